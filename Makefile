@@ -1,0 +1,42 @@
+# `make` or `make help` lists the targets. All of them make the environment first, in .venv.
+.DEFAULT_GOAL := help
+.PHONY: help install demo serve test check format clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# torch is the CPU build where pip finds one: see "Installing" in the README.
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11'; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	@touch $@
+
+install: .venv/installed ## Make .venv with everything in it
+
+demo: .venv/installed ## Train two models over HTTP and compare them, in under a minute
+	@$(BIN)/dropout-service demo
+
+serve: .venv/installed ## Run the service at http://127.0.0.1:8000 until interrupted
+	@$(BIN)/dropout-service serve
+
+test: .venv/installed ## Run all tests, against real servers that it starts itself, then check
+	$(BIN)/pytest --numprocesses 2
+	@$(MAKE) --no-print-directory check
+
+check: .venv/installed ## Lint, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed ## Lay the code out
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove the environment and all caches
+	rm -rf .venv build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""The HTTP edge: speaks HTTP and delegates the rest."""

@@ -1,0 +1,224 @@
+"""What a dropout, an MLP and its training are: frozen values, validated once, free of torch."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+Task = Literal["binary", "multiclass", "regression"]
+Activation = Literal["relu", "tanh", "logistic", "gelu"]
+Init = Literal["kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal", "normal"]
+Device = Literal["auto", "cpu", "cuda"]
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=65_536)]
+Seed = Annotated[int, Field(ge=0, lt=2**53)]  # exact in every JSON parser
+
+
+class Config(BaseModel):
+    """A frozen value. Unknown fields, coerced types, NaN and Infinity are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DropoutConfig(Config):
+    """Dropout of one layer's activations: `p`, the probability to drop, or `keep`, to keep.
+
+    `inverted` scaling multiplies what is kept by 1 / keep in training and leaves inference alone;
+    `classic` leaves training alone and multiplies by keep at inference (Srivastava et al. 2014,
+    section 4).
+    """
+
+    kind: Literal["bernoulli"] = "bernoulli"
+    p: Probability | None = Field(None, description="Probability to drop; give this or `keep`.")
+    keep: Probability | None = Field(None, description="Probability to keep; give this or `p`.")
+    scaling: Literal["inverted", "classic"] = "inverted"
+
+    @model_validator(mode="after")
+    def _exactly_one_probability(self) -> Self:
+        if (self.p is None) == (self.keep is None):
+            raise PydanticCustomError("p_or_keep", "give exactly one of `p` and `keep`")
+        return self
+
+    @property
+    def drop_probability(self) -> float:
+        return self.p if self.p is not None else 1.0 - (self.keep or 0.0)
+
+
+def _from_number(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {"p": value} if is_number else value
+
+
+Dropout = Annotated[
+    DropoutConfig,
+    BeforeValidator(_from_number, json_schema_input_type=Probability | DropoutConfig),
+]
+
+
+def _repeat_for_each_layer(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, list | tuple):
+        return value
+    return (value,) * len(info.data.get("hidden", ()))
+
+
+def _one_for_each_layer(
+    value: tuple[DropoutConfig, ...], info: ValidationInfo
+) -> tuple[DropoutConfig, ...]:
+    hidden = info.data.get("hidden")
+    if hidden is not None and len(value) != len(hidden):
+        raise PydanticCustomError(
+            "hidden_dropout_length",
+            "{given} dropouts for {layers} hidden layers: give one for all, or one for each",
+            {"given": len(value), "layers": len(hidden)},
+        )
+    return value
+
+
+HiddenDropout = Annotated[
+    tuple[Dropout, ...],
+    Field(strict=False),
+    BeforeValidator(
+        _repeat_for_each_layer,
+        json_schema_input_type=Probability | DropoutConfig | list[Probability | DropoutConfig],
+    ),
+    AfterValidator(_one_for_each_layer),
+]
+
+
+class MLPConfig(Config):
+    """A multilayer perceptron: its hidden layers, what they compute, how they are regularised.
+
+    An empty `hidden` is a linear model. One `hidden_dropout` serves every hidden layer; a list
+    gives one to each. `max_norm` bounds the L2 norm of each unit's incoming weights (Srivastava
+    et al. 2014, section 5.1). The init `normal` draws from N(0, 0.01), 0.01 being the standard
+    deviation; biases start at zero under every init.
+    """
+
+    hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=64)] = (256, 256)
+    activation: Activation = "relu"
+    input_dropout: Dropout = DropoutConfig(p=0.0)
+    hidden_dropout: HiddenDropout = Field(0.2, validate_default=True)
+    batch_norm: bool = False
+    max_norm: Positive | None = None
+    init: Init = "kaiming_uniform"
+
+
+class SGDConfig(Config):
+    name: Literal["sgd"] = "sgd"
+    lr: Positive = 0.1
+    momentum: Fraction = 0.0
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise PydanticCustomError("nesterov", "`nesterov` needs a `momentum` above 0")
+        return self
+
+
+class AdamConfig(Config):
+    name: Literal["adam"] = "adam"
+    lr: Positive = 1e-3
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
+    eps: Positive = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class AdamWConfig(Config):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    name: Literal["adamw"] = "adamw"
+    lr: Positive = 1e-3
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
+    eps: Positive = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+
+
+Optimizer = Annotated[SGDConfig | AdamConfig | AdamWConfig, Field(discriminator="name")]
+
+
+class StepConfig(Config):
+    """Multiply the learning rate by `gamma` every `step_size` epochs."""
+
+    name: Literal["step"]
+    step_size: Count
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+class CosineConfig(Config):
+    """Anneal the learning rate to `min_lr` along half a cosine (Loshchilov and Hutter 2017)."""
+
+    name: Literal["cosine"]
+    min_lr: Annotated[float, Field(ge=0)] = 0.0
+
+
+class LinearConfig(Config):
+    """Scale the learning rate from `start_factor` to `end_factor` along a line."""
+
+    name: Literal["linear"]
+    start_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    end_factor: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class OneCycleConfig(Config):
+    """Rise to `max_lr` over `warmup` of the run, then anneal to almost zero (Smith 2018)."""
+
+    name: Literal["one_cycle"]
+    max_lr: Positive
+    warmup: Annotated[float, Field(gt=0, lt=1)] = 0.3
+
+
+Scheduler = Annotated[
+    StepConfig | CosineConfig | LinearConfig | OneCycleConfig, Field(discriminator="name")
+]
+
+
+class EarlyStoppingConfig(Config):
+    """Stop after `patience` epochs without a validation loss lower by more than `min_delta`.
+
+    The weights of the epoch with the lowest validation loss are restored, also when training
+    runs to its last epoch.
+    """
+
+    patience: Count = 5
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+
+
+class TrainingConfig(Config):
+    """How an MLP is trained. With the same data, `seed` decides every weight to the bit."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 20
+    batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 128
+    optimizer: Optimizer = AdamConfig()
+    scheduler: Scheduler | None = None
+    early_stopping: EarlyStoppingConfig | None = None
+    max_runtime_seconds: Positive | None = None
+    seed: Seed = 0
+    device: Device = "auto"
+
+
+class SplitConfig(Config):
+    """Fractions of the rows held out at random; what remains is trained on."""
+
+    validation: Fraction = 0.1
+    test: Fraction = 0.1
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise PydanticCustomError("split", "`validation` and `test` leave no rows to train on")
+        return self

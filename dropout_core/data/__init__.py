@@ -1,0 +1,1 @@
+"""From a file to tensors: readers, schema, splits and the choice of features and target."""

@@ -1,0 +1,24 @@
+"""What can be wrong with data."""
+
+
+class DataError(ValueError):
+    """The data cannot be used; the message says what is wrong and, where there is one, the place.
+
+    `row` counts data rows from 1, without the header; `field` names the setting at fault, where a
+    setting and not the file is wrong.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        row: int | None = None,
+        column: str | None = None,
+        field: str | None = None,
+    ) -> None:
+        place = [f"row {row}"] if row is not None else []
+        place += [f"column {column!r}"] if column is not None else []
+        super().__init__(f"{', '.join(place)}: {message}" if place else message)
+        self.row = row
+        self.column = column
+        self.field = field

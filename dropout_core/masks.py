@@ -1,0 +1,45 @@
+"""Bernoulli masks, fast and exactly unbiased.
+
+PyTorch's `bernoulli_` draws one random number an element, serially on many CPUs. Here every 64-bit
+draw serves four elements: each is kept where its sixteen bits, read as an unsigned integer, lie
+below `keep_threshold(p)`. The probability realised is a multiple of 1/65536; scaling by its exact
+inverse keeps the expectation of inverted dropout exactly that of its input.
+"""
+
+import torch
+from torch import Generator, Tensor
+
+LEVELS = 1 << 16
+
+
+def keep_threshold(p: float) -> int:
+    """How many of the 65,536 levels are kept when dropping with probability p.
+
+    0 and 65,536 are answered for p of exactly 1 and 0 alone, so that a small p still drops and a
+    large one still keeps.
+    """
+    if p == 0.0 or p == 1.0:
+        return LEVELS if p == 0.0 else 0
+    return min(max(round((1.0 - p) * LEVELS), 1), LEVELS - 1)
+
+
+def keep_probability(p: float) -> float:
+    """The probability with which an element is really kept: exact in binary."""
+    return keep_threshold(p) / LEVELS
+
+
+def keep_mask(like: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """A bool mask of the shape and device of `like`, True with `keep_probability(p)`.
+
+    The draw depends on the generator's state and the number of elements alone, not on the number
+    of threads.
+    """
+    threshold = keep_threshold(p)
+    if threshold in (0, LEVELS):
+        return torch.full(like.shape, threshold == LEVELS, device=like.device)
+    num_words = (like.numel() + 3) // 4
+    words = torch.empty(num_words, dtype=torch.int64, device=like.device)
+    words.random_(-(2**63), None, generator=generator)
+    # torch compares int16 and not uint16 at full speed, so the levels are read as -32768..32767.
+    levels = words.view(torch.int16)[: like.numel()]
+    return (levels < threshold - LEVELS // 2).view(like.shape)

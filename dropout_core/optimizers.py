@@ -1,0 +1,62 @@
+"""Optimizer and learning-rate schedule: config -> torch's own, stepped after every batch."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+from dropout_core.config import (
+    AdamConfig,
+    AdamWConfig,
+    CosineConfig,
+    LinearConfig,
+    OneCycleConfig,
+    Optimizer,
+    Scheduler,
+    SGDConfig,
+    StepConfig,
+)
+
+
+def build_optimizer(parameters: Iterable[nn.Parameter], config: Optimizer) -> torch.optim.Optimizer:
+    """The optimizer that `config` names, with torch's fused step."""
+    arguments = config.model_dump(exclude={"name"})
+    match config:
+        case SGDConfig():
+            return torch.optim.SGD(parameters, fused=True, **arguments)
+        case AdamConfig():
+            return torch.optim.Adam(parameters, fused=True, **arguments)
+        case AdamWConfig():
+            return torch.optim.AdamW(parameters, fused=True, **arguments)
+
+
+def build_scheduler(
+    optimizer: torch.optim.Optimizer,
+    config: Scheduler | None,
+    *,
+    num_epochs: int,
+    num_batches: int,
+) -> lr_scheduler.LRScheduler | None:
+    """The schedule that `config` names over a run of `num_epochs` with `num_batches` steps each."""
+    num_steps = num_epochs * num_batches
+    match config:
+        case None:
+            return None
+        case StepConfig():
+            return lr_scheduler.StepLR(optimizer, config.step_size * num_batches, config.gamma)
+        case CosineConfig():
+            return lr_scheduler.CosineAnnealingLR(optimizer, num_steps, eta_min=config.min_lr)
+        case LinearConfig():
+            return lr_scheduler.LinearLR(
+                optimizer, config.start_factor, config.end_factor, total_iters=num_steps
+            )
+        case OneCycleConfig():
+            # The momentum is the optimizer's own business: its config says what it is.
+            return lr_scheduler.OneCycleLR(
+                optimizer,
+                config.max_lr,
+                total_steps=num_steps,
+                pct_start=config.warmup,
+                cycle_momentum=False,
+            )

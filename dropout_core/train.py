@@ -1,0 +1,305 @@
+"""The training loop. It yields EpochMetrics; its driver decides what to do with them.
+
+    for metrics in train(model, data, config, task="multiclass"):
+        print(metrics)
+
+Every use of chance is a function of the seed and the epoch, so a run that is interrupted between
+any two batches and restored, in this process or another, ends with the same bits.
+
+Shapes: N rows, B rows of a batch, F features, C outputs.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dropout_core import metrics as scoring
+from dropout_core.config import Task, TrainingConfig
+from dropout_core.mlp import MLP
+from dropout_core.optimizers import build_optimizer, build_scheduler
+from dropout_core.seeds import derive_seed, generator
+
+VALIDATION_BATCH = 8192
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Tensors in memory: features (N, F) float32; targets (N) of classes or (N, 1) of values."""
+
+    train_features: Tensor
+    train_targets: Tensor
+    validation_features: Tensor | None = None
+    validation_targets: Tensor | None = None
+
+    def to(self, device: torch.device) -> "TrainingData":
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
+        return TrainingData(
+            self.train_features.to(device),
+            self.train_targets.to(device),
+            move(self.validation_features),
+            move(self.validation_targets),
+        )
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One epoch, counted from 1. `train_loss` is the mean over the epoch with dropout on.
+
+    `validation_loss` and `validation_score` (accuracy or R2) have dropout off and are None without
+    validation rows; `learning_rate` is the last one used.
+    """
+
+    epoch: int
+    train_loss: float
+    validation_loss: float | None
+    validation_score: float | None
+    learning_rate: float
+    samples_per_second: float
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything a run needs to go on from between two batches: tensors, and JSON values."""
+
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+class Diverged(ArithmeticError):
+    """The loss of an epoch is not a finite number."""
+
+    def __init__(self, epoch: int, loss: float) -> None:
+        super().__init__(f"the loss became {loss} in epoch {epoch}")
+        self.epoch = epoch
+
+
+class Training:
+    """A training run: an iterator of EpochMetrics that can be interrupted, saved and restored.
+
+    Iterating trains `model` in place. With early stopping, the best weights are back in the model
+    when the iterator ends. Raises Diverged when a loss is not finite, ValueError when the config
+    asks for validation rows that are not there.
+    """
+
+    def __init__(
+        self, model: MLP, data: TrainingData, config: TrainingConfig, *, task: Task
+    ) -> None:
+        if config.early_stopping and data.validation_features is None:
+            raise ValueError("early stopping needs validation rows")
+        if data.validation_features is not None and len(data.validation_features) == 0:
+            raise ValueError("validation rows are given, but there are none of them")
+        self.device = data.train_features.device
+        self.model = model.to(self.device)
+        self.data = data
+        self.config = config
+        self.task = task
+        self.history: list[EpochMetrics] = []
+        self.stopped_early = False
+        self._batch = 0  # the next batch of the epoch in progress
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self._seconds = 0.0  # spent on the epoch in progress
+        self._best_loss = math.inf
+        self._epochs_since_best = 0
+        self._best_weights: dict[str, Tensor] = {}
+        self._masks = torch.Generator(self.device)
+        self._masks.manual_seed(self._mask_seed(epoch=1))
+        self._optimizer = build_optimizer(model.parameters(), config.optimizer)
+        self._scheduler = build_scheduler(
+            self._optimizer,
+            config.scheduler,
+            num_epochs=config.epochs,
+            num_batches=self.num_batches,
+        )
+        self._learning_rate = 0.0  # of the step last taken
+        self._interrupted = False
+        if self.num_batches == 0:
+            raise ValueError(f"{len(data.train_features)} rows are too few to train on")
+        model.use_generator(self._masks)
+
+    @property
+    def num_batches(self) -> int:
+        """Batches an epoch. Batch norm cannot normalise a single row, so a last one is left out."""
+        num_full, rest = divmod(len(self.data.train_features), self.config.batch_size)
+        smallest = 2 if self.model.config.batch_norm else 1
+        return num_full + (rest >= smallest)
+
+    @property
+    def finished(self) -> bool:
+        return self.stopped_early or len(self.history) == self.config.epochs
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Epochs completed, and batches of the next one."""
+        return len(self.history), self._batch
+
+    def interrupt(self) -> None:
+        """End the iteration before the next batch, for good. Any thread may call it.
+
+        `state` then goes on in a new run: restored there, it ends with the same bits.
+        """
+        self._interrupted = True
+
+    def __iter__(self) -> Iterator[EpochMetrics]:
+        while not self.finished:
+            self._train_epoch()
+            if self._interrupted and self._batch < self.num_batches:
+                return
+            yield self._complete_epoch()
+        self.restore_best()
+
+    def restore_best(self) -> None:
+        """Put the best weights seen back into the model, if early stopping keeps them."""
+        if self._best_weights:
+            self.model.load_state_dict(self._best_weights)
+
+    def state(self) -> TrainingState:
+        """A copy of the run as it stands; take it while the iterator is not running."""
+        tensors = {
+            "loss_sum": self._loss_sum,
+            "mask_generator": self._masks.get_state(),
+            **_prefixed("model", self.model.state_dict()),
+            **_prefixed("best", self._best_weights),
+        }
+        for index, slots in self._optimizer.state_dict()["state"].items():
+            tensors |= _prefixed(f"optimizer.{index}", _only_tensors(slots))
+        values = {
+            "history": [asdict(metrics) for metrics in self.history],
+            "batch": self._batch,
+            "seconds": self._seconds,
+            "stopped_early": self.stopped_early,
+            "best_loss": self._best_loss if math.isfinite(self._best_loss) else None,
+            "epochs_since_best": self._epochs_since_best,
+            "optimizer_groups": self._optimizer.state_dict()["param_groups"],
+            "scheduler": None if self._scheduler is None else self._scheduler.state_dict(),
+        }
+        return TrainingState({name: t.detach().clone() for name, t in tensors.items()}, values)
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on from `state`, which a run of the same model, data and config has made."""
+        tensors, values = state.tensors, state.values
+        self.model.load_state_dict(_under("model", tensors))
+        self._best_weights = _under("best", tensors)
+        self._masks.set_state(tensors["mask_generator"].cpu())
+        self._loss_sum = tensors["loss_sum"].to(self.device)
+        self.history = [EpochMetrics(**metrics) for metrics in values["history"]]
+        self._batch = values["batch"]
+        self._seconds = values["seconds"]
+        self.stopped_early = values["stopped_early"]
+        self._best_loss = math.inf if values["best_loss"] is None else values["best_loss"]
+        self._epochs_since_best = values["epochs_since_best"]
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under("optimizer", tensors).items():
+            index, slot = name.split(".", 1)
+            slots.setdefault(int(index), {})[slot] = tensor
+        self._optimizer.load_state_dict(
+            {"state": slots, "param_groups": values["optimizer_groups"]}
+        )
+        if self._scheduler is not None:
+            self._scheduler.load_state_dict(values["scheduler"])
+
+    def _mask_seed(self, *, epoch: int) -> int:
+        return derive_seed(self.config.seed, "dropout", epoch)
+
+    def _train_epoch(self) -> None:
+        """Train the batches that are left of the epoch in progress, or until interrupted."""
+        epoch = len(self.history) + 1
+        num_rows = len(self.data.train_features)
+        order = torch.randperm(num_rows, generator=generator(self.config.seed, "order", epoch))
+        batches = torch.split(order.to(self.device), self.config.batch_size)
+        self.model.train()
+        started = time.perf_counter()
+        while self._batch < self.num_batches and not self._interrupted:
+            self._step(batches[self._batch])
+            self._batch += 1
+        self._seconds += time.perf_counter() - started
+
+    def _step(self, rows: Tensor) -> None:
+        features_BF = self.data.train_features[rows]
+        targets = self.data.train_targets[rows]
+        self._optimizer.zero_grad()
+        loss = scoring.loss(self.model(features_BF), targets, self.task)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._learning_rate = self._optimizer.param_groups[0]["lr"]
+        self._optimizer.step()
+        self.model.constrain()
+        if self._scheduler is not None:
+            self._scheduler.step()
+        self._loss_sum += loss.detach() * len(rows)
+
+    def _complete_epoch(self) -> EpochMetrics:
+        epoch = len(self.history) + 1
+        num_trained = min(self.num_batches * self.config.batch_size, len(self.data.train_features))
+        train_loss = float(self._loss_sum) / num_trained
+        if not math.isfinite(train_loss):
+            raise Diverged(epoch, train_loss)
+        validation_loss, validation_score = self._validate()
+        if validation_loss is not None and not math.isfinite(validation_loss):
+            raise Diverged(epoch, validation_loss)
+        metrics = EpochMetrics(
+            epoch=epoch,
+            train_loss=train_loss,
+            validation_loss=validation_loss,
+            validation_score=validation_score,
+            learning_rate=self._learning_rate,
+            samples_per_second=num_trained / max(self._seconds, 1e-9),
+        )
+        self.history.append(metrics)
+        self._batch = 0
+        self._seconds = 0.0
+        self._loss_sum.zero_()
+        self._masks.manual_seed(self._mask_seed(epoch=epoch + 1))
+        if validation_loss is not None:
+            self._watch_validation(validation_loss)
+        return metrics
+
+    @torch.inference_mode()
+    def _validate(self) -> tuple[float | None, float | None]:
+        features, targets = self.data.validation_features, self.data.validation_targets
+        if features is None or targets is None:
+            return None, None
+        self.model.eval()
+        outputs = torch.cat([self.model(part) for part in torch.split(features, VALIDATION_BATCH)])
+        loss = float(scoring.loss(outputs, targets, self.task))
+        return loss, scoring.score(outputs, targets, self.task)
+
+    def _watch_validation(self, loss: float) -> None:
+        stopping = self.config.early_stopping
+        if stopping is None:
+            return
+        if loss < self._best_loss - stopping.min_delta:
+            self._best_loss = loss
+            self._epochs_since_best = 0
+            weights = self.model.state_dict()
+            self._best_weights = {name: tensor.clone() for name, tensor in weights.items()}
+        else:
+            self._epochs_since_best += 1
+            self.stopped_early = self._epochs_since_best >= stopping.patience
+
+
+def train(model: MLP, data: TrainingData, config: TrainingConfig, *, task: Task) -> Training:
+    """Train `model` in place: iterate over the answer to get one EpochMetrics an epoch."""
+    return Training(model, data, config, task=task)
+
+
+def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {
+        name.removeprefix(start): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(start)
+    }
+
+
+def _only_tensors(slots: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: value for name, value in slots.items() if isinstance(value, Tensor)}

@@ -1,0 +1,1 @@
+"""What app and worker share: the truth about datasets, jobs and models."""

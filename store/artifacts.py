@@ -1,0 +1,80 @@
+"""Files by key: immutable once put, on local disk today and in a bucket tomorrow."""
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Protocol
+
+from dropout_core.checkpoint import sync_folder
+
+
+class ArtifactStore(Protocol):
+    """Keys are relative paths with `/`; a key is put once and never changed."""
+
+    def put(self, key: str, source: Path) -> None:
+        """Move the file `source` to `key`: whole and durable once this returns."""
+
+    def fetch(self, key: str) -> Path:
+        """A local file to read the artifact from. Raises FileNotFoundError."""
+
+    def list(self, prefix: str) -> list[str]:
+        """Every key below `prefix/`, sorted."""
+
+    def delete(self, prefix: str) -> None:
+        """Delete the artifact `prefix`, or all below it; nothing there is no error."""
+
+
+class LocalArtifacts:
+    """Artifacts as files under a folder, which several machines may share."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, key: str, source: Path) -> None:
+        target = self._path(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A rename is atomic only within a file system, which `source` may lie outside of.
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        try:
+            shutil.move(source, aside)
+            with aside.open("rb") as file:
+                os.fsync(file.fileno())
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
+        sync_folder(target.parent)
+
+    def fetch(self, key: str) -> Path:
+        path = self._path(key)
+        if not path.is_file():
+            raise FileNotFoundError(f"no artifact {key!r}")
+        return path
+
+    def list(self, prefix: str) -> list[str]:
+        files = (path for path in self._path(prefix).rglob("*") if path.is_file())
+        return sorted(
+            path.relative_to(self._root).as_posix()
+            for path in files
+            if not path.name.startswith(".")
+        )
+
+    def delete(self, prefix: str) -> None:
+        path = self._path(prefix)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+    def writable(self) -> None:
+        """Raise OSError unless a file can be written."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        probe = self._root / f".probe-{uuid.uuid4().hex}"
+        probe.touch()
+        probe.unlink()
+
+    def _path(self, key: str) -> Path:
+        path = (self._root / key).resolve()
+        if not path.is_relative_to(self._root.resolve()):
+            raise ValueError(f"artifact key {key!r} leaves its folder")
+        return path

@@ -1,0 +1,56 @@
+"""What can go wrong in the store. Errors carry facts; the edges decide what to make of them."""
+
+
+class StoreError(Exception):
+    """Base of the errors below."""
+
+
+class NotFound(StoreError):
+    """No such dataset, job or model."""
+
+    kind: str
+
+    def __init__(self, id: str) -> None:  # noqa: A002 - the field's name on the wire
+        super().__init__(f"there is no {self.kind} {id!r}")
+        self.id = id
+
+
+class DatasetNotFound(NotFound):
+    kind = "dataset"
+
+
+class JobNotFound(NotFound):
+    kind = "job"
+
+
+class ModelNotFound(NotFound):
+    kind = "model"
+
+
+class DatasetInUse(StoreError):
+    def __init__(self, dataset_id: str, job_id: str) -> None:
+        super().__init__(f"dataset {dataset_id!r} is needed by job {job_id!r}")
+
+
+class IllegalTransition(StoreError):
+    """The job's state does not allow what was asked."""
+
+    def __init__(self, job_id: str, state: str, wish: str) -> None:
+        super().__init__(f"job {job_id!r} is {state}: it cannot be {wish}")
+
+
+class LeaseLost(StoreError):
+    """The attempt that tries to write no longer owns the job."""
+
+    def __init__(self, job_id: str, attempt: int) -> None:
+        super().__init__(f"attempt {attempt} no longer owns job {job_id!r}")
+
+
+class IdempotencyKeyReused(StoreError):
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Idempotency-Key {key!r} was used before with another request")
+
+
+class RequestInFlight(StoreError):
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the first request with Idempotency-Key {key!r} is still in flight")

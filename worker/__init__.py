@@ -1,0 +1,1 @@
+"""Runs jobs: claims them, trains them in a process of their own, records what happens."""
