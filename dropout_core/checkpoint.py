@@ -7,13 +7,13 @@ name that exists belongs to a whole file; a file that does not hash to its name 
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from dropout_core.files import write_atomically
 from dropout_core.train import TrainingState
 
 _NAME = re.compile(r"epoch-(\d{6})-batch-(\d{6})\.([0-9a-f]{64})\.safetensors")
@@ -65,27 +65,3 @@ def load_checkpoint(path: Path) -> TrainingState:
         return TrainingState(load(content), json.loads(header["__metadata__"]["values"]))
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(path, f"unreadable: {error}") from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or none, durable once this returns; its folder is made if missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames into `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

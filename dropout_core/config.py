@@ -3,12 +3,15 @@
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -51,6 +54,10 @@ class DropoutConfig(Config):
             raise PydanticCustomError("p_or_keep", "give exactly one of `p` and `keep`")
         return self
 
+    @model_serializer(mode="wrap")
+    def _as_given(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialise(self).items() if value is not None}
+
     @property
     def drop_probability(self) -> float:
         return self.p if self.p is not None else 1.0 - (self.keep or 0.0)
@@ -67,33 +74,31 @@ Dropout = Annotated[
 ]
 
 
-def _repeat_for_each_layer(value: Any, info: ValidationInfo) -> Any:
-    if isinstance(value, list | tuple):
-        return value
-    return (value,) * len(info.data.get("hidden", ()))
-
-
 def _one_for_each_layer(
-    value: tuple[DropoutConfig, ...], info: ValidationInfo
+    value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo
 ) -> tuple[DropoutConfig, ...]:
     hidden = info.data.get("hidden")
-    if hidden is not None and len(value) != len(hidden):
+    dropouts: tuple[DropoutConfig, ...]
+    if not isinstance(value, list | tuple):
+        dropouts = validate((value,))
+        return dropouts * len(hidden or ())
+    dropouts = validate(value)
+    if hidden is not None and len(dropouts) != len(hidden):
         raise PydanticCustomError(
             "hidden_dropout_length",
             "{given} dropouts for {layers} hidden layers: give one for all, or one for each",
-            {"given": len(value), "layers": len(hidden)},
+            {"given": len(dropouts), "layers": len(hidden)},
         )
-    return value
+    return dropouts
 
 
 HiddenDropout = Annotated[
     tuple[Dropout, ...],
     Field(strict=False),
-    BeforeValidator(
-        _repeat_for_each_layer,
+    WrapValidator(
+        _one_for_each_layer,
         json_schema_input_type=Probability | DropoutConfig | list[Probability | DropoutConfig],
     ),
-    AfterValidator(_one_for_each_layer),
 ]
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dropout_core.metrics import Evaluation, evaluate_classification, evaluate_regression
-from dropout_core.tabular import Manifest, ModelError, TabularModel, load_model
+from dropout_core.tabular import Description, ModelError, TabularModel, load_model
 
 TILE_ROWS = 32
 TILE_COLUMNS = 16
@@ -35,8 +35,10 @@ class Predictions:
 class Predictor:
     """A model for inference on one device. Raises ModelError if it is not batch-invariant there."""
 
-    def __init__(self, model: TabularModel, manifest: Manifest, *, device: str = "cpu") -> None:
-        self.manifest = manifest
+    def __init__(
+        self, model: TabularModel, description: Description, *, device: str = "cpu"
+    ) -> None:
+        self.description = description
         self.device = torch.device(device)
         self.fingerprint = fingerprint(self.device)
         self._model = copy.deepcopy(model).to(self.device).eval().requires_grad_(False)
@@ -55,16 +57,16 @@ class Predictor:
         Shape: (N, F) -> (N, C) float64. Raises ValueError if F is not the model's.
         """
         num_rows, num_features = features.shape
-        expected = len(self.manifest.features)
+        expected = len(self.description.features)
         if num_features != expected:
             raise ValueError(f"{num_features} features given, the model takes {expected}")
-        result = torch.empty(num_rows, self.manifest.num_outputs, dtype=torch.float64)
+        result = torch.empty(num_rows, self.description.num_outputs, dtype=torch.float64)
         tile = torch.zeros(TILE_ROWS, num_features, dtype=torch.float64, device=self.device)
         for start in range(0, num_rows, TILE_ROWS):
             rows = features[start : start + TILE_ROWS]
             tile[: len(rows)] = rows
             outputs = self._model(tile)
-            if self.manifest.classes is not None:
+            if self.description.classes is not None:
                 outputs = outputs.softmax(dim=1)
             result[start : start + len(rows)] = outputs[: len(rows)].cpu()
         return result
@@ -72,7 +74,7 @@ class Predictor:
     def predict(self, features: Tensor) -> Predictions:
         """Predict rows (N, F) of features in their own units."""
         outputs = self.outputs(features)
-        classes = self.manifest.classes
+        classes = self.description.classes
         if classes is None:
             return Predictions(outputs[:, 0].tolist(), None)
         return Predictions([classes[i] for i in outputs.argmax(dim=1)], outputs)
@@ -80,13 +82,13 @@ class Predictor:
     def evaluate(self, features: Tensor, targets: Tensor) -> Evaluation:
         """Score rows (N, F) against targets (N): class indices, or values in their own units."""
         outputs = self.outputs(features)
-        if self.manifest.classes is None:
+        if self.description.classes is None:
             return evaluate_regression(outputs[:, 0], targets)
         return evaluate_classification(outputs, targets)
 
     def _prove_batch_invariance(self) -> None:
         """Each of a tile's rows must have the same bits in every place and in any company."""
-        shape = (TILE_ROWS, len(self.manifest.features))
+        shape = (TILE_ROWS, len(self.description.features))
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         mean, scale = self._model.feature_mean.cpu(), self._model.feature_scale.cpu()
         rows = noise * scale + mean

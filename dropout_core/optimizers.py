@@ -52,11 +52,13 @@ def build_scheduler(
                 optimizer, config.start_factor, config.end_factor, total_iters=num_steps
             )
         case OneCycleConfig():
+            # A warm-up of exactly one step makes torch divide by zero.
+            stretch = 1 + 1e-9 if config.warmup * num_steps == 1 else 1
             # The momentum is the optimizer's own business: its config says what it is.
             return lr_scheduler.OneCycleLR(
                 optimizer,
                 config.max_lr,
                 total_steps=num_steps,
-                pct_start=config.warmup,
+                pct_start=config.warmup * stretch,
                 cycle_momentum=False,
             )

@@ -6,7 +6,6 @@ Shapes: N rows, F features, C outputs.
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -14,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from dropout_core.checkpoint import write_atomically
 from dropout_core.config import Config, MLPConfig, Task
+from dropout_core.files import write_atomically
 from dropout_core.mlp import MLP
 
 MANIFEST = "model.json"
@@ -26,7 +25,7 @@ class ModelError(Exception):
     """The files are not a model, or the model cannot keep its promises on this machine."""
 
 
-class Manifest(Config):
+class Description(Config):
     """What a model is, beside its tensors. `classes` are in the order of the outputs."""
 
     format_version: int = 1
@@ -35,12 +34,17 @@ class Manifest(Config):
     target: str
     features: tuple[str, ...]
     classes: tuple[bool | int | float | str, ...] | None
-    weights_sha256: str
     trained_on: str
 
     @property
     def num_outputs(self) -> int:
         return 1 if self.classes is None else len(self.classes)
+
+
+class Manifest(Description):
+    """A saved model's `model.json`: the description, and the checksum of the weights beside it."""
+
+    weights_sha256: str
 
 
 class TabularModel(nn.Module):
@@ -93,14 +97,15 @@ def _mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.where(scale > 0, scale, 1.0)
 
 
-def save_model(folder: Path, model: TabularModel, /, **facts: Any) -> Manifest:
+def save_model(folder: Path, model: TabularModel, description: Description) -> Manifest:
     """Write `model.safetensors`, then the `model.json` that vouches for it.
 
-    `facts` are the Manifest's fields but `weights_sha256`. The same model is the same bytes.
+    The same model is the same bytes.
     """
     tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     weights = save(tensors)
-    manifest = Manifest(weights_sha256=hashlib.sha256(weights).hexdigest(), **facts)
+    digest = hashlib.sha256(weights).hexdigest()
+    manifest = Manifest(**vars(description), weights_sha256=digest)
     write_atomically(folder / WEIGHTS, weights)
     write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2).encode())
     return manifest

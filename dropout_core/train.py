@@ -85,7 +85,7 @@ class Training:
 
     Iterating trains `model` in place. With early stopping, the best weights are back in the model
     when the iterator ends. Raises Diverged when a loss is not finite, ValueError when the config
-    asks for validation rows that are not there.
+    asks for what the data or the model does not allow.
     """
 
     def __init__(
@@ -95,6 +95,8 @@ class Training:
             raise ValueError("early stopping needs validation rows")
         if data.validation_features is not None and len(data.validation_features) == 0:
             raise ValueError("validation rows are given, but there are none of them")
+        if model.config.batch_norm and config.batch_size == 1:
+            raise ValueError("batch norm needs batches of at least two rows")
         self.device = data.train_features.device
         self.model = model.to(self.device)
         self.data = data
@@ -106,7 +108,7 @@ class Training:
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._seconds = 0.0  # spent on the epoch in progress
         self._best_loss = math.inf
-        self._epochs_since_best = 0
+        self._epochs_since_improved = 0
         self._best_weights: dict[str, Tensor] = {}
         self._masks = torch.Generator(self.device)
         self._masks.manual_seed(self._mask_seed(epoch=1))
@@ -175,7 +177,7 @@ class Training:
             "seconds": self._seconds,
             "stopped_early": self.stopped_early,
             "best_loss": self._best_loss if math.isfinite(self._best_loss) else None,
-            "epochs_since_best": self._epochs_since_best,
+            "epochs_since_improved": self._epochs_since_improved,
             "optimizer_groups": self._optimizer.state_dict()["param_groups"],
             "scheduler": None if self._scheduler is None else self._scheduler.state_dict(),
         }
@@ -193,7 +195,7 @@ class Training:
         self._seconds = values["seconds"]
         self.stopped_early = values["stopped_early"]
         self._best_loss = math.inf if values["best_loss"] is None else values["best_loss"]
-        self._epochs_since_best = values["epochs_since_best"]
+        self._epochs_since_improved = values["epochs_since_improved"]
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under("optimizer", tensors).items():
             index, slot = name.split(".", 1)
@@ -273,14 +275,13 @@ class Training:
         stopping = self.config.early_stopping
         if stopping is None:
             return
-        if loss < self._best_loss - stopping.min_delta:
+        improved = loss < self._best_loss - stopping.min_delta
+        self._epochs_since_improved = 0 if improved else self._epochs_since_improved + 1
+        self.stopped_early = self._epochs_since_improved >= stopping.patience
+        if loss < self._best_loss:
             self._best_loss = loss
-            self._epochs_since_best = 0
             weights = self.model.state_dict()
             self._best_weights = {name: tensor.clone() for name, tensor in weights.items()}
-        else:
-            self._epochs_since_best += 1
-            self.stopped_early = self._epochs_since_best >= stopping.patience
 
 
 def train(model: MLP, data: TrainingData, config: TrainingConfig, *, task: Task) -> Training:

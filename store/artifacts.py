@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 from typing import Protocol
 
-from dropout_core.checkpoint import sync_folder
+from dropout_core.files import sync_folder
 
 
 class ArtifactStore(Protocol):
@@ -29,7 +29,7 @@ class LocalArtifacts:
     """Artifacts as files under a folder, which several machines may share."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root = root.resolve()
 
     def put(self, key: str, source: Path) -> None:
         target = self._path(key)
@@ -75,6 +75,6 @@ class LocalArtifacts:
 
     def _path(self, key: str) -> Path:
         path = (self._root / key).resolve()
-        if not path.is_relative_to(self._root.resolve()):
+        if not path.is_relative_to(self._root):
             raise ValueError(f"artifact key {key!r} leaves its folder")
         return path

@@ -41,7 +41,9 @@ def reserve(connection: Connection, key: str, *, request_sha256: str) -> Answer 
     ).scalar()
     if taken is not None:
         return None
-    row = connection.execute(select(table).where(table.c.key == key)).mappings().one()
+    row = connection.execute(select(table).where(table.c.key == key)).mappings().one_or_none()
+    if row is None:  # released a moment ago
+        raise RequestInFlight(key)
     if row["request_sha256"] != request_sha256:
         raise IdempotencyKeyReused(key)
     if row["status"] is None:

@@ -275,6 +275,8 @@ def cancel(connection: Connection, job_id: str) -> Job:
 
     Raises JobNotFound, and IllegalTransition if the job has ended otherwise.
     """
+    # Locked, or it could move from one state to the other between the two updates.
+    connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update())
     queued = jobs.c.state == "queued"
     job = _end(connection, job_id, queued, "cancelled", "cancelled_by_user") or _change(
         connection,
@@ -377,6 +379,8 @@ def _end(
     reason: str,
     detail: str | None = None,
 ) -> Job | None:
+    if detail is not None:  # it may quote anything, and PostgreSQL takes neither of these as text
+        detail = detail.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
     return _change(
         connection,
         job_id,

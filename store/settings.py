@@ -25,7 +25,9 @@ class Settings(BaseSettings):
         description="Artifacts, uploads in progress and, by default, the database.",
     )
     database_url: str | None = Field(
-        None, description="SQLAlchemy URL of PostgreSQL; without one, SQLite in data_dir."
+        None,
+        repr=False,  # it may hold a password
+        description="SQLAlchemy URL of PostgreSQL; without one, SQLite in data_dir.",
     )
     redis_url: SecretStr | None = Field(None, description="The broker; needed when scaled out.")
     api_key: SecretStr | None = Field(
@@ -64,6 +66,10 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir / 'dropout.db'}"
+
+    @property
+    def artifact_root(self) -> Path:
+        return self.data_dir / "artifacts"
 
     def as_environment(self) -> dict[str, str]:
         """The environment that gives a child process these settings."""

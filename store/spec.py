@@ -1,12 +1,13 @@
 """A job as it is asked for: which data, which model, how to train."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dropout_core.config import Config, MLPConfig, SplitConfig, Task, TrainingConfig
+from dropout_core.config import Config, MLPConfig, SplitConfig, TrainingConfig
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+# PostgreSQL has no NUL in text.
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
@@ -29,7 +30,7 @@ class JobSpec(Config):
 
     name: Name | None = None
     dataset: DatasetSpec
-    task: Task | Annotated[str, Field(pattern="^auto$")] = "auto"
+    task: Literal["auto", "binary", "multiclass", "regression"] = "auto"
     model: MLPConfig = MLPConfig()
     training: TrainingConfig = TrainingConfig()
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = Field({})

@@ -2,6 +2,7 @@
 
 import csv
 import zipfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,13 +15,13 @@ from dropout_core.data.errors import DataError
 
 Format = Literal["csv", "npz"]
 
-_ZIP_SIGNATURE = b"PK"
+_ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without any
 
 
 def detect_format(path: Path) -> Format:
     """Tell a file's format by its first bytes: a name promises nothing."""
     with path.open("rb") as file:
-        return "npz" if file.read(2) == _ZIP_SIGNATURE else "csv"
+        return "npz" if file.read(4) in _ZIP_SIGNATURES else "csv"
 
 
 def read(path: Path, *, max_bytes: int) -> pl.DataFrame:
@@ -33,43 +34,73 @@ def read(path: Path, *, max_bytes: int) -> pl.DataFrame:
 
 
 def _read_csv(path: Path) -> pl.DataFrame:
-    _check_csv_shape(path)
+    blank_lines = _check_csv_shape(path)
     try:
-        return pl.read_csv(path, infer_schema_length=None, null_values=[""])
+        frame = pl.read_csv(path, infer_schema_length=None, null_values=[""])
     except PolarsError as error:
         raise DataError(f"not a readable CSV: {str(error).splitlines()[0]}") from error
+    if blank_lines:  # rows of nulls to polars
+        frame = frame.filter(~pl.int_range(pl.len()).is_in(blank_lines))
+    return frame.with_columns(_misread_numbers(frame))
 
 
-def _check_csv_shape(path: Path) -> None:
-    """Polars fills short rows with nulls, so the shape is checked before it reads."""
+def _check_csv_shape(path: Path) -> list[int]:
+    """Refuse what polars would fill up or cut; return which lines after the header are blank."""
+    row: int | None = None
+    blank_lines = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file, strict=True)
-            header = next(rows, [])
-            _check_header(header)
-            num_rows = 0
-            for fields in rows:
-                num_rows += 1
-                if len(fields) != len(header) and fields:
+        with path.open(newline="\n", encoding="utf-8-sig") as file:
+            records = csv.reader(_text_lines(file), strict=True)
+            header = next(records, [])
+            if not header:
+                raise DataError("the first line is blank, not a header")
+            _check_names(header)
+            row = 1
+            for index, fields in enumerate(records):
+                if not fields:
+                    blank_lines.append(index)
+                elif len(fields) != len(header):
                     raise DataError(
-                        f"{len(fields)} fields where the header has {len(header)}", row=num_rows
+                        f"{len(fields)} fields where the header has {len(header)}", row=row
                     )
-            if num_rows == 0:
+                else:
+                    row += 1
+            if row == 1:
                 raise DataError("the file has a header and no rows")
     except UnicodeDecodeError as error:
         raise DataError("the file is binary or not UTF-8 text") from error
     except csv.Error as error:
-        raise DataError(f"not a readable CSV: {error}", row=rows.line_num - 1) from error
+        reason = str(error).partition(" - ")[0]  # what follows is advice to programmers
+        raise DataError(f"not a readable CSV: {reason}", row=row) from error
+    return blank_lines
 
 
-def _check_header(header: list[str]) -> None:
-    if "\0" in "".join(header):
-        raise DataError("the file is binary or not UTF-8 text")
-    for index, name in enumerate(header):
+def _text_lines(file: Iterable[str]) -> Iterator[str]:
+    for line in file:
+        if "\0" in line:
+            raise DataError("the file is binary or not UTF-8 text")
+        yield line
+
+
+def _misread_numbers(frame: pl.DataFrame) -> list[pl.Series]:
+    """Columns that polars takes for words because a cell is `nan` or `Infinity`, as numbers."""
+    words = frame.select(pl.col(pl.String))
+    numbers = words.cast(pl.Float64, strict=False)
+    return [
+        column
+        for column in numbers
+        if column.null_count() == words[column.name].null_count() < len(column)
+    ]
+
+
+def _check_names(names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for index, name in enumerate(names):
         if not name.strip():
-            raise DataError(f"column {index + 1} has no name in the header")
-        if name in header[:index]:
+            raise DataError(f"column {index + 1} has no name")
+        if name in seen:
             raise DataError("two columns have this name", column=name)
+        seen.add(name)
 
 
 def _read_npz(path: Path, *, max_bytes: int) -> pl.DataFrame:
@@ -82,13 +113,14 @@ def _read_npz(path: Path, *, max_bytes: int) -> pl.DataFrame:
             columns = [column for name in arrays.files for column in _columns(name, arrays[name])]
     except DataError:
         raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+    except Exception as error:  # zipfile, its decompressors and numpy each raise their own
         if "allow_pickle" in str(error):
             raise DataError("object arrays and pickles are refused; save plain numbers") from error
         raise DataError(f"not a readable NPZ: {error}") from error
-    lengths = {column.name: len(column) for column in columns}
-    if not columns or min(lengths.values()) == 0:
+    if not columns:
         raise DataError("the file has no rows")
+    _check_names([column.name for column in columns])
+    lengths = {column.name: len(column) for column in columns}
     if len(set(lengths.values())) > 1:
         shortest, longest = (
             min(lengths, key=lengths.__getitem__),
@@ -98,17 +130,20 @@ def _read_npz(path: Path, *, max_bytes: int) -> pl.DataFrame:
             f"arrays differ in length: {shortest!r} has {lengths[shortest]} rows, "
             f"{longest!r} has {lengths[longest]}"
         )
-    if len(lengths) < len(columns):
-        raise DataError("two columns have the same name")
     return pl.DataFrame(columns)
 
 
-def _columns(name: str, array: NDArray[np.generic]) -> list[pl.Series]:
+def _columns(name: str, array: NDArray[np.generic] | bytes) -> list[pl.Series]:
     """A vector is a column; a matrix, or a stack of images, is one column an element of a row."""
+    if isinstance(array, bytes):  # what numpy makes of a member that is no array
+        raise DataError("not an array", column=name)
     if array.ndim == 0:
         raise DataError("a single value is not a column", column=name)
-    if array.dtype.kind not in "biufU":
+    kind, size_bytes = array.dtype.kind, array.dtype.itemsize
+    if kind not in "biufU" or size_bytes == 0 or (kind == "f" and size_bytes > 8):
         raise DataError(f"values of type {array.dtype} are not supported", column=name)
+    if len(array) == 0:
+        raise DataError("the file has no rows", column=name)
     if array.ndim == 1:
         return [pl.Series(name, array)]
     matrix = array.reshape(len(array), -1)

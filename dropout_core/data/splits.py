@@ -19,15 +19,21 @@ class Split:
     test: Tensor
 
 
-def random_split(num_rows: int, config: SplitConfig) -> Split:
-    """Hold out random rows. Raises DataError if none would be left to train on."""
+def split_sizes(num_rows: int, config: SplitConfig) -> tuple[int, int, int]:
+    """Rows to train on, validate on and test on. Raises DataError if none is left to train on."""
     num_validation = _num_held_out(num_rows, config.validation)
     num_test = _num_held_out(num_rows, config.test)
     num_train = num_rows - num_validation - num_test
     if num_train < 1:
         raise DataError(f"{num_rows} rows are too few for this split", field="split")
+    return num_train, num_validation, num_test
+
+
+def random_split(num_rows: int, config: SplitConfig) -> Split:
+    """Hold out random rows. Raises DataError if none is left to train on."""
+    sizes = split_sizes(num_rows, config)
     order = torch.randperm(num_rows, generator=generator(config.seed, "split"))
-    train, validation, test = torch.split(order, [num_train, num_validation, num_test])
+    train, validation, test = torch.split(order, list(sizes))
     return Split(train.sort().values, validation.sort().values, test.sort().values)
 
 

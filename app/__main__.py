@@ -1,0 +1,5 @@
+"""`python -m app` is `dropout-service`."""
+
+from app.cli import main
+
+main()

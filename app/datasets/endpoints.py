@@ -1,0 +1,74 @@
+"""`/v1/datasets`."""
+
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, File, Form, Response, UploadFile
+from fastapi.responses import JSONResponse
+from sqlalchemy import Connection
+
+from app.datasets.schemas import DatasetAnswer
+from app.datasets.service import Upload
+from app.deps import After, ContextDep, Limit, require_form
+from app.errors import problem_responses
+from app.idempotency import IdempotencyKey, answer_once
+from app.schemas import Page, page_of
+from store import datasets
+from store.idempotency import Answer
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=DatasetAnswer,
+    responses=problem_responses(413, 415, 422),
+    dependencies=[Depends(require_form)],
+)
+def create_dataset(
+    context: ContextDep,
+    file: Annotated[UploadFile, File(description="CSV with a header, or NPZ.")],
+    name: Annotated[str | None, Form(min_length=1, max_length=200)] = None,
+    key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Upload a table. What its columns are is inferred and answered."""
+    chosen = name or PurePosixPath(file.filename or "").name or "dataset"
+
+    with Upload(context, file.file) as upload:
+
+        def create(transaction: Connection) -> Answer:
+            dataset = DatasetAnswer.of(upload.store(transaction, chosen))
+            location = {"Location": f"/v1/datasets/{dataset.id}"}
+            return Answer(201, location, dataset.model_dump(mode="json"))
+
+        request = f"{upload.sha256} {chosen}".encode()
+        return answer_once(
+            context, key, operation="POST /v1/datasets", request=request, action=create
+        )
+
+
+@router.get("")
+def list_datasets(
+    context: ContextDep, limit: Limit = 20, after: After = None
+) -> Page[DatasetAnswer]:
+    """Datasets, newest first."""
+    with context.database.read() as transaction:
+        found = datasets.page(transaction, limit=limit + 1, after=after)
+    return page_of([DatasetAnswer.of(d) for d in found], [d.id for d in found], limit)
+
+
+@router.get("/{dataset_id}", responses=problem_responses(404))
+def get_dataset(context: ContextDep, dataset_id: str) -> DatasetAnswer:
+    """A dataset and its columns."""
+    with context.database.read() as transaction:
+        return DatasetAnswer.of(datasets.get(transaction, dataset_id))
+
+
+@router.delete("/{dataset_id}", status_code=204, responses=problem_responses(404, 409))
+def delete_dataset(context: ContextDep, dataset_id: str) -> Response:
+    """Delete a dataset that no unfinished job needs."""
+    with context.database.write() as transaction:
+        dataset = datasets.remove(transaction, dataset_id)
+    context.artifacts.delete(dataset.artifact)
+    return Response(status_code=204)

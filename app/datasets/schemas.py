@@ -1,0 +1,52 @@
+"""A dataset on the wire."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from app.schemas import Time
+from dropout_core.data.schema import Column
+from store.datasets import Dataset
+
+
+class DatasetAnswer(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "ds_01m7yfj0caymhw2pfr3q540p4y",
+                "name": "iris",
+                "format": "csv",
+                "size_bytes": 4551,
+                "sha256": "f74ee0ae1d2a9be8c4ba3d8cd1c9c4b3d6e1d0e2f4f5b6c7a8d9e0f1a2b3c4d5",
+                "num_rows": 150,
+                "columns": [
+                    {
+                        "name": "petal_length",
+                        "type": "numeric",
+                        "integral": False,
+                        "num_missing": 0,
+                        "num_distinct": 43,
+                        "minimum": 1.0,
+                        "maximum": 6.9,
+                        "mean": 3.758,
+                    }
+                ],
+                "created_at": "2026-11-21T07:00:00.000Z",
+            }
+        }
+    )
+
+    id: str
+    name: str
+    format: str
+    size_bytes: int
+    sha256: str
+    num_rows: int
+    columns: list[Column]
+    created_at: Time
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        facts = vars(dataset).copy()
+        del facts["artifact"]
+        return cls(**facts)

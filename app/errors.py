@@ -1,0 +1,178 @@
+"""Every error as `application/problem+json` (RFC 9457): what is wrong, and where in the request."""
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError
+from starlette.exceptions import HTTPException
+
+from dropout_core.tabular import ModelError
+from store import errors as store_errors
+from store.database import is_unavailable
+
+RETRY_AFTER_SECONDS = 5
+
+STATUS: dict[type[Exception], int] = {
+    store_errors.DatasetNotFound: 404,
+    store_errors.JobNotFound: 404,
+    store_errors.ModelNotFound: 404,
+    store_errors.DatasetInUse: 409,
+    store_errors.IllegalTransition: 409,
+    store_errors.RequestInFlight: 409,
+    store_errors.IdempotencyKeyReused: 422,
+    ModelError: 500,
+}
+
+log = structlog.get_logger()
+
+
+class Flaw(BaseModel):
+    """One thing wrong with a request."""
+
+    pointer: str = Field(description="JSON pointer into the body, or the name of a parameter.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[Flaw] = []
+
+
+class RequestError(Exception):
+    """A request that cannot be served as it is."""
+
+    def __init__(self, status: int, code: str, detail: str, errors: Iterable[Flaw] = ()) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = list(errors)
+
+
+def invalid(pointer: str, detail: str) -> RequestError:
+    """422 for one value of the body."""
+    return RequestError(422, "invalid_request", detail, [Flaw(pointer=pointer, detail=detail)])
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How an endpoint's errors look, for its documentation."""
+    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception of the app with a problem."""
+    app.add_exception_handler(RequestError, _request_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(DBAPIError, _database_error)
+    app.add_exception_handler(Exception, _unexpected)
+    for kind in STATUS:
+        app.add_exception_handler(kind, _known_error)
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    errors: Iterable[Flaw] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    body = Problem(
+        type=f"urn:dropout-service:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        errors=list(errors),
+    )
+    return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+def pointer_to(location: Iterable[str | int], body: Any) -> str:
+    """The JSON pointer of a validation error's location.
+
+    Pydantic puts the tags of unions into locations; what is not in the body, but for a last part
+    that may be missing from it, is left out.
+    """
+    parts, value = [], body
+    remaining = list(location)
+    while remaining:
+        part = remaining.pop(0)
+        known = (isinstance(value, dict) and part in value) or isinstance(value, list)
+        if not known and remaining:
+            continue
+        parts.append(str(part).replace("~", "~0").replace("/", "~1"))
+        value = value[part] if known and _has(value, part) else None
+    return "".join(f"/{part}" for part in parts)
+
+
+def _has(value: Any, part: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(part, int) and part < len(value)
+    return part in value
+
+
+def _snake_case(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+def _request_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestError)
+    return problem(error.status, error.code, error.detail, error.errors)
+
+
+def _known_error(_: Request, error: Exception) -> JSONResponse:
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    return problem(status, _snake_case(type(error).__name__), str(error))
+
+
+def _validation_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if found and found[0]["type"] == "json_invalid":
+        why, where = found[0]["ctx"]["error"], found[0]["loc"][-1]
+        return problem(400, "malformed_json", f"the body is not JSON: {why} at character {where}")
+    flaws = []
+    for flaw in found:
+        source, *location = flaw["loc"]
+        in_body = source == "body"
+        pointer = pointer_to(location, error.body) if in_body else ".".join(map(str, location))
+        flaws.append(Flaw(pointer=pointer, detail=flaw["msg"]))
+    detail = "; ".join(f"{flaw.pointer or '/'}: {flaw.detail}" for flaw in flaws[:3])
+    more = f" (and {len(flaws) - 3} more)" if len(flaws) > 3 else ""
+    return problem(422, "invalid_request", detail + more, flaws)
+
+
+def _http_exception(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = _snake_case(HTTPStatus(error.status_code).phrase.title().replace(" ", ""))
+    return problem(error.status_code, code, str(error.detail), headers=error.headers)
+
+
+def _database_error(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, DBAPIError) and is_unavailable(error):
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        detail = "the database does not answer; try again"
+        return problem(503, "database_unavailable", detail, headers=headers)
+    return _unexpected(request, error)
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected error", path=request.url.path, exc_info=error)
+    return problem(500, "internal_error", "something went wrong here; the log says what")

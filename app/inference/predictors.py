@@ -1,0 +1,45 @@
+"""Models loaded once and kept, the least recently used going first."""
+
+import threading
+from collections import OrderedDict
+
+from dropout_core.inference import Predictor
+from dropout_core.tabular import MANIFEST, WEIGHTS
+from store.artifacts import ArtifactStore
+from store.models import Model
+
+
+class Predictors:
+    """Predictors by model id, bounded by the bytes of their weights. Safe to share by threads."""
+
+    def __init__(self, artifacts: ArtifactStore, *, max_bytes: int) -> None:
+        self._artifacts = artifacts
+        self._max_bytes = max_bytes
+        self._loaded: OrderedDict[str, tuple[Predictor, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, model: Model) -> Predictor:
+        """Raises ModelError if the model's files are damaged or it cannot be served here."""
+        with self._lock:
+            if model.id in self._loaded:
+                self._loaded.move_to_end(model.id)
+                return self._loaded[model.id][0]
+        predictor = self._load(model)
+        with self._lock:
+            self._loaded[model.id] = (predictor, model.size_bytes)
+            while self._num_bytes() > self._max_bytes and len(self._loaded) > 1:
+                self._loaded.popitem(last=False)
+        return predictor
+
+    def forget(self, model_id: str) -> None:
+        with self._lock:
+            self._loaded.pop(model_id, None)
+
+    def _load(self, model: Model) -> Predictor:
+        manifest, _ = (
+            self._artifacts.fetch(f"{model.artifact}/{name}") for name in (MANIFEST, WEIGHTS)
+        )
+        return Predictor.load(manifest.parent)
+
+    def _num_bytes(self) -> int:
+        return sum(size for _, size in self._loaded.values())

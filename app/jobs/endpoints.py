@@ -1,0 +1,159 @@
+"""`/v1/jobs`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from sqlalchemy import Connection
+
+from app.deps import After, ContextDep, Limit, require_json
+from app.errors import RequestError, problem_responses
+from app.idempotency import IdempotencyKey, answer_once
+from app.jobs.schemas import (
+    EXAMPLE,
+    EventAnswer,
+    EventPage,
+    JobAnswer,
+    MetricsAnswer,
+    State,
+    ValidationAnswer,
+)
+from app.jobs.service import resolve
+from app.jobs.stream import stream
+from app.schemas import Page, page_of
+from store import events, jobs, models
+from store.idempotency import Answer
+from store.spec import JobSpec
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobAnswer,
+    responses={
+        200: {"model": ValidationAnswer, "description": "With `validate_only`: nothing is stored."},
+        **problem_responses(400, 409, 413, 415, 422),
+    },
+    dependencies=[Depends(require_json)],
+)
+def create_job(
+    context: ContextDep,
+    spec: Annotated[JobSpec, Body(examples=[EXAMPLE])],
+    *,
+    validate_only: Annotated[bool, Query(description="Check the job, run nothing.")] = False,
+    key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Submit a job. Once this answers 202, the job will run whatever happens to the service."""
+    if validate_only:
+        with context.database.write() as transaction:
+            resolved = resolve(transaction, spec, context.settings)
+        checked = ValidationAnswer(
+            resolved_config=resolved.spec.model_dump(mode="json"),
+            num_parameters=resolved.num_parameters,
+            estimated_bytes=resolved.estimated_bytes,
+        )
+        return JSONResponse(checked.model_dump(mode="json"))
+
+    def create(transaction: Connection) -> Answer:
+        resolved = resolve(transaction, spec, context.settings)
+        job = JobAnswer.of(jobs.create(transaction, resolved.spec, queue=resolved.queue))
+        return Answer(202, {"Location": f"/v1/jobs/{job.id}"}, job.model_dump(mode="json"))
+
+    request = spec.model_dump_json().encode()
+    return answer_once(context, key, operation="POST /v1/jobs", request=request, action=create)
+
+
+@router.get("")
+def list_jobs(
+    context: ContextDep, limit: Limit = 20, after: After = None, state: State | None = None
+) -> Page[JobAnswer]:
+    """Jobs, newest first."""
+    with context.database.read() as transaction:
+        found = jobs.page(transaction, limit=limit + 1, after=after, state=state)
+        model_ids = models.of_jobs(transaction, [job.id for job in found])
+    answers = [JobAnswer.of(job, model_ids.get(job.id)) for job in found]
+    return page_of(answers, [job.id for job in found], limit)
+
+
+@router.get("/{job_id}", responses=problem_responses(404))
+def get_job(context: ContextDep, job_id: str) -> JobAnswer:
+    """A job and how far it is."""
+    with context.database.read() as transaction:
+        return _answer(transaction, jobs.get(transaction, job_id))
+
+
+@router.delete("/{job_id}", status_code=204, responses=problem_responses(404, 409))
+def delete_job(context: ContextDep, job_id: str) -> Response:
+    """Delete a job that is over, and its history. Its model stays."""
+    with context.database.write() as transaction:
+        jobs.remove(transaction, job_id)
+    return Response(status_code=204)
+
+
+@router.post("/{job_id}/cancel", status_code=202, responses=problem_responses(404, 409))
+def cancel_job(context: ContextDep, job_id: str) -> JobAnswer:
+    """Ask a job to stop; a cancel that was answered never becomes a success later."""
+    with context.database.write() as transaction:
+        return _answer(transaction, jobs.cancel(transaction, job_id))
+
+
+@router.get("/{job_id}/metrics", responses=problem_responses(404))
+def get_metrics(
+    context: ContextDep, job_id: str, after_epoch: Annotated[int, Query(ge=0)] = 0
+) -> MetricsAnswer:
+    """The metrics of every epoch so far, or of those after one."""
+    with context.database.read() as transaction:
+        jobs.get(transaction, job_id)
+        rows = jobs.metrics(transaction, job_id, after_epoch=after_epoch)
+    return MetricsAnswer(
+        **{name: [row[name] for row in rows] for name in MetricsAnswer.model_fields}
+    )
+
+
+@router.get(
+    "/{job_id}/events",
+    response_model=EventPage,
+    responses={
+        200: {"content": {"text/event-stream": {}}, "description": "A page, or the live stream."},
+        **problem_responses(404),
+    },
+)
+def get_events(
+    context: ContextDep,
+    request: Request,
+    job_id: str,
+    limit: Limit = 100,
+    after: Annotated[int, Query(ge=0, description="The `last_id` of the page before.")] = 0,
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+) -> EventPage | StreamingResponse:
+    """What has happened to a job.
+
+    With `Accept: text/event-stream` the events come as they happen, resume after `Last-Event-ID`,
+    and end with the terminal one.
+    """
+    with context.database.read() as transaction:
+        jobs.get(transaction, job_id)
+        found = events.page(transaction, job_id, after=after, limit=limit + 1)
+    if "text/event-stream" in request.headers.get("accept", ""):
+        seen = after if last_event_id is None else _sequence(last_event_id)
+        return StreamingResponse(
+            stream(context, job_id, after=seen),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+        )
+    page = [EventAnswer.of(event) for event in found[:limit]]
+    return EventPage(data=page, has_more=len(found) > limit, last_id=page[-1].id if page else None)
+
+
+def _answer(transaction: Connection, job: jobs.Job) -> JobAnswer:
+    return JobAnswer.of(job, models.of_jobs(transaction, [job.id]).get(job.id))
+
+
+def _sequence(last_event_id: str) -> int:
+    if not last_event_id.isdecimal():
+        raise RequestError(
+            422, "invalid_request", "Last-Event-ID has to be the id of one of this job's events"
+        )
+    return int(last_event_id)

@@ -1,0 +1,120 @@
+"""A job on the wire. What is submitted is `store.spec.JobSpec`."""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel
+
+from app.schemas import Time
+from store.events import Event
+from store.jobs import Job
+
+State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+
+EXAMPLE = {
+    "name": "fashion-d2l",
+    "dataset": {
+        "id": "ds_01m7yfj0caymhw2pfr3q540p4y",
+        "target": "label",
+        "split": {"validation": 0.1, "test": 0.1, "seed": 0},
+    },
+    "model": {"hidden": [256, 256], "hidden_dropout": [{"p": 0.2}, {"p": 0.5}]},
+    "training": {
+        "epochs": 10,
+        "batch_size": 256,
+        "optimizer": {"name": "sgd", "lr": 0.1},
+        "seed": 3,
+    },
+    "metadata": {"team": "vision"},
+}
+
+
+class Progress(BaseModel):
+    """Epochs recorded, of how many at most."""
+
+    epochs_completed: int
+    epochs: int
+
+
+class JobAnswer(BaseModel):
+    """A job. `resolved_config` holds every setting in force and can be submitted as it is."""
+
+    id: str
+    name: str | None
+    state: State
+    state_reason: str | None
+    detail: str | None
+    dataset: str
+    model: str | None
+    progress: Progress
+    attempt: int
+    resolved_config: dict[str, Any]
+    metadata: dict[str, str]
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+
+    @classmethod
+    def of(cls, job: Job, model_id: str | None = None) -> Self:
+        return cls(
+            id=job.id,
+            name=job.spec["name"],
+            state=job.state,  # type: ignore[arg-type]
+            state_reason=job.state_reason,
+            detail=job.detail,
+            dataset=job.dataset_id,
+            model=model_id,
+            progress=Progress(
+                epochs_completed=job.epochs_completed, epochs=job.spec["training"]["epochs"]
+            ),
+            attempt=job.attempt,
+            resolved_config=job.spec,
+            metadata=job.spec["metadata"],
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+        )
+
+
+class ValidationAnswer(BaseModel):
+    """What a job would be; nothing is stored."""
+
+    resolved_config: dict[str, Any]
+    num_parameters: int
+    estimated_bytes: int
+
+
+class MetricsAnswer(BaseModel):
+    """The history of a job, a list a column, all of one length."""
+
+    epoch: list[int]
+    train_loss: list[float]
+    validation_loss: list[float | None]
+    validation_score: list[float | None]
+    learning_rate: list[float]
+    samples_per_second: list[float]
+
+
+class EventAnswer(BaseModel):
+    """Something that happened to a job: it entered the state `type`, or an epoch was recorded."""
+
+    id: int
+    type: str
+    data: dict[str, Any]
+    created_at: Time
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        return cls(
+            id=event.sequence,
+            type=event.type,
+            data=event.data,
+            created_at=event.created_at,
+        )
+
+
+class EventPage(BaseModel):
+    """Events, oldest first; `?after=last_id` is the next part."""
+
+    data: list[EventAnswer]
+    has_more: bool
+    last_id: int | None

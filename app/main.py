@@ -1,0 +1,70 @@
+"""create_app(settings): the whole HTTP edge, assembled."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import torch
+from fastapi import Depends, FastAPI
+from fastapi.responses import RedirectResponse
+from fastapi_offline import FastAPIOffline
+
+from app import errors
+from app.datasets import endpoints as datasets
+from app.deps import Context
+from app.health import endpoints as health
+from app.inference import endpoints as inference
+from app.inference.predictors import Predictors
+from app.jobs import endpoints as jobs
+from app.models import endpoints as models
+from app.security import require_key
+from app.walkthrough import DESCRIPTION
+from store.artifacts import LocalArtifacts
+from store.database import Database
+from store.settings import Settings
+
+_FORM_BYTES = 64 * 1024  # what a multipart form adds to its file
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API on the database and the artifacts of `settings`."""
+    database = Database(settings.database)
+    artifacts = LocalArtifacts(settings.artifact_root)
+    context = Context(
+        settings=settings,
+        database=database,
+        artifacts=artifacts,
+        predictors=Predictors(artifacts, max_bytes=settings.max_loaded_model_bytes),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # How many threads share a product changes how it rounds: predictions always use one.
+        torch.set_num_threads(1)
+        database.migrate()
+        yield
+        database.close()
+
+    app = FastAPIOffline(
+        title="Dropout Service",
+        version=version("dropout-service"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        max_body_size=settings.max_request_bytes,
+    )
+    app.state.context = context
+    errors.install(app)
+    keyed = [Depends(require_key)]
+    upload_bytes = settings.max_upload_bytes + _FORM_BYTES
+    app.include_router(datasets.router, dependencies=keyed, max_body_size=upload_bytes)
+    app.include_router(jobs.router, dependencies=keyed)
+    app.include_router(models.router, dependencies=keyed)
+    app.include_router(inference.router, dependencies=keyed)
+    app.include_router(health.router)
+
+    @app.get("/", include_in_schema=False)
+    def to_docs() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
+    return app

@@ -1,0 +1,141 @@
+"""Real servers for the whole run, and databases of each test's own.
+
+The servers are started once, by the process that was called `pytest`, and found by all through the
+variables TEST_REDIS_URL and TEST_DATABASE_URL. Set one of them to use a server of yours.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import redis
+from sqlalchemy import make_url
+
+from store.database import Database
+from tests.servers import SERVERS, PostgresServer, RedisServer
+
+RUNNING = pytest.StashKey[subprocess.Popen[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    missing = [name for name in SERVERS if name not in os.environ]
+    if not missing or hasattr(config, "workerinput"):
+        return
+    process = config.stash[RUNNING] = subprocess.Popen(
+        [sys.executable, "-m", "tests.servers", *missing],
+        cwd=Path(__file__).parent.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise pytest.UsageError("the servers for the tests did not start")
+    os.environ.update(json.loads(line))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    process = config.stash.get(RUNNING, None)
+    if process is not None:
+        process.communicate()  # ends its standard input, and it ends the servers
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a migrated database of the test's own: the test runs once on each kind."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A migrated database of the test's own: the test runs once on each kind."""
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+    """The URL of a migrated SQLite database of the test's own."""
+    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'dropout.db')}"
+
+
+@pytest.fixture
+def postgresql_url(postgresql_template: str) -> Iterator[str]:
+    """The URL of a migrated PostgreSQL database of the test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    _execute(f"CREATE DATABASE {name} TEMPLATE {postgresql_template}")
+    yield _postgresql_url(name)
+    _execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """The URL of an empty Redis database that no test running beside this one uses."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    server = urlsplit(os.environ["TEST_REDIS_URL"])
+    url = server._replace(path=f"/{worker}").geturl()
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis that the test may stop and start again."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgresql() -> Iterator[PostgresServer]:
+    """A PostgreSQL that the test may stop and start again; its database is empty."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database to copy."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_template() -> Iterator[str]:
+    """The name of a migrated database to copy."""
+    name = f"template_{uuid.uuid4().hex}"
+    _execute(f"CREATE DATABASE {name}")
+    _migrate(_postgresql_url(name))
+    yield name
+    _execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _migrate(url: str) -> None:
+    database = Database(url)
+    database.migrate()
+    database.close()
+
+
+def _postgresql_url(name: str) -> str:
+    server = make_url(os.environ["TEST_DATABASE_URL"])
+    return server.set(database=name).render_as_string(hide_password=False)
+
+
+def _execute(statement: str) -> None:
+    server = make_url(os.environ["TEST_DATABASE_URL"]).set(drivername="postgresql")
+    url = server.render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)

@@ -1,0 +1,255 @@
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from dropout_core.config import (
+    AdamConfig,
+    AdamWConfig,
+    Config,
+    CosineConfig,
+    DropoutConfig,
+    EarlyStoppingConfig,
+    LinearConfig,
+    MLPConfig,
+    OneCycleConfig,
+    SGDConfig,
+    SplitConfig,
+    StepConfig,
+    TrainingConfig,
+)
+
+ONE_OF_EACH = [
+    DropoutConfig(p=0.5),
+    DropoutConfig(keep=0.8, scaling="classic"),
+    MLPConfig(),
+    MLPConfig(hidden=(), activation="gelu", max_norm=3.0, init="normal"),
+    MLPConfig(hidden=(3, 4), hidden_dropout=(0.1, DropoutConfig(keep=0.5)), batch_norm=True),
+    SGDConfig(momentum=0.9, nesterov=True),
+    AdamConfig(betas=(0.5, 0.9)),
+    AdamWConfig(),
+    StepConfig(name="step", step_size=2),
+    CosineConfig(name="cosine"),
+    LinearConfig(name="linear"),
+    OneCycleConfig(name="one_cycle", max_lr=1.0),
+    EarlyStoppingConfig(),
+    TrainingConfig(),
+    TrainingConfig(optimizer=SGDConfig(), scheduler=CosineConfig(name="cosine"), seed=2**53 - 1),
+    SplitConfig(validation=0.0, test=0.5),
+]
+
+REFUSED: list[tuple[type[Config], dict[str, Any]]] = [
+    (DropoutConfig, {}),
+    (DropoutConfig, {"p": 0.5, "keep": 0.5}),
+    (DropoutConfig, {"p": -0.01}),
+    (DropoutConfig, {"p": 1.01}),
+    (DropoutConfig, {"keep": 1.01}),
+    (DropoutConfig, {"p": "0.5"}),
+    (DropoutConfig, {"p": True}),
+    (DropoutConfig, {"p": 0.5, "kind": "unheard of"}),
+    (DropoutConfig, {"p": 0.5, "scaling": "none"}),
+    (MLPConfig, {"hidden": [0]}),
+    (MLPConfig, {"hidden": [-1]}),
+    (MLPConfig, {"hidden": [65_537]}),
+    (MLPConfig, {"hidden": [1] * 65}),
+    (MLPConfig, {"hidden": [8.0]}),
+    (MLPConfig, {"hidden": ["8"]}),
+    (MLPConfig, {"hidden": [True]}),
+    (MLPConfig, {"hidden": 8}),
+    (MLPConfig, {"hidden": None}),
+    (MLPConfig, {"activation": "swish"}),
+    (MLPConfig, {"input_dropout": 1.5}),
+    (MLPConfig, {"input_dropout": True}),
+    (MLPConfig, {"hidden_dropout": "0.5"}),
+    (MLPConfig, {"hidden_dropout": True}),
+    (MLPConfig, {"hidden_dropout": None}),
+    (MLPConfig, {"hidden_dropout": 1.5}),
+    (MLPConfig, {"hidden_dropout": [0.5]}),
+    (MLPConfig, {"hidden_dropout": [0.5, 0.5, 0.5]}),
+    (MLPConfig, {"hidden_dropout": [0.5, 1.5]}),
+    (MLPConfig, {"hidden": [], "hidden_dropout": [0.5]}),
+    (MLPConfig, {"hidden": [], "hidden_dropout": 1.5}),
+    (MLPConfig, {"hidden": [], "hidden_dropout": "0.5"}),
+    (MLPConfig, {"batch_norm": 1}),
+    (MLPConfig, {"max_norm": 0}),
+    (MLPConfig, {"max_norm": -1.0}),
+    (MLPConfig, {"init": "zeros"}),
+    (SGDConfig, {"lr": 0}),
+    (SGDConfig, {"momentum": 1.0}),
+    (SGDConfig, {"momentum": -0.1}),
+    (SGDConfig, {"nesterov": True}),
+    (SGDConfig, {"weight_decay": -1e-9}),
+    (AdamConfig, {"betas": [0.9]}),
+    (AdamConfig, {"betas": [0.9, 1.0]}),
+    (AdamConfig, {"eps": 0.0}),
+    (AdamWConfig, {"lr": "0.1"}),
+    (StepConfig, {"name": "step"}),
+    (StepConfig, {"name": "step", "step_size": 0}),
+    (StepConfig, {"name": "step", "step_size": 1, "gamma": 1.1}),
+    (CosineConfig, {"name": "cosine", "min_lr": -1.0}),
+    (LinearConfig, {"name": "linear", "start_factor": 0.0}),
+    (OneCycleConfig, {"name": "one_cycle"}),
+    (OneCycleConfig, {"name": "one_cycle", "max_lr": 1.0, "warmup": 0.0}),
+    (OneCycleConfig, {"name": "one_cycle", "max_lr": 1.0, "warmup": 1.0}),
+    (EarlyStoppingConfig, {"patience": 0}),
+    (EarlyStoppingConfig, {"min_delta": -0.1}),
+    (TrainingConfig, {"epochs": 0}),
+    (TrainingConfig, {"epochs": 100_001}),
+    (TrainingConfig, {"epochs": 1.5}),
+    (TrainingConfig, {"batch_size": 0}),
+    (TrainingConfig, {"batch_size": True}),
+    (TrainingConfig, {"optimizer": {"name": "lion"}}),
+    (TrainingConfig, {"optimizer": {"lr": 0.1}}),
+    (TrainingConfig, {"optimizer": {"name": "adam", "momentum": 0.9}}),
+    (TrainingConfig, {"scheduler": {"name": "never"}}),
+    (TrainingConfig, {"scheduler": "cosine"}),
+    (TrainingConfig, {"max_runtime_seconds": 0}),
+    (TrainingConfig, {"seed": -1}),
+    (TrainingConfig, {"seed": 2**53}),
+    (TrainingConfig, {"device": "tpu"}),
+    (SplitConfig, {"validation": 1.0}),
+    (SplitConfig, {"test": -0.1}),
+    (SplitConfig, {"validation": 0.5, "test": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("kind", "values"), REFUSED, ids=str)
+def test_bad_values_are_refused_in_python_and_in_json(
+    kind: type[Config], values: dict[str, Any]
+) -> None:
+    with pytest.raises(ValidationError):
+        kind.model_validate(values)
+    with pytest.raises(ValidationError):
+        kind.model_validate_json(json.dumps(values))
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("kind", "values", "field"),
+    [
+        (DropoutConfig, {}, "p"),
+        (DropoutConfig, {}, "keep"),
+        (MLPConfig, {}, "input_dropout"),
+        (MLPConfig, {}, "hidden_dropout"),
+        (MLPConfig, {}, "max_norm"),
+        (SGDConfig, {}, "lr"),
+        (SGDConfig, {}, "weight_decay"),
+        (AdamConfig, {}, "eps"),
+        (CosineConfig, {"name": "cosine"}, "min_lr"),
+        (OneCycleConfig, {"name": "one_cycle"}, "max_lr"),
+        (EarlyStoppingConfig, {}, "min_delta"),
+        (TrainingConfig, {}, "max_runtime_seconds"),
+        (SplitConfig, {}, "test"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(
+    kind: type[Config], values: dict[str, Any], field: str, number: float
+) -> None:
+    with pytest.raises(ValidationError):
+        kind.model_validate({**values, field: number})
+    with pytest.raises(ValidationError):
+        kind.model_validate_json(json.dumps({**values, field: number}))
+
+
+@pytest.mark.parametrize("config", ONE_OF_EACH, ids=repr)
+def test_unknown_fields_are_refused(config: Config) -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        type(config).model_validate({**dict(config), "unheard_of": 1})
+
+
+@pytest.mark.parametrize("config", ONE_OF_EACH, ids=repr)
+def test_a_config_is_frozen_and_hashable(config: Config) -> None:
+    for field in type(config).model_fields:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(config, field, getattr(config, field))
+    assert hash(config) == hash(config.model_copy())
+
+
+@pytest.mark.parametrize("config", ONE_OF_EACH, ids=repr)
+def test_a_config_survives_json(config: Config) -> None:
+    assert type(config).model_validate_json(config.model_dump_json()) == config
+
+
+@given(st.floats(0, 1), st.lists(st.integers(1, 65_536), max_size=5))
+def test_any_network_survives_json(p: float, hidden: list[int]) -> None:
+    config = MLPConfig(hidden=hidden, input_dropout=p, hidden_dropout={"keep": p})
+    assert MLPConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("number", [0, 0.3, 1])
+def test_a_number_is_the_drop_probability_of_inverted_dropout(number: float) -> None:
+    config = MLPConfig.model_validate_json(json.dumps({"input_dropout": number}))
+    assert config.input_dropout == DropoutConfig(p=number)
+
+
+def test_keep_is_the_other_side_of_p() -> None:
+    assert DropoutConfig(keep=0.75).drop_probability == 0.25
+    assert DropoutConfig(keep=0.0).drop_probability == 1.0
+    assert DropoutConfig(keep=1.0).drop_probability == 0.0
+    assert DropoutConfig(p=0.25).drop_probability == 0.25
+
+
+@pytest.mark.parametrize("given_value", [0.5, {"p": 0.5}, DropoutConfig(p=0.5), [0.5, {"p": 0.5}]])
+def test_one_dropout_serves_every_hidden_layer_or_a_list_gives_each_its_own(
+    given_value: object,
+) -> None:
+    config = MLPConfig.model_validate({"hidden": [3, 4], "hidden_dropout": given_value})
+    assert config.hidden_dropout == (DropoutConfig(p=0.5), DropoutConfig(p=0.5))
+
+
+def test_a_linear_model_has_no_hidden_dropout() -> None:
+    assert MLPConfig(hidden=[]).hidden_dropout == ()
+    assert MLPConfig(hidden=[], hidden_dropout=0.5).hidden_dropout == ()
+
+
+def test_a_wrong_number_of_dropouts_names_both_numbers() -> None:
+    with pytest.raises(ValidationError, match="1 dropouts for 2 hidden layers"):
+        MLPConfig(hidden=[3, 4], hidden_dropout=[0.5])
+
+
+def test_an_error_says_where_it_is() -> None:
+    with pytest.raises(ValidationError) as caught:
+        MLPConfig(hidden=[3, 0], hidden_dropout=[0.5, 1.5])
+    assert [error["loc"] for error in caught.value.errors()] == [
+        ("hidden", 1),
+        ("hidden_dropout", 1, "p"),
+    ]
+
+
+PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
+DROPOUT = [PROBABILITY, {"$ref": "#/$defs/DropoutConfig"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "facts"),
+    [
+        (DropoutConfig, "p", {"anyOf": [PROBABILITY, {"type": "null"}]}),
+        (DropoutConfig, "keep", {"anyOf": [PROBABILITY, {"type": "null"}]}),
+        (
+            MLPConfig,
+            "hidden",
+            {"items": {"type": "integer", "minimum": 1, "maximum": 65_536}, "maxItems": 64},
+        ),
+        (MLPConfig, "input_dropout", {"anyOf": DROPOUT}),
+        (
+            MLPConfig,
+            "hidden_dropout",
+            {"anyOf": [*DROPOUT, {"type": "array", "items": {"anyOf": DROPOUT}}], "default": 0.2},
+        ),
+        (SGDConfig, "lr", {"exclusiveMinimum": 0}),
+        (SGDConfig, "momentum", {"minimum": 0, "exclusiveMaximum": 1}),
+        (TrainingConfig, "epochs", {"minimum": 1, "maximum": 100_000}),
+        (TrainingConfig, "batch_size", {"minimum": 1, "maximum": 1_048_576}),
+        (TrainingConfig, "seed", {"minimum": 0, "exclusiveMaximum": 2**53}),
+    ],
+)
+def test_bounds_are_visible_in_the_json_schema(
+    kind: type[Config], field: str, facts: dict[str, Any]
+) -> None:
+    schema = TypeAdapter(kind).json_schema(mode="validation")
+    assert schema["additionalProperties"] is False
+    assert facts.items() <= schema["properties"][field].items()

@@ -1,0 +1,69 @@
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dropout_core.config import (
+    AdamConfig,
+    EarlyStoppingConfig,
+    MLPConfig,
+    SGDConfig,
+    TrainingConfig,
+)
+from dropout_core.memory import num_parameters, training_bytes
+from dropout_core.mlp import MLP
+
+
+@given(
+    hidden=st.lists(st.integers(1, 9), max_size=4),
+    batch_norm=st.booleans(),
+    in_features=st.integers(1, 9),
+    out_features=st.integers(1, 9),
+)
+@settings(deadline=None)
+def test_the_number_of_parameters_is_that_of_the_network(
+    hidden: list[int], batch_norm: bool, in_features: int, out_features: int
+) -> None:
+    config = MLPConfig(hidden=hidden, batch_norm=batch_norm)
+    sizes = {"in_features": in_features, "out_features": out_features}
+    built = MLP(config, **sizes)
+    assert num_parameters(config, **sizes) == sum(p.numel() for p in built.parameters())
+
+
+def estimate(**changes: Any) -> int:
+    model = MLPConfig(hidden=changes.pop("hidden", [10]))
+    sizes = {"in_features": 4, "out_features": 3, "num_rows": 1000}
+    sizes |= {name: changes.pop(name) for name in list(changes) if name in sizes}
+    return training_bytes(model, TrainingConfig(**{"batch_size": 32, **changes}), **sizes)
+
+
+def test_an_estimate_counts_every_part() -> None:
+    parameters = 4 * 10 + 10 + 10 * 3 + 3
+    copies = 4  # the weights, their gradients and two of Adam's moments
+    activations = 32 * (4 + 4 * 10 + 2 * 3)
+    assert estimate() == 4 * (copies * parameters + activations + 1000 * (4 + 2))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"hidden": [11]},
+        {"num_rows": 1001},
+        {"in_features": 5},
+        {"out_features": 4},
+        {"batch_size": 33},
+        {"early_stopping": EarlyStoppingConfig()},
+    ],
+    ids=str,
+)
+def test_more_of_anything_takes_more(more: dict[str, Any]) -> None:
+    assert estimate(**more) > estimate()
+
+
+def test_sgd_keeps_less_than_adam() -> None:
+    assert estimate(optimizer=SGDConfig()) < estimate(optimizer=AdamConfig())
+
+
+def test_a_batch_is_no_larger_than_the_data() -> None:
+    assert estimate(batch_size=1_048_576) == estimate(batch_size=1000)

@@ -1,0 +1,188 @@
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from store.artifacts import LocalArtifacts
+from tests.store.concurrency import at_once
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "artifacts"
+
+
+@pytest.fixture
+def artifacts(root: Path) -> LocalArtifacts:
+    return LocalArtifacts(root)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "upload"
+    path.write_bytes(b"weights")
+    return path
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system, where there is one."""
+    candidates = [folder for folder in ("/dev/shm", "/run", None) if not folder or _usable(folder)]
+    with tempfile.TemporaryDirectory(dir=candidates[0]) as folder:
+        yield Path(folder)
+
+
+def _usable(folder: str) -> bool:
+    return Path(folder).is_dir() and os.access(folder, os.W_OK)
+
+
+def put(artifacts: LocalArtifacts, source: Path, *keys: str) -> None:
+    for key in keys:
+        source.write_bytes(key.encode())
+        artifacts.put(key, source)
+
+
+def test_a_file_that_was_put_can_be_fetched(artifacts: LocalArtifacts, source: Path) -> None:
+    artifacts.put("jobs/1/1/weights", source)
+    assert artifacts.fetch("jobs/1/1/weights").read_bytes() == b"weights"
+    assert not source.exists()
+
+
+def test_a_file_of_another_file_system_can_be_put(
+    artifacts: LocalArtifacts, elsewhere: Path
+) -> None:
+    source = elsewhere / "upload"
+    source.write_bytes(b"weights")
+    artifacts.put("jobs/1/1/weights", source)
+    assert artifacts.fetch("jobs/1/1/weights").read_bytes() == b"weights"
+    assert not source.exists()
+
+
+def test_a_key_holds_a_whole_file_at_every_moment(
+    artifacts: LocalArtifacts, elsewhere: Path
+) -> None:
+    size = 2**20
+    done = Event()
+
+    def write() -> None:
+        try:
+            for value in range(30):
+                source = elsewhere / "upload"
+                source.write_bytes(bytes([value]) * size)
+                artifacts.put("key", source)
+        finally:
+            done.set()
+
+    def read() -> int:
+        num_read = 0
+        while not done.is_set() or num_read == 0:
+            try:
+                content = artifacts.fetch("key").read_bytes()
+            except FileNotFoundError:
+                continue
+            assert content == content[:1] * size
+            num_read += 1
+        return num_read
+
+    written, num_read = at_once(write, read)
+    assert written is None
+    assert num_read > 0
+
+
+def test_a_put_that_fails_leaves_nothing(artifacts: LocalArtifacts, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        artifacts.put("jobs/1/weights", tmp_path / "missing")
+    assert artifacts.list("") == []
+    with pytest.raises(FileNotFoundError):
+        artifacts.fetch("jobs/1/weights")
+
+
+def test_fetching_what_is_no_file_fails(artifacts: LocalArtifacts, source: Path) -> None:
+    put(artifacts, source, "jobs/1/weights")
+    for key in ("jobs/2/weights", "jobs/1"):
+        with pytest.raises(FileNotFoundError):
+            artifacts.fetch(key)
+
+
+def test_a_list_holds_every_key_below_its_prefix(artifacts: LocalArtifacts, source: Path) -> None:
+    put(artifacts, source, "jobs/1/b", "jobs/1/a/deep", "jobs/10/a", "datasets/1")
+    assert artifacts.list("jobs/1") == ["jobs/1/a/deep", "jobs/1/b"]
+    assert artifacts.list("") == ["datasets/1", "jobs/1/a/deep", "jobs/1/b", "jobs/10/a"]
+    assert artifacts.list("models") == []
+
+
+def test_a_list_leaves_out_what_is_not_whole_yet(
+    artifacts: LocalArtifacts, source: Path, root: Path
+) -> None:
+    put(artifacts, source, "jobs/1/a")
+    (root / "jobs/1/.b.part").touch()
+    assert artifacts.list("jobs") == ["jobs/1/a"]
+
+
+def test_keys_are_relative_to_a_relative_root_too(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifacts = LocalArtifacts(Path("data"))
+    put(artifacts, source, "jobs/1")
+    assert artifacts.list("jobs") == ["jobs/1"]
+
+
+def test_keys_are_relative_to_a_linked_root_too(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    artifacts = LocalArtifacts(tmp_path / "link")
+    put(artifacts, source, "jobs/1")
+    assert artifacts.list("") == ["jobs/1"]
+
+
+def test_deleting_takes_one_artifact_or_all_below(artifacts: LocalArtifacts, source: Path) -> None:
+    put(artifacts, source, "jobs/1/a", "jobs/1/b/c", "jobs/1/b/d", "jobs/10")
+    artifacts.delete("jobs/1/b")
+    assert artifacts.list("") == ["jobs/1/a", "jobs/10"]
+    artifacts.delete("jobs/10")
+    assert artifacts.list("") == ["jobs/1/a"]
+
+
+def test_deleting_nothing_is_no_error(artifacts: LocalArtifacts, source: Path) -> None:
+    put(artifacts, source, "jobs/1/a")
+    for _ in range(2):
+        artifacts.delete("jobs/2")
+    assert artifacts.list("") == ["jobs/1/a"]
+
+
+@pytest.mark.parametrize("key", ["../secret", "jobs/../../secret", "/etc/passwd"])
+def test_a_key_cannot_leave_the_root(
+    artifacts: LocalArtifacts, source: Path, tmp_path: Path, key: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    for use in (artifacts.fetch, artifacts.delete, artifacts.list):
+        with pytest.raises(ValueError, match="leaves its folder"):
+            use(key)
+    with pytest.raises(ValueError, match="leaves its folder"):
+        artifacts.put(key, source)
+    assert secret.read_text() == "secret"
+    assert source.exists()
+
+
+def test_a_key_cannot_leave_the_root_through_a_link(
+    artifacts: LocalArtifacts, root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").touch()
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="leaves its folder"):
+        artifacts.fetch("link/secret")
+
+
+def test_a_root_that_can_be_written_is_told_from_one_that_cannot(
+    artifacts: LocalArtifacts, root: Path, source: Path
+) -> None:
+    artifacts.writable()
+    assert list(root.iterdir()) == []
+    with pytest.raises(OSError, match="upload"):
+        LocalArtifacts(source).writable()

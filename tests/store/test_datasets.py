@@ -1,0 +1,86 @@
+import pytest
+from sqlalchemy import Connection
+
+from store import datasets, jobs
+from store.database import Database
+from store.errors import DatasetInUse, DatasetNotFound
+from tests.store.concurrency import at_once, transaction
+from tests.store.examples import TRAINED, claim, new_claim, new_dataset, new_job
+
+
+def test_a_dataset_reads_back_as_it_was_created(connection: Connection) -> None:
+    dataset = new_dataset(connection)
+    assert datasets.get(connection, dataset.id) == dataset
+    assert dataset.size_bytes == 2**33
+    assert dataset.columns == [{"name": "label", "kind": "category"}]
+
+
+def test_an_unknown_dataset_is_not_found(connection: Connection) -> None:
+    for ask in (datasets.get, datasets.remove):
+        with pytest.raises(DatasetNotFound):
+            ask(connection, "ds_unknown")
+
+
+def test_a_page_is_newest_first_and_goes_on_after_an_id(connection: Connection) -> None:
+    ids = sorted((new_dataset(connection).id for _ in range(3)), reverse=True)
+    first = [dataset.id for dataset in datasets.page(connection, limit=2, after=None)]
+    rest = [dataset.id for dataset in datasets.page(connection, limit=2, after=first[-1])]
+    assert first + rest == ids
+
+
+def test_a_removed_dataset_is_gone(connection: Connection) -> None:
+    dataset = new_dataset(connection)
+    assert datasets.remove(connection, dataset.id) == dataset
+    with pytest.raises(DatasetNotFound):
+        datasets.get(connection, dataset.id)
+
+
+def test_a_dataset_cannot_be_removed_while_a_job_needs_it(connection: Connection) -> None:
+    dataset = new_dataset(connection)
+    job = new_job(connection, dataset.id)
+
+    def is_needed() -> bool:
+        with pytest.raises(DatasetInUse):
+            datasets.remove(connection, dataset.id)
+        return datasets.get(connection, dataset.id) == dataset
+
+    assert is_needed()
+    claim(connection, job.id)
+    assert is_needed()
+    jobs.cancel(connection, job.id)
+    assert is_needed()
+    jobs.cancelled(connection, jobs.Claim(job.id, 1))
+    assert datasets.remove(connection, dataset.id) == dataset
+
+
+def test_jobs_that_are_over_or_need_another_dataset_do_not_hold_it(connection: Connection) -> None:
+    dataset, other = new_dataset(connection), new_dataset(connection)
+    new_job(connection, other.id)
+    jobs.cancel(connection, new_job(connection, dataset.id).id)
+    assert datasets.remove(connection, dataset.id) == dataset
+
+
+def test_a_model_does_not_hold_its_dataset(connection: Connection) -> None:
+    mine = new_claim(connection)
+    job = jobs.succeed(connection, mine, reason="completed", trained=TRAINED)
+    assert datasets.page(connection, limit=9, after=None) == []
+    assert job.dataset_id == "ds_1"
+
+
+def test_no_job_is_accepted_for_a_dataset_that_is_being_removed(database: Database) -> None:
+    def create_job(connection: Connection, dataset_id: str) -> jobs.Job:
+        datasets.get(connection, dataset_id, lock=True)
+        return new_job(connection, dataset_id)
+
+    for _ in range(12):
+        with database.write() as connection:
+            dataset = new_dataset(connection)
+        removed, *created = at_once(
+            transaction(database, datasets.remove, dataset.id),
+            *[transaction(database, create_job, dataset.id) for _ in range(3)],
+        )
+        if removed == dataset:
+            assert [type(result) for result in created] == [DatasetNotFound] * 3
+        else:
+            assert isinstance(removed, DatasetInUse)
+            assert [result.dataset_id for result in created] == [dataset.id] * 3

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from store.settings import PREFIX, Settings
+
+SECRETS = {
+    "DROPOUT_API_KEY": "hunter2",
+    "DROPOUT_REDIS_URL": "redis://:hunter2@cache/0",
+    "DROPOUT_DATABASE_URL": "postgresql://me:hunter2@db/dropout",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"{PREFIX}{name}".upper(), raising=False)
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_every_setting_has_a_default() -> None:
+    settings = Settings()
+    assert settings.api_key is None
+    assert settings.renew_seconds < settings.fence_seconds < settings.lease_seconds
+
+
+def test_the_environment_overrides_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DROPOUT_LEASE_SECONDS", "7.5")
+    assert Settings().lease_seconds == 7.5
+
+
+def test_flags_override_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DROPOUT_LEASE_SECONDS", "7.5")
+    assert Settings(lease_seconds=9).lease_seconds == 9
+
+
+def test_the_database_lies_in_the_data_folder_unless_told_otherwise() -> None:
+    settings = Settings(data_dir=Path("/data"))
+    assert settings.database == "sqlite:////data/dropout.db"
+    assert settings.artifact_root == Path("/data/artifacts")
+    assert Settings(database_url="postgresql://db/x").database == "postgresql://db/x"
+
+
+def test_a_child_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, SECRETS)
+    settings = Settings(
+        data_dir=Path("/some where"), concurrency=3, retry_backoff_seconds=0.125, max_attempts=2
+    )
+    set_all(monkeypatch, settings.as_environment())
+    assert Settings() == settings
+
+
+def test_a_child_process_gets_the_defaults_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings()
+    environment = settings.as_environment()
+    set_all(monkeypatch, environment)
+    assert Settings() == settings
+    assert not SECRETS.keys() & environment.keys()
+
+
+def test_secrets_are_in_the_environment_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, SECRETS)
+    settings = Settings()
+    assert SECRETS.items() <= settings.as_environment().items()
+    assert "hunter2" not in f"{settings!r} {settings}"
+
+
+def test_settings_cannot_change_under_a_reader() -> None:
+    with pytest.raises(ValidationError):
+        Settings().concurrency = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lease_seconds", "0"),
+        ("lease_seconds", "nan"),
+        ("lease_seconds", "inf"),
+        ("checkpoint_seconds", "-1"),
+        ("max_attempts", "0"),
+        ("max_upload_bytes", "-5"),
+        ("concurrency", "many"),
+        ("threads_per_job", "0"),
+        ("auto_device_queue", "tpu"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"{PREFIX}{name}".upper(), value)
+    with pytest.raises(ValidationError, match=name):
+        Settings()
+
+
+def test_an_unknown_flag_is_refused() -> None:
+    with pytest.raises(ValidationError, match="leese_seconds"):
+        Settings(leese_seconds=1)  # type: ignore[call-arg]

@@ -1,0 +1,110 @@
+"""`python -m worker ROLE`: the worker's processes. People start them through `dropout-service`.
+
+A role is a module's `__main__`, because multiprocessing does not import that a second time into
+each trainer.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+
+import typer
+from celery.signals import worker_shutting_down
+
+from store.artifacts import LocalArtifacts
+from store.database import Database
+from store.lifetime import on_parent_exit
+from store.logs import configure_logging
+from store.settings import Settings
+from worker import dispatcher, local, tasks
+from worker.celery_app import QUEUES, create_celery
+from worker.supervisor import Worker, warm_up
+
+cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@cli.command("local")
+def run_local(*, with_parent: bool = False) -> None:
+    """Claim and run jobs of the embedded service."""
+    settings = Settings()
+    worker = _worker(settings, owner=local.OWNER)
+    _on_signals(worker.draining)
+    if with_parent:
+        on_parent_exit(worker.draining.set)
+    try:
+        local.run(worker)
+    except local.AlreadyRunning as error:
+        sys.exit(f"error: {error}")
+
+
+@cli.command("celery")
+def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
+    """Run the jobs that messages name, of the queues given."""
+    settings = Settings()
+    celery = create_celery(settings)
+    worker = _worker(settings, owner=f"{socket.gethostname()}:{os.getpid()}")
+    tasks.register(celery, worker)
+    worker_shutting_down.connect(lambda **_: worker.draining.set(), weak=False)
+    warm_up()
+    celery.worker_main(
+        [
+            "worker",
+            "--pool=threads",  # supervisors wait; trainers are processes of their own
+            f"--concurrency={settings.concurrency}",
+            f"--queues={queues}",
+            f"--hostname={_node_name()}",
+            "--without-gossip",
+            "--without-mingle",
+            "--loglevel=WARNING",
+        ]
+    )
+
+
+@cli.command("dispatch")
+def run_dispatch() -> None:
+    """Relay due jobs to the broker and take back expired leases."""
+    settings = Settings()
+    stop = threading.Event()
+    _on_signals(stop)
+    dispatcher.run(settings, _database(settings), create_celery(settings), stop)
+
+
+@cli.command("check")
+def check() -> None:
+    """Exit 0 if the Celery worker of this host answers."""
+    answers = create_celery(Settings()).control.ping(timeout=5)
+    names = {name.split("@")[-1] for answer in answers for name in answer}
+    if socket.gethostname() not in names:
+        sys.exit("error: the worker of this host does not answer")
+
+
+def _node_name() -> str:
+    return f"{os.getpid()}@{socket.gethostname()}"
+
+
+def _worker(settings: Settings, *, owner: str) -> Worker:
+    return Worker(
+        settings=settings,
+        database=_database(settings),
+        artifacts=LocalArtifacts(settings.artifact_root),
+        owner=owner,
+        draining=threading.Event(),
+    )
+
+
+def _database(settings: Settings) -> Database:
+    database = Database(settings.database)
+    database.migrate()
+    return database
+
+
+def _on_signals(stop: threading.Event) -> None:
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+
+
+if __name__ == "__main__":
+    configure_logging()
+    cli()

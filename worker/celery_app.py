@@ -1,0 +1,42 @@
+"""All delivery policy in one place: Celery over Redis, whose messages are hints and not owners."""
+
+from celery import Celery
+
+from store.settings import Settings
+
+QUEUES = ("cpu", "gpu")
+SUPERVISE = "supervise"
+
+_CONNECT_SECONDS = 2
+_SOCKET_SECONDS = 30
+
+
+def create_celery(settings: Settings) -> Celery:
+    """A Celery app on the broker of `settings`. Raises ValueError if it names none."""
+    if settings.redis_url is None:
+        raise ValueError("DROPOUT_REDIS_URL is not set: this role needs the broker")
+    app = Celery("dropout-service", broker=settings.redis_url.get_secret_value(), backend=None)
+    app.conf.update(
+        # The row owns the job, so a message has done its work once it arrives; Redis would send
+        # one that is acknowledged late again after an hour, whatever became of it.
+        task_acks_late=False,
+        task_ignore_result=True,
+        # A worker takes no message that it cannot act on now.
+        worker_disable_prefetch=True,
+        worker_prefetch_multiplier=1,
+        task_serializer="json",
+        accept_content=["json"],
+        task_default_queue="cpu",
+        # A broker that is away comes back.
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "socket_connect_timeout": _CONNECT_SECONDS,
+            "socket_timeout": _SOCKET_SECONDS,
+            "retry_on_timeout": True,
+        },
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        enable_utc=True,
+    )
+    return app

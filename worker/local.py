@@ -1,0 +1,101 @@
+"""The same supervisor without a broker: the embedded default claims rows itself."""
+
+import fcntl
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from store import jobs
+from store.database import is_unavailable
+from worker.supervisor import Worker, supervise, warm_up
+
+OWNER = "local"
+POLL_SECONDS = 0.1
+REAP_SECONDS = 2.0
+RETRY_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+
+class AlreadyRunning(Exception):
+    """Another worker serves this data directory."""
+
+
+def run(worker: Worker) -> None:
+    """Run jobs until `worker.draining` is set, then hand back those in progress.
+
+    Raises AlreadyRunning.
+    """
+    with (
+        _only_worker_of(worker.settings.data_dir),
+        ThreadPoolExecutor(worker.settings.concurrency, thread_name_prefix="supervisor") as pool,
+    ):
+        shutil.rmtree(worker.scratch, ignore_errors=True)
+        # Whoever held the lock before is gone, so its jobs need not wait for their leases.
+        with worker.database.write() as transaction:
+            jobs.expire_leases(transaction, owner=worker.owner)
+        warm_up()
+        log.info("worker ready", concurrency=worker.settings.concurrency)
+        _Loop(worker, pool).run()
+
+
+class _Loop:
+    def __init__(self, worker: Worker, pool: ThreadPoolExecutor) -> None:
+        self._worker = worker
+        self._pool = pool
+        self._running: dict[str, Future[None]] = {}
+        self._reap_at = 0.0
+
+    def run(self) -> None:
+        draining = self._worker.draining
+        while not draining.wait(POLL_SECONDS):
+            try:
+                self._reap()
+                self._start_jobs()
+            except DBAPIError as error:
+                if not is_unavailable(error):
+                    raise
+                log.warning("the database does not answer")
+                draining.wait(RETRY_SECONDS)
+
+    def _reap(self) -> None:
+        if time.monotonic() < self._reap_at:
+            return
+        settings = self._worker.settings
+        with self._worker.database.write() as transaction:
+            jobs.reap(
+                transaction,
+                max_attempts=settings.max_attempts,
+                backoff_seconds=settings.retry_backoff_seconds,
+            )
+        self._reap_at = time.monotonic() + REAP_SECONDS
+
+    def _start_jobs(self) -> None:
+        for job_id in [job_id for job_id, future in self._running.items() if future.done()]:
+            self._running.pop(job_id).result()
+        num_free = self._worker.settings.concurrency - len(self._running)
+        if num_free == 0:
+            return
+        with self._worker.database.read() as transaction:
+            due = jobs.claimable(transaction, limit=num_free)
+        for job_id in due:
+            if job_id not in self._running:
+                self._running[job_id] = self._pool.submit(supervise, job_id, self._worker)
+
+
+@contextmanager
+def _only_worker_of(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory's lock, which ends with this process however it ends."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "worker.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(f"another worker serves {data_dir}") from error
+        yield

@@ -1,0 +1,177 @@
+"""The child process: trains one attempt with dropout_core and tells its supervisor how it goes.
+
+It is forked from a server that has torch loaded, so a small job starts at once, and CUDA is first
+touched here. It holds no lease and writes no database: artifacts under its own prefix are all.
+"""
+
+import errno
+import os
+import signal
+import tempfile
+import threading
+import time
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from dropout_core import memory
+from dropout_core.checkpoint import CheckpointError, load_checkpoint, position, save_checkpoint
+from dropout_core.data.errors import DataError
+from dropout_core.experiment import Experiment
+from dropout_core.tabular import MANIFEST, WEIGHTS
+from dropout_core.train import Diverged
+from store.artifacts import LocalArtifacts
+from store.models import TrainedModel
+from store.spec import JobSpec
+from worker.protocol import (
+    Assignment,
+    EpochCompleted,
+    Failed,
+    Finished,
+    Message,
+    Order,
+    Stopped,
+    job_prefix,
+)
+
+NICENESS = 5  # a server on the same machine answers first
+KEPT_CHECKPOINTS = 2  # if the newest is damaged, the one before serves
+
+
+def main(connection: Connection, assignment: Assignment) -> None:
+    """Run one attempt to its end, and send what ended it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
+    os.nice(NICENESS)
+    torch.set_num_threads(assignment.num_threads)
+    try:
+        last = Trainer(connection, assignment).run()
+    except Diverged as error:
+        last = Failed("diverged", str(error))
+    except DataError as error:
+        last = Failed("invalid_data", str(error))
+    except MemoryError as error:
+        last = Failed("out_of_memory", str(error) or "memory ran out", retryable=True)
+    except (BrokenPipeError, ConnectionResetError):
+        return  # the supervisor is gone, and with it the reason to go on
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        last = Failed("disk_full", str(error))
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        last = Failed("out_of_memory", str(error), retryable=True)
+    connection.send(last)
+
+
+class Trainer:
+    def __init__(self, connection: Connection, assignment: Assignment) -> None:
+        self._connection = connection
+        self._assignment = assignment
+        self._artifacts = LocalArtifacts(assignment.artifact_root)
+        self._experiment = _experiment(assignment, self._artifacts)
+        self._training = self._experiment.training
+        self._order: Order | None = None
+        self._saved_at = time.monotonic()
+
+    def run(self) -> Message:
+        """Train until the end, or until ordered to stop."""
+        self._resume()
+        threading.Thread(target=self._take_orders, daemon=True).start()
+        for metrics in self._training:
+            self._connection.send(EpochCompleted(asdict(metrics)))
+            if time.monotonic() - self._saved_at >= self._assignment.checkpoint_seconds:
+                self._checkpoint()
+        if self._training.finished:
+            early = self._training.stopped_early
+            return self._finish("early_stopped" if early else "completed")
+        if self._order == "finish_now":
+            return self._finish_now()
+        self._checkpoint()
+        return Stopped()
+
+    def _take_orders(self) -> None:
+        """Obey between two batches; end at once when the supervisor is gone."""
+        try:
+            self._order = self._connection.recv()
+            self._training.interrupt()
+            self._connection.recv()
+        except (EOFError, OSError):
+            os._exit(1)
+
+    def _resume(self) -> None:
+        """Go on from the newest checkpoint of any attempt whose checksum holds."""
+        names = [
+            (where, key)
+            for key in self._artifacts.list(job_prefix(self._assignment.job_id))
+            if (where := position(Path(key).name))
+        ]
+        for _, key in sorted(names, reverse=True):
+            try:
+                state = load_checkpoint(self._artifacts.fetch(key))
+            except (CheckpointError, FileNotFoundError):
+                continue
+            self._training.restore(state)
+            for metrics in self._training.history:
+                self._connection.send(EpochCompleted(asdict(metrics)))
+            return
+
+    def _checkpoint(self) -> None:
+        prefix = f"{self._assignment.prefix}/checkpoints"
+        with tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch:
+            path = save_checkpoint(Path(scratch), self._training.state())
+            self._artifacts.put(f"{prefix}/{path.name}", path)
+        for key in self._artifacts.list(prefix)[:-KEPT_CHECKPOINTS]:
+            self._artifacts.delete(key)
+        self._saved_at = time.monotonic()
+
+    def _finish_now(self) -> Message:
+        if not self._training.history:
+            return Failed("max_runtime_exceeded", "the time was over before the first epoch was")
+        self._training.restore_best()
+        return self._finish("max_runtime_exceeded")
+
+    def _finish(self, reason: str) -> Finished:
+        """Put the model in place and describe it; the supervisor makes it count."""
+        # One thread, as in serving: the metrics are those of the predictions that will be served.
+        torch.set_num_threads(1)
+        evaluations = self._experiment.evaluate()
+        artifact = f"{self._assignment.prefix}/model"
+        with tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch:
+            manifest = self._experiment.save(Path(scratch))
+            size_bytes = (Path(scratch) / WEIGHTS).stat().st_size
+            for name in (WEIGHTS, MANIFEST):
+                self._artifacts.put(f"{artifact}/{name}", Path(scratch) / name)
+        trained = TrainedModel(
+            manifest=manifest.model_dump(mode="json"),
+            metrics={name: evaluation.to_dict() for name, evaluation in evaluations.items()},
+            num_parameters=memory.num_parameters(
+                manifest.model,
+                in_features=len(manifest.features),
+                out_features=manifest.num_outputs,
+            ),
+            size_bytes=size_bytes,
+            artifact=artifact,
+        )
+        return Finished(reason, trained)  # type: ignore[arg-type]
+
+
+def _experiment(assignment: Assignment, artifacts: LocalArtifacts) -> Experiment:
+    spec = JobSpec.model_validate(assignment.spec)
+    return Experiment(
+        pl.read_parquet(artifacts.fetch(assignment.dataset_artifact)),
+        target=spec.dataset.target,
+        features=spec.dataset.features,
+        task=None if spec.task == "auto" else spec.task,
+        split=spec.dataset.split,
+        model=spec.model,
+        training=spec.training,
+    )
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has a type for it; the CPU's allocator has words."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
