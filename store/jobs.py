@@ -121,15 +121,15 @@ def claimable(connection: Connection, *, limit: int) -> list[str]:
 
 
 def undelivered(
-    connection: Connection, *, redispatch_seconds: float, limit: int
+    connection: Connection, *, redispatch_seconds: float, limit: int, due_for_seconds: float = 0
 ) -> list[tuple[str, str]]:
-    """(id, queue) of due jobs that no message went out for, or that nobody claimed since."""
+    """(id, queue) of jobs that are due, and have been for a while, with no message of late."""
     forgotten = jobs.c.dispatched_at < database_now() - redispatch_seconds
     query = (
         select(jobs.c.id, jobs.c.queue)
         .where(
             jobs.c.state == "queued",
-            jobs.c.run_after <= database_now(),
+            jobs.c.run_after <= database_now() - due_for_seconds,
             jobs.c.dispatched_at.is_(None) | forgotten,
         )
         .order_by(jobs.c.id)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -60,9 +61,8 @@ def database_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """A migrated database of the test's own: the test runs once on each kind."""
-    database = Database(database_url)
-    yield database
-    database.close()
+    with closing(Database(database_url)) as database:
+        yield database
 
 
 @pytest.fixture
@@ -74,10 +74,15 @@ def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
 @pytest.fixture
 def postgresql_url(postgresql_template: str) -> Iterator[str]:
     """The URL of a migrated PostgreSQL database of the test's own."""
-    name = f"test_{uuid.uuid4().hex}"
-    _execute(f"CREATE DATABASE {name} TEMPLATE {postgresql_template}")
-    yield _postgresql_url(name)
-    _execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with _new_database(f"TEMPLATE {postgresql_template}") as name:
+        yield _postgresql_url(name)
+
+
+@pytest.fixture
+def empty_postgresql_url() -> Iterator[str]:
+    """The URL of a PostgreSQL database of the test's own, in which there is nothing."""
+    with _new_database() as name:
+        yield _postgresql_url(name)
 
 
 @pytest.fixture
@@ -116,17 +121,24 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgresql_template() -> Iterator[str]:
     """The name of a migrated database to copy."""
-    name = f"template_{uuid.uuid4().hex}"
-    _execute(f"CREATE DATABASE {name}")
-    _migrate(_postgresql_url(name))
-    yield name
-    _execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with _new_database() as name:
+        _migrate(_postgresql_url(name))
+        yield name
 
 
 def _migrate(url: str) -> None:
-    database = Database(url)
-    database.migrate()
-    database.close()
+    with closing(Database(url)) as database:
+        database.migrate()
+
+
+@contextmanager
+def _new_database(options: str = "") -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex}"
+    _execute(f"CREATE DATABASE {name} {options}")
+    try:
+        yield name
+    finally:
+        _execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _postgresql_url(name: str) -> str:

@@ -13,6 +13,7 @@ import threading
 import typer
 from celery.signals import worker_shutting_down
 
+from store import jobs
 from store.artifacts import LocalArtifacts
 from store.database import Database
 from store.lifetime import on_parent_exit
@@ -21,6 +22,8 @@ from store.settings import Settings
 from worker import dispatcher, local, tasks
 from worker.celery_app import QUEUES, create_celery
 from worker.supervisor import Worker, warm_up
+
+LATE_SECONDS = 120  # four times what a dispatcher lets pass before it sends a message again
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -71,8 +74,23 @@ def run_dispatch() -> None:
     dispatcher.run(settings, _database(settings), create_celery(settings), stop)
 
 
-@cli.command("check")
-def check() -> None:
+@cli.command("check-dispatch")
+def check_dispatch() -> None:
+    """Exit 0 unless a job has been due for long and no message has gone out for it."""
+    settings = Settings()
+    with Database(settings.database).read() as transaction:
+        late = jobs.undelivered(
+            transaction,
+            redispatch_seconds=LATE_SECONDS,
+            due_for_seconds=LATE_SECONDS,
+            limit=1,
+        )
+    if late:
+        sys.exit(f"error: job {late[0][0]} waits for a dispatcher")
+
+
+@cli.command("check-celery")
+def check_celery() -> None:
     """Exit 0 if the Celery worker of this host answers."""
     answers = create_celery(Settings()).control.ping(timeout=5)
     names = {name.split("@")[-1] for answer in answers for name in answer}

@@ -58,7 +58,7 @@ class JobAnswer(BaseModel):
         return cls(
             id=job.id,
             name=job.spec["name"],
-            state=job.state,  # type: ignore[arg-type]
+            state=job.state,
             state_reason=job.state_reason,
             detail=job.detail,
             dataset=job.dataset_id,

@@ -18,5 +18,3 @@ def test_a_generator_starts_its_stream_anew() -> None:
     first, second = (torch.rand(5, generator=generator(1, "order", 2)) for _ in range(2))
     assert torch.equal(first, second)
     assert not torch.equal(first, torch.rand(5, generator=generator(1, "order", 3)))
-
-

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, inspect, text
+from sqlalchemy import Connection, insert, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from store import jobs
 from store.database import Database, is_unavailable
 from store.tables import idempotency_keys, metadata
 from tests.servers import PostgresServer
-from tests.store.concurrency import at_once
+from tests.store.concurrency import at_once, transaction
 from tests.store.examples import new_job
 
 
@@ -22,8 +22,8 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database that holds nothing yet, once on each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'folder' / 'new.db'}"
-    server: PostgresServer = request.getfixturevalue("own_postgresql")
-    return server.url
+    url: str = request.getfixturevalue("empty_postgresql_url")
+    return url
 
 
 def migrate(url: str) -> None:
@@ -80,9 +80,12 @@ def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
 
 
 def test_a_write_is_undone_by_an_error(database: Database) -> None:
-    with pytest.raises(RuntimeError), database.write() as connection:
+    def create_and_fail(connection: Connection) -> None:
         new_job(connection)
         raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        transaction(database, create_and_fail)()
     with database.write() as connection:
         assert jobs.claimable(connection, limit=9) == []
 
@@ -104,9 +107,13 @@ def test_a_server_that_goes_in_the_middle_of_a_transaction_is_unavailable(
     own_postgresql: PostgresServer,
 ) -> None:
     with closing(Database(own_postgresql.url)) as database:
-        with pytest.raises(DBAPIError) as caught, database.read() as connection:
+
+        def ask_after_the_end(connection: Connection) -> None:
             own_postgresql.stop()
             connection.execute(text("SELECT 1"))
+
+        with pytest.raises(DBAPIError) as caught:
+            transaction(database, ask_after_the_end)()
         assert is_unavailable(caught.value)
 
 
@@ -118,10 +125,11 @@ def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_a_broken_rule_is_not_a_reason_to_try_again(database: Database) -> None:
-    twice = insert(idempotency_keys).values(key="key", request_sha256="", created_at=0)
+    query = insert(idempotency_keys).values(key="key", request_sha256="", created_at=0)
+    with database.write() as connection:
+        connection.execute(query)
     with pytest.raises(IntegrityError) as caught, database.write() as connection:
-        connection.execute(twice)
-        connection.execute(twice)
+        connection.execute(query)
     assert not is_unavailable(caught.value)
 
 

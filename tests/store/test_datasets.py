@@ -1,11 +1,12 @@
 import pytest
 from sqlalchemy import Connection
 
-from store import datasets, jobs
+from store import datasets, jobs, models
 from store.database import Database
 from store.errors import DatasetInUse, DatasetNotFound
+from store.jobs import Claim
 from tests.store.concurrency import at_once, transaction
-from tests.store.examples import TRAINED, claim, new_claim, new_dataset, new_job
+from tests.store.examples import TRAINED, claim, new_dataset, new_job
 
 
 def test_a_dataset_reads_back_as_it_was_created(connection: Connection) -> None:
@@ -49,7 +50,7 @@ def test_a_dataset_cannot_be_removed_while_a_job_needs_it(connection: Connection
     assert is_needed()
     jobs.cancel(connection, job.id)
     assert is_needed()
-    jobs.cancelled(connection, jobs.Claim(job.id, 1))
+    jobs.cancelled(connection, Claim(job.id, 1))
     assert datasets.remove(connection, dataset.id) == dataset
 
 
@@ -60,11 +61,14 @@ def test_jobs_that_are_over_or_need_another_dataset_do_not_hold_it(connection: C
     assert datasets.remove(connection, dataset.id) == dataset
 
 
-def test_a_model_does_not_hold_its_dataset(connection: Connection) -> None:
-    mine = new_claim(connection)
-    job = jobs.succeed(connection, mine, reason="completed", trained=TRAINED)
-    assert datasets.page(connection, limit=9, after=None) == []
-    assert job.dataset_id == "ds_1"
+def test_a_model_outlives_its_dataset(connection: Connection) -> None:
+    dataset = new_dataset(connection)
+    job = claim(connection, new_job(connection, dataset.id).id)
+    assert job is not None
+    mine = Claim(job.id, job.attempt)
+    jobs.succeed(connection, mine, reason="completed", trained=TRAINED)
+    datasets.remove(connection, dataset.id)
+    assert list(models.of_jobs(connection, [job.id])) == [job.id]
 
 
 def test_no_job_is_accepted_for_a_dataset_that_is_being_removed(database: Database) -> None:

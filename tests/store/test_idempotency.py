@@ -104,12 +104,15 @@ def test_a_key_released_while_it_is_asked_for_counts_as_in_flight(postgresql_url
     with closing(Database(postgresql_url)) as database:
         transaction(database, reserve)()
         release = transaction(database, idempotency.release, "key")
-        with pytest.raises(RequestInFlight), database.write() as connection:
 
+        def reserve_late(connection: Connection) -> None:
             @event.listens_for(connection, "after_cursor_execute")
             def _release(_connection: Any, _cursor: Any, statement: str, *_arguments: Any) -> None:
                 if statement.startswith("INSERT"):
                     release()
 
             reserve(connection)
+
+        with pytest.raises(RequestInFlight):
+            transaction(database, reserve_late)()
         assert transaction(database, reserve)() is None

@@ -117,9 +117,9 @@ def test_a_new_job_is_queued_with_its_first_event(connection: Connection) -> Non
 
 
 def test_a_job_that_was_not_committed_never_was(database: Database) -> None:
-    with pytest.raises(RuntimeError, match="no"), database.write() as connection:
+    with database.write() as connection:
         job = new_job(connection)
-        raise RuntimeError("no")
+        connection.rollback()
     with database.read() as connection:
         assert jobs.claimable(connection, limit=9) == []
         assert events.page(connection, job.id, after=0, limit=9) == []

@@ -191,7 +191,7 @@ class Protocol(RuleBasedStateMachine):
         return None if job_id in self.removed else self.known[job_id].state
 
 
-@pytest.mark.parametrize(("kind", "num_runs"), [("sqlite", 80), ("postgresql", 15)])
+@pytest.mark.parametrize(("kind", "num_runs"), [("sqlite", 50), ("postgresql", 15)])
 def test_the_invariants_hold_whatever_happens(
     request: pytest.FixtureRequest, kind: str, num_runs: int
 ) -> None:

@@ -1,0 +1,26 @@
+# One image for every role; docker-compose.yml says which command each service runs.
+FROM python:3.11-slim
+
+# pip takes the newest CUDA build of the pinned torch, unless this names an index of CPU builds.
+ARG PIP_EXTRA_INDEX_URL=""
+
+RUN useradd --create-home --uid 10001 dropout \
+    && install --directory --owner dropout --group dropout /data
+WORKDIR /srv/dropout-service
+
+# The packages first: they change less often than the code.
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+RUN mkdir app worker store dropout_core \
+    && touch app/__init__.py worker/__init__.py store/__init__.py dropout_core/__init__.py \
+    && pip install --no-cache-dir --constraint constraints.txt --editable . \
+    && pip check
+COPY dropout_core ./dropout_core
+COPY store ./store
+COPY worker ./worker
+COPY app ./app
+
+USER dropout
+VOLUME /data
+EXPOSE 8000
+ENV DROPOUT_DATA_DIR=/data PYTHONUNBUFFERED=1
+CMD ["dropout-service", "serve"]

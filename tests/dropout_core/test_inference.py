@@ -1,0 +1,187 @@
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator, nn
+from torch.nn import functional as F
+
+from dropout_core.inference import TILE_ROWS, Predictor, fingerprint
+from dropout_core.metrics import evaluate_classification, evaluate_regression
+from dropout_core.tabular import WEIGHTS, ModelError, save_model
+from tests.dropout_core.served_models import make_model, normal
+
+DROPOUTS = st.sampled_from([0.0, 0.5, {"p": 0.5, "scaling": "classic"}])
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_a_row_has_the_same_bits_in_any_company(data: st.DataObject) -> None:
+    num_features = data.draw(st.integers(1, 40), label="features")
+    predictor = Predictor(
+        *make_model(
+            num_features=num_features,
+            num_classes=data.draw(st.sampled_from([None, *range(2, 21)]), label="classes"),
+            hidden=data.draw(st.lists(st.integers(1, 70), max_size=3), label="hidden"),
+            activation=data.draw(st.sampled_from(["relu", "tanh", "logistic", "gelu"])),
+            batch_norm=data.draw(st.booleans(), label="batch norm"),
+            input_dropout=data.draw(DROPOUTS, label="input dropout"),
+            hidden_dropout=data.draw(DROPOUTS, label="hidden dropout"),
+        )
+    )
+    rows = 10 + 5 * normal(2 * TILE_ROWS + 3, num_features, seed=data.draw(st.integers(0, 99)))
+    alone = torch.cat([predictor.outputs(row[None]) for row in rows])
+    chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=100))
+    assert torch.equal(predictor.outputs(rows), alone)
+    assert torch.equal(predictor.outputs(rows[chosen]), alone[chosen])
+    company = 1e6 * torch.ones_like(rows)
+    company[len(chosen) % len(rows)] = rows[0]
+    assert torch.equal(predictor.outputs(company)[len(chosen) % len(rows)], alone[0])
+
+
+@pytest.mark.parametrize("num_outputs", [*range(2, 21), 100])
+@pytest.mark.parametrize("num_features", [1, 3, 17, 64, 129])
+def test_a_row_has_the_same_bits_in_every_batch_size(num_features: int, num_outputs: int) -> None:
+    predictor = Predictor(
+        *make_model(num_features=num_features, num_classes=num_outputs, hidden=(33,))
+    )
+    rows = 10 + 5 * normal(TILE_ROWS + 9, num_features)
+    together = predictor.outputs(rows)
+    for num_rows in range(1, len(rows)):
+        assert torch.equal(predictor.outputs(rows[:num_rows]), together[:num_rows])
+
+
+def test_no_rows_have_no_outputs() -> None:
+    predictor = Predictor(*make_model())
+    assert predictor.outputs(normal(0, 5)).shape == (0, 3)
+    assert predictor.predict(normal(0, 5)).values == []
+
+
+def test_probabilities_are_those_of_the_network_with_dropout_off() -> None:
+    model, description = make_model(batch_norm=True, hidden_dropout=0.5)
+    rows = 10 + 5 * normal(40, 5)
+    outputs = Predictor(model, description).outputs(rows)
+    expected = F.softmax(model.eval()(rows), dim=1)
+    torch.testing.assert_close(outputs, expected, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(outputs.sum(dim=1), torch.ones(40, dtype=torch.float64))
+
+
+def test_classic_dropout_scales_activations_at_inference() -> None:
+    classic = {"input_dropout": {"keep": 0.5, "scaling": "classic"}, "hidden": ()}
+    model, description = make_model(num_classes=None, **classic)
+    rows = normal(4, 5)
+    layer = model.network.layers[-1]
+    expected = F.linear(model.standardise(rows) * 0.5, layer.weight, layer.bias).double()
+    torch.testing.assert_close(
+        Predictor(model, description).outputs(rows),
+        expected * model.target_scale + model.target_mean,
+        rtol=1e-6,
+        atol=0,
+    )
+
+
+def test_a_prediction_is_the_likeliest_class_by_its_name() -> None:
+    predictor = Predictor(*make_model())
+    rows = 10 + 5 * normal(40, 5)
+    predictions = predictor.predict(rows)
+    assert torch.equal(predictions.probabilities, predictor.outputs(rows))
+    best = predictions.probabilities.argmax(dim=1).tolist()
+    assert predictions.values == [f"class {index}" for index in best]
+    assert len(set(best)) > 1
+
+
+def test_a_regression_predicts_in_the_units_of_its_target() -> None:
+    model, description = make_model(num_classes=None)
+    rows = 10 + 5 * normal(40, 5)
+    predictions = Predictor(model, description).predict(rows)
+    assert predictions.probabilities is None
+    torch.testing.assert_close(
+        torch.tensor(predictions.values, dtype=torch.float64),
+        model.eval()(rows)[:, 0],
+        rtol=1e-6,
+        atol=0,
+    )
+
+
+def test_evaluate_scores_what_predict_answers() -> None:
+    rows = 10 + 5 * normal(70, 5)
+    classifier = Predictor(*make_model())
+    targets = torch.randint(3, (70,), generator=Generator().manual_seed(0))
+    one_by_one = torch.cat([classifier.predict(row[None]).probabilities for row in rows])
+    assert classifier.evaluate(rows, targets) == evaluate_classification(one_by_one, targets)
+
+    regressor = Predictor(*make_model(num_classes=None))
+    values = torch.tensor([v for row in rows for v in regressor.predict(row[None]).values])
+    by_prediction = evaluate_regression(values.double(), normal(70))
+    assert regressor.evaluate(rows, normal(70)).metrics == pytest.approx(
+        by_prediction.metrics, rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("num_features", [4, 6])
+def test_a_wrong_number_of_features_names_both_numbers(num_features: int) -> None:
+    with pytest.raises(ValueError, match=f"{num_features} features given, the model takes 5"):
+        Predictor(*make_model()).predict(normal(3, num_features))
+
+
+def test_large_features_keep_their_differences() -> None:
+    model, description = make_model(num_features=1, num_classes=None, hidden=())
+    model.fit_scales(1e12 + torch.arange(10, dtype=torch.float64)[:, None], None)
+    values = Predictor(model, description).outputs(torch.tensor([[1e12], [1e12 + 1]]).double())
+    assert values[0] == values[1]  # a float32 literal cannot tell them apart
+    rows = torch.tensor([[1e12], [1e12 + 1]], dtype=torch.float64)
+    first, second = Predictor(model, description).outputs(rows)
+    assert first != second
+
+
+def test_features_of_any_real_dtype_are_taken() -> None:
+    predictor = Predictor(*make_model())
+    rows = torch.randint(20, (6, 5), generator=Generator().manual_seed(0))
+    assert torch.equal(predictor.outputs(rows), predictor.outputs(rows.double()))
+    assert torch.equal(predictor.outputs(rows.float()), predictor.outputs(rows.double()))
+
+
+def test_the_model_given_stays_as_it_was() -> None:
+    model, description = make_model()
+    model.train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    predictor = Predictor(model, description)
+    outputs = predictor.outputs(normal(3, 5))
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
+    nn.init.ones_(model.network.layers[0].weight)
+    assert torch.equal(predictor.outputs(normal(3, 5)), outputs)
+
+
+def test_a_loaded_model_answers_as_the_saved_one_did(tmp_path: Path) -> None:
+    model, description = make_model(batch_norm=True)
+    save_model(tmp_path, model, description)
+    rows = normal(9, 5)
+    loaded = Predictor.load(tmp_path)
+    assert torch.equal(loaded.outputs(rows), Predictor(model, description).outputs(rows))
+    assert loaded.description.features == description.features
+
+
+def test_corrupted_weights_are_not_served(tmp_path: Path) -> None:
+    save_model(tmp_path, *make_model())
+    weights = (tmp_path / WEIGHTS).read_bytes()
+    (tmp_path / WEIGHTS).write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    with pytest.raises(ModelError, match="checksum"):
+        Predictor.load(tmp_path)
+
+
+def test_a_model_whose_rows_depend_on_each_other_is_not_served() -> None:
+    model, description = make_model()
+    model.network.layers.append(nn.Softmax(dim=0))  # over the rows
+    with pytest.raises(ModelError, match="depends on the rows around it"):
+        Predictor(model, description)
+
+
+def test_the_fingerprint_names_what_the_promise_is_scoped_to() -> None:
+    name = fingerprint("cpu")
+    assert name.startswith("cpu/")
+    assert f"torch-{torch.__version__}" in name
+    assert name.endswith("/threads-1")
+    assert Predictor(*make_model()).fingerprint == name
