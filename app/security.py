@@ -2,8 +2,10 @@
 
 import hmac
 import ipaddress
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.errors import RequestError
 from store.settings import Settings
@@ -21,14 +23,20 @@ def check_bind(host: str, settings: Settings) -> None:
         )
 
 
-def require_key(request: Request) -> None:
+_bearer = HTTPBearer(
+    auto_error=False, description="Needed where the service was started with DROPOUT_API_KEY."
+)
+
+
+def require_key(
+    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> None:
     """Raise 401 unless the request carries the key, where there is one."""
     key = request.app.state.context.settings.api_key
     if key is None:
         return
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    matches = hmac.compare_digest(given.strip().encode(), key.get_secret_value().encode())
-    if scheme.lower() != "bearer" or not matches:
+    credentials = given.credentials if given else ""
+    if not hmac.compare_digest(credentials.encode(), key.get_secret_value().encode()):
         raise RequestError(401, "unauthorized", "send the API key as `Authorization: Bearer <key>`")
 
 
