@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.utils import skip_init
 
 from dropout_core.config import Activation, DropoutConfig, Init, MLPConfig
 from dropout_core.layers import Dropout
@@ -36,13 +37,13 @@ class MLP(nn.Module):
         width = in_features
         for num_units, dropout in zip(config.hidden, config.hidden_dropout, strict=True):
             # Batch norm subtracts the mean, and with it any bias before it.
-            self.layers.append(nn.Linear(width, num_units, bias=not config.batch_norm))
+            self.layers.append(_linear(width, num_units, bias=not config.batch_norm))
             if config.batch_norm:
                 self.layers.append(nn.BatchNorm1d(num_units))
             self.layers.append(ACTIVATIONS[config.activation]())
             _append_dropout(self.layers, dropout)
             width = num_units
-        self.layers.append(nn.Linear(width, out_features))
+        self.layers.append(_linear(width, out_features))
         self.initialise(seed)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,6 +72,12 @@ class MLP(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 module.weight.renorm_(2, 0, self.config.max_norm)
+
+
+def _linear(in_features: int, out_features: int, *, bias: bool = True) -> nn.Linear:
+    """Without weights yet: torch would draw them from its global generator."""
+    layer: nn.Linear = skip_init(nn.Linear, in_features, out_features, bias=bias)  # type: ignore[no-untyped-call]
+    return layer
 
 
 def _append_dropout(layers: nn.Sequential, config: DropoutConfig) -> None:

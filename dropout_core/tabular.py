@@ -94,7 +94,9 @@ class TabularModel(nn.Module):
 def _mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
     mean = values.mean(dim=0)
     scale = values.std(dim=0, correction=0)
-    return mean, torch.where(scale > 0, scale, 1.0)
+    # Rounding gives some constant columns a scale that is tiny and not zero.
+    varies = (values != values[0]).any(dim=0) & (scale > 0)
+    return mean, torch.where(varies, scale, 1.0)
 
 
 def save_model(folder: Path, model: TabularModel, description: Description) -> Manifest:

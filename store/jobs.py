@@ -296,7 +296,9 @@ def reap(connection: Connection, *, max_attempts: int, backoff_seconds: float) -
     """Take back every job whose lease has expired: requeue it, or end it at the cap."""
     expired = _lease_expired("running", "cancelling")
     reaped = []
-    for job_id in connection.execute(select(jobs.c.id).where(expired)).scalars().all():
+    # Locked in one order, and none that another transaction is about to change.
+    query = select(jobs.c.id).where(expired).order_by(jobs.c.id).with_for_update(skip_locked=True)
+    for job_id in connection.execute(query).scalars().all():
         running = _lease_expired("running")
         job = (
             _end(connection, job_id, _lease_expired("cancelling"), "cancelled", "cancelled_by_user")

@@ -5,9 +5,9 @@ Read once at each edge, with `Settings()`, and passed in; nothing reads the envi
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MiB = 1024**2
@@ -31,7 +31,9 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr | None = Field(None, description="The broker; needed when scaled out.")
     api_key: SecretStr | None = Field(
-        None, description="Callers send it as a bearer token; needed to bind beyond loopback."
+        None,
+        min_length=16,
+        description="Callers send it as a bearer token; needed to bind beyond loopback.",
     )
 
     max_upload_bytes: Bytes = 1024 * MiB
@@ -61,6 +63,14 @@ class Settings(BaseSettings):
     redispatch_seconds: Seconds = 30
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 10
     grace_seconds: Seconds = Field(20, description="A trainer's time to checkpoint and stop.")
+
+    @model_validator(mode="after")
+    def _lease_outlives_its_holder(self) -> Self:
+        if not self.renew_seconds < self.fence_seconds < self.lease_seconds:
+            raise ValueError(
+                "renew_seconds has to be below fence_seconds, and that below lease_seconds"
+            )
+        return self
 
     @property
     def database(self) -> str:

@@ -1,6 +1,7 @@
 """Files -> polars frames of numeric, boolean and text columns. Raises DataError, keeps nothing."""
 
 import csv
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -144,10 +145,20 @@ def _columns(name: str, array: NDArray[np.generic] | bytes) -> list[pl.Series]:
         raise DataError(f"values of type {array.dtype} are not supported", column=name)
     if len(array) == 0:
         raise DataError("the file has no rows", column=name)
+    if kind == "U" and not _is_text(array):
+        raise DataError("not all of it is text", column=name)
     if array.ndim == 1:
         return [pl.Series(name, array)]
     matrix = array.reshape(len(array), -1)
     return [pl.Series(f"{name}_{index}", matrix[:, index]) for index in range(matrix.shape[1])]
+
+
+def _is_text(array: NDArray[np.generic]) -> bool:
+    """Whether all characters exist, and none is NUL: numpy and polars would believe anything."""
+    codes = np.array(array, array.dtype.newbyteorder("="), order="C").view(np.uint32)
+    codes = codes.reshape(-1, array.dtype.itemsize // 4)
+    has_nul = (codes[:, :-1] == 0) & (codes[:, 1:] != 0)  # after the last character all are
+    return bool((codes <= sys.maxunicode).all()) and not has_nul.any()
 
 
 def _checked(frame: pl.DataFrame) -> pl.DataFrame:

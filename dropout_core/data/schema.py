@@ -63,13 +63,15 @@ def select(
         features = [c.name for c in columns if c.name != target and _why_no_feature(c) is None]
         if not features:
             raise DataError("no other column is numeric without missing values", field="features")
-    for index, name in enumerate(features):
+    seen: set[str] = set()
+    for name in features:
         if name not in by_name:
             raise DataError("the data has no such column", column=name, field="features")
         if name == target:
             raise DataError("the target cannot be a feature", column=name, field="features")
-        if name in features[:index]:
+        if name in seen:
             raise DataError("the feature is listed twice", column=name, field="features")
+        seen.add(name)
         if reason := _why_no_feature(by_name[name]):
             raise DataError(reason, column=name, field="features")
     return Selection(target, tuple(features), _settle_task(by_name[target], task))

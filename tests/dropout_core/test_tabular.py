@@ -39,6 +39,12 @@ def test_a_constant_column_has_scale_one(value: float, num_rows: int) -> None:
     assert model.feature_scale.item() == 1.0
 
 
+def test_a_spread_too_small_to_square_has_scale_one() -> None:
+    model = TabularModel(MLP(MLPConfig(hidden=()), in_features=1, out_features=1))
+    model.fit_scales(torch.tensor([[1e-200], [2e-200]], dtype=torch.float64), None)
+    assert model.feature_scale.item() == 1.0
+
+
 def test_large_values_keep_their_differences() -> None:
     # In float32 the neighbours of 1e12 are 65,536 apart.
     features = 1e12 + torch.arange(10, dtype=torch.float64)[:, None]

@@ -311,3 +311,20 @@ def test_every_batch_of_every_epoch_has_a_mask_of_its_own() -> None:
     assert len(masks) == 4
     for one, other in itertools.combinations(masks, 2):
         assert not torch.equal(one, other)
+
+
+def test_the_patience_left_survives_an_interruption() -> None:
+    def stopping_early() -> Training:
+        stopping = EarlyStoppingConfig(patience=4)
+        return blob_training(epochs=200, optimizer=SGDConfig(lr=1.0), early_stopping=stopping)
+
+    whole = stopping_early()
+    list(whole)
+    assert whole.stopped_early
+    for epochs in range(len(whole.history) - 4, len(whole.history) + 1):
+        first, second = stopping_early(), stopping_early()
+        run_batches(first, epochs * first.num_batches)
+        second.restore(first.state())
+        list(second)
+        assert timeless(second.history) == timeless(whole.history)
+        assert same_bits(second.model, whole.model)

@@ -79,6 +79,15 @@ def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
             assert jobs.claimable(reading, limit=9) == []
 
 
+def test_a_writer_does_not_wait_for_readers(empty_url: str) -> None:
+    migrate(empty_url)
+    with closing(Database(empty_url)) as database, database.read() as reading:
+        assert jobs.claimable(reading, limit=9) == []
+        [job_id] = create_jobs(empty_url, 1)
+        with database.read() as reading_later:
+            assert jobs.claimable(reading_later, limit=9) == [job_id]
+
+
 def test_a_write_is_undone_by_an_error(database: Database) -> None:
     def create_and_fail(connection: Connection) -> None:
         new_job(connection)

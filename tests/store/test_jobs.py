@@ -495,8 +495,8 @@ def test_a_cancel_is_not_lost_while_the_job_changes_hands(postgresql_url: str) -
         with database.write() as connection:
 
             @event.listens_for(connection, "after_cursor_execute")
-            def _release(*_arguments: Any) -> None:
-                if not releases:  # after the first statement of the cancel
+            def _release(_connection: Any, _cursor: Any, statement: str, *_arguments: Any) -> None:
+                if statement.startswith("UPDATE") and not releases:
                     releases.append(pool.submit(transaction(database, jobs.release, mine)))
                     wait_until(lambda: releases[0].done() or is_waiting(database))
 
@@ -593,6 +593,15 @@ def test_reapers_do_not_get_into_each_others_way(database: Database) -> None:
     results = at_once(*[transaction(database, reap) for _ in range(4)])
     reaped = [job.id for part in results for job in part]
     assert sorted(reaped) == sorted(lost)
+
+
+def test_a_lease_that_is_being_renewed_is_left_alone(postgresql_url: str) -> None:
+    with closing(Database(postgresql_url)) as database:
+        with database.write() as connection:
+            mine = new_claim(connection, lease_seconds=GONE)
+        with database.write() as renewing, database.write() as reaping:
+            renew(renewing, mine)
+            assert reap(reaping) == []
 
 
 def test_the_leases_of_a_lost_owner_can_be_ended(connection: Connection) -> None:

@@ -6,9 +6,9 @@ from pydantic import ValidationError
 from store.settings import PREFIX, Settings
 
 SECRETS = {
-    "DROPOUT_API_KEY": "hunter2",
-    "DROPOUT_REDIS_URL": "redis://:hunter2@cache/0",
-    "DROPOUT_DATABASE_URL": "postgresql://me:hunter2@db/dropout",
+    "DROPOUT_API_KEY": "correct-horse-battery",
+    "DROPOUT_REDIS_URL": "redis://:correct-horse-battery@cache/0",
+    "DROPOUT_DATABASE_URL": "postgresql://me:correct-horse-battery@db/dropout",
 }
 
 
@@ -30,13 +30,13 @@ def test_every_setting_has_a_default() -> None:
 
 
 def test_the_environment_overrides_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DROPOUT_LEASE_SECONDS", "7.5")
-    assert Settings().lease_seconds == 7.5
+    monkeypatch.setenv("DROPOUT_LEASE_SECONDS", "75")
+    assert Settings().lease_seconds == 75
 
 
 def test_flags_override_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DROPOUT_LEASE_SECONDS", "7.5")
-    assert Settings(lease_seconds=9).lease_seconds == 9
+    monkeypatch.setenv("DROPOUT_LEASE_SECONDS", "75")
+    assert Settings(lease_seconds=90).lease_seconds == 90
 
 
 def test_the_database_lies_in_the_data_folder_unless_told_otherwise() -> None:
@@ -67,7 +67,7 @@ def test_secrets_are_in_the_environment_and_nowhere_else(monkeypatch: pytest.Mon
     set_all(monkeypatch, SECRETS)
     settings = Settings()
     assert SECRETS.items() <= settings.as_environment().items()
-    assert "hunter2" not in f"{settings!r} {settings}"
+    assert "correct-horse-battery" not in f"{settings!r} {settings}"
 
 
 def test_settings_cannot_change_under_a_reader() -> None:
