@@ -122,10 +122,11 @@ def _settings(**flags: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        flaws = (
-            f"{PREFIX}{flaw['loc'][0]}".upper() + f": {flaw['msg']}" for flaw in error.errors()
-        )
-        _fail("; ".join(flaws))
+        _fail("; ".join(_flaw(flaw["loc"], flaw["msg"]) for flaw in error.errors()))
+
+
+def _flaw(location: tuple[int | str, ...], message: str) -> str:
+    return ": ".join([*(f"{PREFIX}{name}".upper() for name in location[:1]), message])
 
 
 def _become(role: str, *arguments: str, data_dir: Path | None) -> NoReturn:

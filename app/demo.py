@@ -6,6 +6,7 @@ the service answers about them is put in a table.
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from store.settings import PREFIX
 
 NUM_HELD_OUT = 360
 NUM_SHOWN = 5
@@ -208,7 +211,7 @@ def _service() -> Iterator[str]:
         command = [sys.executable, "-m", "app", "serve", "--port", "0", "--data-dir", folder]
         with open(f"{folder}/log", "w") as log_file:  # noqa: PTH123 - a str is at hand
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command, stdout=subprocess.PIPE, stderr=log_file, text=True
+                command, env=_environment(), stdout=subprocess.PIPE, stderr=log_file, text=True
             )
         try:
             assert process.stdout is not None
@@ -219,6 +222,11 @@ def _service() -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(STOP_SECONDS)
+
+
+def _environment() -> dict[str, str]:
+    """Without the settings of other services, whose database this must not touch."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
 
 
 def _last_line(path: str) -> str:

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
+from pydantic_core import from_json
 
 from app.errors import RequestError
 from app.inference.predictors import Predictors
 from store.artifacts import LocalArtifacts
 from store.database import Database
 from store.settings import Settings
+
+MAX_NUMBER = 2**31 - 1  # of events and epochs: the databases' integers
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,15 @@ def _require_media_type(request: Request, wanted: str) -> None:
         )
 
 
-def require_json(request: Request) -> None:
-    """Raise 415 unless the body is declared as JSON."""
+async def require_json(request: Request) -> None:
+    """Raise 415 unless the body is declared as JSON, 400 if its text is no Unicode."""
     _require_media_type(request, "application/json")
+    body = await request.body()
+    if b"\\ud" in body.lower():  # half of a surrogate pair passes Python's parser
+        try:
+            from_json(body)
+        except ValueError as error:
+            raise RequestError(400, "malformed_json", f"the body is not JSON: {error}") from error
 
 
 def require_form(request: Request) -> None:
@@ -56,3 +65,4 @@ def require_form(request: Request) -> None:
 ContextDep = Annotated[Context, Depends(_context)]
 Limit = Annotated[int, Query(ge=1, le=100, description="Items of a page.")]
 After = Annotated[str | None, Query(description="The `last_id` of the page before.")]
+Number = Annotated[int, Query(ge=0, le=MAX_NUMBER)]

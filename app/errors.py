@@ -1,6 +1,6 @@
 """Every error as `application/problem+json` (RFC 9457): what is wrong, and where in the request."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from starlette.exceptions import HTTPException
 
 from dropout_core.tabular import ModelError
@@ -68,7 +68,10 @@ def invalid(pointer: str, detail: str) -> RequestError:
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """How an endpoint's errors look, for its documentation."""
-    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    schema = Problem.model_json_schema()
+    # References are looked up in the whole document, which does not have these definitions.
+    schema["properties"]["errors"]["items"] = schema.pop("$defs")["Flaw"]
+    content = {"application/problem+json": {"schema": schema}}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in statuses
@@ -104,28 +107,26 @@ def problem(
     return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
 
 
-def pointer_to(location: Iterable[str | int], body: Any) -> str:
+def pointer_to(location: Sequence[str | int], body: Any, *, missing: bool = False) -> str:
     """The JSON pointer of a validation error's location.
 
-    Pydantic puts the tags of unions into locations; what is not in the body, but for a last part
-    that may be missing from it, is left out.
+    Pydantic puts the tags of unions into locations: what is not in the body is left out, but for
+    the last part where that is what is `missing`.
     """
     parts, value = [], body
-    remaining = list(location)
-    while remaining:
-        part = remaining.pop(0)
-        known = (isinstance(value, dict) and part in value) or isinstance(value, list)
-        if not known and remaining:
+    for index, part in enumerate(location):
+        if _has(value, part):
+            value = value[part]
+        elif not missing or index < len(location) - 1:
             continue
         parts.append(str(part).replace("~", "~0").replace("/", "~1"))
-        value = value[part] if known and _has(value, part) else None
     return "".join(f"/{part}" for part in parts)
 
 
 def _has(value: Any, part: str | int) -> bool:
     if isinstance(value, list):
         return isinstance(part, int) and part < len(value)
-    return part in value
+    return isinstance(value, Mapping) and part in value
 
 
 def _snake_case(name: str) -> str:
@@ -134,7 +135,8 @@ def _snake_case(name: str) -> str:
 
 def _request_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    return problem(error.status, error.code, error.detail, error.errors)
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    return problem(error.status, error.code, error.detail, error.errors, headers)
 
 
 def _known_error(_: Request, error: Exception) -> JSONResponse:
@@ -152,7 +154,11 @@ def _validation_error(_: Request, error: Exception) -> JSONResponse:
     for flaw in found:
         source, *location = flaw["loc"]
         in_body = source == "body"
-        pointer = pointer_to(location, error.body) if in_body else ".".join(map(str, location))
+        pointer = (
+            pointer_to(location, error.body, missing=flaw["type"] == "missing")
+            if in_body
+            else ".".join(map(str, location))
+        )
         flaws.append(Flaw(pointer=pointer, detail=flaw["msg"]))
     detail = "; ".join(f"{flaw.pointer or '/'}: {flaw.detail}" for flaw in flaws[:3])
     more = f" (and {len(flaws) - 3} more)" if len(flaws) > 3 else ""
@@ -170,6 +176,8 @@ def _database_error(request: Request, error: Exception) -> JSONResponse:
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
         detail = "the database does not answer; try again"
         return problem(503, "database_unavailable", detail, headers=headers)
+    if isinstance(error, DataError):  # such as a NUL, which PostgreSQL does not take as text
+        return problem(422, "invalid_request", "a value is none that the database can hold")
     return _unexpected(request, error)
 
 

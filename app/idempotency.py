@@ -1,7 +1,8 @@
 """`Idempotency-Key`: a request that is sent again is answered, not done, again."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import Header
@@ -23,36 +24,43 @@ IdempotencyKey = Annotated[
 ]
 
 
-def answer_once(
-    context: Context,
-    key: str | None,
-    *,
-    operation: str,
-    request: bytes,
-    action: Callable[[Connection], Answer],
-) -> JSONResponse:
-    """Run the action in one transaction, or replay what it answered to the same request.
+class Reservation:
+    """The right to answer one request. `replay` is set where it was answered before."""
+
+    def __init__(self, key: str | None, replay: JSONResponse | None) -> None:
+        self.replay = replay
+        self._key = key
+
+    def complete(self, transaction: Connection, answer: Answer) -> JSONResponse:
+        """Store the answer in the transaction that stores what it speaks of."""
+        if self._key is not None:
+            idempotency.complete(transaction, self._key, answer)
+        return JSONResponse(answer.body, answer.status, answer.headers)
+
+
+@contextmanager
+def once(
+    context: Context, key: str | None, *, operation: str, request: bytes
+) -> Iterator[Reservation]:
+    """Reserve the key, if there is one, for a block that completes it; a block that fails frees it.
 
     `request` stands for everything that the request asks for. Raises IdempotencyKeyReused and
-    RequestInFlight, and whatever the action does, which then has stored nothing.
+    RequestInFlight.
     """
     if key is None:
-        with context.database.write() as transaction:
-            answer = action(transaction)
-        return JSONResponse(answer.body, answer.status, answer.headers)
+        yield Reservation(None, None)
+        return
     scoped = hashlib.sha256(f"{operation} {key}".encode()).hexdigest()
     digest = hashlib.sha256(request).hexdigest()
     with context.database.write() as transaction:
         stored = idempotency.reserve(transaction, scoped, request_sha256=digest)
     if stored is not None:
         headers = {**stored.headers, "Idempotent-Replay": "true"}
-        return JSONResponse(stored.body, stored.status, headers)
+        yield Reservation(None, JSONResponse(stored.body, stored.status, headers))
+        return
     try:
-        with context.database.write() as transaction:
-            answer = action(transaction)
-            idempotency.complete(transaction, scoped, answer)
+        yield Reservation(scoped, None)
     except BaseException:
         with context.database.write() as transaction:
             idempotency.release(transaction, scoped)
         raise
-    return JSONResponse(answer.body, answer.status, answer.headers)

@@ -12,10 +12,12 @@ from fastapi_offline import FastAPIOffline
 from app import errors
 from app.datasets import endpoints as datasets
 from app.deps import Context
+from app.errors import problem_responses
 from app.health import endpoints as health
 from app.inference import endpoints as inference
 from app.inference.predictors import Predictors
 from app.jobs import endpoints as jobs
+from app.limits import BodyLimit
 from app.models import endpoints as models
 from app.security import require_key
 from app.walkthrough import DESCRIPTION
@@ -51,16 +53,20 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
-        max_body_size=settings.max_request_bytes,
     )
     app.state.context = context
     errors.install(app)
-    keyed = [Depends(require_key)]
-    upload_bytes = settings.max_upload_bytes + _FORM_BYTES
-    app.include_router(datasets.router, dependencies=keyed, max_body_size=upload_bytes)
-    app.include_router(jobs.router, dependencies=keyed)
-    app.include_router(models.router, dependencies=keyed)
-    app.include_router(inference.router, dependencies=keyed)
+    app.add_middleware(
+        BodyLimit,
+        default=settings.max_request_bytes,
+        limits={datasets.router.prefix: settings.max_upload_bytes + _FORM_BYTES},
+    )
+    for domain in (datasets, jobs, models, inference):
+        app.include_router(
+            domain.router,
+            dependencies=[Depends(require_key)],
+            responses=problem_responses(401, 422, 503),
+        )
     app.include_router(health.router)
 
     @app.get("/", include_in_schema=False)

@@ -1,5 +1,6 @@
 """The embedded default as one command: API processes and a local worker, restarted if they die."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -7,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import structlog
@@ -30,7 +33,8 @@ class NotReady(Exception):
 def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> None:
     """Run the service until SIGTERM or SIGINT; once ready, print its address on one line.
 
-    Raises OSError if the address cannot be bound, NotReady if the service does not come up.
+    Raises OSError if the address cannot be bound, NotReady if the service does not come up or the
+    data directory has one already.
     """
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -39,7 +43,10 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
     database.migrate()
     database.close()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family, backlog=2048) as listener:
+    with (
+        _only_service_of(settings.data_dir),
+        socket.create_server((host, port), family=family, backlog=2048) as listener,
+    ):
         # The parent holds the socket, so that calls wait while an API process is started anew.
         address = _address(host, listener.getsockname()[1])
         descriptor = listener.fileno()
@@ -49,7 +56,11 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
 
         def start(command: list[str]) -> Callable[[], subprocess.Popen[bytes]]:
             return lambda: subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-                command, env=environment, stdin=subprocess.PIPE, pass_fds=(descriptor,)
+                command,
+                env=environment,
+                stdin=subprocess.PIPE,
+                pass_fds=(descriptor,),
+                process_group=0,  # a terminal's Ctrl-C is for the parent, who ends them in order
             )
 
         children = [_Child("api", start(api)) for _ in range(num_processes)]
@@ -66,6 +77,19 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
                 child.ask_to_stop()
             for child in children:
                 child.wait()
+
+
+@contextmanager
+def _only_service_of(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory's lock, which ends with this process however it ends."""
+    # The worker has a lock of its own, but is slower to start than the API is to be ready.
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "serve.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise NotReady(f"another service runs on {data_dir}") from error
+        yield
 
 
 class _Child:

@@ -5,18 +5,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Response, UploadFile
 from fastapi.responses import JSONResponse
-from sqlalchemy import Connection
 
 from app.datasets.schemas import DatasetAnswer
 from app.datasets.service import Upload
 from app.deps import After, ContextDep, Limit, require_form
 from app.errors import problem_responses
-from app.idempotency import IdempotencyKey, answer_once
+from app.idempotency import IdempotencyKey, once
 from app.schemas import Page, page_of
 from store import datasets
 from store.idempotency import Answer
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes none in text
 
 
 @router.post(
@@ -29,23 +30,23 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 def create_dataset(
     context: ContextDep,
     file: Annotated[UploadFile, File(description="CSV with a header, or NPZ.")],
-    name: Annotated[str | None, Form(min_length=1, max_length=200)] = None,
+    name: Annotated[str | None, Form(min_length=1, max_length=200, pattern=NO_NUL)] = None,
     key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Upload a table. What its columns are is inferred and answered."""
     chosen = name or PurePosixPath(file.filename or "").name or "dataset"
 
     with Upload(context, file.file) as upload:
-
-        def create(transaction: Connection) -> Answer:
-            dataset = DatasetAnswer.of(upload.store(transaction, chosen))
-            location = {"Location": f"/v1/datasets/{dataset.id}"}
-            return Answer(201, location, dataset.model_dump(mode="json"))
-
         request = f"{upload.sha256} {chosen}".encode()
-        return answer_once(
-            context, key, operation="POST /v1/datasets", request=request, action=create
-        )
+        with once(context, key, operation="POST /v1/datasets", request=request) as reservation:
+            if reservation.replay is not None:
+                return reservation.replay
+            # Parsing takes its time, so it is over before the transaction begins.
+            with upload.in_place() as facts, context.database.write() as transaction:
+                dataset = DatasetAnswer.of(datasets.create(transaction, name=chosen, **facts))
+                location = {"Location": f"/v1/datasets/{dataset.id}"}
+                answer = Answer(201, location, dataset.model_dump(mode="json"))
+                return reservation.complete(transaction, answer)
 
 
 @router.get("")

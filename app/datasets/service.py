@@ -2,18 +2,18 @@
 
 import hashlib
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import polars as pl
-from sqlalchemy import Connection
 
 from app.deps import Context
 from app.errors import invalid
 from dropout_core.data.errors import DataError
 from dropout_core.data.readers import detect_format, read
 from dropout_core.data.schema import describe
-from store import datasets
 from store.datasets import Dataset
 from store.ids import new_id
 
@@ -41,8 +41,12 @@ class Upload:
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
 
-    def store(self, transaction: Connection, name: str) -> Dataset:
-        """Parse the file, put it in place and insert its row. Raises RequestError if unusable."""
+    @contextmanager
+    def in_place(self) -> Iterator[dict[str, Any]]:
+        """Put the table in place for a block that inserts its row, with the facts of that row.
+
+        The table is deleted if the block fails. Raises RequestError (422) if the file is unusable.
+        """
         try:
             frame = read(self._path, max_bytes=self._context.settings.max_upload_bytes)
         except DataError as error:
@@ -51,19 +55,18 @@ class Upload:
         artifact = f"datasets/{dataset_id}.parquet"
         table = self._path.with_name("table")
         frame.write_parquet(table)
-        self._context.artifacts.put(artifact, table)
+        facts = {
+            "id": dataset_id,
+            "format": detect_format(self._path),
+            "size_bytes": self._path.stat().st_size,
+            "sha256": self.sha256,
+            "num_rows": len(frame),
+            "columns": [column.model_dump() for column in describe(frame)],
+            "artifact": artifact,
+        }
         try:
-            return datasets.create(
-                transaction,
-                id=dataset_id,
-                name=name,
-                format=detect_format(self._path),
-                size_bytes=self._path.stat().st_size,
-                sha256=self.sha256,
-                num_rows=len(frame),
-                columns=[column.model_dump() for column in describe(frame)],
-                artifact=artifact,
-            )
+            self._context.artifacts.put(artifact, table)
+            yield facts
         except BaseException:
             self._context.artifacts.delete(artifact)
             raise

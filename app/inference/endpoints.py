@@ -27,7 +27,7 @@ def predict(context: ContextDep, model_id: str, request: PredictRequest) -> Pred
     predictor = context.predictors.get(model)
     facts = predictor.description
     features = service.feature_rows(request.instances, facts.features)
-    predictions = predictor.predict(features)
+    predictions = service.predict(predictor, features)
     return PredictAnswer(
         model=model.id,
         task=facts.task,

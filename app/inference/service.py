@@ -10,8 +10,10 @@ from torch import Tensor
 from app.errors import invalid
 from dropout_core.data import prepare
 from dropout_core.data.errors import DataError
-from dropout_core.inference import Predictor
+from dropout_core.inference import Predictions, Predictor
 from dropout_core.metrics import Evaluation
+
+_TOO_LARGE = "the features are too large to compute with"
 
 
 def feature_rows(instances: Sequence[Any], features: Sequence[str]) -> Tensor:
@@ -40,13 +42,29 @@ def _row(instance: Any, features: Sequence[str], pointer: str) -> list[float]:
 
 
 def _number(value: Any, pointer: str) -> float:
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
         raise invalid(pointer, "a feature has to be a finite number")
-    return float(value)
+    return number
 
 
 def _cell(pointer: str, name: str) -> str:
     return f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+
+
+def predict(predictor: Predictor, features: Tensor) -> Predictions:
+    """Raises RequestError (422) naming a row whose features are too large to compute with."""
+    predictions = predictor.predict(features)
+    outputs = predictions.probabilities
+    if outputs is None:
+        outputs = torch.tensor(predictions.values)[:, None]
+    finite = outputs.isfinite().all(dim=1)
+    if not finite.all():
+        raise invalid(f"/instances/{int(finite.int().argmin())}", _TOO_LARGE)
+    return predictions
 
 
 def evaluate(predictor: Predictor, frame: Any) -> Evaluation:
@@ -61,4 +79,7 @@ def evaluate(predictor: Predictor, frame: Any) -> Evaluation:
         )
     except DataError as error:
         raise invalid("/dataset", f"the dataset does not fit the model: {error}") from error
-    return predictor.evaluate(features, targets)
+    evaluation = predictor.evaluate(features, targets)
+    if not all(map(math.isfinite, evaluation.metrics.values())):
+        raise invalid("/dataset", _TOO_LARGE)
+    return evaluation

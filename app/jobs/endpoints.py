@@ -6,9 +6,9 @@ from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from sqlalchemy import Connection
 
-from app.deps import After, ContextDep, Limit, require_json
+from app.deps import MAX_NUMBER, After, ContextDep, Limit, Number, require_json
 from app.errors import RequestError, problem_responses
-from app.idempotency import IdempotencyKey, answer_once
+from app.idempotency import IdempotencyKey, once
 from app.jobs.schemas import (
     EXAMPLE,
     EventAnswer,
@@ -56,13 +56,16 @@ def create_job(
         )
         return JSONResponse(checked.model_dump(mode="json"))
 
-    def create(transaction: Connection) -> Answer:
-        resolved = resolve(transaction, spec, context.settings)
-        job = JobAnswer.of(jobs.create(transaction, resolved.spec, queue=resolved.queue))
-        return Answer(202, {"Location": f"/v1/jobs/{job.id}"}, job.model_dump(mode="json"))
-
     request = spec.model_dump_json().encode()
-    return answer_once(context, key, operation="POST /v1/jobs", request=request, action=create)
+    with once(context, key, operation="POST /v1/jobs", request=request) as reservation:
+        if reservation.replay is not None:
+            return reservation.replay
+        with context.database.write() as transaction:
+            resolved = resolve(transaction, spec, context.settings)
+            job = JobAnswer.of(jobs.create(transaction, resolved.spec, queue=resolved.queue))
+            location = {"Location": f"/v1/jobs/{job.id}"}
+            answer = Answer(202, location, job.model_dump(mode="json"))
+            return reservation.complete(transaction, answer)
 
 
 @router.get("")
@@ -100,9 +103,7 @@ def cancel_job(context: ContextDep, job_id: str) -> JobAnswer:
 
 
 @router.get("/{job_id}/metrics", responses=problem_responses(404))
-def get_metrics(
-    context: ContextDep, job_id: str, after_epoch: Annotated[int, Query(ge=0)] = 0
-) -> MetricsAnswer:
+def get_metrics(context: ContextDep, job_id: str, after_epoch: Number = 0) -> MetricsAnswer:
     """The metrics of every epoch so far, or of those after one."""
     with context.database.read() as transaction:
         jobs.get(transaction, job_id)
@@ -125,7 +126,7 @@ def get_events(
     request: Request,
     job_id: str,
     limit: Limit = 100,
-    after: Annotated[int, Query(ge=0, description="The `last_id` of the page before.")] = 0,
+    after: Annotated[Number, Query(description="The `last_id` of the page before.")] = 0,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> EventPage | StreamingResponse:
     """What has happened to a job.
@@ -152,8 +153,8 @@ def _answer(transaction: Connection, job: jobs.Job) -> JobAnswer:
 
 
 def _sequence(last_event_id: str) -> int:
-    if not last_event_id.isdecimal():
+    if not last_event_id.isdecimal() or len(last_event_id) > len(str(MAX_NUMBER)):
         raise RequestError(
             422, "invalid_request", "Last-Event-ID has to be the id of one of this job's events"
         )
-    return int(last_event_id)
+    return min(int(last_event_id), MAX_NUMBER)

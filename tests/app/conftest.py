@@ -1,0 +1,79 @@
+"""One whole service for each process of the tests, and the API alone on databases of each test."""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.main import create_app
+from store.settings import Settings
+from tests.app import tables
+from tests.app.service import SETTINGS, Service, train, upload
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # that it would like another HTTP client than the service's
+    from starlette.testclient import TestClient
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The embedded service, for whoever leaves it running."""
+    with Service(tmp_path_factory.mktemp("service") / "data") as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def live(service: Service) -> httpx.Client:
+    """Calls the embedded service."""
+    return service.client
+
+
+@pytest.fixture(scope="session")
+def flowers(live: httpx.Client) -> dict[str, Any]:
+    """A dataset of three kinds of flowers: two lengths, and a label of words."""
+    return upload(live, tables.flowers(), data={"name": "flowers"})
+
+
+@pytest.fixture(scope="session")
+def flower_job(live: httpx.Client, flowers: dict[str, Any]) -> dict[str, Any]:
+    """A job that has succeeded."""
+    return train(
+        live,
+        flowers["id"],
+        "label",
+        name="flowers",
+        model={"hidden": [16, 16], "hidden_dropout": [0.1, 0.2]},
+        training={"epochs": 12, "batch_size": 16, "optimizer": {"name": "adam", "lr": 0.02}},
+        metadata={"team": "garden"},
+    )
+
+
+@pytest.fixture(scope="session")
+def flower_model(live: httpx.Client, flower_job: dict[str, Any]) -> dict[str, Any]:
+    """A model that tells three kinds of flowers."""
+    answer: dict[str, Any] = live.get(f"/v1/models/{flower_job['model']}").json()
+    return answer
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Settings on a database of the test's own: the test runs once on each kind."""
+    return Settings(data_dir=tmp_path / "data", database_url=database_url, **SETTINGS)
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    """Calls the API alone, without a worker; once on each kind of database."""
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def sqlite_client(sqlite_url: str, tmp_path: Path) -> Iterator[TestClient]:
+    """Calls the API alone, for what does not depend on the kind of database."""
+    settings = Settings(data_dir=tmp_path / "data", database_url=sqlite_url, **SETTINGS)
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        yield client

@@ -1,0 +1,42 @@
+"""What is wrong with a request, and that it has left no trace."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+
+def assert_problem(
+    response: httpx.Response, status: int, code: str | None = None, pointer: str | None = None
+) -> str:
+    """Check that the answer is such a problem, as RFC 9457 and the design have it; its detail."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert problem.keys() == {"type", "title", "status", "detail", "code", "errors"}
+    assert problem["status"] == status
+    assert problem["detail"]
+    assert "Traceback" not in response.text
+    if code is not None:
+        assert problem["code"] == code
+    if pointer is not None:
+        assert [flaw["pointer"] for flaw in problem["errors"]] == [pointer]
+    detail: str = problem["detail"]
+    return detail
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Check that a command has ended with one clear line, and said nothing else."""
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line
+
+
+def stored(client: httpx.Client, data_dir: Path) -> list[Any]:
+    """All that the service holds: what it lists, and the files that are not its database."""
+    lists = [client.get(f"/v1/{kind}").json() for kind in ("datasets", "jobs", "models")]
+    files = [path for path in data_dir.rglob("*") if path.is_file()]
+    return [*lists, sorted(path for path in files if not path.name.startswith("dropout.db"))]

@@ -1,0 +1,49 @@
+"""Tables to learn from."""
+
+import io
+import math
+import random
+
+import numpy as np
+
+KINDS = {"setosa": (1.5, 0.25), "versicolor": (4.3, 1.3), "virginica": (5.6, 2.0)}
+
+
+def flowers(num_rows: int = 90, *, kinds: int = 3, seed: int = 0) -> bytes:
+    """A CSV of two lengths and, as `label`, the kind of flower they tell."""
+    chance = random.Random(seed)
+    lines = ["petal_length,petal_width,label"]
+    for row in range(num_rows):
+        kind, (length, width) = list(KINDS.items())[row % kinds]
+        lines.append(f"{chance.gauss(length, 0.3):.3f},{chance.gauss(width, 0.1):.3f},{kind}")
+    return "\n".join(lines).encode()
+
+
+def waves(num_rows: int = 80) -> bytes:
+    """A CSV of one feature and, as `y`, a smooth function of it."""
+    lines = ["x,y"]
+    lines += [f"{x / 10},{math.sin(x / 10) * 3 + 10}" for x in range(num_rows)]
+    return "\n".join(lines).encode()
+
+
+def points(num_rows: int = 60) -> bytes:
+    """An NPZ of a matrix `x` and, as `y`, which of its two columns is larger: 0 or 1."""
+    x = np.random.default_rng(0).normal(size=(num_rows, 2)).astype(np.float32)
+    return npz(x=x, y=(x[:, 0] > x[:, 1]).astype(np.int64))
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def rows(table: bytes) -> list[list[str]]:
+    """The cells of a CSV, row by row, without its header."""
+    return [line.split(",") for line in table.decode().splitlines()[1:]]
+
+
+def npz_compressed(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()

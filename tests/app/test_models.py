@@ -1,0 +1,73 @@
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.app.problems import assert_problem
+from tests.app.service import Service, train
+
+Client = httpx.Client
+
+
+def test_a_model_says_what_it_is(flower_model: dict[str, Any], flower_job: dict[str, Any]) -> None:
+    model, config = flower_model, flower_job["resolved_config"]
+    assert model["job"] == flower_job["id"]
+    assert model["name"] == "flowers"
+    assert (model["task"], model["target"]) == ("multiclass", "label")
+    assert model["features"] == ["petal_length", "petal_width"]
+    assert model["classes"] == ["setosa", "versicolor", "virginica"]
+    assert model["config"] == config["model"]
+    assert model["num_parameters"] == (2 * 16 + 16) + (16 * 16 + 16) + (16 * 3 + 3)
+    assert len(model["weights_sha256"]) == 64
+    assert model["fingerprint"].startswith(("cpu/", "cuda/"))
+
+
+def test_a_model_knows_how_it_scored_on_rows_held_out(flower_model: dict[str, Any]) -> None:
+    assert set(flower_model["metrics"]) == {"validation", "test"}
+    test = flower_model["metrics"]["test"]
+    assert test["num_rows"] == 9
+    assert sum(map(sum, test["confusion_matrix"])) == 9
+    right = sum(row[place] for place, row in enumerate(test["confusion_matrix"]))
+    assert test["metrics"]["accuracy"] == right / 9
+
+
+def test_a_list_holds_every_model_newest_first(live: Client, flower_model: dict[str, Any]) -> None:
+    page = live.get("/v1/models", params={"limit": 100}).json()
+    ids = [model["id"] for model in page["data"]]
+    assert flower_model in page["data"]
+    assert ids == sorted(ids, reverse=True)
+    assert page["last_id"] == ids[-1]
+
+
+def test_the_same_job_gives_the_same_weights(
+    live: Client, flower_model: dict[str, Any], flower_job: dict[str, Any]
+) -> None:
+    config = flower_job["resolved_config"]
+    dataset = config.pop("dataset")
+    again = train(live, dataset["id"], dataset["target"], dataset=dataset, **config)
+    model = live.get(f"/v1/models/{again['model']}").json()
+    assert model["id"] != flower_model["id"]
+    assert model["weights_sha256"] == flower_model["weights_sha256"]
+    assert model["metrics"] == flower_model["metrics"]
+
+
+def test_a_deleted_model_is_gone_with_its_files(
+    live: Client, service: Service, flowers: dict[str, Any]
+) -> None:
+    before = artifacts(service.data_dir)
+    job = train(live, flowers["id"], "label", training={"epochs": 1})
+    assert artifacts(service.data_dir) > before
+    path = f"/v1/models/{job['model']}"
+    rows = {"instances": [[1.0, 2.0]]}
+    assert live.post(f"{path}/predict", json=rows).status_code == 200
+    response = live.delete(path)
+    assert (response.status_code, response.content) == (204, b"")
+    assert_problem(live.get(path), 404, "model_not_found")
+    assert_problem(live.delete(path), 404, "model_not_found")
+    assert_problem(live.post(f"{path}/predict", json=rows), 404, "model_not_found")
+    assert artifacts(service.data_dir) == before
+    assert live.get(f"/v1/jobs/{job['id']}").json()["model"] is None
+
+
+def artifacts(data_dir: Path) -> set[Path]:
+    return {path for path in (data_dir / "artifacts").rglob("*") if path.is_file()}
