@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from dropout_core.tabular import ModelError
@@ -28,6 +28,9 @@ STATUS: dict[type[Exception], int] = {
     store_errors.IdempotencyKeyReused: 422,
     ModelError: 500,
 }
+
+# Of the framework's own refusals.
+CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
 log = structlog.get_logger()
 
@@ -83,7 +86,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(DBAPIError, _database_error)
+    app.add_exception_handler(SQLAlchemyError, _database_error)
     app.add_exception_handler(Exception, _unexpected)
     for kind in STATUS:
         app.add_exception_handler(kind, _known_error)
@@ -135,8 +138,7 @@ def _snake_case(name: str) -> str:
 
 def _request_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
-    return problem(error.status, error.code, error.detail, error.errors, headers)
+    return problem(error.status, error.code, error.detail, error.errors)
 
 
 def _known_error(_: Request, error: Exception) -> JSONResponse:
@@ -167,12 +169,12 @@ def _validation_error(_: Request, error: Exception) -> JSONResponse:
 
 def _http_exception(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    code = _snake_case(HTTPStatus(error.status_code).phrase.title().replace(" ", ""))
+    code = CODES.get(error.status_code, "http_error")
     return problem(error.status_code, code, str(error.detail), headers=error.headers)
 
 
 def _database_error(request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, DBAPIError) and is_unavailable(error):
+    if is_unavailable(error):
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
         detail = "the database does not answer; try again"
         return problem(503, "database_unavailable", detail, headers=headers)

@@ -19,7 +19,7 @@ from app.inference.predictors import Predictors
 from app.jobs import endpoints as jobs
 from app.limits import BodyLimit
 from app.models import endpoints as models
-from app.security import require_key
+from app.security import KeyGuard, documented_key
 from app.walkthrough import DESCRIPTION
 from store.artifacts import LocalArtifacts
 from store.database import Database
@@ -61,10 +61,12 @@ def create_app(settings: Settings) -> FastAPI:
         default=settings.max_request_bytes,
         limits={datasets.router.prefix: settings.max_upload_bytes + _FORM_BYTES},
     )
+    if settings.api_key is not None:
+        app.add_middleware(KeyGuard, prefix="/v1", key=settings.api_key)
     for domain in (datasets, jobs, models, inference):
         app.include_router(
             domain.router,
-            dependencies=[Depends(require_key)],
+            dependencies=[Depends(documented_key)],
             responses=problem_responses(401, 422, 503),
         )
     app.include_router(health.router)

@@ -2,12 +2,13 @@
 
 import hmac
 import ipaddress
-from typing import Annotated
 
-from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
+from pydantic import SecretStr
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import RequestError
+from app.errors import problem
 from store.settings import Settings
 
 
@@ -23,21 +24,30 @@ def check_bind(host: str, settings: Settings) -> None:
         )
 
 
-_bearer = HTTPBearer(
+documented_key = HTTPBearer(
     auto_error=False, description="Needed where the service was started with DROPOUT_API_KEY."
 )
+"""For the API page: KeyGuard does the work."""
 
 
-def require_key(
-    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> None:
-    """Raise 401 unless the request carries the key, where there is one."""
-    key = request.app.state.context.settings.api_key
-    if key is None:
-        return
-    credentials = given.credentials if given else ""
-    if not hmac.compare_digest(credentials.encode(), key.get_secret_value().encode()):
-        raise RequestError(401, "unauthorized", "send the API key as `Authorization: Bearer <key>`")
+class KeyGuard:
+    """Answer 401 to a call below `prefix` without the key, before its body is read."""
+
+    def __init__(self, app: ASGIApp, *, prefix: str, key: SecretStr) -> None:
+        self._app = app
+        self._prefix = prefix
+        self._key = key.get_secret_value().encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(self._prefix):
+            return await self._app(scope, receive, send)
+        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), self._key):
+            return await self._app(scope, receive, send)
+        detail = "send the API key as `Authorization: Bearer <key>`"
+        headers = {"WWW-Authenticate": "Bearer"}
+        answer = problem(401, "unauthorized", detail, headers=headers)
+        return await answer(scope, receive, send)
 
 
 def _is_loopback(host: str) -> bool:
