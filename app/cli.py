@@ -37,6 +37,7 @@ def serve(
     """Run the whole service on this machine: API and local worker on SQLite."""
     from app import security
     from app import serve as embedded
+    from store.lifetime import AlreadyRunning
     from store.logs import configure_logging
 
     settings = _settings(data_dir=data_dir)
@@ -44,7 +45,7 @@ def serve(
     try:
         security.check_bind(host, settings)
         embedded.serve(settings, host=host, port=port, num_processes=processes)
-    except (security.UnsafeBind, embedded.NotReady, OSError) as error:
+    except (security.UnsafeBind, AlreadyRunning, embedded.NotReady, OSError) as error:
         _fail(str(error))
 
 

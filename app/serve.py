@@ -1,6 +1,5 @@
 """The embedded default as one command: API processes and a local worker, restarted if they die."""
 
-import fcntl
 import os
 import signal
 import socket
@@ -8,14 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import httpx
 import structlog
 
 from store.database import Database
+from store.lifetime import only_one
 from store.settings import Settings
 
 READY_SECONDS = 60
@@ -33,8 +31,8 @@ class NotReady(Exception):
 def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> None:
     """Run the service until SIGTERM or SIGINT; once ready, print its address on one line.
 
-    Raises OSError if the address cannot be bound, NotReady if the service does not come up or the
-    data directory has one already.
+    Raises OSError if the address cannot be bound, AlreadyRunning if the data directory has a
+    service, NotReady if this one does not come up.
     """
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -44,7 +42,7 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
     database.close()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with (
-        _only_service_of(settings.data_dir),
+        only_one(settings.data_dir / "serve.lock"),
         socket.create_server((host, port), family=family, backlog=2048) as listener,
     ):
         # The parent holds the socket, so that calls wait while an API process is started anew.
@@ -77,19 +75,6 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
                 child.ask_to_stop()
             for child in children:
                 child.wait()
-
-
-@contextmanager
-def _only_service_of(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory's lock, which ends with this process however it ends."""
-    # The worker has a lock of its own, but is slower to start than the API is to be ready.
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "serve.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise NotReady(f"another service runs on {data_dir}") from error
-        yield
 
 
 class _Child:

@@ -1,9 +1,39 @@
-"""Processes that end with the one that started them, also when that was killed."""
+"""Processes that end with the one that started them, and of which there is only one."""
 
+import fcntl
 import os
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_RETRY_SECONDS = 0.1
+
+
+class AlreadyRunning(Exception):
+    """Another process holds the lock."""
+
+
+@contextmanager
+def only_one(lock: Path, *, timeout_seconds: float = 0) -> Iterator[None]:
+    """Hold a lock file, made if missing, which is free again however this process ends.
+
+    Raises AlreadyRunning if another process still holds it after the timeout.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + timeout_seconds
+    with lock.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise AlreadyRunning(f"another process serves {lock.parent}") from error
+                time.sleep(_RETRY_SECONDS)
+        yield
 
 
 def on_parent_exit(callback: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ from celery.signals import worker_shutting_down
 from store import jobs
 from store.artifacts import LocalArtifacts
 from store.database import Database
-from store.lifetime import on_parent_exit
+from store.lifetime import AlreadyRunning, on_parent_exit
 from store.logs import configure_logging
 from store.settings import Settings
 from worker import dispatcher, local, tasks
@@ -37,8 +37,9 @@ def run_local(*, with_parent: bool = False) -> None:
     if with_parent:
         on_parent_exit(worker.draining.set)
     try:
-        local.run(worker)
-    except local.AlreadyRunning as error:
+        # The worker of a service that was killed may need a moment to hand back its jobs.
+        local.run(worker, lock_timeout_seconds=2 * settings.grace_seconds if with_parent else 0)
+    except AlreadyRunning as error:
         sys.exit(f"error: {error}")
 
 

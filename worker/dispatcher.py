@@ -6,7 +6,7 @@ import time
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError as BrokerError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from store import jobs
 from store.database import Database, is_unavailable
@@ -34,7 +34,7 @@ def run(settings: Settings, database: Database, celery: Celery, stop: threading.
         except BrokerError:
             log.warning("the broker does not answer")
             stop.wait(RETRY_SECONDS)
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             if not is_unavailable(error):
                 raise
             log.warning("the database does not answer")

@@ -1,18 +1,15 @@
 """The same supervisor without a broker: the embedded default claims rows itself."""
 
-import fcntl
 import shutil
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from store import jobs
 from store.database import is_unavailable
+from store.lifetime import only_one
 from worker.supervisor import Worker, supervise, warm_up
 
 OWNER = "local"
@@ -23,17 +20,13 @@ RETRY_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-class AlreadyRunning(Exception):
-    """Another worker serves this data directory."""
-
-
-def run(worker: Worker) -> None:
+def run(worker: Worker, *, lock_timeout_seconds: float = 0) -> None:
     """Run jobs until `worker.draining` is set, then hand back those in progress.
 
-    Raises AlreadyRunning.
+    Raises AlreadyRunning if another worker serves the data directory, and goes on to.
     """
     with (
-        _only_worker_of(worker.settings.data_dir),
+        only_one(worker.settings.data_dir / "worker.lock", timeout_seconds=lock_timeout_seconds),
         ThreadPoolExecutor(worker.settings.concurrency, thread_name_prefix="supervisor") as pool,
     ):
         shutil.rmtree(worker.scratch, ignore_errors=True)
@@ -58,7 +51,7 @@ class _Loop:
             try:
                 self._reap()
                 self._start_jobs()
-            except DBAPIError as error:
+            except SQLAlchemyError as error:
                 if not is_unavailable(error):
                     raise
                 log.warning("the database does not answer")
@@ -87,15 +80,3 @@ class _Loop:
         for job_id in due:
             if job_id not in self._running:
                 self._running[job_id] = self._pool.submit(supervise, job_id, self._worker)
-
-
-@contextmanager
-def _only_worker_of(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory's lock, which ends with this process however it ends."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "worker.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AlreadyRunning(f"another worker serves {data_dir}") from error
-        yield

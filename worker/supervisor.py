@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection as Transaction
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from store import datasets, jobs
 from store.artifacts import ArtifactStore
@@ -258,7 +258,7 @@ class _Attempt:
         try:
             with self._database.write() as transaction:
                 over = change(transaction)
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             if not is_unavailable(error):
                 raise
             log.warning("the database does not answer", job=self._claim.job_id)

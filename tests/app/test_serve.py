@@ -100,7 +100,7 @@ def test_children_of_a_killed_service_end_by_themselves(own_service: Service) ->
 
 def test_a_data_directory_has_one_service(service: Service) -> None:
     second = serve_again(service.data_dir, "--port", "0")
-    assert_refused(second, "another service", str(service.data_dir))
+    assert_refused(second, "another process", str(service.data_dir))
     assert service.client.get("/readyz").status_code == 200
 
 
