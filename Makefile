@@ -1,6 +1,6 @@
 # `make` or `make help` lists the targets. All of them make the environment first, in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test check format clean
+.PHONY: help install demo serve test test-kill bench-service check format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,8 +25,14 @@ serve: .venv/installed ## Run the service at http://127.0.0.1:8000 until interru
 	@$(BIN)/dropout-service serve
 
 test: .venv/installed ## Run all tests, against real servers that it starts itself, then check
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 	@$(MAKE) --no-print-directory check
+
+test-kill: .venv/installed ## Kill -9 trainer, worker and API at 20 random moments each
+	KILLS=20 $(BIN)/pytest tests/integration/test_kill.py
+
+bench-service: .venv/installed ## How soon the service answers, starts and stops
+	$(BIN)/python -m benchmarks.service
 
 check: .venv/installed ## Lint, types and the direction of imports
 	$(BIN)/ruff check .

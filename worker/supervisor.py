@@ -120,8 +120,7 @@ class _Attempt:
         self._ordered_at: float | None = None
         self._renewed_at = time.monotonic()
         self._looked_at = time.monotonic()
-        limit = job.spec["training"]["max_runtime_seconds"]
-        self._finish_at = None if limit is None else time.monotonic() + limit
+        self._finish_at = self._deadline(job)
         self._pipe, theirs = _processes.Pipe()
         self._trainer = _processes.Process(
             target=_run_trainer, args=(theirs, assignment), daemon=True
@@ -140,6 +139,16 @@ class _Attempt:
                 self._keep_lease()
             if self.over is None:
                 self._give_orders()
+
+    def _deadline(self, job: Job) -> float | None:
+        """When the time is over that the job may run, counted from its first attempt's start."""
+        limit: float | None = job.spec["training"]["max_runtime_seconds"]
+        if limit is None:
+            return None
+        assert job.lease_expires_at is not None
+        assert job.started_at is not None
+        claimed_at = job.lease_expires_at - self._settings.lease_seconds
+        return time.monotonic() + limit - (claimed_at - job.started_at)
 
     def end_trainer(self) -> None:
         self._pipe.close()
@@ -194,20 +203,26 @@ class _Attempt:
             if self._write(self._renew):
                 self._renewed_at = self._looked_at = now
         elif now - self._looked_at >= WATCH_SECONDS:
-            self._write(self._look)
             self._looked_at = now
+            if self._is_cancelling():
+                self._write(self._cancel)
 
     def _renew(self, transaction: Transaction) -> Job | None:
         lease_seconds = self._settings.lease_seconds
         job = jobs.renew(transaction, self._claim, lease_seconds=lease_seconds)
-        return self._cancel_if_asked(transaction, job)
+        return self._cancel(transaction) if job.state == "cancelling" else None
 
-    def _look(self, transaction: Transaction) -> Job | None:
-        return self._cancel_if_asked(transaction, jobs.get(transaction, self._claim.job_id))
+    def _is_cancelling(self) -> bool:
+        """Read only, since it is asked often and writers of SQLite wait for each other."""
+        try:
+            with self._database.read() as transaction:
+                return jobs.get(transaction, self._claim.job_id).state == "cancelling"
+        except SQLAlchemyError as error:
+            if not is_unavailable(error):
+                raise
+            return False
 
-    def _cancel_if_asked(self, transaction: Transaction, job: Job) -> Job | None:
-        if job.state != "cancelling":
-            return None
+    def _cancel(self, transaction: Transaction) -> Job:
         # A killed trainer stops in the middle of a batch, and a cancelled job has no use for more.
         self._trainer.kill()
         return jobs.cancelled(transaction, self._claim)

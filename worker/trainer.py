@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 import torch
+from polars.exceptions import PolarsError
 
 from dropout_core import memory
 from dropout_core.checkpoint import CheckpointError, load_checkpoint, position, save_checkpoint
@@ -161,8 +162,12 @@ class Trainer:
 
 def _experiment(assignment: Assignment, artifacts: LocalArtifacts) -> Experiment:
     spec = JobSpec.model_validate(assignment.spec)
+    try:
+        frame = pl.read_parquet(artifacts.fetch(assignment.dataset_artifact))
+    except (FileNotFoundError, PolarsError) as error:
+        raise DataError(f"the dataset's table cannot be read: {error}") from error
     return Experiment(
-        pl.read_parquet(artifacts.fetch(assignment.dataset_artifact)),
+        frame,
         target=spec.dataset.target,
         features=spec.dataset.features,
         task=None if spec.task == "auto" else spec.task,

@@ -1,0 +1,231 @@
+"""How soon the embedded service answers, starts and stops, and what it takes when idle.
+
+    python -m benchmarks.service [--output FILE]
+
+starts a service of its own with a temporary data directory, prints a table of what it has measured
+and, with --output, writes it as JSON. Times between two events of a job are by the service's own
+clock, so nothing is added by asking.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+
+NUM_RUNNING = 4
+NUM_SUBMITTED = 200
+NUM_JOBS = 10
+IDLE_SECONDS = 30
+STOP_SECONDS = 60
+POLL_SECONDS = 0.02
+
+ENDLESS = 100_000  # epochs: more than any measurement lasts
+
+Numbers = dict[str, float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.service")
+    parser.add_argument("--output", type=Path, help="write the numbers here, as JSON")
+    output = parser.parse_args().output
+    with _service() as (process, client):
+        dataset = _upload(client)
+        numbers = {
+            "machine": _machine(),
+            "idle": idle(process),
+            "first_epoch": first_epoch(client, dataset),
+            "cancel": cancel(client, dataset),
+            "submit": submit(client, dataset),
+        }
+    print(_table(numbers))
+    if output is not None:
+        output.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+def idle(process: psutil.Process) -> Numbers:
+    """CPU time of all processes of a service without jobs, in percent of one core."""
+    before = _cpu_seconds(process)
+    time.sleep(IDLE_SECONDS)
+    used = _cpu_seconds(process) - before
+    return {"cpu_percent": 100 * used / IDLE_SECONDS, "seconds": IDLE_SECONDS}
+
+
+def first_epoch(client: httpx.Client, dataset: str) -> Numbers:
+    """From a job's submission to its first epoch in the database, on a worker that is warm."""
+    seconds = []
+    for _ in range(NUM_JOBS):
+        job = _submit(client, dataset, epochs=1)
+        _wait(lambda job=job: _state(client, job) == "succeeded")
+        seconds.append(_between(client, job, "queued", "epoch"))
+    return _summary(seconds)
+
+
+def cancel(client: httpx.Client, dataset: str) -> Numbers:
+    """From the wish to cancel a job that runs to its end."""
+    seconds = []
+    for _ in range(NUM_JOBS):
+        job = _submit(client, dataset, epochs=ENDLESS)
+        _wait_for_first_epoch(client, job)
+        _cancel(client, job)
+        _wait(lambda job=job: _state(client, job) == "cancelled")
+        seconds.append(_between(client, job, "cancelling", "cancelled"))
+    return _summary(seconds)
+
+
+def submit(client: httpx.Client, dataset: str) -> dict[str, Numbers]:
+    """Submitting while jobs run in every place, by turns with an answer that costs nothing."""
+    running = [_submit(client, dataset, epochs=ENDLESS) for _ in range(NUM_RUNNING)]
+    for job in running:
+        _wait_for_first_epoch(client, job)
+    submitted, submit_seconds, livez_seconds = [], [], []
+    for _ in range(NUM_SUBMITTED):
+        started = time.perf_counter()
+        submitted.append(_submit(client, dataset, epochs=1))
+        submit_seconds.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        client.get("/livez").raise_for_status()
+        livez_seconds.append(time.perf_counter() - started)
+    for job in [*submitted, *running]:
+        _cancel(client, job)
+    return {"post_jobs": _summary(submit_seconds), "get_livez": _summary(livez_seconds)}
+
+
+@contextmanager
+def _service() -> Iterator[tuple[psutil.Process, httpx.Client]]:
+    """A service that is ready and warm, and a client of it."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app", "serve", "--port", "0", "--data-dir", folder],
+            env=os.environ | {"DROPOUT_CONCURRENCY": str(NUM_RUNNING)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stdout is not None
+        try:
+            address = process.stdout.readline().split()[-1]
+            with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+                _warm(client)
+                yield psutil.Process(process.pid), client
+        finally:
+            process.terminate()
+            process.wait(STOP_SECONDS)
+
+
+def _warm(client: httpx.Client) -> None:
+    job = _submit(client, _upload(client), epochs=1)
+    _wait(lambda: _state(client, job) == "succeeded")
+
+
+def _upload(client: httpx.Client) -> str:
+    """A thousand rows of twenty features; its id."""
+    features = np.random.default_rng(0).normal(size=(1000, 20))
+    rows = np.column_stack([features, features.sum(axis=1) > 0])
+    header = ",".join([*(f"x{number}" for number in range(20)), "label"])
+    lines = [header, *(",".join(f"{value:.4f}" for value in row) for row in rows)]
+    files = {"file": ("table.csv", "\n".join(lines).encode())}
+    return str(_json(client.post("/v1/datasets", files=files))["id"])
+
+
+def _submit(client: httpx.Client, dataset: str, *, epochs: int) -> str:
+    job = {
+        "dataset": {"id": dataset, "target": "label"},
+        "task": "regression",
+        "model": {"hidden": [64]},
+        "training": {"epochs": epochs},
+    }
+    return str(_json(client.post("/v1/jobs", json=job))["id"])
+
+
+def _cancel(client: httpx.Client, job: str) -> None:
+    client.post(f"/v1/jobs/{job}/cancel").raise_for_status()
+
+
+def _state(client: httpx.Client, job: str) -> str:
+    return str(_json(client.get(f"/v1/jobs/{job}"))["state"])
+
+
+def _wait_for_first_epoch(client: httpx.Client, job: str) -> None:
+    _wait(lambda: _json(client.get(f"/v1/jobs/{job}"))["progress"]["epochs_completed"] > 0)
+
+
+def _between(client: httpx.Client, job: str, first: str, last: str) -> float:
+    """Seconds from a job's first event of one type to its first of another."""
+    times: dict[str, float] = {}
+    after = 0
+    while last not in times:
+        path = f"/v1/jobs/{job}/events"
+        page = _json(client.get(path, params={"after": after, "limit": 100}))
+        for event in page["data"]:
+            moment = datetime.fromisoformat(event["created_at"]).timestamp()
+            times.setdefault(event["type"], moment)
+        after = page["last_id"]
+    return times[last] - times[first]
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(POLL_SECONDS)
+
+
+def _json(response: httpx.Response) -> dict[str, Any]:
+    answer: dict[str, Any] = response.raise_for_status().json()
+    return answer
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    family = [process, *process.children(recursive=True)]
+    return sum(times.user + times.system for times in (each.cpu_times() for each in family))
+
+
+def _summary(seconds: list[float]) -> Numbers:
+    milliseconds = sorted(1000 * value for value in seconds)
+    return {
+        "median_ms": statistics.median(milliseconds),
+        "p99_ms": float(np.percentile(milliseconds, 99)),
+        "num_samples": len(milliseconds),
+    }
+
+
+def _machine() -> Numbers:
+    """How busy it was with other things: numbers of a machine that is, are worth less."""
+    return {"num_cores": os.cpu_count() or 1, "load_average_before": os.getloadavg()[0]}
+
+
+def _table(numbers: dict[str, Any]) -> str:
+    submitting = numbers["submit"]
+    ratio = submitting["post_jobs"]["median_ms"] / submitting["get_livez"]["median_ms"]
+    rows = {
+        f"submit a job while {NUM_RUNNING} run": submitting["post_jobs"],
+        "GET /livez by turns with that": submitting["get_livez"],
+        "submission -> first epoch recorded": numbers["first_epoch"],
+        "cancel -> cancelled": numbers["cancel"],
+    }
+    lines = [f"{'':36}{'median':>12}{'p99':>12}"]
+    lines += [
+        f"{name:36}{row['median_ms']:9.1f} ms{row['p99_ms']:9.1f} ms" for name, row in rows.items()
+    ]
+    lines += [
+        f"{'submit / livez, medians':36}{ratio:11.1f}x",
+        f"{'CPU of an idle service':36}{numbers['idle']['cpu_percent']:10.2f} % of one core",
+        f"{'load average before':36}{numbers['machine']['load_average_before']:12.1f}"
+        f" on {numbers['machine']['num_cores']} cores",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""What docker-compose.yml says, and that its own commands and health checks do work."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.integration.client import Client
+from tests.integration.services import COMMAND, START_SECONDS, free_port, new_postgresql
+from tests.waiting import wait_until
+from tests.worker.examples import EPOCHS
+from tests.worker.processes import running
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docker-compose.yml").read_text()
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+OURS = ("api", "dispatcher", "worker-cpu", "worker-gpu")
+KEY = "the key of the test"
+
+
+def test_every_service_is_there() -> None:
+    assert set(SERVICES) == {*OURS, "postgres", "redis"}
+    assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
+    assert [name for name, service in SERVICES.items() if "profiles" in service] == ["worker-gpu"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_tells_its_health(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_a_service_keeps_is_kept_on_a_volume(name: str) -> None:
+    [volume] = SERVICES[name]["volumes"]
+    assert volume.split(":")[0] in yaml.safe_load(TEXT)["volumes"]
+
+
+def test_no_secret_has_a_default() -> None:
+    variables = re.findall(r"\$\{([^}]*)\}", TEXT)
+    assert {variable.split(":")[0] for variable in variables} == {
+        "POSTGRES_PASSWORD",
+        "REDIS_PASSWORD",
+        "DROPOUT_API_KEY",
+    }
+    assert all(":?" in variable for variable in variables)
+
+
+def test_every_secret_is_a_variable() -> None:
+    values = [
+        value
+        for service in SERVICES.values()
+        for name, value in service.get("environment", {}).items()
+        if re.search("PASSWORD|KEY|AUTH|URL", name)
+    ]
+    assert values
+    assert all("${" in value for value in values)
+
+
+def test_the_example_names_every_secret_and_tells_none() -> None:
+    example = (ROOT / ".env.example").read_text()
+    assert set(re.findall(r"^(\w+)=$", example, re.MULTILINE)) == set(
+        re.findall(r"\$\{(\w+)", TEXT)
+    )
+
+
+def test_only_this_machine_reaches_a_port() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"api": ["127.0.0.1:8000:8000"]}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_may_do_no_more_than_they_must(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_the_image_does_not_run_as_root() -> None:
+    users = re.findall(r"^USER (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert users == ["dropout"]
+
+
+def test_a_worker_has_time_to_hand_its_jobs_back() -> None:
+    for name in ("worker-cpu", "worker-gpu"):
+        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > 30
+
+
+class Stand:
+    """This machine in the place of the containers: what they are called is replaced by what it is.
+
+    The values of the file stay as they are but for addresses, credentials and the data directory.
+    """
+
+    def __init__(self, folder: Path, *, database_url: str, redis_url: str) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._places = {
+            "DROPOUT_DATA_DIR": str(folder / "data"),
+            "DROPOUT_DATABASE_URL": database_url,
+            "DROPOUT_REDIS_URL": redis_url,
+            "DROPOUT_API_KEY": KEY,
+        }
+
+    def environment(self, name: str) -> dict[str, str]:
+        return {variable: self._places[variable] for variable in SERVICES[name]["environment"]}
+
+    def start(self, name: str) -> Any:
+        program, *arguments = self._arguments(shlex.split(SERVICES[name]["command"]))
+        assert program == "dropout-service"
+        log = self._folder / f"log-{name}"
+        return running([COMMAND, *arguments], self.environment(name), log=log)
+
+    def is_healthy(self, name: str) -> bool:
+        _, program, *arguments = self._arguments(SERVICES[name]["healthcheck"]["test"])
+        assert program == "python"
+        check = subprocess.run(
+            [sys.executable, *arguments],
+            env=os.environ | self.environment(name),
+            cwd=ROOT,
+            capture_output=True,
+        )
+        return check.returncode == 0
+
+    def _arguments(self, command: list[str]) -> list[str]:
+        return [argument.replace("8000", str(self.port)) for argument in command]
+
+
+@pytest.fixture
+def stand(tmp_path: Path, redis_url: str) -> Iterator[Stand]:
+    """All our services, started as the file says."""
+    with ExitStack() as stack:
+        database_url = stack.enter_context(new_postgresql())
+        stand = Stand(tmp_path, database_url=database_url, redis_url=redis_url)
+        for name in OURS:
+            stack.enter_context(stand.start(name))
+        yield stand
+
+
+def test_its_commands_and_health_checks_do_work(stand: Stand) -> None:
+    for name in OURS:
+        wait_until(lambda name=name: stand.is_healthy(name), START_SECONDS)
+    address = f"http://127.0.0.1:{stand.port}"
+    assert httpx.get(f"{address}/v1/jobs", trust_env=False).status_code == 401
+    with Client(address, key=KEY) as client:
+        job_id = client.submit()
+
+        assert client.result(job_id).epochs_announced == list(range(1, EPOCHS + 1))
+        assert client.predicts(job_id)

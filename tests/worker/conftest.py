@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import pytest
+
+from store.database import Database
+from tests.worker.examples import Result, new_worker, run_uninterrupted
+from worker.supervisor import Worker, warm_up
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm() -> None:
+    """Trainers start in a moment, as in a worker that has been up for one."""
+    warm_up()
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, _warm: None) -> Result:
+    """What a job comes to if nothing happens to it."""
+    return run_uninterrupted(tmp_path_factory.mktemp("uninterrupted"))
+
+
+@pytest.fixture
+def worker(database: Database, database_url: str, tmp_path: Path) -> Worker:
+    """A worker in this process; the test runs once on each kind of database."""
+    return new_worker(database, tmp_path / "data", database_url=database_url)

@@ -1,0 +1,189 @@
+import json
+import subprocess
+import threading
+from base64 import b64decode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from pydantic import SecretStr
+from sqlalchemy import Connection, update
+
+from store import jobs
+from store.database import Database
+from store.settings import Settings
+from store.spec import JobSpec
+from store.tables import jobs as jobs_table
+from tests.servers import PostgresServer, RedisServer
+from tests.waiting import wait_until
+from tests.worker.processes import python
+from worker import dispatcher
+from worker.celery_app import create_celery
+
+# What has nothing to do with the database needs to be shown on one alone.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def settings(redis_url: str, database_url: str) -> Settings:
+    return Settings(
+        redis_url=SecretStr(redis_url), database_url=database_url, retry_backoff_seconds=0.01
+    )
+
+
+@pytest.fixture
+def celery(settings: Settings) -> Iterator[Celery]:
+    with create_celery(settings) as celery:
+        yield celery
+
+
+def new_job(database: Database, queue: str = "cpu") -> str:
+    spec = JobSpec.model_validate({"dataset": {"id": "ds_1", "target": "label"}})
+    with database.write() as transaction:
+        return jobs.create(transaction, spec, queue=queue).id
+
+
+def messages(celery: Celery, queue: str = "cpu") -> list[str]:
+    """The ids of jobs in the messages of a queue, which are taken off it, oldest first."""
+    with redis.Redis.from_url(celery.conf.broker_url) as client:
+        envelopes = client.rpop(queue, 100) or []
+    arguments = [json.loads(b64decode(json.loads(envelope)["body"]))[0] for envelope in envelopes]
+    return [job_id for [job_id] in arguments]
+
+
+def claim(transaction: Connection, job_id: str, *, lease_seconds: float = 60) -> None:
+    options: dict[str, Any] = {"owner": "me", "num_threads": 1, "max_attempts": 5}
+    assert jobs.claim(transaction, job_id, lease_seconds=lease_seconds, **options)
+
+
+@contextmanager
+def dispatching(settings: Settings, database: Database, celery: Celery) -> Iterator[None]:
+    """A dispatcher that goes on beside the block."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(dispatcher.run, settings, database, celery, stop)
+        try:
+            yield
+        finally:
+            stop.set()
+        ended.result(30)
+
+
+def on_broker(settings: Settings, url: str) -> Settings:
+    return settings.model_copy(update={"redis_url": SecretStr(url)})
+
+
+def check_dispatch(settings: Settings) -> tuple[int, str]:
+    """What the container's health check says."""
+    check = subprocess.run(
+        python("-m", "worker", "check-dispatch"),
+        env=settings.as_environment(),
+        capture_output=True,
+        text=True,
+    )
+    return check.returncode, check.stderr
+
+
+def test_the_id_of_each_due_job_goes_to_its_queue(
+    settings: Settings, database: Database, celery: Celery
+) -> None:
+    on_cpu, on_gpu = new_job(database), new_job(database, queue="gpu")
+    dispatcher.relay(settings, database, celery)
+
+    assert messages(celery) == [on_cpu]
+    assert messages(celery, "gpu") == [on_gpu]
+
+
+def test_a_message_goes_out_once(settings: Settings, database: Database, celery: Celery) -> None:
+    job_id = new_job(database)
+    dispatcher.relay(settings, database, celery)
+    dispatcher.relay(settings, database, celery)
+
+    assert messages(celery) == [job_id]
+
+
+def test_a_message_that_nobody_acts_on_goes_out_again(
+    settings: Settings, database: Database, celery: Celery
+) -> None:
+    job_id = new_job(database)
+    dispatcher.relay(settings, database, celery)
+    settings = settings.model_copy(update={"redispatch_seconds": 1e-9})
+    dispatcher.relay(settings, database, celery)
+
+    assert messages(celery) == [job_id, job_id]
+
+
+def test_what_is_not_due_waits(settings: Settings, database: Database, celery: Celery) -> None:
+    running, later = new_job(database), new_job(database)
+    with database.write() as transaction:
+        claim(transaction, running)
+        transaction.execute(
+            update(jobs_table).where(jobs_table.c.id == later).values(run_after=2**40)
+        )
+    dispatcher.relay(settings, database, celery)
+
+    assert messages(celery) == []
+
+
+def test_a_lost_job_is_taken_back_and_sent_again(
+    settings: Settings, database: Database, celery: Celery
+) -> None:
+    job_id = new_job(database)
+    with database.write() as transaction:
+        claim(transaction, job_id, lease_seconds=-1)
+    with dispatching(settings, database, celery):
+        wait_until(lambda: messages(celery) == [job_id])
+
+    with database.read() as transaction:
+        job = jobs.get(transaction, job_id)
+    assert (job.state, job.failures) == ("queued", 1)
+
+
+@on_sqlite
+def test_the_broker_may_go_and_come_back(
+    own_redis: RedisServer, database: Database, settings: Settings
+) -> None:
+    with (
+        create_celery(on_broker(settings, own_redis.url)) as celery,
+        dispatching(settings, database, celery),
+    ):
+        first = new_job(database)
+        wait_until(lambda: messages(celery) == [first])
+        own_redis.stop()
+        second = new_job(database)
+        own_redis.start()
+        wait_until(lambda: messages(celery) == [second], 30)
+
+
+@on_sqlite
+def test_the_database_may_go_and_come_back(
+    own_postgresql: PostgresServer, settings: Settings, celery: Celery
+) -> None:
+    with closing(Database(own_postgresql.url)) as database:
+        database.migrate()
+        with dispatching(settings, database, celery):
+            first = new_job(database)
+            wait_until(lambda: messages(celery) == [first])
+            own_postgresql.stop()
+            own_postgresql.start()
+            second = new_job(database)
+            wait_until(lambda: messages(celery) == [second], 30)
+
+
+def test_its_health_is_that_no_job_waits_for_a_message(
+    settings: Settings, database: Database
+) -> None:
+    job_id = new_job(database)
+    assert check_dispatch(settings) == (0, "")
+
+    with database.write() as transaction:
+        transaction.execute(update(jobs_table).values(run_after=0))
+    assert check_dispatch(settings) == (1, f"error: job {job_id} waits for a dispatcher\n")
+
+    with database.write() as transaction:
+        jobs.mark_dispatched(transaction, [job_id])
+    assert check_dispatch(settings) == (0, "")

@@ -1,0 +1,203 @@
+import hashlib
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dropout_core.checkpoint import load_checkpoint, save_checkpoint
+from dropout_core.tabular import WEIGHTS
+from store.artifacts import LocalArtifacts
+from store.spec import JobSpec
+from tests.worker.examples import ENDLESS, EPOCHS, MODEL, TRAINING, Result, table
+from tests.worker.processes import trainer_server
+from worker import trainer
+from worker.protocol import Assignment, EpochCompleted, Failed, Finished, Stopped
+
+ANSWER_SECONDS = 60
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> LocalArtifacts:
+    """Artifacts among which is the table."""
+    artifacts = LocalArtifacts(tmp_path / "artifacts")
+    table().write_parquet(tmp_path / "table")
+    artifacts.put("datasets/1.parquet", tmp_path / "table")
+    return artifacts
+
+
+def assignment(
+    folder: Path, *, attempt: int = 1, model: Any = MODEL, **training: Any
+) -> Assignment:
+    spec = {
+        "dataset": {"id": "ds_1", "target": "label", "features": ["x", "y"]},
+        "task": "binary",
+        "model": model,
+        "training": {**TRAINING, **training},
+    }
+    (folder / "scratch").mkdir(exist_ok=True)
+    return Assignment(
+        job_id="job_1",
+        attempt=attempt,
+        spec=JobSpec.model_validate(spec).model_dump(mode="json"),
+        dataset_artifact="datasets/1.parquet",
+        artifact_root=folder / "artifacts",
+        scratch=folder / "scratch",
+        num_threads=1,
+        checkpoint_seconds=0,
+    )
+
+
+class Trainer:
+    """A trainer process, and our end of its pipe."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        context = multiprocessing.get_context("forkserver")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=trainer.main, args=(theirs, assignment))
+        self.process.start()
+        theirs.close()
+
+    def next(self) -> Any:
+        assert self.pipe.poll(ANSWER_SECONDS), "the trainer says nothing"
+        return self.pipe.recv()
+
+    def epochs(self, number: int) -> list[int]:
+        """The next messages, which have to be epochs."""
+        return [self.next().metrics["epoch"] for _ in range(number)]
+
+    def last(self) -> Any:
+        """The message after the epochs."""
+        while isinstance(message := self.next(), EpochCompleted):
+            pass
+        return message
+
+
+@contextmanager
+def training(assignment: Assignment) -> Iterator[Trainer]:
+    running = Trainer(assignment)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.join()
+        running.pipe.close()
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """Trainers that are started now have a gigabyte to themselves."""
+    server = trainer_server()
+    limits = server.rlimit(psutil.RLIMIT_AS)
+    server.rlimit(psutil.RLIMIT_AS, (server.memory_info().vms + 2**30, limits[1]))
+    try:
+        yield
+    finally:
+        server.rlimit(psutil.RLIMIT_AS, limits)
+
+
+def mark(artifacts: LocalArtifacts, key: str, loss: float, folder: Path) -> None:
+    """Put a checkpoint in place of one: the same, but for the loss of its first epoch."""
+    state = load_checkpoint(artifacts.fetch(key))
+    state.values["history"][0]["train_loss"] = loss
+    path = save_checkpoint(folder, state)
+    artifacts.delete(key)
+    artifacts.put(f"{key.rpartition('/')[0]}/{path.name}", path)
+
+
+def checkpoints(artifacts: LocalArtifacts) -> list[str]:
+    return [key for key in artifacts.list("jobs/job_1") if "/checkpoints/" in key]
+
+
+def test_every_epoch_is_told_and_then_the_model(
+    tmp_path: Path, artifacts: LocalArtifacts, uninterrupted: Result
+) -> None:
+    with training(assignment(tmp_path)) as running:
+        assert running.epochs(EPOCHS) == list(range(1, EPOCHS + 1))
+        finished = running.next()
+
+    assert isinstance(finished, Finished)
+    weights = artifacts.fetch(f"{finished.trained.artifact}/{WEIGHTS}").read_bytes()
+    assert finished.reason == "completed"
+    assert finished.trained.artifact == "jobs/job_1/1/model"
+    assert hashlib.sha256(weights).hexdigest() == uninterrupted.weights_sha256
+
+
+def test_two_checkpoints_are_kept(tmp_path: Path, artifacts: LocalArtifacts) -> None:
+    with training(assignment(tmp_path, epochs=5)) as running:
+        running.last()
+
+    assert [key.split("/")[-1].split(".")[0] for key in checkpoints(artifacts)] == [
+        "epoch-000004-batch-000000",
+        "epoch-000005-batch-000000",
+    ]
+
+
+def test_ordered_to_stop_it_leaves_a_checkpoint_for_the_next(
+    tmp_path: Path, artifacts: LocalArtifacts, uninterrupted: Result
+) -> None:
+    with training(assignment(tmp_path)) as running:
+        running.epochs(10)
+        running.pipe.send("checkpoint_and_stop")
+        assert running.last() == Stopped()
+        running.process.join(ANSWER_SECONDS)
+        assert running.process.exitcode == 0
+    with training(assignment(tmp_path, attempt=2)) as running:
+        assert running.epochs(EPOCHS) == list(range(1, EPOCHS + 1))
+        finished = running.next()
+
+    assert finished.trained.manifest["weights_sha256"] == uninterrupted.weights_sha256
+
+
+def test_it_goes_on_from_the_newest_checkpoint_that_holds(
+    tmp_path: Path, artifacts: LocalArtifacts
+) -> None:
+    with training(assignment(tmp_path, epochs=5)) as running:
+        running.last()
+    older, newest = checkpoints(artifacts)
+    mark(artifacts, older, 4.0, tmp_path)
+    mark(artifacts, newest, 5.0, tmp_path)
+    with training(assignment(tmp_path, attempt=2, epochs=6)) as running:
+        assert running.next().metrics["train_loss"] == 5.0
+
+    older, newest = checkpoints(artifacts)[:2]
+    artifacts.fetch(newest).write_bytes(b"damaged")
+    with training(assignment(tmp_path, attempt=3, epochs=6)) as running:
+        assert running.next().metrics["train_loss"] == 4.0
+
+
+def test_ordered_to_finish_it_saves_what_it_has(tmp_path: Path, artifacts: LocalArtifacts) -> None:
+    with training(assignment(tmp_path, **ENDLESS)) as running:
+        running.epochs(3)
+        running.pipe.send("finish_now")
+        finished = running.last()
+
+    assert isinstance(finished, Finished)
+    assert finished.reason == "max_runtime_exceeded"
+    assert artifacts.fetch(f"{finished.trained.artifact}/{WEIGHTS}").is_file()
+
+
+def test_memory_that_there_is_not_may_be_there_another_time(
+    tmp_path: Path, artifacts: LocalArtifacts
+) -> None:
+    widest = {"hidden": [65_536, 65_536]}
+    with little_memory(), training(assignment(tmp_path, model=widest)) as running:
+        failed = running.last()
+
+    assert isinstance(failed, Failed)
+    assert (failed.reason, failed.retryable) == ("out_of_memory", True)
+
+
+@pytest.mark.parametrize("model", [MODEL, {"hidden": [2048] * 3}], ids=["between", "within"])
+def test_it_ends_when_its_supervisor_does(
+    tmp_path: Path, artifacts: LocalArtifacts, model: Any
+) -> None:
+    with training(assignment(tmp_path, model=model, **{**ENDLESS, "batch_size": 1})) as running:
+        if model is MODEL:
+            running.epochs(1)
+        running.pipe.close()
+        running.process.join(10)
+        assert running.process.exitcode is not None
