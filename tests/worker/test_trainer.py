@@ -89,10 +89,10 @@ def training(assignment: Assignment) -> Iterator[Trainer]:
 
 @contextmanager
 def little_memory() -> Iterator[None]:
-    """Trainers that are started now have a gigabyte to themselves."""
+    """Trainers that are started now have room for their threads, and none for 17 GB of weights."""
     server = trainer_server()
     limits = server.rlimit(psutil.RLIMIT_AS)
-    server.rlimit(psutil.RLIMIT_AS, (server.memory_info().vms + 2**30, limits[1]))
+    server.rlimit(psutil.RLIMIT_AS, (server.memory_info().vms + 2**33, limits[1]))
     try:
         yield
     finally:
