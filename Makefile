@@ -1,6 +1,6 @@
 # `make` or `make help` lists the targets. All of them make the environment first, in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-kill bench-service check format clean
+.PHONY: help install demo serve test test-kill bench bench-service check format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -33,6 +33,9 @@ test-kill: .venv/installed ## Kill -9 trainer, worker and API at 20 random momen
 
 bench-service: .venv/installed ## How soon the service answers, starts and stops
 	$(BIN)/python -m benchmarks.service
+
+bench: .venv/installed ## Training speed as ratios; DROPOUT_DATA_DIR names a folder with fashion-mnist
+	$(BIN)/python -m benchmarks.training
 
 check: .venv/installed ## Lint, types and the direction of imports
 	$(BIN)/ruff check .

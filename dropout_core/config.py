@@ -17,7 +17,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 Task = Literal["binary", "multiclass", "regression"]
-Activation = Literal["relu", "tanh", "logistic", "gelu"]
+Activation = Literal["relu", "tanh", "logistic", "gelu", "maxout"]
+DropoutKind = Literal["bernoulli", "gaussian", "batchwise", "dropconnect"]
 Init = Literal["kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal", "normal"]
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -36,22 +37,43 @@ class Config(BaseModel):
 
 
 class DropoutConfig(Config):
-    """Dropout of one layer's activations: `p`, the probability to drop, or `keep`, to keep.
+    """One layer's dropout: `p`, the probability to drop, or `keep`, the one to keep.
 
-    `inverted` scaling multiplies what is kept by 1 / keep in training and leaves inference alone;
-    `classic` leaves training alone and multiplies by keep at inference (Srivastava et al. 2014,
-    section 4).
+    - `bernoulli` drops single activations. `inverted` scaling multiplies what is kept by 1 / keep
+      in training and leaves inference alone; `classic` leaves training alone and multiplies by keep
+      at inference (Srivastava et al. 2014, section 4).
+    - `gaussian` multiplies by noise of the same variance (section 10 there).
+    - `batchwise` keeps an exact number of units, shared by groups of `group_size` rows, or by the
+      whole batch, and multiplies only what is kept (Graham et al. 2015).
+    - `dropconnect` drops the weights into the layer, with masks `per_example` or `per_batch` (Wan
+      et al. 2013).
     """
 
-    kind: Literal["bernoulli"] = "bernoulli"
+    kind: DropoutKind = "bernoulli"
     p: Probability | None = Field(None, description="Probability to drop; give this or `keep`.")
     keep: Probability | None = Field(None, description="Probability to keep; give this or `p`.")
     scaling: Literal["inverted", "classic"] = "inverted"
+    group_size: Count | None = Field(None, description="Of `batchwise`: rows that share a mask.")
+    masks: Literal["per_example", "per_batch"] | None = Field(
+        None, description="Of `dropconnect`: `per_example` if not given."
+    )
 
     @model_validator(mode="after")
     def _exactly_one_probability(self) -> Self:
         if (self.p is None) == (self.keep is None):
             raise PydanticCustomError("p_or_keep", "give exactly one of `p` and `keep`")
+        return self
+
+    @model_validator(mode="after")
+    def _options_of_its_kind(self) -> Self:
+        if self.scaling == "classic" and self.kind != "bernoulli":
+            raise PydanticCustomError("scaling", "`classic` scaling is of `bernoulli` alone")
+        if self.group_size is not None and self.kind != "batchwise":
+            raise PydanticCustomError("group_size", "`group_size` is of `batchwise` alone")
+        if self.masks is not None and self.kind != "dropconnect":
+            raise PydanticCustomError("masks", "`masks` is of `dropconnect` alone")
+        if self.kind in ("gaussian", "batchwise") and self.drop_probability == 1:
+            raise PydanticCustomError("all_dropped", "this kind cannot drop everything")
         return self
 
     @model_serializer(mode="wrap")
@@ -107,17 +129,51 @@ class MLPConfig(Config):
 
     An empty `hidden` is a linear model. One `hidden_dropout` serves every hidden layer; a list
     gives one to each. `max_norm` bounds the L2 norm of each unit's incoming weights (Srivastava
-    et al. 2014, section 5.1). The init `normal` draws from N(0, 0.01), 0.01 being the standard
+    et al. 2014, section 5.1). A unit of `maxout` is the largest of `maxout_pieces` linear ones
+    (Goodfellow et al. 2013). The init `normal` draws from N(0, 0.01), 0.01 being the standard
     deviation; biases start at zero under every init.
     """
 
     hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=64)] = (256, 256)
     activation: Activation = "relu"
+    maxout_pieces: Annotated[int, Field(ge=2, le=16)] = 2
     input_dropout: Dropout = DropoutConfig(p=0.0)
     hidden_dropout: HiddenDropout = Field(0.2, validate_default=True)
     batch_norm: bool = False
     max_norm: Positive | None = None
     init: Init = "kaiming_uniform"
+
+    @model_validator(mode="after")
+    def _dropouts_that_go_together(self) -> Self:
+        if self.input_dropout.kind == "dropconnect":
+            raise PydanticCustomError(
+                "input_dropconnect", "DropConnect drops weights: give it to the first hidden layer"
+            )
+        batchwise = self._batchwise
+        if batchwise and self.batch_norm:
+            raise PydanticCustomError(
+                "batchwise_norm", "batchwise dropout leaves batch norm no whole layer: use one"
+            )
+        if len({dropout.group_size for dropout in batchwise}) > 1:
+            raise PydanticCustomError(
+                "group_size", "batchwise dropouts of a network share one `group_size`"
+            )
+        return self
+
+    @property
+    def num_pieces(self) -> int:
+        """Linear units behind each hidden unit."""
+        return self.maxout_pieces if self.activation == "maxout" else 1
+
+    @property
+    def group_size(self) -> int | None:
+        """Rows that share the masks of batchwise dropout; None is the whole batch."""
+        return self._batchwise[0].group_size if self._batchwise else None
+
+    @property
+    def _batchwise(self) -> list[DropoutConfig]:
+        dropouts = (self.input_dropout, *self.hidden_dropout)
+        return [dropout for dropout in dropouts if dropout.kind == "batchwise"]
 
 
 class SGDConfig(Config):

@@ -2,14 +2,17 @@
 
 PyTorch's `bernoulli_` draws one random number an element, serially on many CPUs. Here every 64-bit
 draw serves four elements: each is kept where its sixteen bits, read as an unsigned integer, lie
-below `keep_threshold(p)`. The probability realised is a multiple of 1/65536; scaling by its exact
-inverse keeps the expectation of inverted dropout exactly that of its input.
+below `keep_threshold(p)`. Where the upper eight of these bits decide alone, as for p of a half or
+a quarter, a draw serves eight. The probability realised is a multiple of 1/65536; scaling by its
+exact inverse keeps the expectation of inverted dropout exactly that of its input.
 """
 
 import torch
 from torch import Generator, Tensor
 
 LEVELS = 1 << 16
+_BYTE_LEVELS = 1 << 8
+_WORD_BYTES = 8
 
 
 def keep_threshold(p: float) -> int:
@@ -37,9 +40,14 @@ def keep_mask(like: Tensor, p: float, *, generator: Generator | None = None) -> 
     threshold = keep_threshold(p)
     if threshold in (0, LEVELS):
         return torch.full(like.shape, threshold == LEVELS, device=like.device)
-    num_words = (like.numel() + 3) // 4
+    if threshold % _BYTE_LEVELS == 0:
+        threshold, num_levels, dtype = threshold // _BYTE_LEVELS, _BYTE_LEVELS, torch.int8
+    else:
+        num_levels, dtype = LEVELS, torch.int16
+    num_elements = like.numel()
+    num_words = -(-num_elements * dtype.itemsize // _WORD_BYTES)
     words = torch.empty(num_words, dtype=torch.int64, device=like.device)
     words.random_(-(2**63), None, generator=generator)
-    # torch compares int16 and not uint16 at full speed, so the levels are read as -32768..32767.
-    levels = words.view(torch.int16)[: like.numel()]
-    return (levels < threshold - LEVELS // 2).view(like.shape)
+    # torch compares signed integers at full speed, so half of the levels are negative.
+    levels = words.view(dtype)[:num_elements]
+    return (levels < threshold - num_levels // 2).view(like.shape)

@@ -1,13 +1,25 @@
-"""MLPConfig -> network."""
+"""MLPConfig -> network.
+
+Shapes: B rows of a batch, K of them in a group that shares masks.
+"""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils import skip_init
 
+from dropout_core import functional
 from dropout_core.config import Activation, DropoutConfig, Init, MLPConfig
-from dropout_core.layers import Dropout
+from dropout_core.layers import (
+    STOCHASTIC,
+    BatchwiseDropout,
+    DropConnectLinear,
+    Dropout,
+    GaussianDropout,
+    Maxout,
+)
 from dropout_core.seeds import generator
 
 ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
@@ -16,13 +28,97 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "logistic": nn.Sigmoid,
     "gelu": nn.GELU,
 }
+FUSED = ("relu", "tanh", "logistic")
+
+
+class HiddenLayer(nn.Module):
+    """Linear, [batch norm,] activation and dropout: one hidden layer.
+
+    Shape: (B, in_features) -> (B, num_units). Under batchwise dropout only the units that are kept
+    go in and come out: `columns` are those that x holds of the layer before.
+    """
+
+    def __init__(
+        self, config: MLPConfig, dropout: DropoutConfig, *, in_features: int, num_units: int
+    ) -> None:
+        super().__init__()
+        self.activation_name = config.activation
+        self.num_units = num_units
+        self.num_pieces = config.num_pieces
+        self.linear = _linear(
+            dropout,
+            in_features,
+            num_units * self.num_pieces,
+            bias=not config.batch_norm,  # batch norm subtracts the mean, and any bias with it
+        )
+        width = num_units * self.num_pieces
+        self.norm = nn.BatchNorm1d(width) if config.batch_norm else None
+        self.activation = (
+            Maxout(self.num_pieces)
+            if config.activation == "maxout"
+            else ACTIVATIONS[config.activation]()
+        )
+        self.dropout = _dropout(dropout)
+        self.rounds_to_bfloat16 = False
+
+    def forward(self, x: Tensor, columns: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        if self.training and isinstance(self.dropout, BatchwiseDropout):
+            kept, scale = self.dropout.keep(self.num_units, x.device)
+            rows = self._pieces(kept)
+            x = functional.submatrix_linear(
+                x, self.linear.weight, self.linear.bias, rows=rows, columns=columns
+            )
+            return self.activation(x) * scale, kept
+        if columns is not None:
+            x = (
+                self.linear(x, columns)
+                if isinstance(self.linear, DropConnectLinear)
+                else functional.submatrix_linear(
+                    x, self.linear.weight, self.linear.bias, rows=None, columns=columns
+                )
+            )
+            return self.dropout(self.activation(x)), None
+        if self.training and self._is_fused:
+            dropout = cast(Dropout, self.dropout)
+            x = functional.linear_dropout(
+                x,
+                self.linear.weight,
+                self.linear.bias,
+                dropout.p,
+                activation=self.activation_name,  # type: ignore[arg-type]
+                generator=dropout.generator,
+                scale=dropout.training_scale,
+                bfloat16=self.rounds_to_bfloat16,
+            )
+            return x, None
+        x = self.linear(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return self.dropout(self.activation(x)), None
+
+    @property
+    def _is_fused(self) -> bool:
+        return (
+            type(self.linear) is nn.Linear
+            and self.norm is None
+            and isinstance(self.dropout, Dropout)
+            and self.activation_name in FUSED
+        )
+
+    def _pieces(self, units: Tensor) -> Tensor:
+        """The rows of the weight matrix that make up `units`."""
+        if self.num_pieces == 1:
+            return units
+        pieces = torch.arange(self.num_pieces, device=units.device)
+        return (units[:, None] * self.num_pieces + pieces).flatten()
 
 
 class MLP(nn.Module):
-    """Linear layers, each hidden one followed by [batch norm,] activation and dropout.
+    """Hidden layers and a linear output, with dropout as the config says.
 
-    Shape: (N, in_features) -> (N, out_features); the outputs are logits or regression values.
-    The weights are a function of the config, the sizes and `seed`.
+    Shape: (B, in_features) -> (B, out_features); the outputs are logits or regression values.
+    The weights are a function of the config, the sizes and `seed`; the names of the parameters do
+    not depend on the dropout, so a checkpoint may go on with another one.
     """
 
     def __init__(
@@ -32,22 +128,37 @@ class MLP(nn.Module):
         self.config = config
         self.in_features = in_features
         self.out_features = out_features
-        self.layers = nn.Sequential()
-        _append_dropout(self.layers, config.input_dropout)
+        self.input_dropout = _dropout(config.input_dropout)
+        self.hidden = nn.ModuleList()
         width = in_features
         for num_units, dropout in zip(config.hidden, config.hidden_dropout, strict=True):
-            # Batch norm subtracts the mean, and with it any bias before it.
-            self.layers.append(_linear(width, num_units, bias=not config.batch_norm))
-            if config.batch_norm:
-                self.layers.append(nn.BatchNorm1d(num_units))
-            self.layers.append(ACTIVATIONS[config.activation]())
-            _append_dropout(self.layers, dropout)
+            layer = HiddenLayer(config, dropout, in_features=width, num_units=num_units)
+            self.hidden.append(layer)
             width = num_units
-        self.layers.append(_linear(width, out_features))
+        self.output = _without_weights(nn.Linear, width, out_features)
         self.initialise(seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)  # type: ignore[no-any-return]
+        group_size = self.config.group_size
+        if not self.training or group_size is None or group_size >= len(x):
+            return self._forward_group(x)
+        return torch.cat([self._forward_group(x_KI) for x_KI in torch.split(x, group_size)])
+
+    def _forward_group(self, x: Tensor) -> Tensor:
+        columns = None
+        if self.training and isinstance(self.input_dropout, BatchwiseDropout):
+            columns, scale = self.input_dropout.keep(self.in_features, x.device)
+            x = x.index_select(1, columns) * scale
+        else:
+            x = self.input_dropout(x)
+        for layer in self.hidden:
+            x, columns = layer(x, columns)
+        if columns is None:
+            out: Tensor = self.output(x)
+            return out
+        return functional.submatrix_linear(
+            x, self.output.weight, self.output.bias, rows=None, columns=columns
+        )
 
     def initialise(self, seed: int) -> None:
         """Draw every weight anew from the config's init; biases become zero."""
@@ -59,10 +170,15 @@ class MLP(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def use_generator(self, stream: Generator | None) -> None:
-        """Draw every dropout mask from `stream`; None is torch's default generator."""
+        """Draw every mask from `stream`; None is torch's default generator."""
         for module in self.modules():
-            if isinstance(module, Dropout):
+            if isinstance(module, STOCHASTIC):
                 module.generator = stream
+
+    def use_bfloat16(self, enabled: bool) -> None:
+        """Round the inputs of the hidden layers' products to bfloat16 while training, or not."""
+        for layer in self.hidden:
+            cast(HiddenLayer, layer).rounds_to_bfloat16 = enabled
 
     @torch.no_grad()
     def constrain(self) -> None:
@@ -71,18 +187,40 @@ class MLP(nn.Module):
             return
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                module.weight.renorm_(2, 0, self.config.max_norm)
+                functional.max_norm_(module.weight, self.config.max_norm)
 
 
-def _linear(in_features: int, out_features: int, *, bias: bool = True) -> nn.Linear:
-    """Without weights yet: torch would draw them from its global generator."""
-    layer: nn.Linear = skip_init(nn.Linear, in_features, out_features, bias=bias)  # type: ignore[no-untyped-call]
+def _dropout(config: DropoutConfig) -> nn.Module:
+    """The module that acts on activations; DropConnect acts on weights, see `_linear`."""
+    p = config.drop_probability
+    match config.kind:
+        case "bernoulli":
+            return Dropout(p, scaling=config.scaling)
+        case "gaussian":
+            return GaussianDropout(p)
+        case "batchwise":
+            return BatchwiseDropout(p)
+        case "dropconnect":
+            return nn.Identity()
+
+
+def _linear(config: DropoutConfig, in_features: int, out_features: int, *, bias: bool) -> nn.Linear:
+    if config.kind != "dropconnect":
+        return _without_weights(nn.Linear, in_features, out_features, bias=bias)
+    return _without_weights(
+        DropConnectLinear,
+        in_features,
+        out_features,
+        config.drop_probability,
+        bias=bias,
+        per_example=config.masks != "per_batch",
+    )
+
+
+def _without_weights(kind: type[nn.Linear], *arguments: Any, **options: Any) -> nn.Linear:
+    """A layer yet to be initialised: torch would draw from its global generator."""
+    layer: nn.Linear = skip_init(kind, *arguments, **options)  # type: ignore[no-untyped-call]
     return layer
-
-
-def _append_dropout(layers: nn.Sequential, config: DropoutConfig) -> None:
-    if config.drop_probability > 0:
-        layers.append(Dropout(config.drop_probability, scaling=config.scaling))
 
 
 def _init_weight(weight: Tensor, init: Init, stream: Generator) -> None:

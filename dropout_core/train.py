@@ -223,8 +223,8 @@ class Training:
         self._seconds += time.perf_counter() - started
 
     def _step(self, rows: Tensor) -> None:
-        features_BF = self.data.train_features[rows]
-        targets = self.data.train_targets[rows]
+        features_BF = self.data.train_features.index_select(0, rows)
+        targets = self.data.train_targets.index_select(0, rows)
         self._optimizer.zero_grad()
         loss = scoring.loss(self.model(features_BF), targets, self.task)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -233,7 +233,7 @@ class Training:
         self.model.constrain()
         if self._scheduler is not None:
             self._scheduler.step()
-        self._loss_sum += loss.detach() * len(rows)
+        self._loss_sum.add_(loss.detach(), alpha=len(rows))
 
     def _complete_epoch(self) -> EpochMetrics:
         epoch = len(self.history) + 1

@@ -264,6 +264,28 @@ def test_a_job_without_validation_rows_has_no_validation_metrics(
     assert live.get(f"/v1/models/{job['model']}").json()["metrics"] == {}
 
 
+@pytest.mark.parametrize(
+    "dropout",
+    [
+        {"keep": 0.8, "scaling": "classic"},
+        {"kind": "gaussian", "p": 0.2},
+        {"kind": "batchwise", "p": 0.2, "group_size": 8},
+        {"kind": "dropconnect", "p": 0.2, "masks": "per_batch"},
+    ],
+    ids=lambda dropout: dropout.get("kind", "classic"),
+)
+def test_every_dropout_can_be_asked_for(
+    live: Client, flowers: dict[str, Any], dropout: dict[str, Any]
+) -> None:
+    model = {"hidden": [16, 16], "activation": "maxout", "hidden_dropout": dropout}
+    job = train(live, flowers["id"], "label", model=model, training={"epochs": 2})
+    assert job["state"] == "succeeded"
+    assert (
+        job["resolved_config"]["model"]["hidden_dropout"]
+        == [{"kind": "bernoulli", "scaling": "inverted", **dropout}] * 2
+    )
+
+
 def test_a_job_that_diverges_fails_and_names_the_epoch(live: Client) -> None:
     dataset = upload(live, tables.waves())
     optimizer = {"name": "sgd", "lr": 1e30}

@@ -1,6 +1,10 @@
 """Tolerances that follow from a distribution, not from trying."""
 
+import itertools
 import math
+
+import torch
+from torch import Tensor
 
 # A normal variable strays further than this many standard deviations with probability 1e-9. Sums
 # of the many independent draws of these tests are as good as normal, and their seeds are fixed.
@@ -10,3 +14,9 @@ SIGMAS = 6.11
 def tolerance(variance: float, num_draws: int) -> float:
     """How far the mean of independent draws of this variance may be from its expectation."""
     return SIGMAS * math.sqrt(variance / num_draws)
+
+
+def every_mask(num_elements: int, keep: float | Tensor) -> tuple[Tensor, Tensor]:
+    """All masks (2^n, n) of n elements kept with `keep`, one or each its own, and how likely."""
+    masks = torch.tensor(list(itertools.product([0.0, 1.0], repeat=num_elements))).double()
+    return masks, (masks * keep + (1 - masks) * (1 - keep)).prod(dim=1)

@@ -26,7 +26,13 @@ from dropout_core.config import (
 ONE_OF_EACH = [
     DropoutConfig(p=0.5),
     DropoutConfig(keep=0.8, scaling="classic"),
+    DropoutConfig(kind="gaussian", p=0.5),
+    DropoutConfig(kind="batchwise", p=0.5, group_size=8),
+    DropoutConfig(kind="dropconnect", keep=0.5, masks="per_batch"),
+    DropoutConfig(kind="dropconnect", p=1.0),
     MLPConfig(),
+    MLPConfig(hidden=(8,), activation="maxout", maxout_pieces=3),
+    MLPConfig(hidden=(8, 8), hidden_dropout=[DropoutConfig(kind="batchwise", p=0.5), 0.5]),
     MLPConfig(hidden=(), activation="gelu", max_norm=3.0, init="normal"),
     MLPConfig(hidden=(3, 4), hidden_dropout=(0.1, DropoutConfig(keep=0.5)), batch_norm=True),
     SGDConfig(momentum=0.9, nesterov=True),
@@ -42,6 +48,8 @@ ONE_OF_EACH = [
     SplitConfig(validation=0.0, test=0.5),
 ]
 
+BATCHWISE = {"kind": "batchwise", "p": 0.5}
+
 REFUSED: list[tuple[type[Config], dict[str, Any]]] = [
     (DropoutConfig, {}),
     (DropoutConfig, {"p": 0.5, "keep": 0.5}),
@@ -52,6 +60,12 @@ REFUSED: list[tuple[type[Config], dict[str, Any]]] = [
     (DropoutConfig, {"p": True}),
     (DropoutConfig, {"p": 0.5, "kind": "unheard of"}),
     (DropoutConfig, {"p": 0.5, "scaling": "none"}),
+    (DropoutConfig, {"p": 0.5, "kind": "batchwise", "group_size": 0}),
+    (DropoutConfig, {"p": 0.5, "kind": "batchwise", "group_size": 2.0}),
+    (DropoutConfig, {"p": 0.5, "kind": "dropconnect", "masks": "per_unit"}),
+    (DropoutConfig, {"kind": "gaussian"}),
+    (MLPConfig, {"maxout_pieces": 1}),
+    (MLPConfig, {"maxout_pieces": 17}),
     (MLPConfig, {"hidden": [0]}),
     (MLPConfig, {"hidden": [-1]}),
     (MLPConfig, {"hidden": [65_537]}),
@@ -220,7 +234,76 @@ def test_an_error_says_where_it_is() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"kind": "gaussian", "scaling": "classic"}, "`classic` scaling is of `bernoulli` alone"),
+        ({"kind": "batchwise", "scaling": "classic"}, "`classic` scaling is of `bernoulli` alone"),
+        ({"kind": "dropconnect", "scaling": "classic"}, "`classic` scaling is of `bernoulli`"),
+        ({"group_size": 4}, "`group_size` is of `batchwise` alone"),
+        ({"kind": "gaussian", "group_size": 4}, "`group_size` is of `batchwise` alone"),
+        ({"kind": "dropconnect", "group_size": 4}, "`group_size` is of `batchwise` alone"),
+        ({"masks": "per_batch"}, "`masks` is of `dropconnect` alone"),
+        ({"kind": "gaussian", "masks": "per_batch"}, "`masks` is of `dropconnect` alone"),
+        ({"kind": "batchwise", "masks": "per_example"}, "`masks` is of `dropconnect` alone"),
+        ({"kind": "gaussian", "p": 1.0}, "this kind cannot drop everything"),
+        ({"kind": "batchwise", "p": 1}, "this kind cannot drop everything"),
+        ({"kind": "gaussian", "p": None, "keep": 0.0}, "this kind cannot drop everything"),
+        ({"p": None}, "give exactly one of `p` and `keep`"),
+        ({"kind": "gaussian", "keep": 0.5}, "give exactly one of `p` and `keep`"),
+    ],
+    ids=str,
+)
+def test_an_option_of_another_kind_is_refused_by_name(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        DropoutConfig.model_validate({"p": 0.5, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"input_dropout": {"kind": "dropconnect", "p": 0.5}}, "give it to the first hidden layer"),
+        ({"input_dropout": BATCHWISE, "batch_norm": True}, "leaves batch norm no whole layer"),
+        ({"hidden_dropout": BATCHWISE, "batch_norm": True}, "leaves batch norm no whole layer"),
+        ({"hidden_dropout": [0, BATCHWISE], "batch_norm": True}, "leaves batch norm no whole"),
+        ({"hidden_dropout": [BATCHWISE, {**BATCHWISE, "group_size": 4}]}, "share one `group_size`"),
+        (
+            {"input_dropout": BATCHWISE, "hidden_dropout": {**BATCHWISE, "group_size": 4}},
+            "share one `group_size`",
+        ),
+    ],
+    ids=str,
+)
+def test_dropouts_that_do_not_go_together_are_refused(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        MLPConfig.model_validate(options)
+
+
+def test_the_size_of_groups_is_that_of_any_batchwise_dropout() -> None:
+    grouped = {**BATCHWISE, "group_size": 4}
+    assert MLPConfig(hidden_dropout=[0.5, grouped]).group_size == 4
+    assert MLPConfig(input_dropout=grouped).group_size == 4
+    assert MLPConfig(input_dropout=BATCHWISE).group_size is None
+    assert MLPConfig().group_size is None
+
+
+def test_only_a_unit_of_maxout_has_pieces() -> None:
+    assert MLPConfig(activation="maxout", maxout_pieces=3).num_pieces == 3
+    assert MLPConfig(activation="relu", maxout_pieces=3).num_pieces == 1
+
+
+def test_a_dropout_is_written_without_what_was_not_given() -> None:
+    assert DropoutConfig(kind="batchwise", p=0.5, group_size=8).model_dump() == {
+        "kind": "batchwise",
+        "p": 0.5,
+        "scaling": "inverted",
+        "group_size": 8,
+    }
+
+
 PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
+NULL = {"type": "null"}
+KINDS = ["bernoulli", "gaussian", "batchwise", "dropconnect"]
 DROPOUT = [PROBABILITY, {"$ref": "#/$defs/DropoutConfig"}]
 
 
@@ -234,6 +317,14 @@ DROPOUT = [PROBABILITY, {"$ref": "#/$defs/DropoutConfig"}]
             "hidden",
             {"items": {"type": "integer", "minimum": 1, "maximum": 65_536}, "maxItems": 64},
         ),
+        (DropoutConfig, "kind", {"enum": KINDS, "default": "bernoulli"}),
+        (DropoutConfig, "group_size", {"anyOf": [{"type": "integer", "minimum": 1}, NULL]}),
+        (
+            DropoutConfig,
+            "masks",
+            {"anyOf": [{"type": "string", "enum": ["per_example", "per_batch"]}, NULL]},
+        ),
+        (MLPConfig, "maxout_pieces", {"minimum": 2, "maximum": 16, "default": 2}),
         (MLPConfig, "input_dropout", {"anyOf": DROPOUT}),
         (
             MLPConfig,

@@ -2,21 +2,20 @@ import math
 
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from dropout_core.functional import check_probability, dropout
+from dropout_core.functional import (
+    check_probability,
+    dropout,
+    gaussian_dropout,
+    max_norm_,
+    maxout,
+)
 from dropout_core.masks import keep_mask, keep_probability
 from tests.dropout_core.statistics import tolerance
+from tests.dropout_core.tensors import normal, seeded
 
 SHAPES = [(), (0,), (2, 0, 3), (1,), (3,), (5, 7), (2, 3, 4, 5)]
-
-
-def seeded(seed: int = 0) -> Generator:
-    return Generator().manual_seed(seed)
-
-
-def normal(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(shape, generator=seeded(99), dtype=dtype)
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, math.nan, math.inf, -math.inf])
@@ -127,3 +126,80 @@ def test_the_same_seed_draws_the_same_and_leaves_the_global_generator_alone() ->
         dropout(x, 0.5, generator=seeded(1)), dropout(x, 0.5, generator=seeded(2))
     )
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_gaussian_noise_has_mean_one_the_variance_of_bernoulli_dropout_and_zeroes_nothing(
+    p: float,
+) -> None:
+    # The squared deviation of a normal of variance v has variance 2 v^2.
+    num_draws, variance = 1 << 20, p / (1 - p)
+    noise = gaussian_dropout(torch.ones(num_draws).double(), p, generator=seeded())
+    assert abs(noise.mean() - 1) < tolerance(variance, num_draws)
+    spread = (noise - 1).square().mean() - variance
+    assert abs(spread) < tolerance(2 * variance**2, num_draws)
+    assert (noise != 0).all()
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_gaussian_and_bernoulli_dropout_have_the_same_first_two_moments(p: float) -> None:
+    num_draws, x = 1 << 20, torch.full((1 << 20,), 3.0, dtype=torch.float64)
+    gaussian = gaussian_dropout(x, p, generator=seeded(1))
+    bernoulli = dropout(x, p, generator=seeded(2))
+    for power in (1, 2):
+        one, other = gaussian**power, bernoulli**power
+        assert abs(one.mean() - other.mean()) < tolerance(one.var() + other.var(), num_draws)
+
+
+def test_gaussian_dropout_multiplies_what_it_is_given() -> None:
+    x = normal(5, 7)
+    noise = gaussian_dropout(torch.ones_like(x), 0.3, generator=seeded())
+    assert torch.equal(gaussian_dropout(x, 0.3, generator=seeded()), x * noise)
+    assert gaussian_dropout(x, 0.0) is x
+
+
+def test_gradients_of_gaussian_dropout_are_those_of_finite_differences() -> None:
+    def function(x: Tensor) -> Tensor:
+        return gaussian_dropout(x, 0.4, generator=seeded())
+
+    assert torch.autograd.gradcheck(function, normal(5, 7).requires_grad_())
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.0, math.nan])
+def test_gaussian_dropout_needs_a_probability_below_1(p: float) -> None:
+    with pytest.raises(ValueError, match="at least 0 and below 1, but got"):
+        gaussian_dropout(torch.ones(3), p)
+
+
+@pytest.mark.parametrize("num_pieces", [1, 2, 3, 6])
+@pytest.mark.parametrize("shape", [(), (5,), (2, 5), (0,)])
+def test_maxout_is_the_largest_of_consecutive_inputs(
+    shape: tuple[int, ...], num_pieces: int
+) -> None:
+    x = normal(*shape, 6)
+    result = maxout(x, num_pieces)
+    assert result.shape == (*shape, 6 // num_pieces)
+    for unit in range(6 // num_pieces):
+        pieces = [x[..., unit * num_pieces + piece] for piece in range(num_pieces)]
+        assert torch.equal(result[..., unit], torch.stack(pieces).amax(dim=0))
+
+
+def test_maxout_takes_a_view_with_strides() -> None:
+    assert torch.equal(maxout(normal(6, 4).T, 2), maxout(normal(6, 4).T.contiguous(), 2))
+
+
+def test_gradients_of_maxout_are_those_of_finite_differences() -> None:
+    assert torch.autograd.gradcheck(lambda x: maxout(x, 3), normal(5, 6).requires_grad_())
+
+
+def test_maxout_refuses_inputs_that_are_no_multiple_of_its_pieces() -> None:
+    with pytest.raises(ValueError, match="7 inputs are no multiple of 3 pieces"):
+        maxout(normal(5, 7), 3)
+
+
+def test_max_norm_scales_long_rows_down_in_place_and_leaves_short_ones() -> None:
+    weight = torch.tensor([[3.0, 4.0], [0.6, 0.8], [0.0, 0.0], [0.0, -8.0]], requires_grad=True)
+    result = max_norm_(weight, 2.0)
+    expected = torch.tensor([[1.2, 1.6], [0.6, 0.8], [0.0, 0.0], [0.0, -2.0]])
+    torch.testing.assert_close(weight.detach(), expected)
+    assert result.data_ptr() == weight.data_ptr()

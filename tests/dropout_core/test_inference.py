@@ -12,7 +12,8 @@ from dropout_core.metrics import evaluate_classification, evaluate_regression
 from dropout_core.tabular import WEIGHTS, ModelError, save_model
 from tests.dropout_core.served_models import make_model, normal
 
-DROPOUTS = st.sampled_from([0.0, 0.5, {"p": 0.5, "scaling": "classic"}])
+DROPOUTS = [0.0, 0.5, {"p": 0.5, "scaling": "classic"}, {"kind": "gaussian", "p": 0.5}]
+HIDDEN_DROPOUTS = [*DROPOUTS, {"kind": "dropconnect", "p": 0.5}]
 
 
 @given(data=st.data())
@@ -24,10 +25,10 @@ def test_a_row_has_the_same_bits_in_any_company(data: st.DataObject) -> None:
             num_features=num_features,
             num_classes=data.draw(st.sampled_from([None, *range(2, 21)]), label="classes"),
             hidden=data.draw(st.lists(st.integers(1, 70), max_size=3), label="hidden"),
-            activation=data.draw(st.sampled_from(["relu", "tanh", "logistic", "gelu"])),
+            activation=data.draw(st.sampled_from(["relu", "tanh", "logistic", "gelu", "maxout"])),
             batch_norm=data.draw(st.booleans(), label="batch norm"),
-            input_dropout=data.draw(DROPOUTS, label="input dropout"),
-            hidden_dropout=data.draw(DROPOUTS, label="hidden dropout"),
+            input_dropout=data.draw(st.sampled_from(DROPOUTS), label="input dropout"),
+            hidden_dropout=data.draw(st.sampled_from(HIDDEN_DROPOUTS), label="hidden dropout"),
         )
     )
     rows = 10 + 5 * normal(2 * TILE_ROWS + 3, num_features, seed=data.draw(st.integers(0, 99)))
@@ -71,7 +72,7 @@ def test_classic_dropout_scales_activations_at_inference() -> None:
     classic = {"input_dropout": {"keep": 0.5, "scaling": "classic"}, "hidden": ()}
     model, description = make_model(num_classes=None, **classic)
     rows = normal(4, 5)
-    layer = model.network.layers[-1]
+    layer = model.network.output
     expected = F.linear(model.standardise(rows) * 0.5, layer.weight, layer.bias).double()
     torch.testing.assert_close(
         Predictor(model, description).outputs(rows),
@@ -147,7 +148,7 @@ def test_the_model_given_stays_as_it_was() -> None:
     assert model.training
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
-    nn.init.ones_(model.network.layers[0].weight)
+    nn.init.ones_(model.network.hidden[0].linear.weight)
     assert torch.equal(predictor.outputs(normal(3, 5)), outputs)
 
 
@@ -170,7 +171,7 @@ def test_corrupted_weights_are_not_served(tmp_path: Path) -> None:
 
 def test_a_model_whose_rows_depend_on_each_other_is_not_served() -> None:
     model, description = make_model()
-    model.network.layers.append(nn.Softmax(dim=0))  # over the rows
+    model.network.input_dropout = nn.Softmax(dim=0)  # over the rows
     with pytest.raises(ModelError, match="depends on the rows around it"):
         Predictor(model, description)
 

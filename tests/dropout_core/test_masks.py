@@ -10,7 +10,9 @@ from dropout_core.masks import LEVELS, keep_mask, keep_probability, keep_thresho
 from tests.dropout_core.statistics import SIGMAS, tolerance
 
 NUM_DRAWS = 1 << 21
-PROBABILITIES = [0.001, 0.1, 0.2, 0.5, 0.8, 0.99]
+BYTE_PROBABILITIES = [1 / 256, 0.25, 0.5, 0.8125, 255 / 256]  # a draw of 64 bits serves eight
+WORD_PROBABILITIES = [0.001, 0.1, 0.2, 0.8, 0.99]  # or four
+PROBABILITIES = WORD_PROBABILITIES + BYTE_PROBABILITIES
 
 
 def draw(shape: tuple[int, ...], p: float, seed: int = 0) -> Tensor:
@@ -25,32 +27,60 @@ def test_elements_are_kept_with_the_keep_probability(p: float) -> None:
 
 
 @pytest.mark.parametrize("lag", [1, 2, 3, 4, 5, 7, 8, 16, 256])
-@pytest.mark.parametrize("p", [0.2, 0.5])
+@pytest.mark.parametrize("p", [0.2, 0.5, 0.8125])
 def test_neighbours_are_independent(p: float, lag: int) -> None:
     # Of independent a and b with mean q, (a - q)(b - q) has mean 0 and variance (q(1 - q))^2, and
-    # products of different pairs are uncorrelated. Lags below 4 meet inside a 64-bit word too.
+    # products of different pairs are uncorrelated. Lags below 8 meet inside a 64-bit word too.
     kept = keep_probability(p)
     centred = draw((NUM_DRAWS,), p).double() - kept
     products = centred[:-lag] * centred[lag:]
     assert abs(products.mean()) < tolerance((kept * (1 - kept)) ** 2, len(products))
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(range(4), 2)))
-def test_the_four_elements_of_a_word_are_independent(first: int, second: int) -> None:
-    kept = keep_probability(0.3)
-    centred = draw((NUM_DRAWS // 4, 4), 0.3).double() - kept
-    products = centred[:, first] * centred[:, second]
-    assert abs(products.mean()) < tolerance((kept * (1 - kept)) ** 2, len(products))
+@pytest.mark.parametrize(("p", "elements"), [(0.3, 4), (0.25, 8)])
+def test_the_elements_of_a_word_are_independent(p: float, elements: int) -> None:
+    kept = keep_probability(p)
+    centred = draw((NUM_DRAWS // elements, elements), p).double() - kept
+    for first, second in itertools.combinations(range(elements), 2):
+        products = centred[:, first] * centred[:, second]
+        assert abs(products.mean()) < tolerance((kept * (1 - kept)) ** 2, len(products))
 
 
-@pytest.mark.parametrize("place", range(4))
-def test_every_place_in_a_word_keeps_alike(place: int) -> None:
-    kept = keep_probability(0.2)
-    mask = draw((NUM_DRAWS // 4, 4), 0.2)[:, place]
-    assert abs(mask.double().mean() - kept) < tolerance(kept * (1 - kept), len(mask))
+@pytest.mark.parametrize(("p", "elements"), [(0.2, 4), (0.25, 8)])
+def test_every_place_in_a_word_keeps_alike(p: float, elements: int) -> None:
+    kept = keep_probability(p)
+    for rate in draw((NUM_DRAWS // elements, elements), p).double().mean(dim=0):
+        assert abs(rate - kept) < tolerance(kept * (1 - kept), NUM_DRAWS // elements)
 
 
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
+def words_drawn(num_elements: int, p: float) -> int:
+    """How many 64-bit words a mask takes from its generator."""
+    stream, words = Generator().manual_seed(0), Generator().manual_seed(0)
+    keep_mask(torch.empty(num_elements), p, generator=stream)
+    for num_words in range(num_elements + 1):
+        if torch.equal(stream.get_state(), words.get_state()):
+            return num_words
+        torch.empty(1, dtype=torch.int64).random_(-(2**63), None, generator=words)
+    raise AssertionError("more than a word an element")
+
+
+@pytest.mark.parametrize("p", BYTE_PROBABILITIES)
+def test_a_word_serves_eight_elements_where_bytes_decide(p: float) -> None:
+    assert [words_drawn(n, p) for n in (1, 8, 9, 64)] == [1, 1, 2, 8]
+    assert keep_probability(p) == 1 - p
+
+
+@pytest.mark.parametrize("p", WORD_PROBABILITIES)
+def test_a_word_serves_four_elements_where_they_do_not(p: float) -> None:
+    assert [words_drawn(n, p) for n in (1, 4, 5, 64)] == [1, 1, 2, 16]
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_certainty_takes_no_draw(p: float) -> None:
+    assert words_drawn(64, p) == 0
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.8, 0.8125])
 def test_runs_are_as_many_as_chance_makes(p: float) -> None:
     # A change between neighbours has probability v = 2q(1 - q), and two changes in a row
     # q(1 - q): the variance of their number is n v(1 - v) + 2n (q(1 - q) - v^2).
@@ -62,13 +92,15 @@ def test_runs_are_as_many_as_chance_makes(p: float) -> None:
     assert abs(changes - (NUM_DRAWS - 1) * 2 * pair) < SIGMAS * variance**0.5
 
 
-def test_the_draws_of_two_seeds_are_independent() -> None:
-    centred = [draw((NUM_DRAWS,), 0.5, seed).double() - 0.5 for seed in (1, 2)]
-    assert abs((centred[0] * centred[1]).mean()) < tolerance(1 / 16, NUM_DRAWS)
+@pytest.mark.parametrize("p", [0.2, 0.5])
+def test_the_draws_of_two_seeds_are_independent(p: float) -> None:
+    kept = keep_probability(p)
+    one, other = (draw((NUM_DRAWS,), p, seed).double() - kept for seed in (1, 2))
+    assert abs((one * other).mean()) < tolerance((kept * (1 - kept)) ** 2, NUM_DRAWS)
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (1,), (3,), (5, 7), (2, 3, 4), (4097,)])
-@pytest.mark.parametrize("p", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("p", [0.0, 0.3, 0.5, 1.0])
 def test_a_mask_has_the_shape_of_what_it_masks(shape: tuple[int, ...], p: float) -> None:
     mask = draw(shape, p)
     assert mask.shape == shape
@@ -91,12 +123,13 @@ def test_a_generator_goes_on_where_it_stood() -> None:
     assert not torch.equal(*masks)
 
 
+@pytest.mark.parametrize("p", [0.3, 0.5])
 @pytest.mark.parametrize("num_threads", [2, 3, 8])
-def test_a_mask_does_not_depend_on_the_number_of_threads(num_threads: int) -> None:
-    alone = draw((1_000_003,), 0.3)
+def test_a_mask_does_not_depend_on_the_number_of_threads(num_threads: int, p: float) -> None:
+    alone = draw((1_000_003,), p)
     torch.set_num_threads(num_threads)
     try:
-        assert torch.equal(draw((1_000_003,), 0.3), alone)
+        assert torch.equal(draw((1_000_003,), p), alone)
     finally:
         torch.set_num_threads(1)
 

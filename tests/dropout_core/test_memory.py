@@ -18,21 +18,31 @@ from dropout_core.mlp import MLP
 @given(
     hidden=st.lists(st.integers(1, 9), max_size=4),
     batch_norm=st.booleans(),
+    activation=st.sampled_from(["relu", "maxout"]),
+    maxout_pieces=st.integers(2, 4),
     in_features=st.integers(1, 9),
     out_features=st.integers(1, 9),
 )
 @settings(deadline=None)
 def test_the_number_of_parameters_is_that_of_the_network(
-    hidden: list[int], batch_norm: bool, in_features: int, out_features: int
+    hidden: list[int],
+    batch_norm: bool,
+    activation: str,
+    maxout_pieces: int,
+    in_features: int,
+    out_features: int,
 ) -> None:
-    config = MLPConfig(hidden=hidden, batch_norm=batch_norm)
+    config = MLPConfig(
+        hidden=hidden, batch_norm=batch_norm, activation=activation, maxout_pieces=maxout_pieces
+    )
     sizes = {"in_features": in_features, "out_features": out_features}
     built = MLP(config, **sizes)
     assert num_parameters(config, **sizes) == sum(p.numel() for p in built.parameters())
 
 
 def estimate(**changes: Any) -> int:
-    model = MLPConfig(hidden=changes.pop("hidden", [10]))
+    chosen = {name: changes.pop(name) for name in list(changes) if name in MLPConfig.model_fields}
+    model = MLPConfig(**{"hidden": [10], **chosen})
     sizes = {"in_features": 4, "out_features": 3, "num_rows": 1000}
     sizes |= {name: changes.pop(name) for name in list(changes) if name in sizes}
     return training_bytes(model, TrainingConfig(**{"batch_size": 32, **changes}), **sizes)
@@ -45,10 +55,29 @@ def test_an_estimate_counts_every_part() -> None:
     assert estimate() == 4 * (copies * parameters + activations + 1000 * (4 + 2))
 
 
+def test_every_piece_of_a_unit_counts() -> None:
+    parameters = 3 * (4 * 10 + 10) + 10 * 3 + 3
+    activations = 32 * (4 + 4 * 3 * 10 + 2 * 3)
+    expected = 4 * (4 * parameters + activations + 1000 * (4 + 2))
+    assert estimate(activation="maxout", maxout_pieces=3) == expected
+
+
+def test_dropconnect_has_a_mask_of_the_weights_for_every_row() -> None:
+    dropconnect = {"kind": "dropconnect", "p": 0.5}
+    masks = 32 * (4 * 10)  # of the first layer: the output is not dropped
+    assert estimate(hidden_dropout=dropconnect) == estimate() + 3 * masks
+    assert estimate(hidden_dropout=dropconnect, hidden=[10, 7]) == (
+        estimate(hidden=[10, 7]) + 3 * (masks + 32 * 10 * 7)
+    )
+    assert estimate(hidden_dropout={**dropconnect, "masks": "per_batch"}) == estimate()
+
+
 @pytest.mark.parametrize(
     "more",
     [
         {"hidden": [11]},
+        {"activation": "maxout"},
+        {"hidden_dropout": {"kind": "dropconnect", "p": 0.5}},
         {"num_rows": 1001},
         {"in_features": 5},
         {"out_features": 4},

@@ -10,6 +10,20 @@ from dropout_core.layers import Dropout
 from dropout_core.mlp import MLP
 from tests.dropout_core.statistics import tolerance
 
+BATCHWISE = {"kind": "batchwise", "p": 0.5}
+GAUSSIAN = {"kind": "gaussian", "p": 0.5}
+DROPCONNECT = {"kind": "dropconnect", "p": 0.5}
+DROPOUTS = [
+    0.5,
+    {"p": 0.5, "scaling": "classic"},
+    GAUSSIAN,
+    BATCHWISE,
+    {**BATCHWISE, "group_size": 4},
+    DROPCONNECT,
+    {**DROPCONNECT, "masks": "per_batch"},
+]
+ACTIVATIONS = ["relu", "tanh", "logistic", "gelu", "maxout"]
+
 
 def build(seed: int = 0, in_features: int = 5, out_features: int = 2, **config: object) -> MLP:
     return MLP(MLPConfig(**config), in_features=in_features, out_features=out_features, seed=seed)
@@ -26,32 +40,56 @@ def linears(model: MLP) -> list[nn.Linear]:
 @pytest.mark.parametrize(
     ("config", "layers"),
     [
-        ({"hidden": []}, "Linear"),
-        ({"hidden": [], "input_dropout": 0.1}, "Dropout Linear"),
-        ({"hidden": [3]}, "Linear ReLU Dropout Linear"),
-        ({"hidden": [3], "hidden_dropout": 0}, "Linear ReLU Linear"),
-        ({"hidden": [3], "hidden_dropout": {"keep": 1.0}}, "Linear ReLU Linear"),
+        ({"hidden": []}, "Dropout Linear"),
+        ({"hidden": [], "input_dropout": GAUSSIAN}, "GaussianDropout Linear"),
+        ({"hidden": [3]}, "Dropout Linear ReLU Dropout Linear"),
         (
-            {"hidden": [3, 4], "hidden_dropout": [0, 0.5], "activation": "tanh"},
-            "Linear Tanh Linear Tanh Dropout Linear",
+            {"hidden": [3, 4], "hidden_dropout": [0, GAUSSIAN], "activation": "tanh"},
+            "Dropout Linear Tanh Dropout Linear Tanh GaussianDropout Linear",
         ),
         (
-            {"hidden": [3], "batch_norm": True, "input_dropout": 0.1, "activation": "gelu"},
+            {"hidden": [3], "batch_norm": True, "activation": "gelu"},
             "Dropout Linear BatchNorm1d GELU Dropout Linear",
+        ),
+        (
+            {"hidden": [3], "input_dropout": BATCHWISE, "hidden_dropout": BATCHWISE},
+            "BatchwiseDropout Linear ReLU BatchwiseDropout Linear",
+        ),
+        (
+            {"hidden": [3], "hidden_dropout": DROPCONNECT, "activation": "maxout"},
+            "Dropout DropConnectLinear Maxout Identity Linear",
         ),
     ],
 )
 def test_the_layers_are_what_the_config_says(config: dict[str, object], layers: str) -> None:
-    assert [type(layer).__name__ for layer in build(**config).layers] == layers.split()
+    modules = [module for module in build(**config).modules() if not list(module.children())]
+    names = [type(module).__name__ for module in modules if not isinstance(module, nn.ModuleList)]
+    assert names == layers.split()
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("dropout", [0, {"keep": 1.0}])
+def test_without_dropout_training_computes_what_eval_mode_does(
+    dropout: object, activation: str
+) -> None:
+    model = build(input_dropout=dropout, hidden_dropout=dropout, activation=activation)
+    torch.testing.assert_close(model.train()(inputs()), model.eval()(inputs()))
 
 
 def test_widths_probabilities_and_scalings_are_those_of_the_config() -> None:
     model = build(hidden=[3, 4], hidden_dropout=[0.1, {"keep": 0.25, "scaling": "classic"}])
     widths = [(layer.in_features, layer.out_features) for layer in linears(model)]
     assert widths == [(5, 3), (3, 4), (4, 2)]
-    dropouts = [layer for layer in model.layers if isinstance(layer, Dropout)]
+    dropouts = [module for module in model.modules() if isinstance(module, Dropout)]
     kinds = [(layer.p, layer.scaling) for layer in dropouts]
-    assert kinds == [(0.1, "inverted"), (0.75, "classic")]
+    assert kinds == [(0.0, "inverted"), (0.1, "inverted"), (0.75, "classic")]
+
+
+def test_options_of_dropconnect_are_those_of_the_config() -> None:
+    shared = {"kind": "dropconnect", "keep": 0.25, "masks": "per_batch"}
+    first, second, _ = linears(build(hidden=[3, 4], hidden_dropout=[DROPCONNECT, shared]))
+    assert (first.p, first.per_example) == (0.5, True)
+    assert (second.p, second.per_example) == (0.75, False)
 
 
 def test_biases_are_zero_and_there_is_none_before_batch_norm() -> None:
@@ -63,7 +101,13 @@ def test_biases_are_zero_and_there_is_none_before_batch_norm() -> None:
 
 @pytest.mark.parametrize(
     ("activation", "function"),
-    [("relu", F.relu), ("tanh", torch.tanh), ("logistic", torch.sigmoid), ("gelu", F.gelu)],
+    [
+        ("relu", F.relu),
+        ("tanh", torch.tanh),
+        ("logistic", torch.sigmoid),
+        ("gelu", F.gelu),
+        ("maxout", lambda x: x.view(len(x), -1, 2).amax(dim=2)),
+    ],
 )
 def test_every_activation_computes_its_function(activation: str, function: object) -> None:
     model = build(hidden=[6, 4], activation=activation).eval()
@@ -108,13 +152,13 @@ def test_weights_are_a_function_of_the_seed() -> None:
     torch.manual_seed(2)
     second = build(seed=7).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not torch.equal(first["layers.0.weight"], build(seed=8).state_dict()["layers.0.weight"])
+    assert not torch.equal(first["output.weight"], build(seed=8).state_dict()["output.weight"])
 
 
 def test_initialise_draws_the_same_weights_anew() -> None:
     model, fresh = build(seed=3), build(seed=3)
-    nn.init.ones_(model.layers[0].weight)
-    nn.init.ones_(model.layers[0].bias)
+    nn.init.ones_(model.hidden[0].linear.weight)
+    nn.init.ones_(model.hidden[0].linear.bias)
     model.initialise(3)
     for name, tensor in fresh.state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor)
@@ -135,13 +179,16 @@ def test_no_unit_exceeds_the_max_norm_and_those_within_keep_their_bits(max_norm:
 
 def test_without_a_max_norm_nothing_is_constrained() -> None:
     model = build()
-    nn.init.constant_(model.layers[0].weight, 1e9)
+    nn.init.constant_(model.hidden[0].linear.weight, 1e9)
     model.constrain()
-    assert (model.layers[0].weight == 1e9).all()
+    assert (model.hidden[0].linear.weight == 1e9).all()
 
 
-def test_every_mask_comes_from_the_generator_in_use() -> None:
-    model = build(input_dropout=0.5, hidden_dropout=0.5)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("dropout", DROPOUTS, ids=str)
+def test_every_mask_comes_from_the_generator_in_use(dropout: object, activation: str) -> None:
+    of_the_input = 0.5 if "dropconnect" in str(dropout) else dropout
+    model = build(input_dropout=of_the_input, hidden_dropout=dropout, activation=activation)
     outputs = []
     for seed in (1, 1, 2):
         model.use_generator(Generator().manual_seed(seed))
@@ -152,8 +199,9 @@ def test_every_mask_comes_from_the_generator_in_use() -> None:
     assert not torch.equal(outputs[0], outputs[2])
 
 
-def test_without_a_generator_masks_come_from_the_global_one() -> None:
-    model = build(hidden_dropout=0.5)
+@pytest.mark.parametrize("dropout", DROPOUTS, ids=str)
+def test_without_a_generator_masks_come_from_the_global_one(dropout: object) -> None:
+    model = build(hidden_dropout=dropout)
     model.use_generator(Generator())
     model.use_generator(None)
     before = torch.get_rng_state()
@@ -165,3 +213,77 @@ def test_classic_dropout_scales_at_inference_and_not_in_training() -> None:
     classic = build(hidden=[], input_dropout=DropoutConfig(p=0.5, scaling="classic"))
     plain = build(hidden=[])
     torch.testing.assert_close(classic.eval()(inputs()), plain(inputs() * 0.5))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("dropout", DROPOUTS, ids=str)
+def test_in_eval_mode_every_dropout_but_a_classic_one_is_no_dropout(
+    dropout: object, activation: str
+) -> None:
+    of_the_input = 0.5 if "dropconnect" in str(dropout) else dropout
+    model = build(input_dropout=of_the_input, hidden_dropout=dropout, activation=activation).eval()
+    plain = build(hidden_dropout=0.0, activation=activation).eval()
+    assert torch.equal(model(inputs()), plain(inputs())) == ("classic" not in str(dropout))
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_names_and_weights_do_not_depend_on_the_dropout(activation: str, batch_norm: bool) -> None:
+    options = {"activation": activation, "batch_norm": batch_norm}
+    plain = build(hidden_dropout=0.0, **options).state_dict()
+    for dropout in DROPOUTS[:3] + DROPOUTS[5:] if batch_norm else DROPOUTS:
+        state = build(hidden_dropout=dropout, **options).state_dict()
+        assert list(state) == list(plain)
+        assert all(torch.equal(state[name], plain[name]) for name in plain)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_state_makes_another_network_the_same(activation: str) -> None:
+    options = {"activation": activation, "batch_norm": True}
+    model, other = build(seed=1, **options), build(seed=2, **options)
+    model(inputs())  # moves the statistics of batch norm
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.eval()(inputs()), model.eval()(inputs()))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("dropout", [0.5, DROPCONNECT], ids=str)
+def test_an_exported_network_answers_as_it_does(dropout: object, activation: str) -> None:
+    model = build(hidden_dropout=dropout, activation=activation).eval()
+    rows = torch.export.Dim("rows", min=1)
+    exported = torch.export.export(model, (inputs(),), dynamic_shapes=({0: rows},)).module()
+    for num_rows in (1, 8, 33):
+        assert torch.equal(exported(inputs(num_rows)), model(inputs(num_rows)))
+
+
+def test_the_global_generator_decides_no_weight() -> None:
+    before = torch.get_rng_state()
+    build(hidden_dropout=DROPCONNECT, batch_norm=True)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic"])
+def test_bfloat16_rounds_hidden_layers_in_training_alone(activation: str) -> None:
+    model = build(hidden_dropout=0.0, activation=activation)
+    exact = model(inputs())
+    model.use_bfloat16(True)
+    rounded = model(inputs())
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    assert torch.equal(model.eval()(inputs()), build(activation=activation).eval()(inputs()))
+    model.train().use_bfloat16(False)
+    assert torch.equal(model(inputs()), exact)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic"])
+@pytest.mark.parametrize("scaling", ["inverted", "classic"])
+def test_a_layer_in_one_step_is_the_layer_in_several(activation: str, scaling: str) -> None:
+    dropout = {"p": 0.3, "scaling": scaling}
+    model = build(hidden=[6, 4], activation=activation, hidden_dropout=dropout)
+    model.use_generator(Generator().manual_seed(1))
+    result = model(inputs())
+    model.use_generator(Generator().manual_seed(1))
+    x = inputs()
+    for layer in model.hidden:
+        x = layer.dropout(layer.activation(layer.linear(x)))
+    torch.testing.assert_close(result, model.output(x))

@@ -59,9 +59,9 @@ def test_regression_values_come_back_in_their_own_units() -> None:
     features, targets = normal(50, 1), 1e6 + 10 * normal(50, 1, seed=1)
     model.fit_scales(features, targets)
     with torch.no_grad():
-        model.network.layers[0].weight.zero_()
+        model.network.output.weight.zero_()
         torch.testing.assert_close(model(features), targets.mean().expand(50, 1))
-        model.network.layers[0].bias.fill_(2.0)
+        model.network.output.bias.fill_(2.0)
         in_units = targets.mean() + 2.0 * targets.std(correction=0)
         torch.testing.assert_close(model(features), in_units.expand(50, 1))
     standardised = model.standardise_target(targets)

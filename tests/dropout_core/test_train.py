@@ -1,4 +1,5 @@
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def test_an_infinite_validation_loss_has_diverged_too() -> None:
 def test_the_max_norm_holds_after_every_epoch() -> None:
     training = blob_training(model={"max_norm": 0.5}, optimizer=SGDConfig(lr=1.0))
     for _ in training:
-        for layer in (training.model.layers[0], training.model.layers[-1]):
+        for layer in (training.model.hidden[0].linear, training.model.output):
             assert (layer.weight.norm(dim=1) <= 0.5 * (1 + 1e-6)).all()
 
 
@@ -304,7 +305,7 @@ def test_every_batch_of_every_epoch_has_a_mask_of_its_own() -> None:
     features = torch.ones(8, 200)
     model = MLP(MLPConfig(hidden=(), input_dropout=0.5), in_features=200, out_features=1)
     masks: list[Tensor] = []
-    model.layers[1].register_forward_pre_hook(lambda _, inputs: masks.append(inputs[0] > 0))
+    model.output.register_forward_pre_hook(lambda _, inputs: masks.append(inputs[0] > 0))
     data = TrainingData(features, torch.randn(8, 1, generator=Generator().manual_seed(0)))
     config = TrainingConfig(epochs=2, batch_size=4)
     list(train(model, data, config, task="regression"))
@@ -328,3 +329,46 @@ def test_the_patience_left_survives_an_interruption() -> None:
         list(second)
         assert timeless(second.history) == timeless(whole.history)
         assert same_bits(second.model, whole.model)
+
+
+VARIANTS = [
+    {"hidden_dropout": {"p": 0.3, "scaling": "classic"}},
+    {"hidden_dropout": {"kind": "gaussian", "p": 0.3}},
+    {"hidden_dropout": {"kind": "batchwise", "p": 0.3}},
+    {"hidden_dropout": {"kind": "batchwise", "p": 0.3, "group_size": 5}},
+    {"hidden_dropout": {"kind": "dropconnect", "p": 0.3}},
+    {"hidden_dropout": {"kind": "dropconnect", "p": 0.3, "masks": "per_batch"}},
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_a_run_with_any_dropout_learns_and_goes_on_with_the_same_bits(
+    variant: dict[str, Any],
+) -> None:
+    def fresh() -> Training:
+        return blob_training(model=variant, epochs=20, optimizer=AdamConfig(lr=0.02))
+
+    whole, first, second = fresh(), fresh(), fresh()
+    list(whole)
+    run_batches(first, 6)
+    second.restore(first.state())
+    list(second)
+    assert same_bits(second.model, whole.model)
+    assert timeless(second.history) == timeless(whole.history)
+    chance = math.log(3)  # the loss of knowing nothing of three classes
+    assert whole.history[-1].validation_loss < 0.75 * chance < whole.history[0].validation_loss
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_a_run_may_go_on_under_another_dropout(variant: dict[str, Any]) -> None:
+    first = blob_training(optimizer=AdamConfig(lr=0.02))
+    next(iter(first))
+    second = blob_training(model=variant, optimizer=AdamConfig(lr=0.02))
+    second.model.initialise(seed=1)
+    second.restore(first.state())
+    assert same_bits(second.model, first.model)
+    list(second)
+    list(first)
+    assert [metrics.epoch for metrics in second.history] == [1, 2, 3]
+    assert second.history[0] == first.history[0]
+    assert second.history[1].train_loss != first.history[1].train_loss
