@@ -11,6 +11,7 @@ import sys
 import threading
 
 import typer
+from celery import Celery
 from celery.signals import worker_shutting_down
 
 from store import jobs
@@ -47,7 +48,7 @@ def run_local(*, with_parent: bool = False) -> None:
 def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
     """Run the jobs that messages name, of the queues given."""
     settings = Settings()
-    celery = create_celery(settings)
+    celery = _celery(settings)
     worker = _worker(settings, owner=f"{socket.gethostname()}:{os.getpid()}")
     tasks.register(celery, worker)
     worker_shutting_down.connect(lambda **_: worker.draining.set(), weak=False)
@@ -72,7 +73,7 @@ def run_dispatch() -> None:
     settings = Settings()
     stop = threading.Event()
     _on_signals(stop)
-    dispatcher.run(settings, _database(settings), create_celery(settings), stop)
+    dispatcher.run(settings, _database(settings), _celery(settings), stop)
 
 
 @cli.command("check-dispatch")
@@ -93,10 +94,17 @@ def check_dispatch() -> None:
 @cli.command("check-celery")
 def check_celery() -> None:
     """Exit 0 if the Celery worker of this host answers."""
-    answers = create_celery(Settings()).control.ping(timeout=5)
+    answers = _celery(Settings()).control.ping(timeout=5)
     names = {name.split("@")[-1] for answer in answers for name in answer}
     if socket.gethostname() not in names:
         sys.exit("error: the worker of this host does not answer")
+
+
+def _celery(settings: Settings) -> Celery:
+    try:
+        return create_celery(settings)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
 
 
 def _node_name() -> str:

@@ -40,6 +40,11 @@ def test_an_open_address_without_a_key_is_refused(tmp_path: Path) -> None:
     assert_refused(done, "0.0.0.0", "DROPOUT_API_KEY")
 
 
+@pytest.mark.parametrize("role", ["worker", "dispatch"])
+def test_a_role_that_needs_a_broker_says_so(tmp_path: Path, role: str) -> None:
+    assert_refused(run(role, data_dir=tmp_path), "DROPOUT_REDIS_URL")
+
+
 def test_a_setting_that_makes_no_sense_is_named() -> None:
     answer = CliRunner().invoke(cli, ["serve"], env={"DROPOUT_CONCURRENCY": "0"})
     assert answer.exit_code == 1
