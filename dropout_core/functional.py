@@ -4,7 +4,7 @@ Shapes: B rows of a batch, I inputs and O outputs of a linear layer.
 """
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Generator, Tensor
@@ -104,9 +104,11 @@ def linear_dropout(
     Shapes: x (B, I), weight (O, I), bias (O) -> (B, O). Of a ReLU nothing is kept for backward but
     the result: its zeros are both the units at rest and the dropped ones. `scale` is as in
     `dropout`. With `bfloat16` the matrix products round their inputs to bfloat16 and add up in
-    float32. Raises ValueError unless 0 <= p <= 1.
+    float32. Raises ValueError unless 0 <= p <= 1 and the activation is one of these.
     """
     check_probability(p)
+    if activation not in get_args(FusedActivation):
+        raise ValueError(f"no fused activation {activation!r}")
     factor = survivor_scale(p) if scale is None else scale
     return _LinearDropout.apply(  # type: ignore[no-any-return, no-untyped-call]
         x, weight, bias, p, factor if p > 0.0 else 1.0, generator, activation, bfloat16

@@ -78,8 +78,8 @@ class GaussianDropout(nn.Module):
 class BatchwiseDropout(nn.Module):
     """Dropout of whole units, an exact number of them, shared by all rows of the input.
 
-    On its own it zeroes columns: (B, H) -> (B, H). `drop` answers what is left, for a network that
-    multiplies submatrices; see `functional.submatrix_linear`.
+    On its own it zeroes columns: (B, H) -> (B, H). `keep` answers which are left, for a network
+    that multiplies submatrices; see `functional.submatrix_linear`.
     """
 
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:

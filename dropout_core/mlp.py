@@ -4,7 +4,7 @@ Shapes: B rows of a batch, K of them in a group that shares masks.
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from torch import Generator, Tensor, nn
@@ -28,7 +28,6 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "logistic": nn.Sigmoid,
     "gelu": nn.GELU,
 }
-FUSED = ("relu", "tanh", "logistic")
 
 
 class HiddenLayer(nn.Module):
@@ -64,37 +63,28 @@ class HiddenLayer(nn.Module):
     def forward(self, x: Tensor, columns: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         if self.training and isinstance(self.dropout, BatchwiseDropout):
             kept, scale = self.dropout.keep(self.num_units, x.device)
-            rows = self._pieces(kept)
             x = functional.submatrix_linear(
-                x, self.linear.weight, self.linear.bias, rows=rows, columns=columns
+                x, self.linear.weight, self.linear.bias, rows=self._pieces(kept), columns=columns
             )
             return self.activation(x) * scale, kept
-        if columns is not None:
-            x = (
-                self.linear(x, columns)
-                if isinstance(self.linear, DropConnectLinear)
-                else functional.submatrix_linear(
-                    x, self.linear.weight, self.linear.bias, rows=None, columns=columns
-                )
-            )
-            return self.dropout(self.activation(x)), None
-        if self.training and self._is_fused:
-            dropout = cast(Dropout, self.dropout)
-            x = functional.linear_dropout(
-                x,
-                self.linear.weight,
-                self.linear.bias,
-                dropout.p,
-                activation=self.activation_name,  # type: ignore[arg-type]
-                generator=dropout.generator,
-                scale=dropout.training_scale,
-                bfloat16=self.rounds_to_bfloat16,
-            )
-            return x, None
-        x = self.linear(x)
+        if self.training and columns is None and self._is_fused:
+            return self._fused(x, cast(Dropout, self.dropout)), None
+        x = _product(self.linear, x, columns)
         if self.norm is not None:
             x = self.norm(x)
         return self.dropout(self.activation(x)), None
+
+    def _fused(self, x: Tensor, dropout: Dropout) -> Tensor:
+        return functional.linear_dropout(
+            x,
+            self.linear.weight,
+            self.linear.bias,
+            dropout.p,
+            activation=cast(functional.FusedActivation, self.activation_name),
+            generator=dropout.generator,
+            scale=dropout.training_scale,
+            bfloat16=self.rounds_to_bfloat16,
+        )
 
     @property
     def _is_fused(self) -> bool:
@@ -102,7 +92,7 @@ class HiddenLayer(nn.Module):
             type(self.linear) is nn.Linear
             and self.norm is None
             and isinstance(self.dropout, Dropout)
-            and self.activation_name in FUSED
+            and self.activation_name in get_args(functional.FusedActivation)
         )
 
     def _pieces(self, units: Tensor) -> Tensor:
@@ -153,12 +143,7 @@ class MLP(nn.Module):
             x = self.input_dropout(x)
         for layer in self.hidden:
             x, columns = layer(x, columns)
-        if columns is None:
-            out: Tensor = self.output(x)
-            return out
-        return functional.submatrix_linear(
-            x, self.output.weight, self.output.bias, rows=None, columns=columns
-        )
+        return _product(self.output, x, columns)
 
     def initialise(self, seed: int) -> None:
         """Draw every weight anew from the config's init; biases become zero."""
@@ -188,6 +173,19 @@ class MLP(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 functional.max_norm_(module.weight, self.config.max_norm)
+
+
+def _product(linear: nn.Module, x: Tensor, columns: Tensor | None) -> Tensor:
+    """What the layer makes of x, which holds all of its inputs or only `columns` of them."""
+    out: Tensor
+    if columns is None:
+        out = linear(x)  # as a module, since inference puts another one in its place
+    elif isinstance(linear, DropConnectLinear):
+        out = linear(x, columns)
+    else:
+        assert isinstance(linear, nn.Linear)
+        out = functional.submatrix_linear(x, linear.weight, linear.bias, rows=None, columns=columns)
+    return out
 
 
 def _dropout(config: DropoutConfig) -> nn.Module:

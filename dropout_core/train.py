@@ -136,11 +136,6 @@ class Training:
     def finished(self) -> bool:
         return self.stopped_early or len(self.history) == self.config.epochs
 
-    @property
-    def position(self) -> tuple[int, int]:
-        """Epochs completed, and batches of the next one."""
-        return len(self.history), self._batch
-
     def interrupt(self) -> None:
         """End the iteration before the next batch, for good. Any thread may call it.
 

@@ -35,8 +35,9 @@ def monte_carlo(
 ) -> Uncertainty:
     """Predict with dropout on, `num_samples` times, with masks that are a function of the seed.
 
-    Shape: features (N, F) -> mean and standard deviation (N, C). Batch norm stays in eval mode and
-    the model is left as it was. Raises ValueError unless there are at least two samples.
+    Shape: features (N, F) -> mean and standard deviation (N, C). Batchwise dropout draws one mask a
+    pass for all rows; batch norm stays in eval mode, and the model is left as it was.
+    Raises ValueError unless there are at least two samples.
     """
     if num_samples < 2:
         raise ValueError(f"a standard deviation needs 2 samples, but got {num_samples}")

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -22,7 +23,7 @@ import psycopg
 from tests.waiting import wait_until
 
 
-class Server:
+class Server(ABC):
     """A server with a folder of its own, for the length of a `with`; it may stop and start again.
 
     What it stores survives `stop` only if it is of the kind that stores things.
@@ -80,14 +81,14 @@ class Server:
                 **options,
             )
 
-    def prepare(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def prepare(self) -> None: ...
 
-    def command(self) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def command(self) -> list[str]: ...
 
-    def answers(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def answers(self) -> bool: ...
 
 
 class RedisServer(Server):

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from store import datasets, jobs
 from store.artifacts import ArtifactStore
 from store.database import Database, is_unavailable
-from store.errors import DatasetNotFound, LeaseLost
+from store.errors import DatasetNotFound, JobNotFound, LeaseLost
 from store.jobs import Claim, Job
 from store.settings import Settings
 from worker.protocol import (
@@ -214,14 +214,22 @@ class _Attempt:
         return self._cancel(transaction) if job.state == "cancelling" else None
 
     def _is_cancelling(self) -> bool:
-        """Read only, since it is asked often and writers of SQLite wait for each other."""
+        """Read only, since it is asked often and writers of SQLite wait for each other.
+
+        Raises LeaseLost if the job is another attempt's by now, or gone.
+        """
         try:
             with self._database.read() as transaction:
-                return jobs.get(transaction, self._claim.job_id).state == "cancelling"
+                job = jobs.get(transaction, self._claim.job_id)
         except SQLAlchemyError as error:
             if not is_unavailable(error):
                 raise
             return False
+        except JobNotFound as error:
+            raise LeaseLost(self._claim.job_id, self._claim.attempt) from error
+        if job.attempt != self._claim.attempt:
+            raise LeaseLost(self._claim.job_id, self._claim.attempt)
+        return job.state == "cancelling"
 
     def _cancel(self, transaction: Transaction) -> Job:
         # A killed trainer stops in the middle of a batch, and a cancelled job has no use for more.

@@ -123,3 +123,9 @@ def test_gradients_of_bfloat16_are_off_by_its_rounding_alone() -> None:
     for leaf, exact in ((x, slopes @ weight), (weight, slopes.T @ x)):
         assert leaf.grad.dtype == torch.float32
         assert ((leaf.grad - exact).abs() <= 3.1 * BFLOAT16_ROUNDOFF * exact).all()
+
+
+def test_an_activation_that_is_not_fused_is_refused() -> None:
+    x, weight = torch.zeros(2, 3), torch.zeros(4, 3)
+    with pytest.raises(ValueError, match="gelu"):
+        linear_dropout(x, weight, None, 0.5, activation="gelu")

@@ -311,6 +311,20 @@ def test_a_lost_lease_ends_the_trainer_and_its_word(worker: Worker, uninterrupte
     assert result(worker, job_id) == uninterrupted
 
 
+def test_a_job_that_another_has_ended_is_let_go_even_when_deleted(
+    database: Database, tmp_path: Path
+) -> None:
+    worker = new_worker(database, tmp_path, renew_seconds=15)  # it finds out by looking alone
+    job_id = new_job(worker, **SLOW_EPOCH)
+    with supervising(job_id, worker):
+        trainer = wait_for_trainer()
+        claim = after_a_lost_lease(worker, job_id)
+        with worker.database.write() as transaction:
+            jobs.fail(transaction, claim, reason="diverged", detail="elsewhere")
+            jobs.remove(transaction, job_id)
+    assert not is_alive(trainer)
+
+
 @on_sqlite
 def test_a_damaged_checkpoint_is_passed_over(worker: Worker, uninterrupted: Result) -> None:
     job_id = new_job(worker)
