@@ -156,7 +156,7 @@ def test_the_broker_may_go_and_come_back(
         own_redis.stop()
         second = new_job(database)
         own_redis.start()
-        wait_until(lambda: messages(celery) == [second], 30)
+        wait_until(lambda: second in messages(celery), 30)
 
 
 @on_sqlite
@@ -171,7 +171,7 @@ def test_the_database_may_go_and_come_back(
             own_postgresql.stop()
             own_postgresql.start()
             second = new_job(database)
-            wait_until(lambda: messages(celery) == [second], 30)
+            wait_until(lambda: second in messages(celery), 30)
 
 
 def test_its_health_is_that_no_job_waits_for_a_message(
