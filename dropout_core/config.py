@@ -1,13 +1,15 @@
 """What a dropout, an MLP and its training are: frozen values, validated once, free of torch."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     SerializerFunctionWrapHandler,
+    Tag,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -18,6 +20,8 @@ from pydantic_core import PydanticCustomError
 
 Task = Literal["binary", "multiclass", "regression"]
 Activation = Literal["relu", "tanh", "logistic", "gelu", "maxout"]
+FusedActivation = Literal["relu", "tanh", "logistic"]
+"""Those whose derivative is a function of their result."""
 DropoutKind = Literal["bernoulli", "gaussian", "batchwise", "dropconnect"]
 Init = Literal["kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal", "normal"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -166,6 +170,15 @@ class MLPConfig(Config):
         return self.maxout_pieces if self.activation == "maxout" else 1
 
     @property
+    def allows_bfloat16(self) -> bool:
+        """Whether all hidden layers are of the kind whose products can be rounded."""
+        return (
+            self.activation in get_args(FusedActivation)
+            and not self.batch_norm
+            and all(dropout.kind == "bernoulli" for dropout in self.hidden_dropout)
+        )
+
+    @property
     def group_size(self) -> int | None:
         """Rows that share the masks of batchwise dropout; None is the whole batch."""
         return self._batchwise[0].group_size if self._batchwise else None
@@ -258,14 +271,44 @@ class EarlyStoppingConfig(Config):
     min_delta: Annotated[float, Field(ge=0)] = 0.0
 
 
+ClassWeights = Annotated[
+    Annotated[Literal["balanced"], Tag("rule")]
+    | Annotated[
+        tuple[Annotated[float, Field(ge=0)], ...],
+        Field(strict=False, max_length=10_000),
+        Tag("weights"),
+    ],
+    # An error is then about the one that was meant.
+    Discriminator(lambda value: "rule" if isinstance(value, str) else "weights"),
+]
+
+
 class TrainingConfig(Config):
-    """How an MLP is trained. With the same data, `seed` decides every weight to the bit."""
+    """How an MLP is trained. With the same data, `seed` decides every weight to the bit.
+
+    - `class_weights` weigh the classes in the loss: one weight for each, in the order of the sorted
+      classes, or `balanced`, rows / (classes * rows of the class).
+    - `label_smoothing` mixes the true class with all classes in equal parts (Szegedy et al. 2016,
+      section 7); each part has the weight of its class. Class weights and smoothing shape the
+      training loss alone: the validation loss stays the plain one, comparable between jobs.
+    - `max_grad_norm` scales a step's gradients down to this L2 norm together (Pascanu et al. 2013).
+    - `ema_decay` validates, stops early by and keeps an exponential moving average of the weights,
+      which moves by 1 - `ema_decay` each step.
+    - `precision` of `bfloat16` rounds the inputs of the hidden layers' products while training:
+      faster where the processor has such products, slower elsewhere. It is for networks of `relu`,
+      `tanh` or `logistic` units with Bernoulli dropout and without batch norm.
+    """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 20
     batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 128
     optimizer: Optimizer = AdamConfig()
     scheduler: Scheduler | None = None
     early_stopping: EarlyStoppingConfig | None = None
+    class_weights: ClassWeights | None = None
+    label_smoothing: Fraction = 0.0
+    max_grad_norm: Positive | None = None
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
     max_runtime_seconds: Positive | None = None
     seed: Seed = 0
     device: Device = "auto"

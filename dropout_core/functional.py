@@ -4,16 +4,16 @@ Shapes: B rows of a batch, I inputs and O outputs of a linear layer.
 """
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Generator, Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from dropout_core import kernels
+from dropout_core.config import FusedActivation
 from dropout_core.masks import keep_mask, keep_probability
-
-FusedActivation = Literal["relu", "tanh", "logistic"]
 
 # Masks of single examples are as large as the weights times the rows: so many elements at a time.
 _DROPCONNECT_ELEMENTS = 1 << 24
@@ -27,7 +27,7 @@ def check_probability(p: float) -> float:
 
 
 class _MaskAndScale(torch.autograd.Function):
-    """y = x * mask * scale. Backward needs the mask alone: one byte an element."""
+    """y = x * mask * scale. Backward needs the mask alone: one byte an element, int8."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float, inplace: bool) -> Tensor:
@@ -35,14 +35,14 @@ class _MaskAndScale(torch.autograd.Function):
         ctx.scale = scale
         if inplace:
             ctx.mark_dirty(x)
-            return x.mul_(mask).mul_(scale)
-        return x.mul(mask).mul_(scale)
+            return x.mul_(mask.to(x.dtype)).mul_(scale)
+        return x.mul(mask.to(x.dtype)).mul_(scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (mask,) = ctx.saved_tensors
-        return grad.mul(mask).mul_(ctx.scale), None, None, None
+        return grad.mul(mask.to(grad.dtype)).mul_(ctx.scale), None, None, None
 
 
 def dropout(
@@ -63,7 +63,7 @@ def dropout(
     check_probability(p)
     if p == 0.0:
         return x
-    mask = keep_mask(x, p, generator=generator)
+    mask = keep_mask(x, p, generator=generator, dtype=torch.int8)
     chosen = survivor_scale(p) if scale is None else scale
     return _MaskAndScale.apply(x, mask, chosen, inplace)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -88,6 +88,30 @@ def gaussian_dropout(x: Tensor, p: float, *, generator: Generator | None = None)
     return x * noise
 
 
+def activate_(x: Tensor, activation: FusedActivation) -> Tensor:
+    """Apply the activation in place."""
+    match activation:
+        case "relu":
+            return x.relu_()
+        case "tanh":
+            return x.tanh_()
+        case "logistic":
+            return x.sigmoid_()
+
+
+def activation_backward(grad: Tensor, activated: Tensor, activation: FusedActivation) -> Tensor:
+    """The gradient before the activation, from the one after it and what came out of it."""
+    aten = torch.ops.aten
+    match activation:
+        case "relu":
+            before: Tensor = aten.threshold_backward(grad, activated, 0)
+        case "tanh":
+            before = aten.tanh_backward(grad, activated)
+        case "logistic":
+            before = aten.sigmoid_backward(grad, activated)
+    return before
+
+
 def linear_dropout(
     x: Tensor,
     weight: Tensor,
@@ -110,8 +134,14 @@ def linear_dropout(
     if activation not in get_args(FusedActivation):
         raise ValueError(f"no fused activation {activation!r}")
     factor = survivor_scale(p) if scale is None else scale
+    factor = factor if p > 0.0 else 1.0
+    if kernels.is_available(x.device) and x.dtype != torch.float64:
+        z = F.linear(x.bfloat16(), weight.bfloat16()).float() if bfloat16 else F.linear(x, weight)
+        return kernels.bias_activation_dropout(
+            z, bias, p, activation=activation, generator=generator, scale=factor
+        )
     return _LinearDropout.apply(  # type: ignore[no-any-return, no-untyped-call]
-        x, weight, bias, p, factor if p > 0.0 else 1.0, generator, activation, bfloat16
+        x, weight, bias, p, factor, generator, activation, bfloat16
     )
 
 
@@ -133,16 +163,10 @@ class _LinearDropout(torch.autograd.Function):
         y = F.linear(x, weight, None if bias is None or bfloat16 else bias)
         if bfloat16:
             y = y.float() if bias is None else y.float().add_(bias)
-        match activation:
-            case "relu":
-                y.relu_()
-            case "tanh":
-                y.tanh_()
-            case "logistic":
-                y.sigmoid_()
+        activate_(y, activation)
         # What the derivative is a function of: the activations before they are dropped.
         kept = y if activation == "relu" else y.clone()
-        mask = keep_mask(y, p, generator=generator) if p > 0.0 else None
+        mask = keep_mask(y, p, generator=generator, dtype=y.dtype) if p > 0.0 else None
         if mask is not None:
             y.mul_(mask)
         if scale != 1.0:
@@ -156,13 +180,7 @@ class _LinearDropout(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, kept, mask = ctx.saved_tensors
-        match ctx.activation:
-            case "relu":
-                grad = torch.ops.aten.threshold_backward(grad, kept, 0)
-            case "tanh":
-                grad = torch.ops.aten.tanh_backward(grad, kept)
-            case "logistic":
-                grad = torch.ops.aten.sigmoid_backward(grad, kept)
+        grad = activation_backward(grad, kept, ctx.activation)
         if mask is not None:
             grad.mul_(mask)
         if ctx.scale != 1.0:

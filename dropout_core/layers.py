@@ -38,6 +38,12 @@ class Dropout(nn.Module):
         """What survivors are multiplied by; None is the inverse of the keep probability."""
         return 1.0 if self.scaling == "classic" else None
 
+    @property
+    def survivor_scale(self) -> float:
+        """The same as a number."""
+        scale = self.training_scale
+        return functional.survivor_scale(self.p) if scale is None else scale
+
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return functional.dropout(

@@ -31,23 +31,30 @@ def keep_probability(p: float) -> float:
     return keep_threshold(p) / LEVELS
 
 
-def keep_mask(like: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
-    """A bool mask of the shape and device of `like`, True with `keep_probability(p)`.
+def keep_mask(
+    like: Tensor,
+    p: float,
+    *,
+    generator: Generator | None = None,
+    dtype: torch.dtype = torch.bool,
+) -> Tensor:
+    """A mask of the shape and device of `like`: true, or 1, with `keep_probability(p)`.
 
     The draw depends on the generator's state and the number of elements alone, not on the number
-    of threads.
+    of threads. Numbers of a `dtype` wider than a byte multiply several times faster than bools.
     """
     threshold = keep_threshold(p)
     if threshold in (0, LEVELS):
-        return torch.full(like.shape, threshold == LEVELS, device=like.device)
+        return torch.full(like.shape, threshold == LEVELS, device=like.device, dtype=dtype)
     if threshold % _BYTE_LEVELS == 0:
-        threshold, num_levels, dtype = threshold // _BYTE_LEVELS, _BYTE_LEVELS, torch.int8
+        threshold, num_levels, bits = threshold // _BYTE_LEVELS, _BYTE_LEVELS, torch.int8
     else:
-        num_levels, dtype = LEVELS, torch.int16
+        num_levels, bits = LEVELS, torch.int16
     num_elements = like.numel()
-    num_words = -(-num_elements * dtype.itemsize // _WORD_BYTES)
+    num_words = -(-num_elements * bits.itemsize // _WORD_BYTES)
     words = torch.empty(num_words, dtype=torch.int64, device=like.device)
     words.random_(-(2**63), None, generator=generator)
-    # torch compares signed integers at full speed, so half of the levels are negative.
-    levels = words.view(dtype)[:num_elements]
-    return (levels < threshold - num_levels // 2).view(like.shape)
+    # torch compares signed integers at full speed, so half of the levels are negative; and in
+    # place, since an answer in bools takes it several times as long.
+    kept = words.view(bits)[:num_elements].lt_(threshold - num_levels // 2).view(like.shape)
+    return kept.to(torch.int8).view(torch.bool) if dtype is torch.bool else kept.to(dtype)

@@ -32,7 +32,7 @@ def training_bytes(
     """
     parameters = num_parameters(model, in_features=in_features, out_features=out_features)
     copies = 2 + _STATE_TENSORS[training.optimizer.name]
-    copies += training.early_stopping is not None
+    copies += (training.early_stopping is not None) + (training.ema_decay is not None)
     batch_rows = min(training.batch_size, num_rows)
     width = model.num_pieces * sum(model.hidden)
     activations = batch_rows * (in_features + 4 * width + 2 * out_features)

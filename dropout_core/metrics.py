@@ -11,7 +11,7 @@ from dropout_core.config import Task
 
 
 def loss(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
-    """The mean training loss: cross-entropy of logits, or squared error.
+    """The mean loss of a task: cross-entropy of logits, or squared error.
 
     Shape: outputs (N, C) and targets (N) of class indices; for regression both (N, 1). -> ()
     """

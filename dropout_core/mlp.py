@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.utils import skip_init
 
 from dropout_core import functional
-from dropout_core.config import Activation, DropoutConfig, Init, MLPConfig
+from dropout_core.config import Activation, DropoutConfig, FusedActivation, Init, MLPConfig
 from dropout_core.layers import (
     STOCHASTIC,
     BatchwiseDropout,
@@ -67,8 +67,13 @@ class HiddenLayer(nn.Module):
                 x, self.linear.weight, self.linear.bias, rows=self._pieces(kept), columns=columns
             )
             return self.activation(x) * scale, kept
-        if self.training and columns is None and self._is_fused:
-            return self._fused(x, cast(Dropout, self.dropout)), None
+        if (
+            self.training
+            and columns is None
+            and isinstance(self.dropout, Dropout)
+            and self.is_elementwise
+        ):
+            return self._fused(x, self.dropout), None
         x = _product(self.linear, x, columns)
         if self.norm is not None:
             x = self.norm(x)
@@ -80,20 +85,25 @@ class HiddenLayer(nn.Module):
             self.linear.weight,
             self.linear.bias,
             dropout.p,
-            activation=cast(functional.FusedActivation, self.activation_name),
+            activation=self.fused_activation,
             generator=dropout.generator,
             scale=dropout.training_scale,
             bfloat16=self.rounds_to_bfloat16,
         )
 
     @property
-    def _is_fused(self) -> bool:
+    def is_elementwise(self) -> bool:
+        """Whether a fused activation and dropout of units are all that follows the linear layer."""
         return (
             type(self.linear) is nn.Linear
             and self.norm is None
-            and isinstance(self.dropout, Dropout)
-            and self.activation_name in get_args(functional.FusedActivation)
+            and isinstance(self.dropout, Dropout | BatchwiseDropout)
+            and self.activation_name in get_args(FusedActivation)
         )
+
+    @property
+    def fused_activation(self) -> FusedActivation:
+        return cast(FusedActivation, self.activation_name)
 
     def _pieces(self, units: Tensor) -> Tensor:
         """The rows of the weight matrix that make up `units`."""
@@ -126,6 +136,7 @@ class MLP(nn.Module):
             self.hidden.append(layer)
             width = num_units
         self.output = _without_weights(nn.Linear, width, out_features)
+        self.max_norms = None if config.max_norm is None else [config.max_norm] * len(self.linears)
         self.initialise(seed)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -165,14 +176,16 @@ class MLP(nn.Module):
         for layer in self.hidden:
             cast(HiddenLayer, layer).rounds_to_bfloat16 = enabled
 
-    @torch.no_grad()
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The linear layers, from the first hidden one to the output."""
+        return [*(cast(HiddenLayer, layer).linear for layer in self.hidden), self.output]
+
     def constrain(self) -> None:
-        """Scale each unit's incoming weights down to the config's max norm, where there is one."""
-        if self.config.max_norm is None:
-            return
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                functional.max_norm_(module.weight, self.config.max_norm)
+        """Scale each unit's incoming weights down to its layer's max norm, where there is one."""
+        if self.max_norms is not None:
+            for linear, bound in zip(self.linears, self.max_norms, strict=True):
+                functional.max_norm_(linear.weight, bound)
 
 
 def _product(linear: nn.Module, x: Tensor, columns: Tensor | None) -> Tensor:

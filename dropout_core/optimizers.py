@@ -1,6 +1,7 @@
 """Optimizer and learning-rate schedule: config -> torch's own, stepped after every batch."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,8 +19,11 @@ from dropout_core.config import (
     StepConfig,
 )
 
+ParameterGroups = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
+"""Parameters, or groups of them with options that replace those of the config."""
 
-def build_optimizer(parameters: Iterable[nn.Parameter], config: Optimizer) -> torch.optim.Optimizer:
+
+def build_optimizer(parameters: ParameterGroups, config: Optimizer) -> torch.optim.Optimizer:
     """The optimizer that `config` names, with torch's fused step."""
     arguments = config.model_dump(exclude={"name"})
     match config:
@@ -52,12 +56,14 @@ def build_scheduler(
                 optimizer, config.start_factor, config.end_factor, total_iters=num_steps
             )
         case OneCycleConfig():
+            base_lr = optimizer.defaults["lr"]
             # A warm-up of exactly one step makes torch divide by zero.
             stretch = 1 + 1e-9 if config.warmup * num_steps == 1 else 1
             # The momentum is the optimizer's own business: its config says what it is.
             return lr_scheduler.OneCycleLR(
                 optimizer,
-                config.max_lr,
+                # Groups with a rate of their own peak in the same proportion.
+                [config.max_lr * (group["lr"] / base_lr) for group in optimizer.param_groups],
                 total_steps=num_steps,
                 pct_start=config.warmup * stretch,
                 cycle_momentum=False,

@@ -16,13 +16,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dropout_core import metrics as scoring
 from dropout_core.config import Task, TrainingConfig
+from dropout_core.graph import GraphedStep
+from dropout_core.losses import Loss, training_loss
 from dropout_core.mlp import MLP
-from dropout_core.optimizers import build_optimizer, build_scheduler
+from dropout_core.optimizers import ParameterGroups, build_optimizer, build_scheduler
 from dropout_core.seeds import derive_seed, generator
+from dropout_core.step import Gradients, gradients_of
 
 VALIDATION_BATCH = 8192
 
@@ -76,20 +80,32 @@ class Diverged(ArithmeticError):
     """The loss of an epoch is not a finite number."""
 
     def __init__(self, epoch: int, loss: float) -> None:
-        super().__init__(f"the loss became {loss} in epoch {epoch}")
+        super().__init__(epoch, loss)  # as given, so that it goes from process to process
         self.epoch = epoch
+        self.loss = loss
+
+    def __str__(self) -> str:
+        return f"the loss became {self.loss} in epoch {self.epoch}"
 
 
 class Training:
     """A training run: an iterator of EpochMetrics that can be interrupted, saved and restored.
 
-    Iterating trains `model` in place. With early stopping, the best weights are back in the model
-    when the iterator ends. Raises Diverged when a loss is not finite, ValueError when the config
-    asks for what the data or the model does not allow.
+    Iterating trains `model` in place; `settle` says which weights it holds at the end.
+    `parameter_groups` have options of their own in torch's optimizer, such as those of a
+    `recipe.Recipe`; by default all parameters of the model have the config's. Raises Diverged when
+    a loss is not finite, ValueError when the config asks for what the data, the model or the task
+    does not allow.
     """
 
     def __init__(
-        self, model: MLP, data: TrainingData, config: TrainingConfig, *, task: Task
+        self,
+        model: MLP,
+        data: TrainingData,
+        config: TrainingConfig,
+        *,
+        task: Task,
+        parameter_groups: ParameterGroups | None = None,
     ) -> None:
         if config.early_stopping and data.validation_features is None:
             raise ValueError("early stopping needs validation rows")
@@ -97,6 +113,8 @@ class Training:
             raise ValueError("validation rows are given, but there are none of them")
         if model.config.batch_norm and config.batch_size == 1:
             raise ValueError("batch norm needs batches of at least two rows")
+        if config.precision == "bfloat16" and not model.config.allows_bfloat16:
+            raise ValueError("bfloat16 is for plain hidden layers alone: see TrainingConfig")
         self.device = data.train_features.device
         self.model = model.to(self.device)
         self.data = data
@@ -110,9 +128,10 @@ class Training:
         self._best_loss = math.inf
         self._epochs_since_improved = 0
         self._best_weights: dict[str, Tensor] = {}
+        self._average = None if config.ema_decay is None else _average(model, config.ema_decay)
         self._masks = torch.Generator(self.device)
         self._masks.manual_seed(self._mask_seed(epoch=1))
-        self._optimizer = build_optimizer(model.parameters(), config.optimizer)
+        self._optimizer = build_optimizer(parameter_groups or model.parameters(), config.optimizer)
         self._scheduler = build_scheduler(
             self._optimizer,
             config.scheduler,
@@ -124,6 +143,11 @@ class Training:
         if self.num_batches == 0:
             raise ValueError(f"{len(data.train_features)} rows are too few to train on")
         model.use_generator(self._masks)
+        model.use_bfloat16(config.precision == "bfloat16")
+        loss = training_loss(
+            config, task, targets=data.train_targets, num_outputs=model.out_features
+        )
+        self._gradients = self._build_step(loss)
 
     @property
     def num_batches(self) -> int:
@@ -149,12 +173,17 @@ class Training:
             if self._interrupted and self._batch < self.num_batches:
                 return
             yield self._complete_epoch()
-        self.restore_best()
+        self.settle()
 
-    def restore_best(self) -> None:
-        """Put the best weights seen back into the model, if early stopping keeps them."""
+    def settle(self) -> None:
+        """Put the weights that count into the model, which then is at its end.
+
+        They are the best that early stopping has seen, or else the moving average, if one is kept.
+        """
         if self._best_weights:
             self.model.load_state_dict(self._best_weights)
+        elif self._average is not None:
+            self.model.load_state_dict(self._average.module.state_dict())
 
     def state(self) -> TrainingState:
         """A copy of the run as it stands; take it while the iterator is not running."""
@@ -163,6 +192,7 @@ class Training:
             "mask_generator": self._masks.get_state(),
             **_prefixed("model", self.model.state_dict()),
             **_prefixed("best", self._best_weights),
+            **_prefixed("average", self._average.state_dict() if self._average else {}),
         }
         for index, slots in self._optimizer.state_dict()["state"].items():
             tensors |= _prefixed(f"optimizer.{index}", _only_tensors(slots))
@@ -183,6 +213,8 @@ class Training:
         tensors, values = state.tensors, state.values
         self.model.load_state_dict(_under("model", tensors))
         self._best_weights = _under("best", tensors)
+        if self._average is not None:
+            self._average.load_state_dict(_under("average", tensors))
         self._masks.set_state(tensors["mask_generator"].cpu())
         self._loss_sum = tensors["loss_sum"].to(self.device)
         self.history = [EpochMetrics(**metrics) for metrics in values["history"]]
@@ -200,6 +232,20 @@ class Training:
         )
         if self._scheduler is not None:
             self._scheduler.load_state_dict(values["scheduler"])
+
+    def _build_step(self, loss: Loss) -> Gradients:
+        if self.device.type == "cuda":
+            # A graph would keep the rate of its capture, so the optimizer takes its steps itself.
+            rows = min(self.config.batch_size, len(self.data.train_features))
+            step = gradients_of(self.model, loss)
+            return GraphedStep(step, self.model, self._masks, num_rows=rows)
+        clips = self.config.max_grad_norm is not None
+        return gradients_of(self.model, loss, optimizer=None if clips else self._optimizer)
+
+    @property
+    def _judged(self) -> nn.Module:
+        """The network that validation is about."""
+        return self.model if self._average is None else self._average.module
 
     def _mask_seed(self, *, epoch: int) -> int:
         return derive_seed(self.config.seed, "dropout", epoch)
@@ -220,15 +266,17 @@ class Training:
     def _step(self, rows: Tensor) -> None:
         features_BF = self.data.train_features.index_select(0, rows)
         targets = self.data.train_targets.index_select(0, rows)
-        self._optimizer.zero_grad()
-        loss = scoring.loss(self.model(features_BF), targets, self.task)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._gradients(features_BF, targets)
+        if self.config.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         self._learning_rate = self._optimizer.param_groups[0]["lr"]
         self._optimizer.step()
         self.model.constrain()
+        if self._average is not None:
+            self._average.update_parameters(self.model)
         if self._scheduler is not None:
             self._scheduler.step()
-        self._loss_sum.add_(loss.detach(), alpha=len(rows))
+        self._loss_sum.add_(loss, alpha=len(rows))
 
     def _complete_epoch(self) -> EpochMetrics:
         epoch = len(self.history) + 1
@@ -261,8 +309,8 @@ class Training:
         features, targets = self.data.validation_features, self.data.validation_targets
         if features is None or targets is None:
             return None, None
-        self.model.eval()
-        outputs = torch.cat([self.model(part) for part in torch.split(features, VALIDATION_BATCH)])
+        model = self._judged.eval()
+        outputs = torch.cat([model(part) for part in torch.split(features, VALIDATION_BATCH)])
         loss = float(scoring.loss(outputs, targets, self.task))
         return loss, scoring.score(outputs, targets, self.task)
 
@@ -275,13 +323,27 @@ class Training:
         self.stopped_early = self._epochs_since_improved >= stopping.patience
         if loss < self._best_loss:
             self._best_loss = loss
-            weights = self.model.state_dict()
+            weights = self._judged.state_dict()
             self._best_weights = {name: tensor.clone() for name, tensor in weights.items()}
 
 
-def train(model: MLP, data: TrainingData, config: TrainingConfig, *, task: Task) -> Training:
+def train(
+    model: MLP,
+    data: TrainingData,
+    config: TrainingConfig,
+    *,
+    task: Task,
+    parameter_groups: ParameterGroups | None = None,
+) -> Training:
     """Train `model` in place: iterate over the answer to get one EpochMetrics an epoch."""
-    return Training(model, data, config, task=task)
+    return Training(model, data, config, task=task, parameter_groups=parameter_groups)
+
+
+def _average(model: MLP, decay: float) -> AveragedModel:
+    """The moving average of the weights, and of what batch norm has seen."""
+    model.use_generator(None)  # the copy draws nothing
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
 
 
 def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

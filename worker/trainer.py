@@ -132,7 +132,7 @@ class Trainer:
     def _finish_now(self) -> Message:
         if not self._training.history:
             return Failed("max_runtime_exceeded", "the time was over before the first epoch was")
-        self._training.restore_best()
+        self._training.settle()
         return self._finish("max_runtime_exceeded")
 
     def _finish(self, reason: str) -> Finished:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from app.errors import invalid
 from dropout_core import memory
+from dropout_core.config import Task
 from dropout_core.data.errors import DataError
 from dropout_core.data.schema import Column, select
 from dropout_core.data.splits import split_sizes
@@ -44,12 +45,12 @@ def resolve(transaction: Connection, spec: JobSpec, settings: Settings) -> Resol
         num_train, _, _ = split_sizes(dataset.num_rows, spec.dataset.split)
     except DataError as error:
         raise invalid(f"/dataset/{error.field}", str(error)) from error
-    _check_training(spec, num_train)
     num_outputs = (
         1
         if selection.task == "regression"
         else next(c.num_distinct for c in columns if c.name == selection.target)
     )
+    _check_training(spec, selection.task, num_train=num_train, num_outputs=num_outputs)
     sizes = {"in_features": len(selection.features), "out_features": num_outputs}
     estimated = memory.training_bytes(spec.model, spec.training, num_rows=dataset.num_rows, **sizes)
     if estimated > settings.max_training_bytes:
@@ -67,12 +68,27 @@ def resolve(transaction: Connection, spec: JobSpec, settings: Settings) -> Resol
     )
 
 
-def _check_training(spec: JobSpec, num_train: int) -> None:
-    if spec.training.early_stopping and spec.dataset.split.validation == 0:
+def _check_training(spec: JobSpec, task: Task, *, num_train: int, num_outputs: int) -> None:
+    training = spec.training
+    if task == "regression" and training.class_weights is not None:
+        raise invalid("/training/class_weights", "a regression has no classes")
+    if task == "regression" and training.label_smoothing:
+        raise invalid("/training/label_smoothing", "a regression has no classes")
+    if isinstance(training.class_weights, tuple) and len(training.class_weights) != num_outputs:
+        raise invalid(
+            "/training/class_weights",
+            f"{len(training.class_weights)} weights for {num_outputs} classes",
+        )
+    if training.precision == "bfloat16" and not spec.model.allows_bfloat16:
+        raise invalid(
+            "/training/precision",
+            "bfloat16 is for relu, tanh and logistic layers with bernoulli dropout, no batch norm",
+        )
+    if training.early_stopping and spec.dataset.split.validation == 0:
         raise invalid(
             "/training/early_stopping", "early stopping needs validation rows: split some off"
         )
-    if spec.model.batch_norm and min(num_train, spec.training.batch_size) < 2:
+    if spec.model.batch_norm and min(num_train, training.batch_size) < 2:
         raise invalid("/model/batch_norm", "batch norm needs batches of at least 2 rows")
 
 

@@ -68,6 +68,31 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
         {"model": {"batch_norm": True}, "training": {"batch_size": 1}},
         *("/model/batch_norm", "2 rows"),
     ),
+    "weights of a third class": (
+        {"training": {"class_weights": [1, 2, 3]}},
+        *("/training/class_weights", "3 weights for 2 classes"),
+    ),
+    "weights by an unknown name": (
+        {"training": {"class_weights": "fair"}},
+        *("/training/class_weights", "balanced"),
+    ),
+    "a negative weight": (
+        {"training": {"class_weights": [1, -1]}},
+        "/training/class_weights/1",
+        "0",
+    ),
+    "weights of no classes": (
+        {"task": "regression", "training": {"class_weights": "balanced"}},
+        *("/training/class_weights", "no classes"),
+    ),
+    "smoothing of no classes": (
+        {"task": "regression", "training": {"label_smoothing": 0.1}},
+        *("/training/label_smoothing", "no classes"),
+    ),
+    "rounded products of another kind": (
+        {"model": {"activation": "gelu"}, "training": {"precision": "bfloat16"}},
+        *("/training/precision", "relu"),
+    ),
     "no such dataset": ({"dataset": {"id": "ds_0"}}, "/dataset/id", "ds_0"),
     "no such target": ({"dataset": {"target": "size"}}, "/dataset/target", "'size'"),
     "no such feature": ({"dataset": {"features": ["size"]}}, "/dataset/features", "'size'"),

@@ -16,7 +16,7 @@ from tests.dropout_core.training_runs import full_training, run_batches
 
 
 def made_state(num_batches: int = 6) -> TrainingState:
-    training = full_training(AdamConfig(), CosineConfig(name="cosine"))
+    training = full_training(AdamConfig(), CosineConfig(name="cosine"), ema_decay=0.9)
     run_batches(training, num_batches)
     return training.state()
 

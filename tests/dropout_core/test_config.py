@@ -45,6 +45,8 @@ ONE_OF_EACH = [
     EarlyStoppingConfig(),
     TrainingConfig(),
     TrainingConfig(optimizer=SGDConfig(), scheduler=CosineConfig(name="cosine"), seed=2**53 - 1),
+    TrainingConfig(class_weights="balanced", label_smoothing=0.1, precision="bfloat16"),
+    TrainingConfig(class_weights=(0.5, 0.0, 2.0), max_grad_norm=1.0, ema_decay=0.999),
     SplitConfig(validation=0.0, test=0.5),
 ]
 
@@ -122,6 +124,25 @@ REFUSED: list[tuple[type[Config], dict[str, Any]]] = [
     (TrainingConfig, {"scheduler": {"name": "never"}}),
     (TrainingConfig, {"scheduler": "cosine"}),
     (TrainingConfig, {"max_runtime_seconds": 0}),
+    (TrainingConfig, {"class_weights": "uniform"}),
+    (TrainingConfig, {"class_weights": 2.0}),
+    (TrainingConfig, {"class_weights": [1.0] * 10_001}),
+    (TrainingConfig, {"class_weights": [1.0, -0.1]}),
+    (TrainingConfig, {"class_weights": [1.0, "2"]}),
+    (TrainingConfig, {"class_weights": [1.0, True]}),
+    (TrainingConfig, {"class_weights": [1.0, None]}),
+    (TrainingConfig, {"class_weights": {"a": 1.0, "b": 2.0}}),
+    (TrainingConfig, {"label_smoothing": -0.1}),
+    (TrainingConfig, {"label_smoothing": 1.0}),
+    (TrainingConfig, {"label_smoothing": None}),
+    (TrainingConfig, {"label_smoothing": True}),
+    (TrainingConfig, {"max_grad_norm": 0.0}),
+    (TrainingConfig, {"max_grad_norm": -1.0}),
+    (TrainingConfig, {"ema_decay": 0.0}),
+    (TrainingConfig, {"ema_decay": 1.0}),
+    (TrainingConfig, {"ema_decay": "0.9"}),
+    (TrainingConfig, {"precision": "float16"}),
+    (TrainingConfig, {"precision": None}),
     (TrainingConfig, {"seed": -1}),
     (TrainingConfig, {"seed": 2**53}),
     (TrainingConfig, {"device": "tpu"}),
@@ -157,6 +178,9 @@ def test_bad_values_are_refused_in_python_and_in_json(
         (OneCycleConfig, {"name": "one_cycle"}, "max_lr"),
         (EarlyStoppingConfig, {}, "min_delta"),
         (TrainingConfig, {}, "max_runtime_seconds"),
+        (TrainingConfig, {}, "label_smoothing"),
+        (TrainingConfig, {}, "max_grad_norm"),
+        (TrainingConfig, {}, "ema_decay"),
         (SplitConfig, {}, "test"),
     ],
 )
@@ -167,6 +191,44 @@ def test_numbers_that_are_not_finite_are_refused(
         kind.model_validate({**values, field: number})
     with pytest.raises(ValidationError):
         kind.model_validate_json(json.dumps({**values, field: number}))
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_class_weights_that_are_not_finite_are_refused(number: float) -> None:
+    with pytest.raises(ValidationError):
+        TrainingConfig(class_weights=[1.0, number])
+    with pytest.raises(ValidationError):
+        TrainingConfig.model_validate_json(json.dumps({"class_weights": [1.0, number]}))
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("class_weights", ["balanced", [0, 1], [0.5] * 10_000, None]),
+        ("label_smoothing", [0, 0.0, 0.999]),
+        ("max_grad_norm", [1, 1e-9, 1e9, None]),
+        ("ema_decay", [1e-9, 0.9999, None]),
+        ("precision", ["float32", "bfloat16"]),
+    ],
+)
+def test_values_up_to_their_bounds_are_taken(field: str, values: list[Any]) -> None:
+    for value in values:
+        config = TrainingConfig.model_validate_json(json.dumps({field: value}))
+        assert config == TrainingConfig.model_validate({field: value})
+        taken = getattr(config, field)
+        assert (list(taken) if isinstance(taken, tuple) else taken) == value
+
+
+def test_by_default_a_run_has_no_options_that_shape_it() -> None:
+    config = TrainingConfig()
+    assert (config.class_weights, config.label_smoothing) == (None, 0.0)
+    assert (config.max_grad_norm, config.ema_decay, config.precision) == (None, None, "float32")
+
+
+def test_the_order_of_class_weights_is_kept() -> None:
+    config = TrainingConfig(class_weights=[3.0, 1.0, 2.0])
+    assert config.class_weights == (3.0, 1.0, 2.0)
+    assert json.loads(config.model_dump_json())["class_weights"] == [3.0, 1.0, 2.0]
 
 
 @pytest.mark.parametrize("config", ONE_OF_EACH, ids=repr)
@@ -336,6 +398,18 @@ DROPOUT = [PROBABILITY, {"$ref": "#/$defs/DropoutConfig"}]
         (TrainingConfig, "epochs", {"minimum": 1, "maximum": 100_000}),
         (TrainingConfig, "batch_size", {"minimum": 1, "maximum": 1_048_576}),
         (TrainingConfig, "seed", {"minimum": 0, "exclusiveMaximum": 2**53}),
+        (TrainingConfig, "label_smoothing", {"minimum": 0, "exclusiveMaximum": 1, "default": 0.0}),
+        (
+            TrainingConfig,
+            "max_grad_norm",
+            {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, NULL], "default": None},
+        ),
+        (
+            TrainingConfig,
+            "ema_decay",
+            {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, NULL]},
+        ),
+        (TrainingConfig, "precision", {"enum": ["float32", "bfloat16"], "default": "float32"}),
     ],
 )
 def test_bounds_are_visible_in_the_json_schema(
@@ -344,3 +418,26 @@ def test_bounds_are_visible_in_the_json_schema(
     schema = TypeAdapter(kind).json_schema(mode="validation")
     assert schema["additionalProperties"] is False
     assert facts.items() <= schema["properties"][field].items()
+
+
+def test_the_two_forms_of_class_weights_are_visible_in_the_json_schema() -> None:
+    field = TrainingConfig.model_json_schema()["properties"]["class_weights"]
+    given, absent = field["anyOf"]
+    rule, weights = given["oneOf"]
+    assert (absent, field["default"]) == (NULL, None)
+    assert rule == {"type": "string", "const": "balanced"}
+    assert weights["type"] == "array"
+    assert weights["items"] == {"type": "number", "minimum": 0}
+    assert weights["maxItems"] == 10_000
+
+
+@pytest.mark.parametrize(
+    ("given_value", "place"),
+    [("uniform", ("rule",)), ([1.0, -1.0], ("weights", 1)), ([1.0, "2"], ("weights", 1))],
+)
+def test_an_error_in_class_weights_is_about_the_form_that_was_meant(
+    given_value: object, place: tuple[str | int, ...]
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TrainingConfig.model_validate({"class_weights": given_value})
+    assert [error["loc"] for error in caught.value.errors()] == [("class_weights", *place)]

@@ -90,6 +90,34 @@ def test_a_saved_model_answers_as_the_experiment_scored(tmp_path: Path) -> None:
     assert manifest.trained_on == experiment.fingerprint
 
 
+def test_options_of_the_training_reach_the_model_that_is_saved(tmp_path: Path) -> None:
+    options = {"class_weights": (5.0, 1.0), "label_smoothing": 0.1, "max_grad_norm": 1.0}
+    training = FAST["training"].model_copy(
+        update={**options, "ema_decay": 0.9, "precision": "bfloat16"}
+    )
+    experiment = run(target="kind", training=training)
+    experiment.save(tmp_path)
+    scored = experiment.evaluate()
+    # Scored in float32 by other sums: of 20 rows, each off by some dozen roundings of 2^-24.
+    last = experiment.training.history[-1]
+    assert scored["validation"].metrics["log_loss"] == pytest.approx(last.validation_loss, rel=1e-4)
+    assert scored["test"] != run(target="kind").evaluate()["test"]
+    rows = random_split(200, SplitConfig()).test
+    features = frame().select("first", "second").to_torch()[rows]
+    targets = torch.tensor([["high", "low"].index(kind) for kind in frame()["kind"]])[rows]
+    assert Predictor.load(tmp_path).evaluate(features, targets) == scored["test"]
+
+
+def test_options_that_do_not_go_with_the_target_are_refused() -> None:
+    for target, options in (
+        ("sum", {"class_weights": "balanced"}),
+        ("sum", {"label_smoothing": 0.1}),
+        ("kind", {"class_weights": (1.0, 1.0, 1.0)}),
+    ):
+        with pytest.raises(ValueError, match="class"):
+            Experiment(frame(), **{**FAST, "target": target, "training": TrainingConfig(**options)})
+
+
 def test_an_experiment_repeats_to_the_bit(tmp_path: Path) -> None:
     first, second = (run(target="kind").save(tmp_path / name) for name in ("a", "b"))
     assert first == second

@@ -5,6 +5,8 @@ import torch
 from torch import Tensor
 
 from dropout_core.functional import (
+    activate_,
+    activation_backward,
     check_probability,
     dropout,
     gaussian_dropout,
@@ -203,3 +205,31 @@ def test_max_norm_scales_long_rows_down_in_place_and_leaves_short_ones() -> None
     expected = torch.tensor([[1.2, 1.6], [0.6, 0.8], [0.0, 0.0], [0.0, -2.0]])
     torch.testing.assert_close(weight.detach(), expected)
     assert result.data_ptr() == weight.data_ptr()
+
+
+ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "logistic": torch.sigmoid}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation_takes_the_place_of_its_input(name: str) -> None:
+    x = normal(5, 7)
+    result = activate_(x, name)
+    assert result is x
+    assert torch.equal(x, ACTIVATIONS[name](normal(5, 7)))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_gradient_before_an_activation_is_that_of_autograd(name: str) -> None:
+    x, grad = normal(5, 7).requires_grad_(), normal(5, 7, seed=1)
+    activated = ACTIVATIONS[name](x)
+    (expected,) = torch.autograd.grad(activated, x, grad)
+    activated = activated.detach()
+    kept = activated.clone(), grad.clone()
+    assert torch.equal(activation_backward(grad, activated, name), expected)
+    assert torch.equal(activated, kept[0])
+    assert torch.equal(grad, kept[1])
+
+
+def test_a_unit_at_rest_has_no_slope() -> None:
+    grad = torch.ones(2)
+    assert torch.equal(activation_backward(grad, torch.zeros(2), "relu"), torch.zeros(2))

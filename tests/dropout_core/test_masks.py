@@ -107,6 +107,32 @@ def test_a_mask_has_the_shape_of_what_it_masks(shape: tuple[int, ...], p: float)
     assert mask.dtype == torch.bool
 
 
+@pytest.mark.parametrize("p", [0.0, 0.3, 0.5, 1.0])
+def test_a_kept_element_is_one_and_a_dropped_one_zero_in_memory(p: float) -> None:
+    # What is no such byte would still compare as True, but count and multiply as another number.
+    mask = draw((1001,), p)
+    assert set(mask.view(torch.uint8).tolist()) <= {0, 1}
+    assert mask.sum() == sum(mask.tolist())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.uint8])
+@pytest.mark.parametrize("p", [0.0, 0.3, 0.5, 1.0])
+def test_a_mask_of_numbers_is_the_same_mask(p: float, dtype: torch.dtype) -> None:
+    stream = Generator().manual_seed(0)
+    mask = keep_mask(torch.empty(7, 11), p, generator=stream, dtype=dtype)
+    assert mask.dtype == dtype
+    assert torch.equal(mask, draw((7, 11), p).to(dtype))
+
+
+def test_masks_do_not_share_memory() -> None:
+    for p in (0.3, 0.5):
+        stream = Generator().manual_seed(0)
+        first = keep_mask(torch.empty(1001), p, generator=stream)
+        before = first.clone()
+        keep_mask(torch.empty(1001), p, generator=stream).zero_()
+        assert torch.equal(first, before)
+
+
 def test_zero_keeps_all_and_one_keeps_none() -> None:
     assert draw((1000,), 0.0).all()
     assert not draw((1000,), 1.0).any()

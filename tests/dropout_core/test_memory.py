@@ -83,11 +83,19 @@ def test_dropconnect_has_a_mask_of_the_weights_for_every_row() -> None:
         {"out_features": 4},
         {"batch_size": 33},
         {"early_stopping": EarlyStoppingConfig()},
+        {"ema_decay": 0.9},
     ],
     ids=str,
 )
 def test_more_of_anything_takes_more(more: dict[str, Any]) -> None:
     assert estimate(**more) > estimate()
+
+
+def test_a_moving_average_and_the_best_weights_are_a_copy_of_the_parameters_each() -> None:
+    parameters = 4 * 10 + 10 + 10 * 3 + 3
+    assert estimate(ema_decay=0.9) == estimate() + 4 * parameters
+    stopping = EarlyStoppingConfig()
+    assert estimate(ema_decay=0.9, early_stopping=stopping) == estimate() + 2 * 4 * parameters
 
 
 def test_sgd_keeps_less_than_adam() -> None:

@@ -6,6 +6,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from dropout_core.config import DropoutConfig, MLPConfig
+from dropout_core.functional import linear_dropout
 from dropout_core.layers import Dropout
 from dropout_core.mlp import MLP
 from tests.dropout_core.statistics import tolerance
@@ -177,8 +178,31 @@ def test_no_unit_exceeds_the_max_norm_and_those_within_keep_their_bits(max_norm:
         torch.testing.assert_close(layer.weight[~within], scaled[~within])
 
 
+def test_each_layer_may_have_a_max_norm_of_its_own() -> None:
+    model = build(hidden=[50, 50], max_norm=2.0)
+    assert model.max_norms == [2.0] * 3
+    model.max_norms = [0.25, 0.5, 1e-3]
+    model.constrain()
+    for bound, layer in zip(model.max_norms, linears(model), strict=True):
+        largest = layer.weight.norm(dim=1).max().item()
+        assert largest == pytest.approx(bound, rel=1e-4)  # torch adds 1e-7 to what it divides by
+        assert largest <= bound * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("dropout", [0.5, DROPCONNECT], ids=str)
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("hidden", [[], [3], [3, 4]])
+def test_the_linear_layers_go_from_the_first_to_the_output(
+    hidden: list[int], batch_norm: bool, dropout: object
+) -> None:
+    model = build(hidden=hidden, batch_norm=batch_norm, hidden_dropout=dropout)
+    assert model.linears == linears(model)
+    assert [layer.out_features for layer in model.linears] == [*hidden, 2]
+
+
 def test_without_a_max_norm_nothing_is_constrained() -> None:
     model = build()
+    assert model.max_norms is None
     nn.init.constant_(model.hidden[0].linear.weight, 1e9)
     model.constrain()
     assert (model.hidden[0].linear.weight == 1e9).all()
@@ -273,6 +297,31 @@ def test_bfloat16_rounds_hidden_layers_in_training_alone(activation: str) -> Non
     assert torch.equal(model.eval()(inputs()), build(activation=activation).eval()(inputs()))
     model.train().use_bfloat16(False)
     assert torch.equal(model(inputs()), exact)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic"])
+@pytest.mark.parametrize("scaling", ["inverted", "classic"])
+def test_bfloat16_rounds_the_products_of_hidden_layers_and_nothing_else(
+    activation: str, scaling: str
+) -> None:
+    dropout = {"p": 0.3, "scaling": scaling}
+    model = build(hidden=[6, 4], activation=activation, hidden_dropout=dropout)
+    model.use_bfloat16(True)
+    model.use_generator(Generator().manual_seed(1))
+    stream = Generator().manual_seed(1)
+    x = inputs()
+    for layer in model.linears[:-1]:
+        x = linear_dropout(
+            x,
+            layer.weight,
+            layer.bias,
+            0.3,
+            activation=activation,
+            generator=stream,
+            scale={"classic": 1.0, "inverted": None}[scaling],
+            bfloat16=True,
+        )
+    assert torch.equal(model(inputs()), model.output(x))
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "logistic"])

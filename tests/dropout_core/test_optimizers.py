@@ -148,3 +148,41 @@ def test_one_cycle_leaves_the_momentum_to_the_optimizer() -> None:
     config = OneCycleConfig(name="one_cycle", max_lr=1.0)
     build_scheduler(optimizer, config, num_epochs=1, num_batches=10)
     assert optimizer.param_groups[0]["betas"] == (0.7, 0.99)
+
+
+@pytest.mark.parametrize("config", [SGDConfig(lr=0.5), AdamConfig(), AdamWConfig()], ids=repr)
+def test_a_group_of_parameters_may_have_options_of_its_own(config: Optimizer) -> None:
+    plain, other = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+    groups = [{"params": [plain]}, {"params": [other], "lr": 0.25, "weight_decay": 0.125}]
+    optimizer = build_optimizer(groups, config)
+    first, second = optimizer.param_groups
+    assert (first["lr"], first["weight_decay"]) == (config.lr, config.weight_decay)
+    assert (second["lr"], second["weight_decay"]) == (0.25, 0.125)
+    options = first.keys() - {"params", "lr", "weight_decay"}
+    assert all(second[name] == first[name] for name in options)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        StepConfig(name="step", step_size=2, gamma=0.5),
+        CosineConfig(name="cosine"),
+        LinearConfig(name="linear", start_factor=0.5),
+        OneCycleConfig(name="one_cycle", max_lr=2.0),
+    ],
+    ids=repr,
+)
+def test_a_schedule_keeps_the_rates_of_groups_in_proportion(config: Scheduler) -> None:
+    weights = [nn.Parameter(torch.zeros(1)) for _ in range(3)]
+    factors = [1.0, 0.49, 4.0]
+    groups = [
+        {"params": [weight], "lr": 0.8 * factor}
+        for weight, factor in zip(weights, factors, strict=True)
+    ]
+    optimizer = build_optimizer(groups, SGDConfig(lr=0.8))
+    scheduler = build_scheduler(optimizer, config, num_epochs=5, num_batches=4)
+    for rate in learning_rates(config):
+        rates = [group["lr"] for group in optimizer.param_groups]
+        assert rates == pytest.approx([rate * factor for factor in factors], rel=1e-12)
+        optimizer.step()
+        scheduler.step()

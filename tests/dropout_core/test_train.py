@@ -1,11 +1,13 @@
 import itertools
 import math
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from dropout_core import metrics as scoring
 from dropout_core.checkpoint import load_checkpoint, save_checkpoint
@@ -21,11 +23,16 @@ from dropout_core.config import (
     Scheduler,
     SGDConfig,
     StepConfig,
+    Task,
     TrainingConfig,
 )
+from dropout_core.functional import linear_dropout
+from dropout_core.losses import training_loss
 from dropout_core.mlp import MLP
+from dropout_core.step import FusedStep
 from dropout_core.train import Diverged, EpochMetrics, Training, TrainingData, train
 from tests.dropout_core.training_runs import (
+    after_each_step,
     blob_data,
     blob_training,
     blobs,
@@ -35,6 +42,7 @@ from tests.dropout_core.training_runs import (
     timeless,
 )
 
+TASK: Task = "multiclass"
 OPTIMIZERS = [
     SGDConfig(lr=0.3),
     SGDConfig(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
@@ -101,14 +109,29 @@ def test_the_training_loss_is_the_mean_over_all_rows(batch_size: int) -> None:
     assert metrics.train_loss == pytest.approx(loss.item(), rel=1e-5)
 
 
-def test_every_epoch_takes_every_row_once_in_an_order_of_its_own() -> None:
-    features = torch.arange(10.0)[:, None]
-    model = MLP(MLPConfig(hidden=()), in_features=1, out_features=1)
-    seen: list[float] = []
-    model.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[0][:, 0].tolist()))
-    config = TrainingConfig(epochs=2, batch_size=3)
-    list(train(model, TrainingData(features, features), config, task="regression"))
-    first, second = seen[:10], seen[10:]
+# Noise of no size draws nothing, but autograd computes the steps of a network that has it.
+NO_NOISE = {"kind": "gaussian", "p": 0.0}
+
+
+@pytest.mark.parametrize("input_dropout", [0.0, NO_NOISE], ids=["fused", "autograd"])
+def test_every_epoch_takes_every_row_once_in_an_order_of_its_own(input_dropout: object) -> None:
+    # Each row has a column of its own, so the weights' gradient says which rows a batch had.
+    features, targets = torch.eye(10), torch.ones(10, 1)
+    config = MLPConfig(hidden=(), input_dropout=input_dropout)
+    model = MLP(config, in_features=10, out_features=1)
+    batches: list[list[int]] = []
+    training = train(
+        model,
+        TrainingData(features, targets),
+        TrainingConfig(epochs=2, batch_size=3, optimizer=SGDConfig(lr=0.01, momentum=0.5)),
+        task="regression",
+    )
+    with after_each_step(
+        lambda: batches.append(model.output.weight.grad[0].nonzero()[:, 0].tolist())
+    ):
+        list(training)
+    assert [len(batch) for batch in batches] == [3, 3, 3, 1] * 2
+    first, second = (list(itertools.chain(*epoch)) for epoch in (batches[:4], batches[4:]))
     assert sorted(first) == sorted(second) == list(range(10))
     assert first != second
     assert first != sorted(first)
@@ -171,6 +194,29 @@ def test_a_loss_that_is_not_finite_names_its_epoch() -> None:
     assert training.history == []
 
 
+def copy_of(model: MLP) -> MLP:
+    """The same weights, and nothing else."""
+    copy = MLP(model.config, in_features=model.in_features, out_features=model.out_features)
+    copy.load_state_dict(model.state_dict())
+    return copy
+
+
+def test_divergence_can_be_told_to_another_process() -> None:
+    error = pickle.loads(pickle.dumps(Diverged(3, math.inf)))
+    assert (type(error), str(error)) == (Diverged, "the loss became inf in epoch 3")
+
+
+def test_gradients_that_an_earlier_run_has_left_play_no_part() -> None:
+    first = blob_training(epochs=1)
+    list(first)
+    second, fresh = (
+        Training(model, blob_data(), TrainingConfig(epochs=2, optimizer=SGDConfig()), task=TASK)
+        for model in (first.model, copy_of(first.model))
+    )
+    assert timeless(list(second)) == timeless(list(fresh))
+    assert same_bits(second.model, fresh.model)
+
+
 def test_an_infinite_validation_loss_has_diverged_too() -> None:
     features, targets = blobs()
     data = TrainingData(features, targets, features * float("inf"), targets)
@@ -197,6 +243,15 @@ def test_the_max_norm_holds_after_every_epoch() -> None:
         (blob_data(num_rows=1), {"model": {"batch_norm": True}}, "1 rows are too few"),
         (blob_data(), {"model": {"batch_norm": True}, "batch_size": 1}, "batches of at least two"),
         (TrainingData(*blobs(), *blobs(0)), {}, "none of them"),
+        *(
+            (blob_data(), {"model": model, "precision": "bfloat16"}, "plain hidden layers alone")
+            for model in (
+                {"activation": "gelu"},
+                {"batch_norm": True},
+                {"hidden_dropout": {"kind": "batchwise", "p": 0.5}},
+            )
+        ),
+        (blob_data(), {"class_weights": (1.0, 2.0)}, "2 class weights for 3 classes"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused_at_once(
@@ -226,23 +281,21 @@ def test_the_global_generator_is_neither_read_nor_changed() -> None:
     assert same_bits(*models)
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS, ids=repr)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
-def test_a_run_interrupted_between_any_two_batches_ends_with_the_same_bits(
-    optimizer: Optimizer, scheduler: Scheduler | None, tmp_path: Path
-) -> None:
-    whole = full_training(optimizer, scheduler)
+def assert_no_interruption_matters(fresh: Callable[[], Training], folder: Path) -> None:
+    """Interrupt between any two batches, go on from the checkpoint's file: the same bits."""
+    whole = fresh()
     list(whole)
-    num_batches = len(whole.history) * whole.num_batches
+    per_epoch = whole.num_batches
+    num_batches = len(whole.history) * per_epoch
     assert num_batches >= 2 * 4
 
     for done in range(num_batches + 1):
-        first = full_training(optimizer, scheduler)
+        first = fresh()
         run_batches(first, done)
-        assert (len(first.history), first.state().values["batch"]) == divmod(done, 4)
-        path = save_checkpoint(tmp_path, first.state())
+        assert (len(first.history), first.state().values["batch"]) == divmod(done, per_epoch)
+        path = save_checkpoint(folder, first.state())
 
-        second = full_training(optimizer, scheduler)
+        second = fresh()
         second.model.initialise(seed=1)  # every weight has to come from the checkpoint
         second.restore(load_checkpoint(path))
         list(second)
@@ -252,16 +305,64 @@ def test_a_run_interrupted_between_any_two_batches_ends_with_the_same_bits(
         assert second.stopped_early == whole.stopped_early
 
 
-def test_interruptions_in_a_row_change_nothing() -> None:
-    whole = full_training(OPTIMIZERS[1], SCHEDULERS[4])
+@pytest.mark.parametrize("scheduler", SCHEDULERS, ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_a_run_interrupted_between_any_two_batches_ends_with_the_same_bits(
+    optimizer: Optimizer, scheduler: Scheduler | None, tmp_path: Path
+) -> None:
+    assert_no_interruption_matters(lambda: full_training(optimizer, scheduler), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "scheduler"), list(zip(OPTIMIZERS, SCHEDULERS[1:], strict=True)), ids=repr
+)
+def test_so_does_a_run_of_fused_steps(
+    optimizer: Optimizer, scheduler: Scheduler, tmp_path: Path
+) -> None:
+    def fresh() -> Training:
+        return full_training(optimizer, scheduler, batch_norm=False)
+
+    assert FusedStep.fits(fresh().model)
+    assert not FusedStep.fits(full_training(optimizer, scheduler).model)
+    assert_no_interruption_matters(fresh, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ema_decay": 0.8},
+        {"ema_decay": 0.8, "batch_norm": False},
+        {"precision": "bfloat16", "batch_norm": False},
+        {
+            "max_grad_norm": 0.5,
+            "class_weights": "balanced",
+            "label_smoothing": 0.1,
+            "batch_norm": False,
+        },
+    ],
+    ids=str,
+)
+def test_so_does_a_run_with_any_option(options: dict[str, Any], tmp_path: Path) -> None:
+    assert_no_interruption_matters(
+        lambda: full_training(AdamConfig(lr=0.05), SCHEDULERS[1], **options), tmp_path
+    )
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_interruptions_in_a_row_change_nothing(batch_norm: bool) -> None:
+    def fresh() -> Training:
+        return full_training(OPTIMIZERS[1], SCHEDULERS[4], batch_norm=batch_norm, ema_decay=0.8)
+
+    whole = fresh()
     list(whole)
-    training = full_training(OPTIMIZERS[1], SCHEDULERS[4])
+    training = fresh()
     for _ in range(12):
         state = training.state()
-        training = full_training(OPTIMIZERS[1], SCHEDULERS[4])
+        training = fresh()
         training.restore(state)
         run_batches(training, 1)
     assert timeless(training.history) == timeless(whole.history)
+    assert same_bits(training.model, whole.model)
     assert training.finished
 
 
@@ -281,8 +382,9 @@ def test_a_finished_run_yields_nothing_more() -> None:
     assert list(training) == []
 
 
-def test_an_interruption_is_for_good() -> None:
-    training = blob_training()
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_an_interruption_is_for_good(activation: str) -> None:
+    training = blob_training(model={"activation": activation})
     run_batches(training, 2)
     assert list(training) == []
     assert (len(training.history), training.state().values["batch"]) == (0, 2)
@@ -301,15 +403,19 @@ def test_metrics_are_plain_frozen_values() -> None:
         metrics.epoch = 2
 
 
-def test_every_batch_of_every_epoch_has_a_mask_of_its_own() -> None:
-    features = torch.ones(8, 200)
-    model = MLP(MLPConfig(hidden=(), input_dropout=0.5), in_features=200, out_features=1)
+@pytest.mark.parametrize("activation", ["tanh", "gelu"])
+def test_every_batch_of_every_epoch_has_a_mask_of_its_own(activation: str) -> None:
+    # Of a single row of ones, an input that is dropped leaves its weights without a gradient.
+    config = MLPConfig(hidden=(4,), hidden_dropout=0.0, input_dropout=0.5, activation=activation)
+    model = MLP(config, in_features=200, out_features=1)
+    weight = model.linears[0].weight
     masks: list[Tensor] = []
-    model.output.register_forward_pre_hook(lambda _, inputs: masks.append(inputs[0] > 0))
-    data = TrainingData(features, torch.randn(8, 1, generator=Generator().manual_seed(0)))
-    config = TrainingConfig(epochs=2, batch_size=4)
-    list(train(model, data, config, task="regression"))
-    assert len(masks) == 4
+    data = TrainingData(torch.ones(4, 200), torch.full((4, 1), 10.0))
+    training = train(model, data, TrainingConfig(epochs=2, batch_size=1), task="regression")
+    with after_each_step(lambda: masks.append(weight.grad.any(dim=0))):
+        list(training)
+    assert len(masks) == 8
+    assert all(0 < mask.sum() < 200 for mask in masks)
     for one, other in itertools.combinations(masks, 2):
         assert not torch.equal(one, other)
 
@@ -329,6 +435,297 @@ def test_the_patience_left_survives_an_interruption() -> None:
         list(second)
         assert timeless(second.history) == timeless(whole.history)
         assert same_bits(second.model, whole.model)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic"])
+def test_fused_steps_train_as_autograd_does(activation: str) -> None:
+    # A step is right to a few dozen roundings, of sums below 100, and with a rate this small twelve
+    # steps in a row do not magnify them by more than 100.
+    data = blob_data()
+    data = TrainingData(*(t.double() if t.is_floating_point() else t for t in vars(data).values()))
+    trained = []
+    for input_dropout in (0.0, NO_NOISE):
+        config = {"activation": activation, "hidden": (8, 6), "hidden_dropout": [0.5, 0.3]}
+        training = blob_training(
+            data,
+            model={**config, "input_dropout": input_dropout},
+            optimizer=SGDConfig(lr=0.1, momentum=0.9),
+        )
+        assert FusedStep.fits(training.model) == (input_dropout == 0.0)
+        training.model.double()
+        trained.append((training, list(training)))
+    (one, history), (other, expected) = trained
+    for pair in zip(one.model.parameters(), other.model.parameters(), strict=True):
+        torch.testing.assert_close(*pair, rtol=0, atol=12 * 50 * 100 * 100 * 2.0**-53)
+    for metrics, same in zip(history, expected, strict=True):
+        assert metrics.train_loss == pytest.approx(same.train_loss, rel=1e-9)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_class_weights_and_smoothing_shape_the_training_loss_and_not_the_validation_loss(
+    activation: str,
+) -> None:
+    options = {"class_weights": (0.2, 1.0, 3.0), "label_smoothing": 0.2}
+    config = {"hidden_dropout": 0.0, "activation": activation}
+    training = blob_training(model=config, epochs=1, optimizer=SGDConfig(lr=1e-30), **options)
+    (metrics,) = training
+    features, targets = blobs()
+    shaped = training_loss(TrainingConfig(**options), "multiclass", targets=targets, num_outputs=3)(
+        training.model(features), targets
+    )
+    assert metrics.train_loss == pytest.approx(shaped.item(), rel=1e-5)
+    assert metrics.validation_loss == validation_loss(training)
+
+
+def test_balanced_weights_are_those_of_all_training_rows_and_not_of_a_batch() -> None:
+    # With a batch of one row, that row's class would else be all there is to balance.
+    features, targets = blobs()
+    data = TrainingData(features[20:], targets[20:].clamp_max(1))
+    options = {"epochs": 1, "optimizer": SGDConfig(lr=1e-30), "class_weights": "balanced"}
+    losses = [
+        [metrics.train_loss for metrics in blob_training(data, batch_size=size, **options)]
+        for size in (1, 40)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def gradient_norms(training: Training) -> list[float]:
+    """The norm of every step's gradients, all together."""
+    norms: list[float] = []
+
+    def watch() -> None:
+        gradients = [p.grad.double().flatten() for p in training.model.parameters()]
+        norms.append(torch.cat(gradients).norm().item())
+
+    with after_each_step(watch):
+        list(training)
+    return norms
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("bound", [0.01, 0.3])
+def test_no_steps_gradients_exceed_their_norm(bound: float, activation: str) -> None:
+    # A sum of squares of n float32 is off by at most (n + 1) roundings, its root by half of that;
+    # a root, a quotient and the products add less than 4.
+    optimizer = SGDConfig(lr=0.1, momentum=0.5)
+    options = {"model": {"activation": activation}, "optimizer": optimizer}
+    training = blob_training(**options, max_grad_norm=bound)
+    num_parameters = sum(p.numel() for p in training.model.parameters())
+    norms = gradient_norms(training)
+    assert len(norms) == 12
+    assert max(norms) <= bound * (1 + (num_parameters / 2 + 5) * 2.0**-24)
+    assert max(gradient_norms(blob_training(**options))) > 0.3
+
+
+def test_gradients_are_scaled_down_together() -> None:
+    steps = []
+    for bound in (None, 0.01):
+        training = blob_training(epochs=1, batch_size=60, max_grad_norm=bound)
+        list(training)
+        gradients = [p.grad.double().flatten() for p in training.model.parameters()]
+        steps.append(torch.cat(gradients))
+    free, clipped = steps
+    wanted = free * (0.01 / free.norm())
+    # The roundings of the norm, as above, and the 1e-6 that torch adds to it before it divides.
+    off = (len(free) / 2 + 5) * 2.0**-24 + 1e-6 / free.norm().item()
+    torch.testing.assert_close(clipped, wanted, rtol=off, atol=0)
+
+
+def test_gradients_within_the_norm_keep_their_bits() -> None:
+    free, bounded = blob_training(), blob_training(max_grad_norm=1e3)
+    assert max(gradient_norms(free)) < 1e3
+    list(bounded)
+    assert same_bits(free.model, bounded.model)
+
+
+def weights_of_each_step(training: Training) -> list[dict[str, Tensor]]:
+    """What the model holds after every step of the run, in float64."""
+    seen: list[dict[str, Tensor]] = []
+
+    def watch() -> None:
+        state = training.model.state_dict()
+        seen.append({name: tensor.detach().double().clone() for name, tensor in state.items()})
+
+    with after_each_step(watch):
+        list(training)
+    return seen
+
+
+def assert_is_average(model: MLP, steps: list[dict[str, Tensor]], decay: float) -> None:
+    """Each weight and statistic of batch norm is the moving average of what the steps left."""
+    for name, tensor in model.state_dict().items():
+        if not tensor.is_floating_point():
+            continue  # the number of batches that batch norm has seen
+        average, *rest = [step[name] for step in steps]
+        for weights in rest:
+            average = decay * average + (1 - decay) * weights
+        # In float32 a step adds at most 3 roundings, of which `decay` of the next takes its part.
+        largest = max(step[name].abs().max().item() for step in steps)
+        bound = 3 * 2.0**-24 * largest / (1 - decay)
+        torch.testing.assert_close(tensor.double(), average, rtol=0, atol=bound)
+
+
+NETWORKS = [{}, {"batch_norm": True}]
+
+
+@pytest.mark.parametrize("decay", [0.3, 0.8])
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_a_run_ends_with_the_moving_average_of_the_weights_of_all_steps(
+    network: dict[str, Any], decay: float
+) -> None:
+    plain, averaged = blob_training(model=network), blob_training(model=network, ema_decay=decay)
+    steps = weights_of_each_step(plain)
+    assert len(steps) == 12
+    list(averaged)
+    assert_is_average(averaged.model, steps, decay)
+    assert not same_bits(averaged.model, plain.model)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_a_run_settled_in_the_middle_has_the_average_so_far(network: dict[str, Any]) -> None:
+    steps = weights_of_each_step(blob_training(model=network))
+    for num_batches in (1, 6):
+        training = blob_training(model=network, ema_decay=0.8)
+        run_batches(training, num_batches)
+        training.settle()
+        assert_is_average(training.model, steps[:num_batches], 0.8)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_an_average_leaves_the_training_itself_alone(network: dict[str, Any]) -> None:
+    plain, averaged = blob_training(model=network), blob_training(model=network, ema_decay=0.8)
+    pairs = zip(weights_of_each_step(plain), weights_of_each_step(averaged), strict=True)
+    for one, other in pairs:
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    losses = [[m.train_loss for m in training.history] for training in (plain, averaged)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_validation_is_of_the_average(network: dict[str, Any]) -> None:
+    options = {"model": network, "optimizer": SGDConfig(lr=0.5)}
+    losses = [metrics.validation_loss for metrics in blob_training(**options, ema_decay=0.8)]
+    for epochs in (1, 2, 3):
+        shorter = blob_training(**options, ema_decay=0.8, epochs=epochs)
+        list(shorter)
+        assert validation_loss(shorter) == losses[epochs - 1]
+    plain = [metrics.validation_loss for metrics in blob_training(**options)]
+    assert all(one != other for one, other in zip(losses, plain, strict=True))
+
+
+def test_early_stopping_ends_with_the_best_average() -> None:
+    options = {"epochs": 200, "optimizer": SGDConfig(lr=1.0), "ema_decay": 0.8}
+    training = blob_training(**options, early_stopping=EarlyStoppingConfig(patience=4))
+    losses = [metrics.validation_loss for metrics in training]
+    assert training.stopped_early
+    best = losses.index(min(losses))
+    assert best == len(losses) - 1 - 4
+    shorter = blob_training(**{**options, "epochs": best + 1})
+    list(shorter)
+    assert same_bits(training.model, shorter.model)
+
+
+def test_a_run_settled_in_the_middle_has_the_best_weights_that_early_stopping_saw() -> None:
+    stopping = EarlyStoppingConfig(patience=100)
+    training = blob_training(epochs=30, optimizer=SGDConfig(lr=1.0), early_stopping=stopping)
+    run_batches(training, 20 * training.num_batches + 2)
+    assert validation_loss(training) != min(m.validation_loss for m in training.history)
+    training.settle()
+    assert validation_loss(training) == min(m.validation_loss for m in training.history)
+
+
+def test_without_an_average_or_early_stopping_settling_changes_nothing() -> None:
+    training = blob_training()
+    run_batches(training, 5)
+    before = training.state().tensors
+    training.settle()
+    after = training.state().tensors
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_an_average_of_weights_within_the_max_norm_is_within_it() -> None:
+    network = {"max_norm": 0.5}
+    training = blob_training(model=network, optimizer=SGDConfig(lr=1.0), ema_decay=0.8)
+    list(training)
+    for layer in training.model.linears:
+        assert (layer.weight.norm(dim=1) <= 0.5 * (1 + 1e-6)).all()
+
+
+def rounded_training(precision: str, **options: Any) -> Training:
+    model = {"hidden": (8, 6), "hidden_dropout": 0.2}
+    return blob_training(model=model, precision=precision, **options)
+
+
+def test_bfloat16_learns_and_a_seed_decides_its_bits() -> None:
+    options = {"epochs": 30, "optimizer": AdamConfig(lr=0.02)}
+    first, same = (rounded_training("bfloat16", **options) for _ in range(2))
+    exact = rounded_training("float32", **options)
+    histories = [timeless(list(training)) for training in (first, same, exact)]
+    assert histories[0] == histories[1] != histories[2]
+    assert same_bits(first.model, same.model)
+    assert not same_bits(first.model, exact.model)
+    assert first.history[-1].validation_loss < first.history[0].validation_loss * 0.7
+    assert all(p.dtype == torch.float32 for p in first.model.parameters())
+
+
+def test_bfloat16_rounds_the_products_of_hidden_layers_and_nothing_else() -> None:
+    # With one row many times over, the order of the rows decides no bit.
+    features, targets = blobs(1)
+    data = TrainingData(features.repeat(16, 1), targets.repeat(16))
+    model = {"hidden": (8, 6), "hidden_dropout": 0.0}
+    training = blob_training(data, model=model, precision="bfloat16", epochs=1)
+    by_hand = blob_training(data, model=model).model
+    first, second, output = by_hand.linears
+    hidden = linear_dropout(data.train_features, first.weight, first.bias, 0.0, bfloat16=True)
+    hidden = linear_dropout(hidden, second.weight, second.bias, 0.0, bfloat16=True)
+    loss = scoring.loss(output(hidden), data.train_targets, "multiclass")
+    loss.backward()
+    (metrics,) = training
+    assert metrics.train_loss == pytest.approx(loss.item(), rel=1e-6)
+    for one, other in zip(training.model.parameters(), by_hand.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad)
+
+
+def test_what_bfloat16_has_trained_is_validated_and_used_in_float32() -> None:
+    training = rounded_training("bfloat16")
+    list(training)
+    exact = rounded_training("float32").model
+    exact.load_state_dict(training.model.state_dict())
+    features = blob_data().validation_features
+    assert torch.equal(training.model.eval()(features), exact.eval()(features))
+    assert training.history[-1].validation_loss == validation_loss(training)
+
+
+def test_a_network_that_bfloat16_has_trained_goes_on_in_float32_if_told_so() -> None:
+    models = [rounded_training("float32").model for _ in range(2)]
+    list(train(models[0], blob_data(), TrainingConfig(precision="bfloat16"), task="multiclass"))
+    models[1].load_state_dict(models[0].state_dict())
+    for model in models:
+        list(train(model, blob_data(), TrainingConfig(epochs=1), task="multiclass"))
+    assert same_bits(*models)
+
+
+def test_parameter_groups_have_options_of_their_own() -> None:
+    optimizer = SGDConfig(lr=0.1, momentum=0.5)
+
+    def fresh(*, of_output: float) -> Training:
+        model = blob_training().model
+        groups = [
+            {"params": list(model.hidden.parameters())},
+            {"params": list(model.output.parameters()), "lr": of_output},
+        ]
+        config = TrainingConfig(epochs=2, batch_size=16, optimizer=optimizer)
+        return train(model, blob_data(), config, task="multiclass", parameter_groups=groups)
+
+    plain = blob_training(epochs=2, optimizer=optimizer)
+    same, still = fresh(of_output=0.1), fresh(of_output=0.0)
+    for training in (plain, same, still):
+        list(training)
+    assert same_bits(same.model, plain.model)
+    untrained = blob_training().model
+    assert torch.equal(still.model.output.weight, untrained.output.weight)
+    assert not torch.equal(still.model.linears[0].weight, untrained.linears[0].weight)
+    assert [metrics.learning_rate for metrics in still.history] == [0.1, 0.1]
 
 
 VARIANTS = [

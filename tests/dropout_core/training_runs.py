@@ -1,9 +1,13 @@
 """Small runs that the tests of training and of checkpoints share."""
 
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from dropout_core.config import EarlyStoppingConfig, MLPConfig, Optimizer, Scheduler, TrainingConfig
 from dropout_core.mlp import MLP
@@ -36,13 +40,24 @@ def blob_training(
     return Training(network, data or blob_data(), TrainingConfig(**config), task="multiclass")
 
 
-def full_training(optimizer: Optimizer, scheduler: Scheduler | None) -> Training:
-    """Everything that a run has to remember: batch norm, dropout, early stopping, a schedule."""
+def full_training(
+    optimizer: Optimizer, scheduler: Scheduler | None, *, batch_norm: bool = True, **config: Any
+) -> Training:
+    """Everything that a run has to remember: batch norm, dropout, early stopping, a schedule.
+
+    With batch norm autograd computes the steps, without it a FusedStep does.
+    """
     return blob_training(
-        model={"hidden": (5, 4), "batch_norm": True, "input_dropout": 0.1, "max_norm": 2.0},
+        model={
+            "hidden": (5, 4),
+            "batch_norm": batch_norm,
+            "input_dropout": 0.1,
+            "max_norm": 2.0,
+        },
         optimizer=optimizer,
         scheduler=scheduler,
         early_stopping=EarlyStoppingConfig(patience=1),
+        **config,
     )
 
 
@@ -56,18 +71,25 @@ def same_bits(first: MLP, second: MLP) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
+@contextmanager
+def after_each_step(watch: Callable[[], None]) -> Iterator[None]:
+    """Call `watch` after every step of an optimizer: the one seam that every network's run has."""
+    hook = register_optimizer_step_post_hook(lambda *_: watch())
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def run_batches(training: Training, num_batches: int) -> None:
     """Train that many batches, then interrupt, as a supervisor does from outside the loop."""
     if num_batches == 0:
         training.interrupt()
-    seen = 0
+    steps = itertools.count(1)
 
-    def count(network: MLP, _: object) -> None:
-        nonlocal seen
-        seen += network.training  # validation is no batch
-        if seen == num_batches:
+    def count() -> None:
+        if next(steps) == num_batches:
             training.interrupt()
 
-    hook = training.model.register_forward_pre_hook(count)
-    list(training)
-    hook.remove()
+    with after_each_step(count):
+        list(training)
