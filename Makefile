@@ -1,6 +1,6 @@
 # `make` or `make help` lists the targets. All of them make the environment first, in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-kill bench bench-service check format clean
+.PHONY: help install demo serve test test-kill bench bench-accuracy bench-peers bench-service check format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -34,8 +34,25 @@ test-kill: .venv/installed ## Kill -9 trainer, worker and API at 20 random momen
 bench-service: .venv/installed ## How soon the service answers, starts and stops
 	$(BIN)/python -m benchmarks.service
 
-bench: .venv/installed ## Training speed as ratios; DROPOUT_DATA_DIR names a folder with fashion-mnist
-	$(BIN)/python -m benchmarks.training
+bench: .venv/bench-installed ## Training speed as ratios; DROPOUT_DATA_DIR names a folder with fashion-mnist
+	@mkdir -p build/bench
+	@$(BIN)/python -m benchmarks.training --peers .venv-peers \
+		--json build/bench/training.json --png build/bench/training.png
+
+.venv/bench-installed: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+bench-accuracy: .venv/installed ## Test error of batchwise and standard dropout; DROPOUT_DATA_DIR has mnist
+	$(BIN)/python -m benchmarks.accuracy --json build/bench/accuracy.json
+
+# H2O also needs java, and `make bench` leaves it out where there is none.
+bench-peers: .venv-peers/installed ## Make .venv-peers with the libraries that `make bench` compares with
+
+.venv-peers/installed: benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --requirement benchmarks/peers.txt
+	@touch $@
 
 check: .venv/installed ## Lint, types and the direction of imports
 	$(BIN)/ruff check .
@@ -47,5 +64,5 @@ format: .venv/installed ## Lay the code out
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## Remove the environment and all caches
-	rm -rf .venv build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean: ## Remove the environments and all caches
+	rm -rf .venv .venv-peers build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

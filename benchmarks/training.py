@@ -7,33 +7,41 @@ and a ratio is taken within a round, so that what else the machine does touches 
 """
 
 import argparse
-import gzip
+import contextlib
 import itertools
 import json
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.images import load_part
+from benchmarks.peers import Peer, PeerFailed
 from dropout_core.config import MLPConfig, SGDConfig, TrainingConfig
 from dropout_core.masks import keep_mask
 from dropout_core.mlp import MLP
 from dropout_core.train import EpochMetrics, TrainingData, train
 
 NUM_CLASSES = 10
-ROUND_SECONDS = 0.5
+ROUND_SECONDS = 0.4
 LEARNING_RATE = 0.05
+SETTLE_SECONDS = 5.0
 
 Run = Callable[[int], None]
 """Train so many batches."""
+
+Spread = dict[str, float]
+"""Median and quartiles."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +66,90 @@ CASES = [
     Case((1024, 1024), 256, 0.2, (0.5, 0.5)),
     Case((1024, 1024), 100, 0.2, (0.5, 0.5)),
     Case((2048, 2048), 256, 0.2, (0.5, 0.5)),
+    Case((2048, 2048), 100, 0.2, (0.5, 0.5)),
 ]
 
 
-def library(data: TrainingData, case: Case, kind: str, *, bfloat16: bool = False) -> Run:
+@dataclass(frozen=True)
+class Contender:
+    """`train` trains so many batches and answers the seconds it took.
+
+    Its turn takes `turns` times as long as another's and comes every `every`-th round.
+    """
+
+    train: Callable[[int], float]
+    turns: float = 1.0
+    every: int = 1
+
+
+@dataclass
+class Section:
+    """What was measured of one case: rows a second by contender and round, and who is left out."""
+
+    rates: dict[str, dict[int, float]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def speed(self, name: str) -> Spread:
+        return _spread(list(self.rates[name].values()))
+
+    def ratio(self, name: str, against: str) -> Spread:
+        """Of two contenders within the rounds that both took part in."""
+        ours, theirs = self.rates[name], self.rates[against]
+        return _spread([ours[number] / theirs[number] for number in ours if number in theirs])
+
+
+@dataclass(frozen=True)
+class Goal:
+    section: str
+    name: str
+    against: str
+    at_least: float
+
+
+MASKS = "mask 256x256"
+SMALL, LARGE = CASES[0].name, CASES[2].name
+GOALS = [
+    Goal(MASKS, "mask", "native_dropout", 8.0),
+    Goal(SMALL, "library", "torch, nn.Dropout", 1.7),
+    Goal(SMALL, "library", "torch, no dropout", 1.05),
+    Goal(SMALL, "library", "Keras", 2.3),
+    Goal(SMALL, "library", "Lightning", 2.3),
+    Goal(SMALL, "library", "skorch", 2.3),
+    Goal(SMALL, "library", "scikit-learn", 6.0),
+    Goal(SMALL, "library", "H2O", 60.0),
+    Goal(LARGE, "library, batchwise", "torch, nn.Dropout", 2.8),
+    Goal(LARGE, "library, batchwise", "dense products", 1.4),
+]
+
+# As a peer's documentation begins, and as somebody who knows it well would have it.
+PEERS = {
+    "Keras": ["keras"],
+    "Keras, tuned": ["keras", "--tuned"],
+    "Lightning": ["lightning"],
+    "Lightning, tuned": ["lightning", "--tuned"],
+    "skorch": ["skorch"],
+    "skorch, tuned": ["skorch", "--tuned"],
+    "scikit-learn": ["scikit-learn"],
+    "H2O": ["h2o"],
+}
+# H2O's speed settles after a second or two, and a turn costs it as long again.
+TURNS = {"H2O": 3.0}
+EVERY = {"H2O": 3}
+
+AGAINST = {
+    "torch, nn.Dropout": "/ nn.Dropout",
+    "torch, no dropout": "/ no dropout",
+    "dense products": "/ dense products",
+}
+
+
+def library(
+    data: TrainingData,
+    case: Case,
+    kind: str,
+    *,
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> Run:
     """This library's own loop: an epoch of so many batches."""
     config = MLPConfig.model_validate(
         {
@@ -71,11 +159,13 @@ def library(data: TrainingData, case: Case, kind: str, *, bfloat16: bool = False
         }
     )
     training_config = TrainingConfig(
-        epochs=100_000, batch_size=case.batch_size, optimizer=SGDConfig(lr=LEARNING_RATE)
+        epochs=100_000,
+        batch_size=case.batch_size,
+        optimizer=SGDConfig(lr=LEARNING_RATE),
+        precision=precision,
     )
     num_features = data.train_features.shape[1]
     model = MLP(config, in_features=num_features, out_features=NUM_CLASSES)
-    model.use_bfloat16(bfloat16)
     epochs: dict[int, Iterator[EpochMetrics]] = {}
 
     def run(num_batches: int) -> None:
@@ -139,107 +229,295 @@ def _shuffled_batches(num_rows: int, batch_size: int, num_batches: int) -> list[
     return [batches[index % len(batches)] for index in range(num_batches)]
 
 
-def measure(
-    contenders: dict[str, Run], *, rows_per_batch: int, num_rounds: int
-) -> dict[str, list[float]]:
-    """Rows a second of each contender, one figure a round."""
-    num_batches = {}
-    for name, run in contenders.items():
-        run(3)
+def ours(data: TrainingData, case: Case) -> dict[str, Contender]:
+    """The contenders of this process."""
+    runs = {
+        "library": library(data, case, "bernoulli"),
+        "library, batchwise": library(data, case, "batchwise"),
+        "library, bfloat16": library(data, case, "bernoulli", precision="bfloat16"),
+        "torch, nn.Dropout": torch_loop(data, case, dropout=True),
+        "torch, no dropout": torch_loop(data, case, dropout=False),
+        "dense products": dense_products(data, case),
+    }
+    return {name: Contender(_timed(run)) for name, run in runs.items()}
+
+
+def _timed(run: Run) -> Callable[[int], float]:
+    def train(num_batches: int) -> float:
         started = time.perf_counter()
-        run(10)
-        seconds = (time.perf_counter() - started) / 10
-        num_batches[name] = max(5, round(ROUND_SECONDS / seconds))
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(num_rounds):
-        for name, run in contenders.items():
-            started = time.perf_counter()
-            run(num_batches[name])
-            seconds = time.perf_counter() - started
-            rates[name].append(num_batches[name] * rows_per_batch / seconds)
-    return rates
+        run(num_batches)
+        return time.perf_counter() - started
+
+    return train
 
 
-def ratios(rates: dict[str, list[float]], name: str, against: str) -> dict[str, float]:
-    """Median and quartiles of the ratio of two contenders within a round."""
-    values = [a / b for a, b in zip(rates[name], rates[against], strict=True)]
-    low, middle, high = statistics.quantiles(values, n=4)
+class Peers:
+    """Other people's libraries, from an environment of their own; each case has new processes."""
+
+    def __init__(self, environment: Path | None, rows: Path, *, threads: int) -> None:
+        self._python = None if environment is None else environment.absolute() / "bin" / "python"
+        self._rows = rows
+        self._threads = threads
+        self.versions: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def of(self, case: Case, skipped: dict[str, str]) -> Iterator[dict[str, Contender]]:
+        """Those that are ready to train. Why another is not is added to `skipped`."""
+        if self._python is None or not self._python.exists():
+            skipped |= dict.fromkeys(PEERS, "no environment of peers: make bench-peers")
+            yield {}
+            return
+        with contextlib.ExitStack() as stack:
+            peers = {}
+            for name in PEERS:
+                peers[name] = self._start(self._python, name, case)
+                stack.callback(peers[name].close)
+            yield self._ready(peers, skipped)
+
+    def _start(self, python: Path, name: str, case: Case) -> Peer:
+        arguments: dict[str, Sequence[object]] = {
+            "rows": [self._rows],
+            "hidden": case.hidden,
+            "hidden-p": case.hidden_p,
+            "input-p": [case.input_p],
+            "batch-size": [case.batch_size],
+            "learning-rate": [LEARNING_RATE],
+        }
+        words = [str(w) for name, values in arguments.items() for w in (f"--{name}", *values)]
+        return Peer(python, [*PEERS[name], *words], threads=self._threads)
+
+    def _ready(self, peers: dict[str, Peer], skipped: dict[str, str]) -> dict[str, Contender]:
+        ready = {}
+        for name, peer in peers.items():
+            try:
+                self.versions |= peer.wait()
+            except PeerFailed as error:
+                skipped[name] = str(error)
+            else:
+                ready[name] = Contender(_settling(peer), TURNS.get(name, 1.0), EVERY.get(name, 1))
+        return ready
+
+
+def _settling(peer: Peer) -> Callable[[int], float]:
+    """A turn that ends when the peer is at rest: after it has answered, threads may spin for a
+    tenth of a second, and a JVM compiles and collects for half a second, at the next one's cost.
+    """
+
+    def train(num_batches: int) -> float:
+        seconds = peer.train(num_batches)
+        deadline = time.monotonic() + SETTLE_SECONDS
+        used = _cpu_seconds(peer.pid)
+        while time.monotonic() < deadline:
+            time.sleep(0.1)
+            before, used = used, _cpu_seconds(peer.pid)
+            if used - before < 0.015:
+                break
+        return seconds
+
+    return train
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Of the process and its children; 0 if it has ended, which its next turn will find."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        return sum(sum(each.cpu_times()[:2]) for each in family)
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def measure(
+    contenders: dict[str, Contender], *, rows_per_batch: int, num_rounds: int, seconds: float
+) -> Section:
+    """Time each contender in turn, round by round, about so many seconds a turn."""
+    section = Section()
+    num_batches: dict[str, int] = {}
+
+    def take_turn(name: str, number: int) -> None:
+        contender = contenders[name]
+        try:
+            if name not in num_batches:
+                num_batches[name] = _batches_a_turn(contender, seconds * contender.turns)
+            taken = contender.train(num_batches[name])
+        except PeerFailed as error:
+            section.rates.pop(name, None)
+            section.skipped[name] = str(error)
+        else:
+            rate = num_batches[name] * rows_per_batch / taken
+            section.rates.setdefault(name, {})[number] = rate
+
+    for number in range(-1, num_rounds):  # the first warms up
+        for name, contender in contenders.items():
+            if name not in section.skipped and (number < 0 or number % contender.every == 0):
+                take_turn(name, number)
+    for rates in section.rates.values():
+        del rates[-1]
+    return section
+
+
+def _batches_a_turn(contender: Contender, seconds: float) -> int:
+    """How many batches take about so long: what costs the same for few and for many is not much."""
+    num_batches = 3
+    contender.train(num_batches)
+    while (taken := contender.train(num_batches)) < seconds / 3:
+        num_batches = min(10 * num_batches, int(num_batches * seconds / taken) + 1)
+    return max(1, round(num_batches * seconds / taken))
+
+
+def _spread(values: list[float]) -> Spread:
+    low, middle, high = (
+        statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+    )
     return {"low": low, "median": middle, "high": high}
 
 
-def load_images(folder: Path | None) -> TrainingData:
-    """Fashion-MNIST from a folder, or scikit-learn's digits where there is none."""
-    if folder is None:
-        from sklearn.datasets import load_digits
+def load_images(folder: Path | None) -> tuple[str, TrainingData]:
+    """Fashion-MNIST or MNIST from a folder, or scikit-learn's digits where there is neither."""
+    for name in ("fashion-mnist", "mnist"):
+        if folder is not None and (folder / name).is_dir():
+            return name, TrainingData(*load_part(folder / name, "train"))
+    from sklearn.datasets import load_digits
 
-        pixels, labels = load_digits(return_X_y=True)
-        return TrainingData(torch.tensor(pixels / 16.0).float(), torch.tensor(labels))
-    images = _read_idx(folder / "fashion-mnist" / "train-images-idx3-ubyte.gz")
-    labels = _read_idx(folder / "fashion-mnist" / "train-labels-idx1-ubyte.gz")
-    return TrainingData(
-        torch.from_numpy(images.reshape(len(images), -1) / np.float32(255)),
-        torch.from_numpy(labels.astype(np.int64)),
-    )
+    pixels, labels = load_digits(return_X_y=True)
+    return "digits", TrainingData(torch.tensor(pixels / 16.0).float(), torch.tensor(labels))
 
 
-def _read_idx(path: Path) -> Any:
-    content = gzip.decompress(path.read_bytes())
-    num_dimensions = content[3]
-    shape = np.frombuffer(content, ">u4", count=num_dimensions, offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * num_dimensions).reshape(shape)
-
-
-def measure_masks(num_rounds: int) -> dict[str, float]:
+def measure_masks(num_rounds: int, seconds: float) -> Section:
     """A 256 x 256 mask against `native_dropout`."""
     x, stream = torch.randn(256, 256), torch.Generator().manual_seed(0)
 
-    def repeat(draw: Callable[[], object]) -> Run:
-        return lambda count: [draw() for _ in range(count)] and None
+    def repeat(draw: Callable[[], object]) -> Contender:
+        return Contender(_timed(lambda count: [draw() for _ in range(count)] and None))
 
     contenders = {
         "mask": repeat(lambda: keep_mask(x, 0.2, generator=stream)),
         "native_dropout": repeat(lambda: torch.native_dropout(x, 0.2, True)),
     }
-    rates = measure(contenders, rows_per_batch=1, num_rounds=num_rounds)
-    return ratios(rates, "mask", "native_dropout")
+    return measure(contenders, rows_per_batch=1, num_rounds=num_rounds, seconds=seconds)
+
+
+def measure_case(
+    data: TrainingData, case: Case, peers: Peers, *, num_rounds: int, seconds: float
+) -> Section:
+    skipped: dict[str, str] = {}
+    with peers.of(case, skipped) as others:
+        section = measure(
+            ours(data, case) | others,
+            rows_per_batch=case.batch_size,
+            num_rounds=num_rounds,
+            seconds=seconds,
+        )
+    section.skipped |= skipped
+    return section
+
+
+def judge(goal: Goal, sections: dict[str, Section]) -> dict[str, Any]:
+    """The goal, what was measured, and the verdict."""
+    stated = {"what": f"{goal.section}: {goal.name} / {goal.against}", "at_least": goal.at_least}
+    section = sections.get(goal.section)
+    reason = "its case was left out" if section is None else section.skipped.get(goal.against)
+    if section is None or reason is not None:
+        return stated | {"ratio": None, "verdict": f"skipped: {reason}"}
+    ratio = section.ratio(goal.name, goal.against)
+    verdict = "met" if ratio["median"] >= goal.at_least else "missed"
+    return stated | {"ratio": ratio, "verdict": verdict}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    options = _options(arguments)
+    torch.set_num_threads(options.threads)
+    source, data = load_images(Path(options.data_dir) if options.data_dir else None)
+    report = {
+        "data": source,
+        "num_rounds": options.rounds,
+        "threads": options.threads,
+        "num_cores": os.cpu_count(),
+        "load_average_before": os.getloadavg()[0],
+    }
+    how_busy = f"load average before {report['load_average_before']:.1f}"
+    print(f"{source}, {options.rounds} rounds, {options.threads} threads, {how_busy}")
+    how = {"num_rounds": options.rounds, "seconds": options.seconds}
+    sections = {MASKS: measure_masks(**how)}
+    print(
+        f"{MASKS}: mask / native_dropout {_text(sections[MASKS].ratio('mask', 'native_dropout'))}"
+    )
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        rows = Path(folder) / "rows.npz"
+        np.savez(rows, features=data.train_features.numpy(), targets=data.train_targets.numpy())
+        peers = Peers(options.peers, rows, threads=options.threads)
+        for case in options.cases:
+            sections[case.name] = measure_case(data, case, peers, **how)
+            print(_table(case.name, sections[case.name]), flush=True)
+    goals = [judge(goal, sections) for goal in GOALS]
+    print(_goals_table(goals))
+    report |= {
+        "versions": {"torch": torch.__version__, "peers": peers.versions},
+        "sections": {name: _summary(section) for name, section in sections.items()},
+        "goals": goals,
+    }
+    _write(report, options)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    assert __doc__ is not None
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("DROPOUT_DATA_DIR"))
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=ROUND_SECONDS, help="of a turn")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cases", default="", help="only those with this in their names")
+    parser.add_argument("--peers", type=Path, help="virtual environment of peers.txt")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--png", type=Path)
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    folder = Path(options.data_dir) if options.data_dir else None
-    data = load_images(folder)
-    report: dict[str, Any] = {"mask 256x256 / native_dropout": measure_masks(options.rounds)}
-    print(f"mask 256x256 against native_dropout: {_text(report['mask 256x256 / native_dropout'])}")
-    for case in CASES:
-        contenders = {
-            "library": library(data, case, "bernoulli"),
-            "library, batchwise": library(data, case, "batchwise"),
-            "library, bfloat16": library(data, case, "bernoulli", bfloat16=True),
-            "torch, nn.Dropout": torch_loop(data, case, dropout=True),
-            "torch, no dropout": torch_loop(data, case, dropout=False),
-            "dense products": dense_products(data, case),
-        }
-        rates = measure(contenders, rows_per_batch=case.batch_size, num_rounds=options.rounds)
-        print(f"\n{case.name}")
-        others = ("torch, nn.Dropout", "torch, no dropout", "dense products")
-        print(f"{'':22}{'rows/s':>10}" + "".join(f"{'against ' + o:>30}" for o in others))
-        report[case.name] = {"rows_per_second": {n: statistics.median(r) for n, r in rates.items()}}
-        for name in contenders:
-            against = {other: ratios(rates, name, other) for other in others}
-            report[case.name][name] = against
-            cells = "".join(f"{_text(against[other]):>30}" for other in others)
-            print(f"{name:22}{statistics.median(rates[name]):>10,.0f}{cells}")
+    options.cases = [case for case in CASES if options.cases in case.name]
+    return options
+
+
+def _write(report: dict[str, Any], options: argparse.Namespace) -> None:
     if options.json:
-        options.json.write_text(json.dumps(report, indent=2))
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+        print(f"\n{options.json}")
+    if options.png:
+        from benchmarks.plot import draw
+
+        draw(report, options.png)
+        print(options.png)
 
 
-def _text(ratio: dict[str, float]) -> str:
+def _summary(section: Section) -> dict[str, Any]:
+    """As JSON: the ratio of every contender against every other."""
+    names = list(section.rates)
+    return {
+        "rows_per_second": {name: section.speed(name) for name in names},
+        "ratios": {a: {b: section.ratio(a, b) for b in names if b != a} for a in names},
+        "skipped": section.skipped,
+    }
+
+
+def _table(title: str, section: Section) -> str:
+    headings = [*AGAINST.values(), "library / it"]
+    lines = [f"\n{title}", f"{'':20}{'rows/s':>10}" + "".join(f"{h:>22}" for h in headings)]
+    for name in section.rates:
+        ratios = [section.ratio(name, other) for other in AGAINST]
+        ratios.append(section.ratio("library", name))
+        cells = "".join(f"{_text(ratio):>22}" for ratio in ratios)
+        lines.append(f"{name:20}{section.speed(name)['median']:>10,.0f}{cells}")
+    lines += [f"{name:20}{'-':>10}  skipped: {why}" for name, why in section.skipped.items()]
+    return "\n".join(lines)
+
+
+def _goals_table(goals: list[dict[str, Any]]) -> str:
+    width = max(len(goal["what"]) for goal in goals)
+    lines = [f"\n{'goals':{width}}{'at least':>10}{'measured':>22}"]
+    for goal in goals:
+        ratio = "-" if goal["ratio"] is None else _text(goal["ratio"])
+        lines.append(f"{goal['what']:{width}}{goal['at_least']:>10g}{ratio:>22}  {goal['verdict']}")
+    return "\n".join(lines)
+
+
+def _text(ratio: Spread) -> str:
     return f"{ratio['median']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})"
 
 
