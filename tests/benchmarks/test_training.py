@@ -71,8 +71,8 @@ def test_absent_peers_and_goals_without_a_measurement_are_skipped_with_the_reaso
     assert set(section["skipped"]) == set(training.PEERS)
     assert "skipped: no environment of peers: make bench-peers" in report["printed"]
     verdicts = [goal["verdict"] for goal in report["goals"]]
-    assert verdicts[0] in ("met", "missed")
-    assert set(verdicts[1:]) == {"skipped: its case was left out"}
+    assert set(verdicts[:2]) <= {"met", "missed"}
+    assert set(verdicts[2:]) == {"skipped: its case was left out"}
 
 
 def test_a_peer_trains_as_often_as_asked_and_ends_when_nobody_asks(arguments: list[str]) -> None:
