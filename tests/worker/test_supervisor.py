@@ -239,6 +239,7 @@ def test_a_cancel_does_not_wait_for_the_epoch(worker: Worker) -> None:
 
 
 def test_a_job_whose_time_is_over_keeps_what_it_has_learnt(worker: Worker) -> None:
+    supervise(new_job(worker, epochs=1), worker)  # the first of a process waits for torch to load
     job_id = new_job(worker, **{**ENDLESS, "max_runtime_seconds": 3})
     supervise(job_id, worker)
 
