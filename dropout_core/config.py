@@ -175,6 +175,7 @@ class MLPConfig(Config):
         return (
             self.activation in get_args(FusedActivation)
             and not self.batch_norm
+            and self.input_dropout.kind != "batchwise"  # it leaves the first layer a submatrix
             and all(dropout.kind == "bernoulli" for dropout in self.hidden_dropout)
         )
 

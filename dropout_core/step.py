@@ -214,9 +214,9 @@ class _Pass:
             return
         part = torch.addmm(self.weight, grad.t(), given.x, beta=0, alpha=given.scale)
         if given.units is not None:
-            part = _put_columns(torch.zeros_like(self.part), given.units, part)
+            whole = weight.grad if self.rows is None else torch.zeros_like(self.part)
+            part = _put_columns(whole, given.units, part)
         if self.rows is None:
-            weight.grad.copy_(part)
             torch.sum(grad, dim=0, out=bias.grad)
         else:
             weight.grad.index_copy_(0, self.rows, part)

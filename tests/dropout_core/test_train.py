@@ -249,6 +249,7 @@ def test_the_max_norm_holds_after_every_epoch() -> None:
                 {"activation": "gelu"},
                 {"batch_norm": True},
                 {"hidden_dropout": {"kind": "batchwise", "p": 0.5}},
+                {"input_dropout": {"kind": "batchwise", "p": 0.5}},
             )
         ),
         (blob_data(), {"class_weights": (1.0, 2.0)}, "2 class weights for 3 classes"),
