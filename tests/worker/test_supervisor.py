@@ -239,11 +239,13 @@ def test_a_cancel_does_not_wait_for_the_epoch(worker: Worker) -> None:
 
 
 def test_a_job_whose_time_is_over_keeps_what_it_has_learnt(worker: Worker) -> None:
-    supervise(new_job(worker, epochs=1), worker)  # the first of a process waits for torch to load
-    job_id = new_job(worker, **{**ENDLESS, "max_runtime_seconds": 3})
-    supervise(job_id, worker)
+    for seconds in (2, 10, 30):  # on a busy machine the first epoch may come after the first time
+        job_id = new_job(worker, **{**ENDLESS, "max_runtime_seconds": seconds})
+        supervise(job_id, worker)
+        job = get_job(worker, job_id)
+        if job.epochs_completed:
+            break
 
-    job = get_job(worker, job_id)
     assert (job.state, job.state_reason) == ("succeeded", "max_runtime_exceeded")
     assert 0 < job.epochs_completed < ENDLESS["epochs"]
     assert result(worker, job_id).epochs_announced == list(range(1, job.epochs_completed + 1))
