@@ -18,7 +18,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-Task = Literal["binary", "multiclass", "regression"]
+Task = Literal["binary", "multiclass", "multilabel", "regression"]
+FeatureType = Literal["numeric", "categorical", "boolean", "datetime", "text"]
+ColumnType = Literal[FeatureType, "constant", "identifier"]
 Activation = Literal["relu", "tanh", "logistic", "gelu", "maxout"]
 FusedActivation = Literal["relu", "tanh", "logistic"]
 """Those whose derivative is a function of their result."""
@@ -315,15 +317,62 @@ class TrainingConfig(Config):
     device: Device = "auto"
 
 
-class SplitConfig(Config):
-    """Fractions of the rows held out at random; what remains is trained on."""
+class PreprocessingConfig(Config):
+    """What becomes of the features before the first layer. All of it is fitted on training rows.
 
+    - Numbers and the parts of dates are scaled to `standard` (mean 0, variance 1) or by `quantile`
+      to a normal distribution. Where one is missing, its `impute` value stands in, and an input of
+      its own says so for each column that had missing values in training.
+    - Categories become one input for each of up to `max_one_hot`, learned embeddings of more (Guo
+      and Berkhahn 2016), `embedding_dim` numbers wide or, if none is given, about 1.6 times their
+      number to the power of 0.56. Beyond the `max_categories` most frequent, a category is unknown.
+    - Training replaces known categories at random by the unknown one, with `unknown_rate`, so that
+      what is missing or was never seen meets weights that were trained.
+    - Text is counted by words, hashed into `text_buckets` inputs (Weinberger et al. 2009).
+    """
+
+    scale: Literal["standard", "quantile"] = "standard"
+    impute: Literal["mean", "median"] = "median"
+    max_one_hot: Annotated[int, Field(ge=0, le=1000)] = 16
+    max_categories: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    embedding_dim: Annotated[int, Field(ge=1, le=1024)] | None = None
+    embedding_dropout: Fraction = 0.0
+    unknown_rate: Fraction = 0.01
+    text_buckets: Annotated[int, Field(ge=1, le=4096)] = 128
+
+
+class SplitConfig(Config):
+    """Which rows are held out of training: fractions of all, and how they are chosen.
+
+    - `random`: any rows. `stratified`: with the classes in the proportions of the whole.
+    - `grouped`: all rows with one value of `column` stay together, so that no group is both trained
+      on and tested on. `time`: the latest rows by `column`, those for the test last.
+    - `column`: as `column` says, in the words `train`, `validation` and `test`; the fractions do
+      not count then.
+
+    `folds` adds a cross-validation: every row that is not for the test is held out once.
+    """
+
+    kind: Literal["random", "stratified", "grouped", "time", "column"] = "random"
+    column: str | None = Field(None, min_length=1, max_length=1000)
     validation: Fraction = 0.1
     test: Fraction = 0.1
+    folds: Annotated[int, Field(ge=2, le=20)] | None = None
     seed: Seed = 0
 
     @model_validator(mode="after")
     def _something_to_train_on(self) -> Self:
-        if self.validation + self.test >= 1:
+        if self.kind != "column" and self.validation + self.test >= 1:
             raise PydanticCustomError("split", "`validation` and `test` leave no rows to train on")
+        return self
+
+    @model_validator(mode="after")
+    def _a_column_where_one_is_needed(self) -> Self:
+        if (self.kind in ("grouped", "time", "column")) != (self.column is not None):
+            raise PydanticCustomError(
+                "split_column",
+                "`column` is of the kinds `grouped`, `time` and `column`, which need it",
+            )
+        if self.kind == "column" and self.folds is not None:
+            raise PydanticCustomError("folds", "a given split has no `folds`")
         return self
