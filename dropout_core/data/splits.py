@@ -1,18 +1,30 @@
 """Which rows are trained on, validated on and held out."""
 
+import bisect
+import heapq
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import polars as pl
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dropout_core.config import SplitConfig
 from dropout_core.data.errors import DataError
+from dropout_core.data.schema import Column, Selection
 from dropout_core.seeds import generator
+
+_TIMES = ("datetime", "number")
+_PART_NAMED = {"train": 0, "validation": 1, "valid": 1, "val": 1, "test": 2}
+
+Cell = tuple[int, int]
+"""A row and a column of a table."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Row indices, each int64 and ascending; together every row once."""
+    """Row indices, each int64 and ascending; together every row once, of folds at most once."""
 
     train: Tensor
     validation: Tensor
@@ -31,10 +43,395 @@ def split_sizes(num_rows: int, config: SplitConfig) -> tuple[int, int, int]:
 
 def random_split(num_rows: int, config: SplitConfig) -> Split:
     """Hold out random rows. Raises DataError if none is left to train on."""
+    return _at_random(num_rows, config, generator(config.seed, "split"))
+
+
+def split_rows(
+    frame: pl.DataFrame,
+    config: SplitConfig,
+    *,
+    target: Tensor | None = None,
+    classes: Sequence[object] | None = None,
+) -> Split:
+    """Hold out rows as `config` says.
+
+    `target` (N), each row's class as a whole number, is for stratified splits, and `classes` for
+    what is said about one of them. Raises DataError, with the row where there is one.
+
+    - `stratified`: each part's share of a class is within one row of its share of all rows.
+    - `grouped`: the parts are as large as whole groups allow when they are taken in random order.
+    - `time`: rows of one time are all in one part, unless there are fewer times than parts.
+    """
+    keys = _keys(frame, config, target)
+    return _split(keys, config, generator(config.seed, "split"), classes)
+
+
+def folds(
+    frame: pl.DataFrame,
+    config: SplitConfig,
+    *,
+    target: Tensor | None = None,
+    classes: Sequence[object] | None = None,
+) -> list[Split]:
+    """The `config.folds` splits of a cross-validation of the rows that `split_rows` does not test.
+
+    Each of them is held out once, as `test` of a fold; `validation` is a part of the others that
+    is chosen as `config` says, and `train` the rest. In time no fold trains on what comes after
+    its test: the rows are cut into one piece more than there are folds, and a fold is tested on
+    one piece and trained on all before it. Raises DataError as `split_rows` does.
+    """
+    if config.folds is None:
+        raise DataError("the split has no folds", field="split")
+    keys = _keys(frame, config, target)
+    whole = _split(keys, config, generator(config.seed, "split"), classes)
+    rows = torch.cat([whole.train, whole.validation]).sort().values
+    parts = _fold_of(keys[rows], config, classes)
+    inner = config.model_copy(update={"test": 0.0, "folds": None})
+    result = []
+    for fold in range(config.folds):
+        is_earlier = parts < fold if config.kind == "time" else parts != fold
+        others = rows[is_earlier]
+        stream = generator(config.seed, "fold", fold)
+        split = _split(keys[others], inner, stream, classes)
+        held_out = rows[parts == fold]
+        result.append(Split(others[split.train], others[split.validation], held_out))
+    return result
+
+
+def check_split(
+    num_rows: int,
+    config: SplitConfig,
+    columns: Sequence[Column],
+    *,
+    selection: Selection | None = None,
+) -> int:
+    """Refuse what the columns alone show to be impossible; return how many rows are trained on.
+
+    `num_rows` counts those with a target. The number is exact but for groups, for times that
+    several rows share, and where a split is given and targets are missing. Raises DataError of the
+    field `split`.
+    """
+    facts = None if config.column is None else _facts(columns, config.column)
+    if config.kind == "stratified" and selection is not None:
+        _check_classes(columns, selection, max(_num_parts(config), config.folds or 0))
+    if config.kind == "grouped" and facts is not None:
+        _check_num_groups(facts.num_distinct, config)
+    if config.kind == "time" and facts is not None and facts.stored_as not in _TIMES:
+        raise DataError("a time has to be a date or a number", column=facts.name, field="split")
+    if config.kind == "column" and facts is not None:
+        return _check_words(facts)
+    num_train, num_validation, _ = split_sizes(num_rows, config)
+    if config.folds is not None and num_train + num_validation < config.folds + 1:
+        raise DataError(f"{num_rows} rows are too few for {config.folds} folds", field="split")
+    return num_train
+
+
+def _facts(columns: Sequence[Column], name: str) -> Column:
+    facts = next((column for column in columns if column.name == name), None)
+    if facts is None:
+        raise DataError("the data has no such column", column=name, field="split")
+    if facts.num_missing:
+        raise DataError(f"{facts.num_missing} values are missing", column=name, field="split")
+    return facts
+
+
+def _check_classes(columns: Sequence[Column], selection: Selection, num_parts: int) -> None:
+    if selection.task not in ("binary", "multiclass"):
+        raise DataError("a stratified split needs one target with classes", field="split")
+    target = next(column for column in columns if column.name == selection.targets[0])
+    if len(target.top_values) == target.num_distinct:
+        rarest = target.top_values[-1]
+        if rarest.count < num_parts:
+            raise _too_rare(rarest.value, rarest.count, num_parts)
+
+
+def _check_num_groups(num_groups: int, config: SplitConfig) -> None:
+    needed = max(_num_parts(config), (config.test > 0) + (config.folds or 0))
+    if num_groups < needed:
+        raise DataError(
+            f"{num_groups} groups are too few for this split, which needs {needed}",
+            column=config.column,
+            field="split",
+        )
+
+
+def _check_words(facts: Column) -> int:
+    """How many rows the words of a `column` split train on."""
+    if facts.stored_as != "text":
+        raise DataError("a split is told in words", column=facts.name, field="split")
+    num_train = 0
+    for top in facts.top_values:
+        if (part := _PART_NAMED.get(str(top.value).strip().lower())) is None:
+            raise DataError(_not_a_part(top.value), column=facts.name, field="split")
+        num_train += top.count if part == 0 else 0
+    if num_train == 0:
+        raise DataError("no row is for training", column=facts.name, field="split")
+    return num_train
+
+
+def _not_a_part(value: object) -> str:
+    return f"{value!r} is none of train, validation and test"
+
+
+def _too_rare(value: object, num_rows: int, num_parts: int) -> DataError:
+    rows = "1 row" if num_rows == 1 else f"{num_rows} rows"
+    return DataError(
+        f"the class {value!r} has {rows}, too few for {num_parts} parts", field="split"
+    )
+
+
+def _num_parts(config: SplitConfig) -> int:
+    return 1 + (config.validation > 0) + (config.test > 0)
+
+
+def _keys(frame: pl.DataFrame, config: SplitConfig, target: Tensor | None) -> Tensor:
+    """What a row's part depends on: its class, group, place in time or part, (N) int64."""
+    if config.kind == "stratified":
+        if target is None or target.dim() != 1 or target.is_floating_point():
+            raise DataError("a stratified split needs one target with classes", field="split")
+        return target.to(torch.int64)
+    if config.column is None:
+        return torch.zeros(len(frame), dtype=torch.int64)
+    if config.column not in frame.columns:
+        raise DataError("the data has no such column", column=config.column, field="split")
+    column = frame[config.column]
+    if column.null_count():
+        row = int(column.is_null().arg_max() or 0)
+        raise DataError("a value is missing", row=row + 1, column=column.name, field="split")
+    if config.kind == "column":
+        return _given_parts(column)
+    if config.kind == "time" and not (column.dtype.is_temporal() or column.dtype.is_numeric()):
+        raise DataError("a time has to be a date or a number", column=column.name, field="split")
+    return _tensor(column.rank("dense")) - 1
+
+
+def _given_parts(column: pl.Series) -> Tensor:
+    words = column.cast(pl.String).str.strip_chars().str.to_lowercase()
+    parts = words.replace_strict(_PART_NAMED, default=None, return_dtype=pl.Int64)
+    if parts.null_count():
+        row = int(parts.is_null().arg_max() or 0)
+        raise DataError(_not_a_part(column[row]), row=row + 1, column=column.name, field="split")
+    return _tensor(parts)
+
+
+def _tensor(values: pl.Series) -> Tensor:
+    return torch.from_numpy(values.cast(pl.Int64).to_numpy(writable=True))
+
+
+def _split(
+    keys: Tensor, config: SplitConfig, stream: Generator, classes: Sequence[object] | None
+) -> Split:
+    if config.kind == "stratified":
+        return _stratified(keys, config, stream, classes)
+    if config.kind == "grouped":
+        return _grouped(keys, config, stream)
+    if config.kind == "time":
+        return _in_time(keys, config)
+    if config.kind == "column":
+        return _as_given(keys)
+    return _at_random(len(keys), config, stream)
+
+
+def _at_random(num_rows: int, config: SplitConfig, stream: Generator) -> Split:
     sizes = split_sizes(num_rows, config)
-    order = torch.randperm(num_rows, generator=generator(config.seed, "split"))
+    order = torch.randperm(num_rows, generator=stream)
     train, validation, test = torch.split(order, list(sizes))
     return Split(train.sort().values, validation.sort().values, test.sort().values)
+
+
+def _stratified(
+    labels: Tensor, config: SplitConfig, stream: Generator, classes: Sequence[object] | None
+) -> Split:
+    sizes = split_sizes(len(labels), config)
+    counts = labels.bincount()
+    _check_counts(counts, _num_parts(config), classes)
+    table = torch.tensor(_apportion(counts.tolist(), sizes))
+    order = _by_class(labels, stream)
+    first_of_class = counts.cumsum(0) - counts
+    ordered = labels[order]
+    rank = torch.arange(len(order)) - first_of_class[ordered]
+    num_test, num_validation = table[ordered, 2], table[ordered, 1]
+    parts = (rank < num_test + num_validation).long() + (rank < num_test).long()
+    return _as_given(torch.empty_like(parts).scatter_(0, order, parts))
+
+
+def _by_class(labels: Tensor, stream: Generator) -> Tensor:
+    """The rows class by class, shuffled within each."""
+    order = torch.randperm(len(labels), generator=stream)
+    return order[labels[order].argsort(stable=True)]
+
+
+def _check_counts(counts: Tensor, num_parts: int, classes: Sequence[object] | None) -> None:
+    too_rare = ((counts > 0) & (counts < num_parts)).nonzero().flatten()
+    if len(too_rare):
+        index = int(too_rare[0])
+        name = index if classes is None else classes[index]
+        raise _too_rare(name, int(counts[index]), num_parts)
+
+
+def _apportion(counts: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+    """Whole rows of each class for each part, none one or more away from its exact share.
+
+    Rows of the table sum to `counts`, columns to `sizes`. Controlled rounding (Cox 1987): what is
+    left over after rounding down is pushed around cycles of cells, so that no sum changes, until
+    every cell is whole. Of three parts, at most two classes wait unfinished for a later one.
+    """
+    total = sum(sizes)
+    table = [[count * size // total for size in sizes] for count in counts]
+    left_over = [[count * size % total for size in sizes] for count in counts]
+    unfinished: list[int] = []
+    for row in range(len(counts)):
+        unfinished.append(row)
+        while cycle := _find_cycle(left_over, unfinished):
+            _push(table, left_over, cycle, total)
+        unfinished = [row for row in unfinished if any(left_over[row])]
+    return table
+
+
+def _find_cycle(left_over: list[list[int]], rows: list[int]) -> list[tuple[Cell, Cell]]:
+    """Cells with something left over, two in each of two or three rows and columns."""
+    for length in (2, 3):
+        for chosen in itertools.combinations(rows, length):
+            for columns in itertools.permutations(range(len(left_over[0])), length):
+                following = columns[1:] + columns[:1]
+                cycle = [
+                    ((row, column), (row, next_column))
+                    for row, column, next_column in zip(chosen, columns, following, strict=True)
+                ]
+                if all(left_over[row][column] for pair in cycle for row, column in pair):
+                    return cycle
+    return []
+
+
+def _push(
+    table: list[list[int]],
+    left_over: list[list[int]],
+    cycle: list[tuple[Cell, Cell]],
+    total: int,
+) -> None:
+    """Move as much around the cycle as makes a first cell whole."""
+    amount = min(
+        min(total - left_over[row][column], left_over[row][next_column])
+        for (row, column), (_, next_column) in cycle
+    )
+    for (row, column), (_, next_column) in cycle:
+        left_over[row][column] += amount
+        left_over[row][next_column] -= amount
+        if left_over[row][column] == total:
+            left_over[row][column] = 0
+            table[row][column] += 1
+
+
+def _grouped(groups: Tensor, config: SplitConfig, stream: Generator) -> Split:
+    _, num_validation, num_test = split_sizes(len(groups), config)
+    sizes = groups.bincount()
+    left = {group: int(sizes[group]) for group in _in_random_order(sizes, stream)}
+    _check_num_groups(len(left), config)
+    part_of_group = torch.zeros_like(sizes)
+    # The test is filled first, and leaves a group for each part, or fold, that follows.
+    reserved_by_test = max(1 + (num_validation > 0), config.folds or 0)
+    for part, size, num_reserved in ((2, num_test, reserved_by_test), (1, num_validation, 1)):
+        if size:
+            for group in _fill(size, left, num_reserved):
+                part_of_group[group] = part
+                del left[group]
+    return _as_given(part_of_group[groups])
+
+
+def _in_random_order(sizes: Tensor, stream: Generator) -> list[int]:
+    """The groups that have rows."""
+    groups = sizes.nonzero().flatten()
+    order: list[int] = groups[torch.randperm(len(groups), generator=stream)].tolist()
+    return order
+
+
+def _fill(size: int, groups: dict[int, int], num_reserved: int) -> list[int]:
+    """Groups that together come near to `size`, at least one, but for some in reserve."""
+    chosen: list[int] = []
+    missing = size
+    for group, group_size in groups.items():
+        if missing <= 0 or len(groups) - len(chosen) == num_reserved:
+            break
+        if abs(missing - group_size) < missing:
+            chosen.append(group)
+            missing -= group_size
+    return chosen or [min(groups, key=groups.__getitem__)]
+
+
+def _in_time(times: Tensor, config: SplitConfig) -> Split:
+    num_train, num_validation, num_test = split_sizes(len(times), config)
+    wanted = [num_train] if num_validation else []
+    wanted += [num_train + num_validation] if num_test else []
+    order = times.argsort(stable=True)
+    cuts = _cuts(times[order], wanted)
+    end_of_train = cuts[0] if cuts else len(order)
+    start_of_test = cuts[-1] if num_test else len(order)
+    return Split(
+        order[:end_of_train].sort().values,
+        order[end_of_train:start_of_test].sort().values,
+        order[start_of_test:].sort().values,
+    )
+
+
+def _cuts(ordered: Tensor, wanted: Sequence[int]) -> list[int]:
+    """Where to cut, near the places wanted, between two times wherever there are enough."""
+    places = ((ordered[1:] != ordered[:-1]).nonzero().flatten() + 1).tolist()
+    if len(places) < len(wanted):
+        return list(wanted)
+    cuts: list[int] = []
+    num_usable = len(places)
+    for place in reversed(range(len(wanted))):
+        after = bisect.bisect_left(places, wanted[place])
+        near = [index for index in (after - 1, after) if 0 <= index < len(places)]
+        nearest = min(near, key=lambda index: abs(places[index] - wanted[place]))
+        nearest = min(max(nearest, place), num_usable - 1)
+        cuts.append(places[nearest])
+        num_usable = nearest
+    return cuts[::-1]
+
+
+def _as_given(parts: Tensor) -> Split:
+    train, validation, test = ((parts == part).nonzero().flatten() for part in range(3))
+    if not len(train):
+        raise DataError("no row is for training", field="split")
+    return Split(train, validation, test)
+
+
+def _fold_of(keys: Tensor, config: SplitConfig, classes: Sequence[object] | None) -> Tensor:
+    """The fold in which each row is held out, (N) int64; -1 for the oldest rows in time."""
+    num_folds, num_rows = config.folds or 0, len(keys)
+    stream = generator(config.seed, "folds")
+    if num_rows <= num_folds:
+        raise DataError(f"{num_rows} rows are too few for {num_folds} folds", field="split")
+    if config.kind == "grouped":
+        return _fold_of_groups(keys, config, stream)
+    if config.kind == "time":
+        order = keys.argsort(stable=True)
+        wanted = [num_rows * (fold + 1) // (num_folds + 1) for fold in range(num_folds)]
+        cuts = torch.tensor(_cuts(keys[order], wanted))
+        fold_of = torch.bucketize(torch.arange(num_rows), cuts, right=True) - 1
+    else:
+        if config.kind == "stratified":
+            _check_counts(keys.bincount(), num_folds, classes)
+            order = _by_class(keys, stream)
+        else:
+            order = torch.randperm(num_rows, generator=stream)
+        fold_of = torch.arange(num_rows) % num_folds
+    return torch.empty_like(fold_of).scatter_(0, order, fold_of)
+
+
+def _fold_of_groups(groups: Tensor, config: SplitConfig, stream: Generator) -> Tensor:
+    """The largest group first, each to the fold that has the fewest rows."""
+    sizes = groups.bincount()
+    order = _in_random_order(sizes, stream)
+    order.sort(key=sizes.tolist().__getitem__, reverse=True)
+    filled = [(0, fold) for fold in range(config.folds or 0)]
+    fold_of_group = torch.empty_like(sizes)
+    for group in order:
+        num_rows, fold = filled[0]
+        fold_of_group[group] = fold
+        heapq.heapreplace(filled, (num_rows + int(sizes[group]), fold))
+    return fold_of_group[groups]
 
 
 def _num_held_out(num_rows: int, fraction: float) -> int:

@@ -1,0 +1,25 @@
+"""What the folds of a cross-validation come to."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+
+def summary(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The evaluations of the folds, and of each metric the mean and the standard deviation.
+
+    The deviation is that of a sample, from fold to fold; a metric that is undefined (None) in some
+    folds is summed up over the others.
+    """
+    values = {
+        name: [fold["metrics"][name] for fold in folds if fold["metrics"][name] is not None]
+        for name in folds[0]["metrics"]
+    }
+    return {
+        "folds": list(folds),
+        "mean": {name: statistics.fmean(known) if known else None for name, known in values.items()},
+        "standard_deviation": {
+            name: statistics.stdev(known) if len(known) > 1 else None
+            for name, known in values.items()
+        },
+    }
