@@ -1,0 +1,71 @@
+"""Permutation importance: how much worse a model gets when a feature is shuffled between rows.
+
+Breiman 2001, "Random Forests", section 10; Fisher et al. 2019, "All Models are Wrong, but Many are
+Useful", section 3.
+
+Shapes: N rows, M columns of the matrix.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dropout_core.seeds import generator
+
+
+@dataclass(frozen=True)
+class Importance:
+    """By how much a metric gets worse without a feature, in the metric's units.
+
+    `mean` and `standard_deviation` are those of the repeats; about zero or below it, the feature is
+    of no use to the model on these rows.
+    """
+
+    feature: str
+    mean: float
+    standard_deviation: float
+
+
+def permutation_importance(
+    outputs: Callable[[Tensor], Tensor],
+    matrix: Tensor,
+    *,
+    groups: Mapping[str, Sequence[int]],
+    score: Callable[[Tensor], float | None],
+    higher_is_better: bool,
+    num_repeats: int,
+    seed: int,
+) -> list[Importance]:
+    """Importances of features, the greatest first.
+
+    `outputs` is a model, of a matrix (N, M); `groups` has the columns of each feature, which are
+    shuffled as one; `score` takes what the model returned to a metric. What is shuffled is a
+    function of the seed, the feature's name and the repeat alone. The matrix is left as it is.
+    Raises ValueError without a repeat, or if the metric is undefined for these rows.
+    """
+    if num_repeats < 1:
+        raise ValueError(f"an importance needs 1 repeat, but got {num_repeats}")
+    baseline = _defined(score(outputs(matrix)))
+    sign = 1.0 if higher_is_better else -1.0
+
+    def importance(feature: str, columns: Sequence[int]) -> Importance:
+        chosen = torch.tensor(columns, dtype=torch.int64, device=matrix.device)
+        shuffled = matrix.clone()
+        losses = torch.empty(num_repeats, dtype=torch.float64)
+        for repeat in range(num_repeats):
+            stream = generator(seed, "importance", feature, repeat)
+            order = torch.randperm(len(matrix), generator=stream).to(matrix.device)
+            shuffled[:, chosen] = matrix[order[:, None], chosen]
+            losses[repeat] = sign * (baseline - _defined(score(outputs(shuffled))))
+        return Importance(feature, float(losses.mean()), float(losses.std(correction=0)))
+
+    importances = [importance(feature, columns) for feature, columns in groups.items()]
+    return sorted(importances, key=lambda one: one.mean, reverse=True)
+
+
+def _defined(value: float | None) -> float:
+    if value is None:
+        raise ValueError("the metric is undefined for these rows")
+    return value
