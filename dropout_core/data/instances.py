@@ -1,0 +1,124 @@
+"""JSON rows to a frame. Raises DataError naming the row and the column.
+
+What a cell becomes is a function of that cell alone: a row never sees its company.
+"""
+
+import datetime as dt
+import math
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from dropout_core.config import FeatureType
+from dropout_core.data.cells import first_unreadable, plain_dates, shown
+from dropout_core.data.errors import DataError
+from dropout_core.data.missing import MISSING_WORDS
+from dropout_core.data.names import LARGEST_WHOLE
+
+_NUMBERS = {int, float, bool, type(None)}
+_MOST_BITS = 1024  # of a whole number that a Float64 can come near
+
+
+def instance_frame(
+    instances: Sequence[Any], types: Mapping[str, FeatureType], *, moments: Collection[str]
+) -> pl.DataFrame:
+    """Arrays in the order of `types`, or objects by name: one column for each name.
+
+    The columns `moments` are of dates, which are read one by one; others stay numbers or text.
+    """
+    names = list(types)
+    rows = [_values(row, names, number) for number, row in enumerate(instances, 1)]
+    if rows and set(types.values()) <= {"numeric", "boolean"}:
+        matrix = _number_matrix(rows)
+        if matrix is not None:
+            return pl.DataFrame(matrix, schema=dict.fromkeys(names, pl.Float64), orient="row")
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return pl.DataFrame(
+        [
+            _moments(name, values, types[name])
+            if name in moments
+            else _column(name, values, types[name])
+            for name, values in zip(names, columns, strict=True)
+        ]
+    )
+
+
+def _values(row: Any, names: Sequence[str], number: int) -> Sequence[Any]:
+    if isinstance(row, Mapping):
+        values = [row.get(name) for name in names]
+        if row.keys() - names:
+            unknown = next(name for name in row if name not in names)
+            raise DataError("the model has no such feature", row=number, column=str(unknown))
+        return values
+    if not isinstance(row, list | tuple):
+        raise DataError("a row has to be an array or an object", row=number)
+    if len(row) != len(names):
+        raise DataError(f"{len(row)} values for {len(names)} features", row=number)
+    return row
+
+
+def _number_matrix(rows: Sequence[Sequence[Any]]) -> np.ndarray[Any, Any] | None:
+    if not set(map(type, chain.from_iterable(rows))) <= _NUMBERS:
+        return None
+    try:
+        return np.array(rows, dtype=np.float64)
+    except OverflowError:  # a whole number beyond the largest Float64: refused as text is
+        return None
+
+
+def _column(name: str, values: Sequence[Any], kind: FeatureType) -> pl.Series:
+    if kind in ("numeric", "boolean") and set(map(type, values)) <= _NUMBERS:
+        matrix = _number_matrix([values])
+        if matrix is not None:
+            return pl.Series(name, matrix[0])
+    return text_column(name, values)
+
+
+def _moments(name: str, values: Sequence[Any], kind: FeatureType) -> pl.Series:
+    texts = text_column(name, values)
+    moments = plain_dates(texts)
+    index = first_unreadable(texts, moments, missing=MISSING_WORDS)
+    if index is not None and kind == "datetime":  # of a category, one that training never saw
+        raise DataError(f"{shown(texts[index])} is no date", row=index + 1, column=name)
+    return moments
+
+
+def text_column(name: str, values: Sequence[Any]) -> pl.Series:
+    """The values as a file would hold them: String. Raises DataError for what is no scalar."""
+    texts = [_text(value, name, row) for row, value in enumerate(values, 1)]
+    try:
+        return pl.Series(name, texts, dtype=pl.String)
+    except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can escape
+        row = next(i for i, text in enumerate(texts, 1) if text and error.object in text)
+        raise DataError("the text is not Unicode", row=row, column=name) from error
+
+
+def _text(value: Any, name: str, number: int) -> str | None:
+    if isinstance(value, np.generic):
+        value = value.item()
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() if value.bit_length() <= _MOST_BITS:
+            return str(value)
+        case int():
+            return "inf" if value > 0 else "-inf"
+        case float():
+            return _float_text(value)
+        case dt.date():  # a datetime too
+            return value.isoformat()
+    raise DataError(
+        "a value has to be a number, a string, true, false or null", row=number, column=name
+    )
+
+
+def _float_text(value: float) -> str | None:
+    if math.isnan(value):
+        return None
+    whole = value.is_integer() and abs(value) < LARGEST_WHOLE
+    return str(int(value)) if whole else repr(value)
