@@ -11,38 +11,63 @@ from torch.nn import functional as F
 
 from dropout_core.config import Task, TrainingConfig
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Outputs (B, C) and their targets -> the mean loss of the rows: ()."""
+Loss = Callable[..., Tensor]
+"""Outputs (B, C), their targets[, and the weights (B) of rows] -> the mean loss of the rows: ()."""
+
+_PLAIN: dict[Task, Loss] = {
+    "binary": F.cross_entropy,
+    "multiclass": F.cross_entropy,
+    "multilabel": F.binary_cross_entropy_with_logits,
+    "regression": F.mse_loss,
+}
 
 
-def training_loss(config: TrainingConfig, task: Task, *, targets: Tensor, num_outputs: int) -> Loss:
+def training_loss(
+    config: TrainingConfig,
+    task: Task,
+    *,
+    targets: Tensor,
+    num_outputs: int,
+    weighted: bool = False,
+) -> Loss:
     """The loss that `config` describes, for training rows with these targets.
 
-    Raises ValueError where the config does not go with the task.
+    A `weighted` loss takes the weights of the rows as its third argument. Raises ValueError where
+    the config does not go with the task.
     """
-    weighs = config.class_weights is not None
-    if task == "regression" and (weighs or config.label_smoothing):
-        raise ValueError("class weights and label smoothing are of classifications alone")
-    if not weighs and config.label_smoothing == 0.0:
-        return F.mse_loss if task == "regression" else F.cross_entropy
-    weights = _class_weights(config, targets, num_outputs)
+    has_classes = task in ("binary", "multiclass")
+    shaped = config.class_weights is not None or config.label_smoothing > 0.0
+    if shaped and not has_classes:
+        raise ValueError(
+            "class weights and label smoothing are of single-label classifications alone"
+        )
+    plain = _PLAIN[task]
+    if not shaped and not weighted:
+        return plain
+    class_weights = _class_weights(config, targets, num_outputs)
 
-    def loss(outputs: Tensor, given: Tensor) -> Tensor:
+    def loss(outputs: Tensor, given: Tensor, weights: Tensor | None = None) -> Tensor:
+        if has_classes:
+            by_row = F.cross_entropy(
+                outputs,
+                given,
+                weight=None if class_weights is None else class_weights.to(outputs.dtype),
+                label_smoothing=config.label_smoothing,
+                reduction="none",
+            )
+        else:
+            by_row = plain(outputs, given, reduction="none").mean(dim=1)
         # Divided by the rows, not by their weights: what a row adds is its own affair.
-        return F.cross_entropy(
-            outputs,
-            given,
-            weight=None if weights is None else weights.to(outputs.dtype),
-            label_smoothing=config.label_smoothing,
-            reduction="sum",
-        ) / len(given)
+        return (by_row if weights is None else by_row * weights).sum() / len(given)
 
     return loss
 
 
-def value_and_gradient(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def value_and_gradient(
+    loss: Loss, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The loss, and its gradient by the outputs (B, C). The common loss does without autograd."""
-    if loss is F.cross_entropy:
+    if loss is F.cross_entropy and weights is None:
         log_probabilities = outputs.log_softmax(dim=1)
         value = F.nll_loss(log_probabilities, targets)
         gradient = log_probabilities.exp_()  # softmax - one-hot, over the rows
@@ -50,7 +75,7 @@ def value_and_gradient(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[Te
         return value, gradient.div_(len(targets))
     with torch.enable_grad():
         outputs = outputs.detach().requires_grad_()
-        value = loss(outputs, targets)
+        value = loss(outputs, targets) if weights is None else loss(outputs, targets, weights)
         (gradient,) = torch.autograd.grad(value, outputs)
     return value.detach(), gradient
 

@@ -12,6 +12,7 @@ from torch.nn.utils import skip_init
 
 from dropout_core import functional
 from dropout_core.config import Activation, DropoutConfig, FusedActivation, Init, MLPConfig
+from dropout_core.inputs import CategoryInputs
 from dropout_core.layers import (
     STOCHASTIC,
     BatchwiseDropout,
@@ -117,20 +118,28 @@ class MLP(nn.Module):
     """Hidden layers and a linear output, with dropout as the config says.
 
     Shape: (B, in_features) -> (B, out_features); the outputs are logits or regression values.
+    `inputs` are what the first layer sees in place of the features, where some are categories.
     The weights are a function of the config, the sizes and `seed`; the names of the parameters do
     not depend on the dropout, so a checkpoint may go on with another one.
     """
 
     def __init__(
-        self, config: MLPConfig, *, in_features: int, out_features: int, seed: int = 0
+        self,
+        config: MLPConfig,
+        *,
+        in_features: int,
+        out_features: int,
+        inputs: CategoryInputs | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.config = config
         self.in_features = in_features
         self.out_features = out_features
+        self.inputs = inputs
         self.input_dropout = _dropout(config.input_dropout)
         self.hidden = nn.ModuleList()
-        width = in_features
+        width = in_features if inputs is None else inputs.out_features
         for num_units, dropout in zip(config.hidden, config.hidden_dropout, strict=True):
             layer = HiddenLayer(config, dropout, in_features=width, num_units=num_units)
             self.hidden.append(layer)
@@ -140,6 +149,8 @@ class MLP(nn.Module):
         self.initialise(seed)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.inputs is not None:
+            x = self.inputs(x)
         group_size = self.config.group_size
         if not self.training or group_size is None or group_size >= len(x):
             return self._forward_group(x)
@@ -148,7 +159,7 @@ class MLP(nn.Module):
     def _forward_group(self, x: Tensor) -> Tensor:
         columns = None
         if self.training and isinstance(self.input_dropout, BatchwiseDropout):
-            columns, scale = self.input_dropout.keep(self.in_features, x.device)
+            columns, scale = self.input_dropout.keep(x.shape[1], x.device)
             x = x.index_select(1, columns) * scale
         else:
             x = self.input_dropout(x)
@@ -157,18 +168,23 @@ class MLP(nn.Module):
         return _product(self.output, x, columns)
 
     def initialise(self, seed: int) -> None:
-        """Draw every weight anew from the config's init; biases become zero."""
+        """Draw every weight anew: embeddings are normal, the rest is as the config's init says.
+
+        Biases become zero.
+        """
         stream = generator(seed, "init")
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 _init_weight(module.weight, self.config.init, stream)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, generator=stream)
 
     def use_generator(self, stream: Generator | None) -> None:
         """Draw every mask from `stream`; None is torch's default generator."""
         for module in self.modules():
-            if isinstance(module, STOCHASTIC):
+            if isinstance(module, (*STOCHASTIC, CategoryInputs)):
                 module.generator = stream
 
     def use_bfloat16(self, enabled: bool) -> None:

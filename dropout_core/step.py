@@ -25,8 +25,9 @@ from dropout_core.mlp import MLP, HiddenLayer
 
 UnitDropout = Dropout | BatchwiseDropout
 
-Gradients = Callable[[Tensor, Tensor], Tensor]
-"""Rows (B, I) and their targets -> their loss: (), with its gradients left in `.grad`."""
+Gradients = Callable[..., Tensor]
+"""Rows (B, I), their targets[, their weights (B)] -> their loss: (), with its gradients left in
+`.grad`."""
 
 
 def gradients_of(
@@ -42,9 +43,12 @@ def gradients_of(
     return FusedStep(model, loss, descent=optimizer if plain else None)
 
 
-def _autograd(model: MLP, loss: Loss, x: Tensor, targets: Tensor) -> Tensor:
+def _autograd(
+    model: MLP, loss: Loss, x: Tensor, targets: Tensor, weights: Tensor | None = None
+) -> Tensor:
     model.zero_grad()
-    value = loss(model(x), targets)
+    outputs = model(x)
+    value = loss(outputs, targets) if weights is None else loss(outputs, targets, weights)
     value.backward()  # type: ignore[no-untyped-call]
     return value.detach()
 
@@ -54,7 +58,8 @@ class FusedStep:
 
     That is Bernoulli dropout, and batchwise dropout of whole batches. A call draws what the model
     in training mode would draw, leaves the gradients of this batch alone in the parameters' `.grad`
-    and answers the loss: (B, I), targets -> ().
+    and answers the loss: (B, I), targets[, weights] -> (). Embeddings of categories get theirs by
+    autograd, from the gradient of the first layer's input.
 
     `descent` may be an optimizer of plain gradient descent. Then the weights take its step within
     the products that would else make their gradients, `.grad` is None, and there is nothing left
@@ -70,6 +75,7 @@ class FusedStep:
         if descent is not None and not is_plain_descent(descent):
             raise ValueError("the optimizer does more than plain gradient descent")
         hidden = [cast(HiddenLayer, layer) for layer in model.hidden]
+        self._inputs = model.inputs
         self._input_dropout = cast(UnitDropout, model.input_dropout)
         self._layers = [
             _Layer(layer.linear, layer.fused_activation, cast(UnitDropout, layer.dropout))
@@ -95,20 +101,38 @@ class FusedStep:
         )
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, targets: Tensor) -> Tensor:
-        given = _dropped_input(x, self._input_dropout)
+    def __call__(self, x: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        features = self._features(x)
+        given = _dropped_input(features.detach(), self._input_dropout)
         passes = []
         for layer in (*self._layers, self._output):
             passes.append(_Pass(layer, given))
             given = passes[-1].output
-        loss, grad = value_and_gradient(self._loss, given.x, targets)
+        loss, grad = value_and_gradient(self._loss, given.x, targets, weights)
         rate = None if self._descent is None else self._descent.param_groups[0]["lr"]
         for done in reversed(passes):
             # By the weights as they were, so before they learn.
-            before = done.gradient_of_input(grad)
+            first = done is passes[0]
+            before = grad if first and not self._learns_inputs else done.gradient_of_input(grad)
             done.learn(grad, rate)
             grad = before
+        if self._learns_inputs:
+            torch.autograd.backward(features, _all_columns(grad, passes[0].given, features))
         return loss
+
+    def _features(self, x: Tensor) -> Tensor:
+        """What the first layer sees; recorded by autograd if there is something to learn in it."""
+        if self._inputs is None:
+            return x
+        for parameter in self._inputs.parameters():
+            parameter.grad = None
+        with torch.set_grad_enabled(self._learns_inputs):
+            features: Tensor = self._inputs(x)
+        return features
+
+    @property
+    def _learns_inputs(self) -> bool:
+        return self._inputs is not None and self._inputs.learns
 
 
 class _Layer:
@@ -149,7 +173,15 @@ def _dropped_input(x: Tensor, dropout: UnitDropout) -> _Dropped:
     if dropout.p == 0.0:
         return _Dropped(x)
     mask = keep_mask(x, dropout.p, generator=dropout.generator, dtype=x.dtype)
-    return _Dropped(x * mask, dropout.survivor_scale)  # x itself is the caller's to keep
+    x = x * mask  # itself the caller's to keep
+    return _Dropped(x, dropout.survivor_scale, mask=mask)
+
+
+def _all_columns(grad: Tensor, given: _Dropped, features: Tensor) -> Tensor:
+    """The gradient of a network's features, from that of those that were kept."""
+    if given.units is None:
+        return grad
+    return torch.zeros_like(features).index_copy_(1, given.units, grad)
 
 
 class _Pass:
@@ -187,12 +219,12 @@ class _Pass:
     def gradient_of_input(self, grad: Tensor) -> Tensor:
         """The gradient before the activation that made the input: (B, O) -> (B, I)."""
         given = self.given
-        if given.activation is None:
-            return grad  # nobody asks for that of the network's own input
         before = torch.addmm(given.x, grad, self.weight, beta=0, alpha=given.scale)
-        if given.mask is not None and given.activation == "tanh":
+        if given.mask is not None and given.activation in ("tanh", None):
             # A dropped zero is one of the other activations' own zeros, where they have no slope.
             before.mul_(given.mask)
+        if given.activation is None:  # the network's own features
+            return before
         return activation_backward(before, given.x, given.activation)
 
     def learn(self, grad: Tensor, rate: float | None) -> None:

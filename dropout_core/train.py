@@ -33,12 +33,16 @@ VALIDATION_BATCH = 8192
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Tensors in memory: features (N, F) float32; targets (N) of classes or (N, 1) of values."""
+    """Tensors in memory: features (N, F) float32; targets (N) of classes or (N, C) float32.
+
+    `train_weights` (N) weigh the training rows in their loss; validation rows count alike.
+    """
 
     train_features: Tensor
     train_targets: Tensor
     validation_features: Tensor | None = None
     validation_targets: Tensor | None = None
+    train_weights: Tensor | None = None
 
     def to(self, device: torch.device) -> "TrainingData":
         def move(tensor: Tensor | None) -> Tensor | None:
@@ -49,6 +53,7 @@ class TrainingData:
             self.train_targets.to(device),
             move(self.validation_features),
             move(self.validation_targets),
+            move(self.train_weights),
         )
 
 
@@ -56,8 +61,8 @@ class TrainingData:
 class EpochMetrics:
     """One epoch, counted from 1. `train_loss` is the mean over the epoch with dropout on.
 
-    `validation_loss` and `validation_score` (accuracy or R2) have dropout off and are None without
-    validation rows; `learning_rate` is the last one used.
+    `validation_loss` and `validation_score`, which `metrics.score` defines, have dropout off and are
+    None without validation rows; `learning_rate` is the last one used.
     """
 
     epoch: int
@@ -145,7 +150,11 @@ class Training:
         model.use_generator(self._masks)
         model.use_bfloat16(config.precision == "bfloat16")
         loss = training_loss(
-            config, task, targets=data.train_targets, num_outputs=model.out_features
+            config,
+            task,
+            targets=data.train_targets,
+            num_outputs=model.out_features,
+            weighted=data.train_weights is not None,
         )
         self._gradients = self._build_step(loss)
 
@@ -234,7 +243,7 @@ class Training:
             self._scheduler.load_state_dict(values["scheduler"])
 
     def _build_step(self, loss: Loss) -> Gradients:
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and self.data.train_weights is None:
             # A graph would keep the rate of its capture, so the optimizer takes its steps itself.
             rows = min(self.config.batch_size, len(self.data.train_features))
             step = gradients_of(self.model, loss)
@@ -266,7 +275,11 @@ class Training:
     def _step(self, rows: Tensor) -> None:
         features_BF = self.data.train_features.index_select(0, rows)
         targets = self.data.train_targets.index_select(0, rows)
-        loss = self._gradients(features_BF, targets)
+        if self.data.train_weights is None:
+            loss = self._gradients(features_BF, targets)
+        else:
+            weights = self.data.train_weights.index_select(0, rows)
+            loss = self._gradients(features_BF, targets, weights)
         if self.config.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         self._learning_rate = self._optimizer.param_groups[0]["lr"]

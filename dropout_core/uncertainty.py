@@ -69,7 +69,8 @@ def model_average(model: MLP, features: Tensor, *, num_samples: int, seed: int) 
 def sample_outputs(model: MLP, features: Tensor, *, num_samples: int, seed: int) -> Tensor:
     """The outputs of `num_samples` sub-networks: (N, F) -> (S, N, C)."""
     was_training = {module: module.training for module in model.modules()}
-    dropouts = {m: m.generator for m in model.modules() if isinstance(m, STOCHASTIC)}
+    dropouts = [m for m in model.modules() if isinstance(m, STOCHASTIC)]
+    generators = {m: m.generator for m in (*dropouts, model.inputs) if m is not None}
     stream = generator(seed, "monte carlo", device=features.device)
     try:
         model.eval()
@@ -80,8 +81,8 @@ def sample_outputs(model: MLP, features: Tensor, *, num_samples: int, seed: int)
     finally:
         for module, training in was_training.items():
             module.training = training
-        for dropout, before in dropouts.items():
-            dropout.generator = before
+        for drawing, before in generators.items():
+            drawing.generator = before
 
 
 def _entropy(probabilities: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dropout_core.config import MLPConfig, TrainingConfig
+from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig
+from dropout_core.inputs import CategoryInputs
 from dropout_core.losses import Loss, training_loss
 from dropout_core.mlp import MLP
 from dropout_core.step import FusedStep, gradients_of
@@ -13,6 +14,7 @@ from tests.dropout_core.tensors import normal, seeded
 
 IN_FEATURES, NUM_CLASSES, NUM_ROWS = 5, 3, 9
 HIDDEN = [(), (6,), (6, 5, 4)]
+CARDINALITIES = (3, 8, 11)  # of categories that are one-hot, embedded and embedded
 
 # The networks here are at most 4 layers, forward and back 8 products of at most 9 terms each, which
 # are off by a relative error of 9 * 2^-53 of a sum of magnitudes. With weights and features of
@@ -31,7 +33,11 @@ OPTIONS = {
 def network(**config: Any) -> MLP:
     """In float64, with biases other than zero and a generator at its start."""
     sizes = {"in_features": IN_FEATURES, "out_features": config.pop("out_features", NUM_CLASSES)}
-    model = MLP(MLPConfig(**config), **sizes).double()
+    inputs = None
+    if (categories := config.pop("categories", None)) is not None:
+        chosen = PreprocessingConfig(**{"max_one_hot": 4, "embedding_dim": 3, **categories})
+        inputs = CategoryInputs(chosen, num_values=2, cardinalities=CARDINALITIES)
+    model = MLP(MLPConfig(**config), inputs=inputs, **sizes).double()
     for index, parameter in enumerate(model.parameters()):
         parameter.data = normal(*parameter.shape, seed=index)
     model.use_generator(seeded())
@@ -41,6 +47,14 @@ def network(**config: Any) -> MLP:
 def rows(num_rows: int = NUM_ROWS, seed: int = 50) -> tuple[Tensor, Tensor]:
     targets = torch.randint(NUM_CLASSES, (num_rows,), generator=seeded(seed))
     return normal(num_rows, IN_FEATURES, seed=seed), targets
+
+
+def mixed_rows() -> tuple[Tensor, Tensor]:
+    """Rows of two values and three categories."""
+    x, targets = rows()
+    for column, size in zip((2, 3, 4), CARDINALITIES, strict=True):
+        x[:, column] = torch.randint(size, (NUM_ROWS,), generator=seeded(column))
+    return x, targets
 
 
 def loss_of(task: str = "multiclass", **options: Any) -> Loss:
@@ -134,6 +148,48 @@ def test_under_batchwise_dropout_they_are_those_of_autograd_too(
     assert torch.equal(*states)
 
 
+CATEGORY_NETWORKS = [
+    {},
+    {"hidden": ()},
+    {"input_dropout": 0.3, "activation": "tanh"},
+    {"input_dropout": {"p": 0.3, "scaling": "classic"}},
+    {"input_dropout": BATCHWISE, "hidden_dropout": BATCHWISE},
+    {"categories": {"unknown_rate": 0.4, "embedding_dropout": 0.5}, "input_dropout": 0.3},
+    {"categories": {"max_one_hot": 16}},  # nothing to learn before the first layer
+]
+
+
+@pytest.mark.parametrize("config", CATEGORY_NETWORKS, ids=str)
+def test_embeddings_learn_what_autograd_would_teach_them(config: dict[str, Any]) -> None:
+    with_defaults = {"hidden": (6, 5), "hidden_dropout": 0.3, "categories": {}, **config}
+    for _ in range(2):  # and nothing is left over from a step before
+        fused, plain = both(with_defaults, data=mixed_rows())
+        assert_the_same(fused, plain)
+    states = [model.inputs.generator.get_state() for _, model in (fused, plain)]
+    assert torch.equal(*states)
+
+
+def test_weights_of_rows_are_those_of_the_loss() -> None:
+    x, targets = rows()
+    weights = normal(NUM_ROWS).square()
+    by_row = torch.stack(
+        [
+            nn.functional.cross_entropy(o, t)
+            for o, t in zip(network(hidden=())(x), targets, strict=True)
+        ]
+    )
+    config = {"hidden": (), "hidden_dropout": 0.0}
+    loss = training_loss(
+        TrainingConfig(), "multiclass", targets=targets, num_outputs=NUM_CLASSES, weighted=True
+    )
+    fused, plain = network(**config), network(**config)
+    value = FusedStep(fused, loss)(x, targets, weights)
+    torch.testing.assert_close(value, (weights * by_row).mean().detach(), rtol=0, atol=ROUNDING)
+    assert_the_same(
+        (value, fused), (by_autograd(plain, lambda o, t: loss(o, t, weights), x, targets), plain)
+    )
+
+
 DESCENTS = [
     {"hidden": (), "input_dropout": 0.3},
     {"hidden": (6, 5, 4), "input_dropout": 0.3, "hidden_dropout": 0.5},
@@ -161,6 +217,20 @@ def test_plain_descent_may_be_taken_within_the_step(
         torch.testing.assert_close(value, expected, rtol=0, atol=len(rates) * ROUNDING)
         for one, other in zip(fused.parameters(), plain.parameters(), strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=len(rates) * ROUNDING)
+
+
+def test_embeddings_descend_beside_a_descent_within_the_step() -> None:
+    config = {"hidden": (6,), "hidden_dropout": 0.3, "input_dropout": 0.3, "categories": {}}
+    fused, plain = network(**config), network(**config)
+    within, apart = (torch.optim.SGD(model.parameters(), lr=0.25) for model in (fused, plain))
+    step = gradients_of(fused, loss_of(), optimizer=within)
+    for _ in range(3):
+        step(*mixed_rows())
+        within.step()
+        by_autograd(plain, loss_of(), *mixed_rows())
+        apart.step()
+    for one, other in zip(fused.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=3 * ROUNDING)
 
 
 @pytest.mark.parametrize(

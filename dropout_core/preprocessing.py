@@ -1,0 +1,158 @@
+"""What becomes of the features' values before the first layer, in tensors that go with the model.
+
+Shapes: N rows, V values, K categorical features, I values with an indicator, Q quantiles.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dropout_core.config import PreprocessingConfig
+
+NUM_QUANTILES = 257
+_CHUNK_ROWS = 65_536
+
+
+class Preprocessing(nn.Module):
+    """Impute, mark and scale the values; leave the codes of categories to the network.
+
+    Values are scaled in float64, so that large ones keep their differences. `indicated` are the
+    values that have an input of their own which says 1 where they are missing.
+    Shape: (N, V + K) float64, NaN where a value is missing -> (N, V + I + K) float32.
+    """
+
+    fill: Tensor
+    indicated: Tensor
+
+    def __init__(
+        self,
+        config: PreprocessingConfig,
+        *,
+        num_values: int,
+        num_codes: int = 0,
+        indicated: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        self.num_values = num_values
+        self.num_codes = num_codes
+        self._impute = config.impute
+        self.register_buffer("fill", torch.zeros(num_values, dtype=torch.float64))
+        self.register_buffer("indicated", torch.tensor(indicated, dtype=torch.int64))
+        self.scale = (
+            QuantileScale(num_values) if config.scale == "quantile" else StandardScale(num_values)
+        )
+
+    @property
+    def out_features(self) -> int:
+        return self.num_values + len(self.indicated) + self.num_codes
+
+    def fit(self, matrix: Tensor) -> None:
+        """Learn from training rows: (N, V + K)."""
+        for column in range(self.num_values):
+            values = matrix[:, column]
+            known = values[~values.isnan()]
+            if len(known) == 0:
+                known = known.new_zeros(1)
+            self.fill[column] = known.median() if self._impute == "median" else _mean(known)
+            self.scale.fit(column, known)
+
+    def forward(self, matrix: Tensor) -> Tensor:
+        values = matrix[:, : self.num_values]
+        missing = values.isnan()
+        scaled = self.scale(torch.where(missing, self.fill, values))
+        indicators = missing[:, self.indicated].to(scaled.dtype)
+        return torch.cat([scaled, indicators, matrix[:, self.num_values :]], dim=1).float()
+
+    def in_chunks(self, matrix: Tensor) -> Tensor:
+        """`forward` in bounded memory beside the answer."""
+        result = torch.empty(len(matrix), self.out_features)
+        for start in range(0, len(matrix), _CHUNK_ROWS):
+            result[start : start + _CHUNK_ROWS] = self(matrix[start : start + _CHUNK_ROWS])
+        return result
+
+
+class StandardScale(nn.Module):
+    """To mean 0 and variance 1; a constant column has scale 1. Shape: (N, V) -> (N, V)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, num_values: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(num_values, dtype=torch.float64))
+        self.register_buffer("deviation", torch.ones(num_values, dtype=torch.float64))
+
+    def fit(self, column: int, values: Tensor) -> None:
+        """Learn a column from its known values: (N)."""
+        self.mean[column], self.deviation[column] = mean_and_scale(values)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return (values - self.mean) / self.deviation
+
+    def unscale(self, scaled: Tensor) -> Tensor:
+        """Values that come out as about these: (N, V) -> (N, V)."""
+        return scaled * self.deviation + self.mean
+
+
+class QuantileScale(nn.Module):
+    """To a normal distribution, by the ranks of the training rows (Bolstad et al. 2003).
+
+    The rank is interpolated between two quantiles, that of equal ones is their middle, and what lies
+    beyond all has the outermost. Shape: (N, V) -> (N, V).
+    """
+
+    quantiles: Tensor
+    scores: Tensor
+
+    def __init__(self, num_values: int) -> None:
+        super().__init__()
+        self.register_buffer(
+            "quantiles", torch.zeros(num_values, NUM_QUANTILES, dtype=torch.float64)
+        )
+        levels = torch.linspace(0, 1, NUM_QUANTILES, dtype=torch.float64)
+        half = 0.5 / (NUM_QUANTILES - 1)  # the outermost stand for the half step that is theirs
+        scores = torch.special.ndtri(levels.clamp(half, 1 - half))
+        self.register_buffer("scores", scores)
+
+    def fit(self, column: int, values: Tensor) -> None:
+        """Learn a column from its known values: (N)."""
+        ordered = values.sort().values
+        levels = torch.linspace(0, len(ordered) - 1, NUM_QUANTILES, dtype=torch.float64)
+        below = levels.floor().long()
+        above = levels.ceil().long()
+        # Interpolated by halves, which stay finite where a difference might not.
+        share = levels - below
+        self.quantiles[column] = ordered[below] * (1 - share) + ordered[above] * share
+
+    def forward(self, values: Tensor) -> Tensor:
+        given_VN = values.t().contiguous()
+        top = NUM_QUANTILES - 1
+        above = torch.searchsorted(self.quantiles, given_VN).clamp(0, top)
+        below = (torch.searchsorted(self.quantiles, given_VN, right=True) - 1).clamp(0, top)
+        low, high = self.quantiles.gather(1, below), self.quantiles.gather(1, above)
+        # Where quantiles are equal to the value, `above` is the first of them and `below` the last.
+        between = below + (given_VN - low) / (high - low)
+        rank = torch.where(high > low, between, (below + above) / 2)
+        floor = rank.floor().clamp(0, top - 1).long()
+        share = rank - floor
+        score = self.scores[floor] * (1 - share) + self.scores[floor + 1] * share
+        return score.t()
+
+    def unscale(self, scaled: Tensor) -> Tensor:
+        """Values that come out as about these: (N, V) -> (N, V)."""
+        ranks = torch.searchsorted(self.scores, scaled.t().contiguous())
+        return self.quantiles.gather(1, ranks.clamp_max(NUM_QUANTILES - 1)).t()
+
+
+def mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each column its mean and its standard deviation, 1 for a constant: (N, *) -> (*), (*)."""
+    mean = _mean(values)
+    scale = values.std(dim=0, correction=0)
+    # Rounding gives some constant columns a scale that is tiny and not zero.
+    varies = (values != values[0]).any(dim=0) & (scale > 0)
+    return mean, torch.where(varies, scale, 1.0)
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.mean(dim=0)
