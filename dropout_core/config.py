@@ -144,10 +144,10 @@ class MLPConfig(Config):
     activation: Activation = "relu"
     maxout_pieces: Annotated[int, Field(ge=2, le=16)] = 2
     input_dropout: Dropout = DropoutConfig(p=0.0)
-    hidden_dropout: HiddenDropout = Field(0.2, validate_default=True)
+    hidden_dropout: HiddenDropout = Field(0.5, validate_default=True)
     batch_norm: bool = False
     max_norm: Positive | None = None
-    init: Init = "kaiming_uniform"
+    init: Init = "xavier_uniform"
 
     @model_validator(mode="after")
     def _dropouts_that_go_together(self) -> Self:
@@ -302,8 +302,8 @@ class TrainingConfig(Config):
       `tanh` or `logistic` units with Bernoulli dropout and without batch norm.
     """
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 20
-    batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 128
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 50
+    batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 32
     optimizer: Optimizer = AdamConfig()
     scheduler: Scheduler | None = None
     early_stopping: EarlyStoppingConfig | None = None

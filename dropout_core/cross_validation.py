@@ -17,7 +17,9 @@ def summary(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     return {
         "folds": list(folds),
-        "mean": {name: statistics.fmean(known) if known else None for name, known in values.items()},
+        "mean": {
+            name: statistics.fmean(known) if known else None for name, known in values.items()
+        },
         "standard_deviation": {
             name: statistics.stdev(known) if len(known) > 1 else None
             for name, known in values.items()

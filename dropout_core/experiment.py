@@ -1,4 +1,4 @@
-"""From a frame to a model: split, scale, build, train, evaluate, save.
+"""From a frame to a model: split, encode, scale, build, train, evaluate, save.
 
 experiment = Experiment(frame, target="label")
 for metrics in experiment.training:
@@ -6,71 +6,111 @@ for metrics in experiment.training:
 experiment.evaluate()["test"].metrics
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
 from torch import Tensor
 
-from dropout_core.config import MLPConfig, SplitConfig, Task, TrainingConfig
-from dropout_core.data import prepare
-from dropout_core.data.schema import describe, select
-from dropout_core.data.splits import random_split
+from dropout_core.config import (
+    FeatureType,
+    MLPConfig,
+    PreprocessingConfig,
+    SplitConfig,
+    Task,
+    TrainingConfig,
+)
+from dropout_core.data import prepare, splits
+from dropout_core.data.encoder import Encoder
+from dropout_core.data.errors import DataError
+from dropout_core.data.schema import Selection, describe, select
+from dropout_core.data.splits import Split
 from dropout_core.inference import Predictor, fingerprint
 from dropout_core.metrics import Evaluation
-from dropout_core.mlp import MLP
-from dropout_core.tabular import Description, Manifest, TabularModel, save_model
-from dropout_core.train import TrainingData, train
+from dropout_core.tabular import Description, Manifest, TabularModel, build_model, save_model
+from dropout_core.train import Training, TrainingData, train
 
 
 class Experiment:
     """One model trained on one frame.
 
-    `features` and `task` of None are settled by `data.schema.select`. Raises DataError if the frame
+    `features`, their `types` and `task` of None are settled by `data.schema.select`; `weight` names
+    a column that weighs the rows. Rows without a target are left out. Raises DataError if the frame
     cannot be used so.
     """
+
+    training: Training
+    model: TabularModel
 
     def __init__(
         self,
         frame: pl.DataFrame,
         *,
-        target: str,
+        target: str | Sequence[str],
         features: Sequence[str] | None = None,
+        types: Mapping[str, FeatureType] | None = None,
         task: Task | None = None,
         split: SplitConfig | None = None,
+        weight: str | None = None,
+        preprocessing: PreprocessingConfig | None = None,
         model: MLPConfig | None = None,
         training: TrainingConfig | None = None,
     ) -> None:
-        config = training or TrainingConfig()
-        if features is None or task is None:
-            selection = select(describe(frame), target=target, features=features, task=task)
-            features, task = selection.features, selection.task
-        self.target = target
-        self.features = tuple(features)
-        self.task = task
-        self.device = _device(config)
-        self.fingerprint = fingerprint(self.device)
-        self.classes, self._targets = _targets(frame, target, task)
-        self._features = prepare.feature_tensor(frame, self.features)
-        self._split = random_split(len(frame), split or SplitConfig())
-        network = MLP(
-            model or MLPConfig(),
-            in_features=len(self.features),
-            out_features=1 if self.classes is None else len(self.classes),
-            seed=config.seed,
+        self._split_config = split or SplitConfig()
+        self._preprocessing_config = preprocessing or PreprocessingConfig()
+        self._model_config = model or MLPConfig()
+        self._training_config = training or TrainingConfig()
+        self._selection = select(
+            describe(frame),
+            target=target,
+            features=features,
+            types=types,
+            weight=weight,
+            split=self._split_config,
+            task=task,
         )
-        self.model = TabularModel(network)
-        self.training = train(network, self._training_data(), config, task=self.task)
+        self.device = _device(self._training_config)
+        self.fingerprint = fingerprint(self.device)
+        targets = self._selection.targets
+        self._frame = frame.drop_nulls(prepare.existing(frame, targets))
+        self.classes = prepare.find_classes(self._frame, targets, self.task)
+        self._targets = prepare.target_tensor(self._frame, targets, self.task, self.classes)
+        self._weights = _weights(self._frame, self._selection)
+        self._begin(splits.split_rows(self._frame, self._split_config, **self._strata))
+
+    @property
+    def task(self) -> Task:
+        return self._selection.task
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return tuple(self._selection.features)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return self._selection.targets
+
+    def fold(self, number: int) -> "Experiment":
+        """An untrained experiment that holds another part of the rows out as its `test`.
+
+        The folds 0, 1, ... of the split's config cover together every row that is not for this
+        experiment's test, and each fits everything anew on the rows it trains on.
+        """
+        parts = splits.folds(self._frame, self._split_config, **self._strata)
+        fold = copy.copy(self)
+        fold._begin(parts[number])
+        return fold
 
     def evaluate(self) -> dict[str, Evaluation]:
         """Score the model as it is on the rows held out: "validation" and "test", where any are."""
         predictor = Predictor(self.model, self.description)
-        held_out = {"validation": self._split.validation, "test": self._split.test}
         return {
-            name: predictor.evaluate(self._features[rows], self._targets[rows])
-            for name, rows in held_out.items()
-            if len(rows)
+            name: predictor.score(predictor.outputs(matrix), targets)
+            for name, (matrix, targets) in self._held_out.items()
+            if len(targets)
         }
 
     def save(self, folder: Path) -> Manifest:
@@ -81,33 +121,64 @@ class Experiment:
     def description(self) -> Description:
         return Description(
             task=self.task,
-            model=self.model.network.config,
-            target=self.target,
-            features=self.features,
+            model=self._model_config,
+            preprocessing=self._preprocessing_config,
+            encoder=self._encoder,
+            targets=self.targets,
             classes=self.classes,
             trained_on=self.fingerprint,
         )
 
-    def _training_data(self) -> TrainingData:
-        """Scales are fitted on the training rows alone."""
-        train_rows, validation_rows = self._split.train, self._split.validation
-        targets = self._targets
-        if self.classes is None:
-            values = self._targets[:, None]
-            self.model.fit_scales(self._features[train_rows], values[train_rows])
-            targets = self.model.standardise_target(values)
-        else:
-            self.model.fit_scales(self._features[train_rows], None)
-        features = self.model.standardise(self._features)
-        has_validation = len(validation_rows) > 0
-        data = TrainingData(
-            features[train_rows],
-            targets[train_rows],
-            features[validation_rows] if has_validation else None,
-            targets[validation_rows] if has_validation else None,
+    def _begin(self, split: Split) -> None:
+        """Build a model for the split; what is fitted is fitted on its training rows."""
+        self._encoder = Encoder.fit(
+            self._frame[split.train.numpy()], self._selection.features, self._preprocessing_config
         )
+        # What is held out may lack values that training never lacks: those are imputed here.
+        matrix = torch.from_numpy(self._encoder.encode(self._frame, refuse_missing=False))
+        self.model = build_model(
+            self._encoder,
+            self._preprocessing_config,
+            self._model_config,
+            num_outputs=len(self.targets if self.classes is None else self.classes),
+            seed=self._training_config.seed,
+        )
+        self._held_out = {
+            name: (matrix[rows], self._targets[rows])
+            for name, rows in (("validation", split.validation), ("test", split.test))
+        }
+        data = self._training_data(matrix[split.train], split).to(self.device)
         self.model.to(self.device)
-        return data.to(self.device)
+        self.training = train(self.model.network, data, self._training_config, task=self.task)
+
+    def _training_data(self, matrix: Tensor, split: Split) -> TrainingData:
+        preprocessing = self.model.preprocessing
+        preprocessing.fit(matrix)
+        targets = self._targets
+        if self.task == "regression":
+            self.model.fit_targets(targets[split.train])
+            targets = self.model.standardise_targets(targets)
+        elif self.task == "multilabel":
+            targets = targets.float()
+        weights = None if self._weights is None else self._weights[split.train]
+        if weights is not None and not weights.sum() > 0:
+            raise DataError("all rows to train on weigh nothing", field="weight")
+        validation, _ = self._held_out["validation"]
+        has_validation = len(validation) > 0
+        return TrainingData(
+            preprocessing.in_chunks(matrix),
+            targets[split.train],
+            preprocessing.in_chunks(validation) if has_validation else None,
+            targets[split.validation] if has_validation else None,
+            None if weights is None else (weights / weights.mean()).float(),
+        )
+
+    @property
+    def _strata(self) -> dict[str, Any]:
+        """The classes whose proportions a stratified split keeps."""
+        if self.task not in ("binary", "multiclass"):
+            return {}
+        return {"target": self._targets, "classes": self.classes}
 
 
 def _device(config: TrainingConfig) -> torch.device:
@@ -116,8 +187,8 @@ def _device(config: TrainingConfig) -> torch.device:
     return torch.device(config.device)
 
 
-def _targets(frame: pl.DataFrame, target: str, task: Task) -> tuple[prepare.Classes | None, Tensor]:
-    if task == "regression":
-        return None, prepare.value_tensor(frame, target)
-    classes = prepare.find_classes(frame, target)
-    return classes, prepare.class_tensor(frame, target, classes)
+def _weights(frame: pl.DataFrame, selection: Selection) -> Tensor | None:
+    """What each row weighs: (N) float64."""
+    if selection.weight is None:
+        return None
+    return torch.from_numpy(frame[selection.weight].cast(pl.Float64).to_numpy().copy())

@@ -5,19 +5,27 @@ row's place among them. So every product here has one shape, `TILE_ROWS` rows by
 `TILE_COLUMNS` outputs, whatever the request; a row's bits then depend on the row alone, which
 each model proves on this machine when it is loaded.
 
-Shapes: N rows, F features, C outputs.
+Shapes: N rows, V values, K codes of categories, C outputs.
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dropout_core.metrics import Evaluation, evaluate_classification, evaluate_regression
+from dropout_core.data import prepare
+from dropout_core.metrics import (
+    Evaluation,
+    evaluate_classification,
+    evaluate_multilabel,
+    evaluate_regression,
+)
 from dropout_core.tabular import Description, ModelError, TabularModel, load_model
 
 TILE_ROWS = 32
@@ -26,7 +34,9 @@ TILE_COLUMNS = 16
 
 @dataclass(frozen=True)
 class Predictions:
-    """`values` (N): the class or the regression value; `probabilities` (N, C) of classes."""
+    """`values` (N): the class or the regression value, or each target's by name where there are
+    several; `probabilities` (N, C) of classes.
+    """
 
     values: list[Any]
     probabilities: Tensor | None
@@ -50,48 +60,82 @@ class Predictor:
         """Read a model that `save_model` wrote. Raises ModelError unless its checksum holds."""
         return cls(*load_model(folder), device=device)
 
-    @torch.inference_mode()
-    def outputs(self, features: Tensor) -> Tensor:
-        """Probabilities of the classes, or values in the target's units, dropout off.
+    def encode(self, frame: pl.DataFrame) -> Tensor:
+        """The features of each row as numbers: (N, V + K) float64.
 
-        Shape: (N, F) -> (N, C) float64. Raises ValueError if F is not the model's.
+        Raises DataError naming the row and column of what cannot be read.
         """
-        num_rows, num_features = features.shape
-        expected = len(self.description.features)
-        if num_features != expected:
-            raise ValueError(f"{num_features} features given, the model takes {expected}")
+        return torch.from_numpy(self.description.encoder.encode(frame))
+
+    @torch.inference_mode()
+    def outputs(self, matrix: Tensor) -> Tensor:
+        """Probabilities of the classes, or values in the targets' units, dropout off.
+
+        Shape: (N, V + K), as `encode` gives it -> (N, C) float64.
+        """
+        num_rows, num_columns = matrix.shape
+        expected = self.description.encoder.num_columns
+        if num_columns != expected:
+            raise ValueError(f"{num_columns} columns given, the model takes {expected}")
         result = torch.empty(num_rows, self.description.num_outputs, dtype=torch.float64)
-        tile = torch.zeros(TILE_ROWS, num_features, dtype=torch.float64, device=self.device)
+        tile = torch.zeros(TILE_ROWS, num_columns, dtype=torch.float64, device=self.device)
         for start in range(0, num_rows, TILE_ROWS):
-            rows = features[start : start + TILE_ROWS]
+            rows = matrix[start : start + TILE_ROWS]
             tile[: len(rows)] = rows
-            outputs = self._model(tile)
-            if self.description.classes is not None:
-                outputs = outputs.softmax(dim=1)
+            outputs = self._probabilities(self._model(tile))
             result[start : start + len(rows)] = outputs[: len(rows)].cpu()
         return result
 
-    def predict(self, features: Tensor) -> Predictions:
-        """Predict rows (N, F) of features in their own units."""
-        outputs = self.outputs(features)
-        classes = self.description.classes
-        if classes is None:
-            return Predictions(outputs[:, 0].tolist(), None)
-        return Predictions([classes[i] for i in outputs.argmax(dim=1)], outputs)
+    def predict(self, frame: pl.DataFrame) -> Predictions:
+        """Predict rows, whose columns may be in any order. Raises DataError as `encode` does."""
+        return self.predictions(self.outputs(self.encode(frame)))
 
-    def evaluate(self, features: Tensor, targets: Tensor) -> Evaluation:
-        """Score rows (N, F) against targets (N): class indices, or values in their own units."""
-        outputs = self.outputs(features)
-        if self.description.classes is None:
-            return evaluate_regression(outputs[:, 0], targets)
-        return evaluate_classification(outputs, targets)
+    def predictions(self, outputs: Tensor) -> Predictions:
+        """What `outputs` (N, C) say."""
+        classes, targets = self.description.classes, self.description.targets
+        match self.description.task:
+            case "regression" if len(targets) == 1:
+                return Predictions(outputs[:, 0].tolist(), None)
+            case "regression":
+                return Predictions([_by_name(targets, row) for row in outputs.tolist()], None)
+            case "multilabel":
+                chosen = (outputs >= 0.5).tolist()
+                return Predictions([_by_name(targets, row) for row in chosen], outputs)
+            case _:
+                assert classes is not None
+                return Predictions([classes[i] for i in outputs.argmax(dim=1).tolist()], outputs)
+
+    def evaluate(self, frame: pl.DataFrame) -> Evaluation:
+        """Score rows that have the targets too; those where one is missing do not count."""
+        facts = self.description
+        labelled = frame.drop_nulls(prepare.existing(frame, facts.targets))
+        targets = prepare.target_tensor(labelled, facts.targets, facts.task, facts.classes)
+        return self.score(self.outputs(self.encode(labelled)), targets)
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Evaluation:
+        """Score outputs (N, C) against targets as `prepare.target_tensor` gives them."""
+        facts = self.description
+        match facts.task:
+            case "regression":
+                return evaluate_regression(outputs, targets, names=facts.targets)
+            case "multilabel":
+                return evaluate_multilabel(outputs, targets, labels=facts.targets)
+            case _:
+                assert facts.classes is not None
+                return evaluate_classification(outputs, targets, classes=facts.classes)
+
+    def _probabilities(self, outputs: Tensor) -> Tensor:
+        match self.description.task:
+            case "regression":
+                return outputs
+            case "multilabel":
+                return outputs.sigmoid()
+            case _:
+                return outputs.softmax(dim=1)
 
     def _prove_batch_invariance(self) -> None:
         """Each of a tile's rows must have the same bits in every place and in any company."""
-        shape = (TILE_ROWS, len(self.description.features))
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        mean, scale = self._model.feature_mean.cpu(), self._model.feature_scale.cpu()
-        rows = noise * scale + mean
+        rows = self._example_rows()
         together = self.outputs(rows)
         for shift in range(1, TILE_ROWS):
             rolled = self.outputs(rows.roll(shift, dims=0))
@@ -103,6 +147,23 @@ class Predictor:
                     "a row's result depends on the rows around it on this machine "
                     f"({self.fingerprint}); the model is not served"
                 )
+
+    def _example_rows(self) -> Tensor:
+        """A tile of rows such as the model was trained on."""
+        stream = torch.Generator().manual_seed(0)
+        preprocessing, encoder = self._model.preprocessing, self.description.encoder
+        noise = torch.randn(
+            TILE_ROWS, preprocessing.num_values, generator=stream, dtype=torch.float64
+        )
+        codes = [
+            torch.randint(cardinality, (TILE_ROWS, 1), generator=stream).double()
+            for cardinality in encoder.cardinalities
+        ]
+        return torch.cat([preprocessing.scale.unscale(noise.to(self.device)).cpu(), *codes], dim=1)
+
+
+def _by_name(names: Sequence[str], row: list[Any]) -> dict[str, Any]:
+    return dict(zip(names, row, strict=True))
 
 
 class _WidenedLinear(nn.Module):

@@ -98,8 +98,8 @@ class StandardScale(nn.Module):
 class QuantileScale(nn.Module):
     """To a normal distribution, by the ranks of the training rows (Bolstad et al. 2003).
 
-    The rank is interpolated between two quantiles, that of equal ones is their middle, and what lies
-    beyond all has the outermost. Shape: (N, V) -> (N, V).
+    The rank is interpolated between two quantiles, that of equal ones is their middle, and what
+    lies beyond all has the outermost. Shape: (N, V) -> (N, V).
     """
 
     quantiles: Tensor

@@ -1,11 +1,12 @@
 """A model as it is kept: the network with what was fitted around it, in safetensors and JSON.
 
-Shapes: N rows, F features, C outputs.
+Shapes: N rows, V values, K codes of categories, C outputs.
 """
 
 import hashlib
 import json
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import ValidationError
@@ -13,9 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from dropout_core.config import Config, MLPConfig, Task
+from dropout_core.config import Config, MLPConfig, PreprocessingConfig, Task
+from dropout_core.data.encoder import Encoder
 from dropout_core.files import write_atomically
+from dropout_core.inputs import CategoryInputs
 from dropout_core.mlp import MLP
+from dropout_core.preprocessing import Preprocessing, mean_and_scale
 
 MANIFEST = "model.json"
 WEIGHTS = "model.safetensors"
@@ -26,19 +30,29 @@ class ModelError(Exception):
 
 
 class Description(Config):
-    """What a model is, beside its tensors. `classes` are in the order of the outputs."""
+    """What a model is, beside its tensors. `classes` are in the order of the outputs.
 
-    format_version: int = 1
+    A regression has none, and one output for each of its targets; so has `multilabel`, whose
+    classes are the names of its targets.
+    """
+
+    format_version: Literal[2] = 2
     task: Task
     model: MLPConfig
-    target: str
-    features: tuple[str, ...]
+    preprocessing: PreprocessingConfig
+    encoder: Encoder
+    targets: tuple[str, ...]
     classes: tuple[bool | int | float | str, ...] | None
     trained_on: str
 
     @property
+    def features(self) -> tuple[str, ...]:
+        """Their names, in the order that a row without names has."""
+        return tuple(feature.name for feature in self.encoder.features)
+
+    @property
     def num_outputs(self) -> int:
-        return 1 if self.classes is None else len(self.classes)
+        return len(self.targets) if self.classes is None else len(self.classes)
 
 
 class Manifest(Description):
@@ -48,55 +62,62 @@ class Manifest(Description):
 
 
 class TabularModel(nn.Module):
-    """The network with what was fitted around it: features in their own units in, outputs out.
+    """The network with what was fitted around it: raw values and codes in, outputs out.
 
-    Features are standardised in float64, so that large values keep their differences; regression
-    values come back in the target's units. Shape: (N, F) float64 -> (N, C).
+    Regression values come back in the targets' own units. Shape: (N, V + K) float64 as
+    `Encoder.encode` gives it -> (N, C).
     """
 
-    feature_mean: Tensor
-    feature_scale: Tensor
     target_mean: Tensor
     target_scale: Tensor
 
-    def __init__(self, network: MLP) -> None:
+    def __init__(self, preprocessing: Preprocessing, network: MLP) -> None:
         super().__init__()
+        self.preprocessing = preprocessing
         self.network = network
-        num_features = network.in_features
-        self.register_buffer("feature_mean", torch.zeros(num_features, dtype=torch.float64))
-        self.register_buffer("feature_scale", torch.ones(num_features, dtype=torch.float64))
-        self.register_buffer("target_mean", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("target_scale", torch.ones((), dtype=torch.float64))
+        shape = (network.out_features,)
+        self.register_buffer("target_mean", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("target_scale", torch.ones(shape, dtype=torch.float64))
 
-    def fit_scales(self, features: Tensor, targets: Tensor | None) -> None:
-        """Take mean and standard deviation from training rows; a constant column has scale 1.
+    def fit_targets(self, targets: Tensor) -> None:
+        """Take the scales of a regression's targets from training rows: (N, C)."""
+        self.target_mean, self.target_scale = mean_and_scale(targets)
 
-        Shapes: features (N, F); targets (N, 1) of a regression, None for classes.
-        """
-        self.feature_mean, self.feature_scale = _mean_and_scale(features)
-        if targets is not None:
-            mean, scale = _mean_and_scale(targets)
-            self.target_mean, self.target_scale = mean.squeeze(0), scale.squeeze(0)
-
-    def standardise(self, features: Tensor) -> Tensor:
-        """(N, F) float64 -> (N, F) float32, what the network is trained on."""
-        return ((features - self.feature_mean) / self.feature_scale).float()
-
-    def standardise_target(self, targets: Tensor) -> Tensor:
-        """(N, 1) float64 -> (N, 1) float32, what a regression is trained towards."""
+    def standardise_targets(self, targets: Tensor) -> Tensor:
+        """(N, C) float64 -> (N, C) float32, what a regression is trained towards."""
         return ((targets - self.target_mean) / self.target_scale).float()
 
-    def forward(self, features: Tensor) -> Tensor:
-        outputs: Tensor = self.network(self.standardise(features))
+    def forward(self, matrix: Tensor) -> Tensor:
+        outputs: Tensor = self.network(self.preprocessing(matrix))
         return outputs.double() * self.target_scale + self.target_mean
 
 
-def _mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
-    mean = values.mean(dim=0)
-    scale = values.std(dim=0, correction=0)
-    # Rounding gives some constant columns a scale that is tiny and not zero.
-    varies = (values != values[0]).any(dim=0) & (scale > 0)
-    return mean, torch.where(varies, scale, 1.0)
+def build_model(
+    encoder: Encoder,
+    preprocessing: PreprocessingConfig,
+    model: MLPConfig,
+    *,
+    num_outputs: int,
+    seed: int = 0,
+) -> TabularModel:
+    """An untrained model of what `encoder` gives, its preprocessing still to be fitted."""
+    scaling = Preprocessing(
+        preprocessing,
+        num_values=encoder.num_values,
+        num_codes=len(encoder.cardinalities),
+        indicated=[encoder.columns_of(name)[0] for name in encoder.may_be_missing],
+    )
+    inputs = None
+    if encoder.cardinalities:
+        inputs = CategoryInputs(
+            preprocessing,
+            num_values=scaling.out_features - len(encoder.cardinalities),
+            cardinalities=encoder.cardinalities,
+        )
+    network = MLP(
+        model, in_features=scaling.out_features, out_features=num_outputs, inputs=inputs, seed=seed
+    )
+    return TabularModel(scaling, network)
 
 
 def save_model(folder: Path, model: TabularModel, description: Description) -> Manifest:
@@ -120,12 +141,12 @@ def load_model(folder: Path) -> tuple[TabularModel, Manifest]:
         weights = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(weights).hexdigest() != manifest.weights_sha256:
             raise ModelError("the weights do not match their checksum")
-        network = MLP(
+        model = build_model(
+            manifest.encoder,
+            manifest.preprocessing,
             manifest.model,
-            in_features=len(manifest.features),
-            out_features=manifest.num_outputs,
+            num_outputs=manifest.num_outputs,
         )
-        model = TabularModel(network)
         model.load_state_dict(load(weights))
     except (OSError, ValidationError, SafetensorError, RuntimeError, json.JSONDecodeError) as error:
         raise ModelError(f"not a readable model: {error}") from error

@@ -61,8 +61,8 @@ class TrainingData:
 class EpochMetrics:
     """One epoch, counted from 1. `train_loss` is the mean over the epoch with dropout on.
 
-    `validation_loss` and `validation_score`, which `metrics.score` defines, have dropout off and are
-    None without validation rows; `learning_rate` is the last one used.
+    `validation_loss` and `validation_score`, which `metrics.score` defines, have dropout off and
+    are None without validation rows; `learning_rate` is the last one used.
     """
 
     epoch: int

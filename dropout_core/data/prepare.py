@@ -1,6 +1,6 @@
-"""A frame and the names of its features and target -> tensors. Raises DataError naming the cell."""
+"""The targets of a frame -> tensors. Raises DataError naming the cell."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,52 +8,83 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from dropout_core.config import Task
 from dropout_core.data.errors import DataError
 
 Classes = tuple[bool | int | float | str, ...]
 
 
-def feature_tensor(frame: pl.DataFrame, features: Sequence[str]) -> Tensor:
-    """The columns `features`, in that order: (N, F) float64."""
-    for name in features:
-        _check_column(frame, name)
-        if not (frame[name].dtype.is_numeric() or frame[name].dtype == pl.Boolean):
-            raise DataError("a feature has to be numeric or boolean", column=name)
-    matrix = frame.select(pl.col(features).cast(pl.Float64)).to_numpy(order="c")
-    return torch.from_numpy(np.array(matrix))
+def existing(frame: pl.DataFrame, names: Iterable[str]) -> list[str]:
+    """The names, each known to be a column. Raises DataError."""
+    for name in names:
+        if name not in frame.columns:
+            raise DataError("the data has no such column", column=name)
+    return list(names)
 
 
-def find_classes(frame: pl.DataFrame, target: str) -> Classes:
-    """The distinct values of the target, sorted."""
-    _check_column(frame, target)
-    return tuple(frame[target].unique().sort().to_list())
+def find_classes(frame: pl.DataFrame, targets: Sequence[str], task: Task) -> Classes | None:
+    """What the outputs of a network stand for; None of a regression.
+
+    The distinct values of the target, sorted, or for several labels their names.
+    """
+    match task:
+        case "regression":
+            return None
+        case "multilabel":
+            return tuple(targets)
+        case _:
+            return tuple(frame[targets[0]].unique().sort().to_list())
 
 
-def class_tensor(frame: pl.DataFrame, target: str, classes: Classes) -> Tensor:
-    """Each row's index in `classes`: (N) int64. A value that is no class is a DataError."""
-    _check_column(frame, target)
+def target_tensor(
+    frame: pl.DataFrame, targets: Sequence[str], task: Task, classes: Classes | None
+) -> Tensor:
+    """Each row's index in `classes`: (N) int64; of several labels 0 or 1, and of a regression the
+    values: (N, C) float64.
+    """
+    for name in existing(frame, targets):
+        if frame[name].null_count():
+            row = int(frame[name].is_null().arg_max() or 0)
+            raise DataError("a value is missing", row=row + 1, column=name)
+    match task:
+        case "regression":
+            return _stack([_values(frame[name]) for name in targets])
+        case "multilabel":
+            return _stack([_labels(frame[name]) for name in targets])
+        case _:
+            assert classes is not None
+            return _indices(frame[targets[0]], classes)
+
+
+def _stack(columns: Sequence[pl.Series]) -> Tensor:
+    return torch.from_numpy(np.column_stack([column.to_numpy() for column in columns]))
+
+
+def _values(column: pl.Series) -> pl.Series:
+    if not column.dtype.is_numeric():
+        raise DataError("the target of a regression has to be numeric", column=column.name)
+    return column.cast(pl.Float64)
+
+
+def _labels(column: pl.Series) -> pl.Series:
+    if not (column.dtype.is_numeric() or column.dtype == pl.Boolean):
+        raise DataError("a label has to be boolean, or 0 and 1", column=column.name)
+    values = column.cast(pl.Float64)
+    if not (known := values.is_in([0.0, 1.0])).all():
+        row = int((~known).arg_max() or 0)
+        raise DataError(f"{column[row]} is neither 0 nor 1", row=row + 1, column=column.name)
+    return values
+
+
+def _indices(column: pl.Series, classes: Classes) -> Tensor:
     index_of: dict[Any, int] = {value: index for index, value in enumerate(classes)}
-    values = frame[target].to_list()
+    values = column.to_list()
     indices = [index_of.get(value, -1) for value in values]
     if -1 in indices:
         row = indices.index(-1)
         raise DataError(
-            f"{values[row]!r} is none of the {len(classes)} classes", row=row + 1, column=target
+            f"{values[row]!r} is none of the {len(classes)} classes",
+            row=row + 1,
+            column=column.name,
         )
-    return torch.tensor(indices)
-
-
-def value_tensor(frame: pl.DataFrame, target: str) -> Tensor:
-    """The target of a regression: (N) float64."""
-    _check_column(frame, target)
-    if not frame[target].dtype.is_numeric():
-        raise DataError("the target of a regression has to be numeric", column=target)
-    return torch.from_numpy(np.array(frame[target].cast(pl.Float64).to_numpy()))
-
-
-def _check_column(frame: pl.DataFrame, name: str) -> None:
-    if name not in frame.columns:
-        raise DataError("the data has no such column", column=name)
-    if frame[name].null_count():
-        row = int(frame[name].is_null().arg_max() or 0)
-        raise DataError("a value is missing", row=row + 1, column=name)
+    return torch.tensor(indices, dtype=torch.int64)

@@ -391,7 +391,7 @@ DROPOUT = [PROBABILITY, {"$ref": "#/$defs/DropoutConfig"}]
         (
             MLPConfig,
             "hidden_dropout",
-            {"anyOf": [*DROPOUT, {"type": "array", "items": {"anyOf": DROPOUT}}], "default": 0.2},
+            {"anyOf": [*DROPOUT, {"type": "array", "items": {"anyOf": DROPOUT}}], "default": 0.5},
         ),
         (SGDConfig, "lr", {"exclusiveMinimum": 0}),
         (SGDConfig, "momentum", {"minimum": 0, "exclusiveMaximum": 1}),

@@ -1,5 +1,7 @@
+import math
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,10 +9,12 @@ from hypothesis import strategies as st
 from torch import Generator, nn
 from torch.nn import functional as F
 
+from dropout_core.config import PreprocessingConfig
+from dropout_core.data.errors import DataError
 from dropout_core.inference import TILE_ROWS, Predictor, fingerprint
 from dropout_core.metrics import evaluate_classification, evaluate_regression
 from dropout_core.tabular import WEIGHTS, ModelError, save_model
-from tests.dropout_core.served_models import make_model, normal
+from tests.dropout_core.served_models import make_model, normal, numbers
 
 DROPOUTS = [0.0, 0.5, {"p": 0.5, "scaling": "classic"}, {"kind": "gaussian", "p": 0.5}]
 HIDDEN_DROPOUTS = [*DROPOUTS, {"kind": "dropconnect", "p": 0.5}]
@@ -20,10 +24,15 @@ HIDDEN_DROPOUTS = [*DROPOUTS, {"kind": "dropconnect", "p": 0.5}]
 @settings(deadline=None, max_examples=60)
 def test_a_row_has_the_same_bits_in_any_company(data: st.DataObject) -> None:
     num_features = data.draw(st.integers(1, 40), label="features")
+    categories = data.draw(st.booleans(), label="categories")
     predictor = Predictor(
         *make_model(
             num_features=num_features,
             num_classes=data.draw(st.sampled_from([None, *range(2, 21)]), label="classes"),
+            categories=categories,
+            preprocessing=PreprocessingConfig(
+                scale=data.draw(st.sampled_from(["standard", "quantile"]), label="scale")
+            ),
             hidden=data.draw(st.lists(st.integers(1, 70), max_size=3), label="hidden"),
             activation=data.draw(st.sampled_from(["relu", "tanh", "logistic", "gelu", "maxout"])),
             batch_norm=data.draw(st.booleans(), label="batch norm"),
@@ -32,11 +41,16 @@ def test_a_row_has_the_same_bits_in_any_company(data: st.DataObject) -> None:
         )
     )
     rows = 10 + 5 * normal(2 * TILE_ROWS + 3, num_features, seed=data.draw(st.integers(0, 99)))
+    if categories:
+        rows[::5, 0] = math.nan
+        codes = [torch.arange(len(rows), dtype=torch.float64)[:, None] % size for size in (4, 31)]
+        rows = torch.cat([rows, *codes], dim=1)
     alone = torch.cat([predictor.outputs(row[None]) for row in rows])
     chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=100))
     assert torch.equal(predictor.outputs(rows), alone)
     assert torch.equal(predictor.outputs(rows[chosen]), alone[chosen])
-    company = 1e6 * torch.ones_like(rows)
+    company = torch.ones_like(rows)
+    company[:, :num_features] = 1e6
     company[len(chosen) % len(rows)] = rows[0]
     assert torch.equal(predictor.outputs(company)[len(chosen) % len(rows)], alone[0])
 
@@ -56,7 +70,7 @@ def test_a_row_has_the_same_bits_in_every_batch_size(num_features: int, num_outp
 def test_no_rows_have_no_outputs() -> None:
     predictor = Predictor(*make_model())
     assert predictor.outputs(normal(0, 5)).shape == (0, 3)
-    assert predictor.predict(normal(0, 5)).values == []
+    assert predictor.predict(numbers(normal(0, 5))).values == []
 
 
 def test_probabilities_are_those_of_the_network_with_dropout_off() -> None:
@@ -73,19 +87,20 @@ def test_classic_dropout_scales_activations_at_inference() -> None:
     model, description = make_model(num_classes=None, **classic)
     rows = normal(4, 5)
     layer = model.network.output
-    expected = F.linear(model.standardise(rows) * 0.5, layer.weight, layer.bias).double()
+    expected = F.linear(model.preprocessing(rows) * 0.5, layer.weight, layer.bias).double()
+    # Six float32 terms of a sum of magnitudes below 20, in units of 20: off by 6 * 2^-24 * 400.
     torch.testing.assert_close(
         Predictor(model, description).outputs(rows),
         expected * model.target_scale + model.target_mean,
-        rtol=1e-6,
-        atol=0,
+        rtol=0,
+        atol=6 * 2.0**-24 * 400,
     )
 
 
 def test_a_prediction_is_the_likeliest_class_by_its_name() -> None:
     predictor = Predictor(*make_model())
     rows = 10 + 5 * normal(40, 5)
-    predictions = predictor.predict(rows)
+    predictions = predictor.predict(numbers(rows))
     assert torch.equal(predictions.probabilities, predictor.outputs(rows))
     best = predictions.probabilities.argmax(dim=1).tolist()
     assert predictions.values == [f"class {index}" for index in best]
@@ -95,7 +110,7 @@ def test_a_prediction_is_the_likeliest_class_by_its_name() -> None:
 def test_a_regression_predicts_in_the_units_of_its_target() -> None:
     model, description = make_model(num_classes=None)
     rows = 10 + 5 * normal(40, 5)
-    predictions = Predictor(model, description).predict(rows)
+    predictions = Predictor(model, description).predict(numbers(rows))
     assert predictions.probabilities is None
     torch.testing.assert_close(
         torch.tensor(predictions.values, dtype=torch.float64),
@@ -105,28 +120,62 @@ def test_a_regression_predicts_in_the_units_of_its_target() -> None:
     )
 
 
+def test_several_targets_are_predicted_by_name() -> None:
+    frame = numbers(10 + 5 * normal(40, 5))
+    regressor = Predictor(*make_model(num_classes=None, targets=("height", "weight")))
+    outputs = regressor.outputs(regressor.encode(frame))
+    names = ("height", "weight")
+    assert regressor.predict(frame).values == [
+        dict(zip(names, row, strict=True)) for row in outputs.tolist()
+    ]
+    labels = Predictor(*make_model(task="multilabel", targets=("spam", "ad")))
+    predictions = labels.predict(frame)
+    assert predictions.values == [
+        {"spam": spam > 0.5, "ad": ad > 0.5} for spam, ad in predictions.probabilities.tolist()
+    ]
+    assert len({tuple(value.values()) for value in predictions.values}) > 1
+
+
 def test_evaluate_scores_what_predict_answers() -> None:
-    rows = 10 + 5 * normal(70, 5)
+    rows = numbers(10 + 5 * normal(70, 5))
     classifier = Predictor(*make_model())
     targets = torch.randint(3, (70,), generator=Generator().manual_seed(0))
-    one_by_one = torch.cat([classifier.predict(row[None]).probabilities for row in rows])
-    assert classifier.evaluate(rows, targets) == evaluate_classification(one_by_one, targets)
+    one_by_one = torch.cat([classifier.predict(row).probabilities for row in rows.iter_slices(1)])
+    classes = classifier.description.classes
+    labelled = rows.with_columns(target=pl.Series([classes[index] for index in targets.tolist()]))
+    assert classifier.evaluate(labelled) == evaluate_classification(
+        one_by_one, targets, classes=classes
+    )
 
     regressor = Predictor(*make_model(num_classes=None))
-    values = [value for row in rows for value in regressor.predict(row[None]).values]
-    by_prediction = evaluate_regression(torch.tensor(values, dtype=torch.float64), normal(70))
-    assert regressor.evaluate(rows, normal(70)) == by_prediction
+    values = [value for row in rows.iter_slices(1) for value in regressor.predict(row).values]
+    by_prediction = evaluate_regression(
+        torch.tensor(values, dtype=torch.float64)[:, None], normal(70, 1), names=("target",)
+    )
+    labelled = rows.with_columns(target=pl.Series(normal(70).numpy()))
+    assert regressor.evaluate(labelled) == by_prediction
 
 
-@pytest.mark.parametrize("num_features", [4, 6])
-def test_a_wrong_number_of_features_names_both_numbers(num_features: int) -> None:
-    with pytest.raises(ValueError, match=f"{num_features} features given, the model takes 5"):
-        Predictor(*make_model()).predict(normal(3, num_features))
+def test_rows_without_a_target_do_not_count() -> None:
+    regressor = Predictor(*make_model(num_classes=None))
+    rows = numbers(normal(6, 5)).with_columns(target=pl.Series([1.0, None, 2.0, None, 3.0, 4.0]))
+    assert regressor.evaluate(rows) == regressor.evaluate(rows[[0, 2, 4, 5]])
+
+
+@pytest.mark.parametrize("num_columns", [4, 6])
+def test_a_wrong_number_of_columns_names_both_numbers(num_columns: int) -> None:
+    with pytest.raises(ValueError, match=f"{num_columns} columns given, the model takes 5"):
+        Predictor(*make_model()).outputs(normal(3, num_columns))
+
+
+def test_a_column_that_is_not_there_is_named() -> None:
+    with pytest.raises(DataError, match="'feature 4'"):
+        Predictor(*make_model()).predict(numbers(normal(3, 4)))
 
 
 def test_large_features_keep_their_differences() -> None:
     model, description = make_model(num_features=1, num_classes=None, hidden=())
-    model.fit_scales(1e12 + torch.arange(10, dtype=torch.float64)[:, None], None)
+    model.preprocessing.fit(1e12 + torch.arange(10, dtype=torch.float64)[:, None])
     rows = torch.tensor([[1e12], [1e12 + 1]], dtype=torch.float64)
     first, second = Predictor(model, description).outputs(rows)
     assert first != second

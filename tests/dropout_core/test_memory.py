@@ -1,5 +1,7 @@
+from datetime import datetime
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,11 +10,15 @@ from dropout_core.config import (
     AdamConfig,
     EarlyStoppingConfig,
     MLPConfig,
+    PreprocessingConfig,
     SGDConfig,
     TrainingConfig,
 )
-from dropout_core.memory import num_parameters, training_bytes
+from dropout_core.data.encoder import Encoder
+from dropout_core.data.schema import describe, select
+from dropout_core.memory import input_sizes, num_parameters, training_bytes
 from dropout_core.mlp import MLP
+from dropout_core.tabular import build_model
 
 
 @given(
@@ -44,7 +50,8 @@ def estimate(**changes: Any) -> int:
     chosen = {name: changes.pop(name) for name in list(changes) if name in MLPConfig.model_fields}
     model = MLPConfig(**{"hidden": [10], **chosen})
     sizes = {"in_features": 4, "out_features": 3, "num_rows": 1000}
-    sizes |= {name: changes.pop(name) for name in list(changes) if name in sizes}
+    names = [*sizes, "num_columns", "num_embedded"]
+    sizes |= {name: changes.pop(name) for name in list(changes) if name in names}
     return training_bytes(model, TrainingConfig(**{"batch_size": 32, **changes}), **sizes)
 
 
@@ -52,13 +59,13 @@ def test_an_estimate_counts_every_part() -> None:
     parameters = 4 * 10 + 10 + 10 * 3 + 3
     copies = 4  # the weights, their gradients and two of Adam's moments
     activations = 32 * (4 + 4 * 10 + 2 * 3)
-    assert estimate() == 4 * (copies * parameters + activations + 1000 * (4 + 2))
+    assert estimate() == 4 * (copies * parameters + activations) + 1000 * (4 * (4 + 8) + 8 * 3)
 
 
 def test_every_piece_of_a_unit_counts() -> None:
     parameters = 3 * (4 * 10 + 10) + 10 * 3 + 3
     activations = 32 * (4 + 4 * 3 * 10 + 2 * 3)
-    expected = 4 * (4 * parameters + activations + 1000 * (4 + 2))
+    expected = 4 * (4 * parameters + activations) + 1000 * (4 * (4 + 8) + 8 * 3)
     assert estimate(activation="maxout", maxout_pieces=3) == expected
 
 
@@ -81,6 +88,8 @@ def test_dropconnect_has_a_mask_of_the_weights_for_every_row() -> None:
         {"num_rows": 1001},
         {"in_features": 5},
         {"out_features": 4},
+        {"num_columns": 5},
+        {"num_embedded": 1},
         {"batch_size": 33},
         {"early_stopping": EarlyStoppingConfig()},
         {"ema_decay": 0.9},
@@ -104,3 +113,34 @@ def test_sgd_keeps_less_than_adam() -> None:
 
 def test_a_batch_is_no_larger_than_the_data() -> None:
     assert estimate(batch_size=1_048_576) == estimate(batch_size=1000)
+
+
+def test_inputs_are_known_from_the_columns_before_they_are_read() -> None:
+    count = 300
+    frame = pl.DataFrame(
+        {
+            "number": [None, *(row % 7 for row in range(1, count))],
+            "when": [datetime(2024, 1, 1 + day % 28, day % 24, day % 60) for day in range(count)],
+            "few": ["a", "b", None] * (count // 3),
+            "many": [f"word {row % 40}" for row in range(count)],
+            "true": [True, False] * (count // 2),
+            "target": [0.5 * row for row in range(count)],
+        }
+    )
+    config = PreprocessingConfig()
+    columns = describe(frame)
+    selection = select(columns, target="target")
+    sizes = input_sizes(columns, selection, config)
+    encoder = Encoder.fit(frame, selection.features, config)
+    model = build_model(encoder, config, MLPConfig(), num_outputs=1)
+    assert sizes.num_values >= encoder.num_values
+    assert sizes.num_indicators == len(model.preprocessing.indicated) == 1
+    assert sizes.cardinalities == encoder.cardinalities == (3, 41)
+    assert sizes.in_features(config) >= model.network.linears[0].in_features
+    exact = num_parameters(
+        MLPConfig(),
+        in_features=model.network.linears[0].in_features,
+        out_features=1,
+        num_embedded=sizes.num_embedded(config),
+    )
+    assert exact == sum(p.numel() for p in model.parameters())

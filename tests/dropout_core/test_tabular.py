@@ -1,79 +1,55 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropout_core.config import MLPConfig
-from dropout_core.mlp import MLP
+from dropout_core.config import PreprocessingConfig
 from dropout_core.tabular import (
     MANIFEST,
     WEIGHTS,
     Description,
     Manifest,
     ModelError,
-    TabularModel,
     load_model,
     save_model,
 )
 from tests.dropout_core.served_models import make_model, normal
 
 
-def test_features_are_standardised_by_the_rows_they_are_fitted_to() -> None:
-    features = 1e3 * normal(200, 4) + torch.tensor([0.0, 1e6, -5.0, 1.0])
-    model, _ = make_model(num_features=4)
-    model.fit_scales(features, None)
-    standardised = model.standardise(features)
-    assert standardised.dtype == torch.float32
-    torch.testing.assert_close(standardised.mean(dim=0), torch.zeros(4), atol=1e-6, rtol=0)
-    torch.testing.assert_close(standardised.std(dim=0, correction=0), torch.ones(4))
-
-
-@given(value=st.floats(-1e12, 1e12), num_rows=st.integers(1, 300))
-@settings(deadline=None)
-def test_a_constant_column_has_scale_one(value: float, num_rows: int) -> None:
-    model = TabularModel(MLP(MLPConfig(hidden=()), in_features=1, out_features=1))
-    model.fit_scales(torch.full((num_rows, 1), value, dtype=torch.float64), None)
-    assert model.feature_scale.item() == 1.0
-
-
-def test_a_spread_too_small_to_square_has_scale_one() -> None:
-    model = TabularModel(MLP(MLPConfig(hidden=()), in_features=1, out_features=1))
-    model.fit_scales(torch.tensor([[1e-200], [2e-200]], dtype=torch.float64), None)
-    assert model.feature_scale.item() == 1.0
-
-
-def test_large_values_keep_their_differences() -> None:
-    # In float32 the neighbours of 1e12 are 65,536 apart.
-    features = 1e12 + torch.arange(10, dtype=torch.float64)[:, None]
-    model = TabularModel(MLP(MLPConfig(hidden=()), in_features=1, out_features=1))
-    model.fit_scales(features, None)
-    steps = model.standardise(features)[:, 0].diff()
-    torch.testing.assert_close(steps, torch.full((9,), 1 / features.std(correction=0).float()))
-
-
 def test_regression_values_come_back_in_their_own_units() -> None:
-    model = TabularModel(MLP(MLPConfig(hidden=()), in_features=1, out_features=1))
-    features, targets = normal(50, 1), 1e6 + 10 * normal(50, 1, seed=1)
-    model.fit_scales(features, targets)
+    model, _ = make_model(num_features=1, num_classes=None, targets=("small", "large"), hidden=())
+    targets = torch.tensor([1e-3, 1e6]) + torch.tensor([1e-5, 10.0]) * normal(50, 2, seed=1)
+    model.fit_targets(targets)
+    features = normal(50, 1)
     with torch.no_grad():
         model.network.output.weight.zero_()
-        torch.testing.assert_close(model(features), targets.mean().expand(50, 1))
+        model.network.output.bias.zero_()
+        torch.testing.assert_close(model(features), targets.mean(dim=0).expand(50, 2))
         model.network.output.bias.fill_(2.0)
-        in_units = targets.mean() + 2.0 * targets.std(correction=0)
-        torch.testing.assert_close(model(features), in_units.expand(50, 1))
-    standardised = model.standardise_target(targets)
-    torch.testing.assert_close(standardised.mean(), torch.tensor(0.0), atol=1e-4, rtol=0)
+        in_units = targets.mean(dim=0) + 2.0 * targets.std(dim=0, correction=0)
+        torch.testing.assert_close(model(features), in_units.expand(50, 2))
+    standardised = model.standardise_targets(targets)
+    torch.testing.assert_close(standardised.mean(dim=0), torch.zeros(2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(standardised.std(dim=0, correction=0), torch.ones(2))
 
 
-@pytest.mark.parametrize("num_classes", [None, 2, 3])
-@pytest.mark.parametrize("batch_norm", [False, True])
-def test_a_model_comes_back_with_the_same_bits(
-    tmp_path: Path, num_classes: int | None, batch_norm: bool
-) -> None:
-    model, description = make_model(num_classes=num_classes, batch_norm=batch_norm)
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_classes": None},
+        {"num_classes": 2, "batch_norm": True},
+        {"num_classes": 3, "categories": True},
+        {"categories": True, "preprocessing": PreprocessingConfig(scale="quantile", max_one_hot=2)},
+        {"task": "multilabel", "targets": ("one", "other")},
+    ],
+    ids=str,
+)
+def test_a_model_comes_back_with_the_same_bits(tmp_path: Path, config: dict[str, Any]) -> None:
+    model, description = make_model(**config)
     manifest = save_model(tmp_path, model, description)
     loaded, same_manifest = load_model(tmp_path)
     assert same_manifest == manifest
@@ -134,7 +110,8 @@ def test_a_missing_file_is_a_model_error(tmp_path: Path, missing: str) -> None:
     [
         {"task": "clustering"},
         {"unheard_of": 1},
-        {"features": ["one"]},
+        {"encoder": {"features": [{"name": "one", "may_be_missing": False, "type": "numeric"}]}},
+        {"format_version": 1},
         {"classes": ["only"]},
         {"model": {"hidden": [99]}},
         {"weights_sha256": None},
@@ -158,6 +135,8 @@ def test_a_manifest_that_is_not_json_is_refused(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
-def test_a_regression_has_one_output_and_classes_one_each() -> None:
+def test_classes_have_an_output_each_and_so_have_targets_without_them() -> None:
     assert [make_model(num_classes=n)[1].num_outputs for n in (None, 2, 3)] == [1, 2, 3]
+    assert make_model(num_classes=None, targets=("a", "b"))[1].num_outputs == 2
+    assert make_model(task="multilabel", targets=("a", "b", "c", "d"))[1].num_outputs == 4
     assert issubclass(Manifest, Description)

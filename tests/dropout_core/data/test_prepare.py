@@ -1,88 +1,68 @@
-from typing import Any
-
 import polars as pl
 import pytest
 import torch
 
 from dropout_core.data.errors import DataError
-from dropout_core.data.prepare import class_tensor, feature_tensor, find_classes, value_tensor
-
-FRAME = pl.DataFrame(
-    {
-        "whole": [3, 1, 2],
-        "real": [0.5, -1.5, 1e300],
-        "flag": [True, False, True],
-        "word": ["b", "a", "B"],
-        "gappy": [1, None, 3],
-    }
-)
+from dropout_core.data.prepare import existing, find_classes, target_tensor
 
 
-def test_features_are_columns_in_the_order_asked_for() -> None:
-    features = feature_tensor(FRAME, ["flag", "whole", "real"])
-    assert features.dtype == torch.float64
-    assert features.tolist() == [[1, 3, 0.5], [0, 1, -1.5], [1, 2, 1e300]]
+def frame(**columns: list[object]) -> pl.DataFrame:
+    return pl.DataFrame(columns)
 
 
 @pytest.mark.parametrize(
-    ("target", "classes"),
+    ("values", "classes", "indices"),
     [
-        ("word", ("B", "a", "b")),
-        ("whole", (1, 2, 3)),
-        ("flag", (False, True)),
-        ("real", (-1.5, 0.5, 1e300)),
+        (["b", "a", "b"], ("a", "b"), [1, 0, 1]),
+        ([True, False, True], (False, True), [1, 0, 1]),
+        ([7, 3, 5], (3, 5, 7), [2, 0, 1]),
+        ([0.5, -1.5, 0.5], (-1.5, 0.5), [1, 0, 1]),
     ],
 )
-def test_classes_are_sorted_and_rows_hold_their_places(
-    target: str, classes: tuple[Any, ...]
+def test_classes_are_sorted_and_counted_from_zero(
+    values: list[object], classes: tuple[object, ...], indices: list[int]
 ) -> None:
-    assert find_classes(FRAME, target) == classes
-    indices = class_tensor(FRAME, target, classes)
-    assert indices.dtype == torch.int64
-    assert [classes[index] for index in indices] == FRAME[target].to_list()
+    table = frame(target=values)
+    found = find_classes(table, ["target"], "multiclass")
+    assert found == classes
+    assert target_tensor(table, ["target"], "multiclass", found).tolist() == indices
 
 
-def test_a_value_that_is_no_class_is_named_with_its_place() -> None:
-    with pytest.raises(DataError, match="row 3, column 'word': 'B' is none of the 2 classes"):
-        class_tensor(FRAME, "word", ("a", "b"))
+def test_a_value_that_is_no_class_is_named() -> None:
+    with pytest.raises(DataError, match=r"row 2, column 'target': 'c' is none of the 2 classes"):
+        target_tensor(frame(target=["a", "c"]), ["target"], "multiclass", ("a", "b"))
 
 
-@pytest.mark.parametrize("target", ["whole", "real"])
-def test_values_are_numbers(target: str) -> None:
-    values = value_tensor(FRAME, target)
-    assert values.dtype == torch.float64
-    assert values.tolist() == FRAME[target].to_list()
+def test_the_targets_of_a_regression_are_numbers_in_their_own_units() -> None:
+    table = frame(first=[1, 2, 3], second=[0.5, 1e300, -2.0])
+    assert find_classes(table, ["second", "first"], "regression") is None
+    targets = target_tensor(table, ["second", "first"], "regression", None)
+    assert targets.dtype == torch.float64
+    assert targets.tolist() == [[0.5, 1.0], [1e300, 2.0], [-2.0, 3.0]]
+    with pytest.raises(DataError, match=r"column 'word': .*numeric"):
+        target_tensor(frame(word=["a"]), ["word"], "regression", None)
 
 
-@pytest.mark.parametrize("target", ["word", "flag"])
-def test_values_that_are_no_numbers_are_refused(target: str) -> None:
-    with pytest.raises(DataError, match=f"column '{target}': the target of a regression"):
-        value_tensor(FRAME, target)
+def test_labels_are_zero_and_one_under_the_names_of_their_columns() -> None:
+    table = frame(spam=[True, False], ad=[0, 1], odd=[0, 2], word=["a", "b"])
+    classes = find_classes(table, ["spam", "ad"], "multilabel")
+    assert classes == ("spam", "ad")
+    targets = target_tensor(table, ["spam", "ad"], "multilabel", classes)
+    assert targets.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    with pytest.raises(DataError, match=r"row 2, column 'odd': 2 is neither 0 nor 1"):
+        target_tensor(table, ["odd"], "multilabel", ("odd",))
+    with pytest.raises(DataError, match=r"column 'word': a label has to be boolean"):
+        target_tensor(table, ["word"], "multilabel", ("word",))
 
 
-def test_words_are_no_features() -> None:
-    with pytest.raises(DataError, match="column 'word': a feature has to be numeric or boolean"):
-        feature_tensor(FRAME, ["whole", "word"])
+@pytest.mark.parametrize("task", ["binary", "multilabel", "regression"])
+def test_a_missing_value_is_named_by_row_and_column(task: str) -> None:
+    table = frame(target=[1, 0, None, None])
+    with pytest.raises(DataError, match=r"row 3, column 'target': a value is missing"):
+        target_tensor(table, ["target"], task, (0, 1))
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda name: feature_tensor(FRAME, [name]),
-        lambda name: find_classes(FRAME, name),
-        lambda name: class_tensor(FRAME, name, (1, 3)),
-        lambda name: value_tensor(FRAME, name),
-    ],
-    ids=["features", "find classes", "classes", "values"],
-)
-def test_missing_columns_and_missing_values_are_named(use: Any) -> None:
-    with pytest.raises(DataError, match="column 'unheard of': the data has no such column"):
-        use("unheard of")
-    with pytest.raises(DataError, match="row 2, column 'gappy': a value is missing"):
-        use("gappy")
-
-
-def test_tensors_may_be_written_to() -> None:
-    feature_tensor(FRAME, ["real"]).zero_()
-    value_tensor(FRAME, "real").zero_()
-    assert FRAME["real"].to_list() == [0.5, -1.5, 1e300]
+def test_a_column_that_is_not_there_is_named() -> None:
+    assert existing(frame(a=[1], b=[2]), ["b", "a"]) == ["b", "a"]
+    with pytest.raises(DataError, match=r"column 'c': the data has no such column"):
+        existing(frame(a=[1]), ["a", "c"])
