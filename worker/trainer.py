@@ -5,6 +5,7 @@ touched here. It holds no lease and writes no database: artifacts under its own 
 """
 
 import errno
+import json
 import os
 import signal
 import tempfile
@@ -13,15 +14,17 @@ import time
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
 from polars.exceptions import PolarsError
 
-from dropout_core import memory
 from dropout_core.checkpoint import CheckpointError, load_checkpoint, position, save_checkpoint
+from dropout_core.cross_validation import summary
 from dropout_core.data.errors import DataError
 from dropout_core.experiment import Experiment
+from dropout_core.metrics import Evaluation
 from dropout_core.tabular import MANIFEST, WEIGHTS
 from dropout_core.train import Diverged
 from store.artifacts import LocalArtifacts
@@ -39,6 +42,7 @@ from worker.protocol import (
 )
 
 NICENESS = 5  # a server on the same machine answers first
+FOLDS = "folds"  # the folder that what they scored is in
 KEPT_CHECKPOINTS = 2  # if the newest is damaged, the one before serves
 
 
@@ -73,7 +77,8 @@ class Trainer:
         self._connection = connection
         self._assignment = assignment
         self._artifacts = LocalArtifacts(assignment.artifact_root)
-        self._experiment = _experiment(assignment, self._artifacts)
+        self._spec = JobSpec.model_validate(assignment.spec)
+        self._experiment = _experiment(assignment, self._spec, self._artifacts)
         self._training = self._experiment.training
         self._order: Order | None = None
         self._saved_at = time.monotonic()
@@ -87,12 +92,53 @@ class Trainer:
             if time.monotonic() - self._saved_at >= self._assignment.checkpoint_seconds:
                 self._checkpoint()
         if self._training.finished:
-            early = self._training.stopped_early
-            return self._finish("early_stopped" if early else "completed")
+            reason = "early_stopped" if self._training.stopped_early else "completed"
+            if not self._cross_validate():
+                if self._order != "finish_now":
+                    return Stopped()
+                reason = "max_runtime_exceeded"
+            return self._finish(reason)
         if self._order == "finish_now":
             return self._finish_now()
         self._checkpoint()
         return Stopped()
+
+    def _cross_validate(self) -> bool:
+        """Train and score the folds that no attempt has yet; False if ordered to stop before."""
+        num_folds = self._spec.dataset.split.folds
+        if num_folds is None:
+            return True
+        self._checkpoint()
+        done = self._scored_folds()
+        for number in range(num_folds):
+            if number in done:
+                continue
+            fold = self._experiment.fold(number)
+            self._training = fold.training
+            if self._order is not None:  # given when it could not reach this training
+                return False
+            for _ in self._training:
+                pass
+            if not self._training.finished:
+                return False
+            evaluation = _as_served(fold)["test"].to_dict()
+            self._put(f"{self._assignment.prefix}/{FOLDS}/{number}", json.dumps(evaluation))
+        return True
+
+    def _scored_folds(self) -> dict[int, dict[str, Any]]:
+        """What the folds scored, by their number, in whichever attempt."""
+        keys = self._artifacts.list(job_prefix(self._assignment.job_id))
+        folds = [Path(key) for key in keys if Path(key).parent.name == FOLDS]
+        return {
+            int(key.name): json.loads(self._artifacts.fetch(key.as_posix()).read_bytes())
+            for key in folds
+        }
+
+    def _put(self, key: str, text: str) -> None:
+        with tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch:
+            path = Path(scratch) / "text"
+            path.write_text(text)
+            self._artifacts.put(key, path)
 
     def _take_orders(self) -> None:
         """Obey between two batches; end at once when the supervisor is gone."""
@@ -137,9 +183,10 @@ class Trainer:
 
     def _finish(self, reason: str) -> Finished:
         """Put the model in place and describe it; the supervisor makes it count."""
-        # One thread, as in serving: the metrics are those of the predictions that will be served.
-        torch.set_num_threads(1)
-        evaluations = self._experiment.evaluate()
+        evaluations = _as_served(self._experiment)
+        metrics = {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
+        if folds := self._scored_folds():
+            metrics["cross_validation"] = summary([folds[number] for number in sorted(folds)])
         artifact = f"{self._assignment.prefix}/model"
         with tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch:
             manifest = self._experiment.save(Path(scratch))
@@ -148,33 +195,42 @@ class Trainer:
                 self._artifacts.put(f"{artifact}/{name}", Path(scratch) / name)
         trained = TrainedModel(
             manifest=manifest.model_dump(mode="json"),
-            metrics={name: evaluation.to_dict() for name, evaluation in evaluations.items()},
-            num_parameters=memory.num_parameters(
-                manifest.model,
-                in_features=len(manifest.features),
-                out_features=manifest.num_outputs,
-            ),
+            metrics=metrics,
+            num_parameters=sum(p.numel() for p in self._experiment.model.parameters()),
             size_bytes=size_bytes,
             artifact=artifact,
         )
         return Finished(reason, trained)  # type: ignore[arg-type]
 
 
-def _experiment(assignment: Assignment, artifacts: LocalArtifacts) -> Experiment:
-    spec = JobSpec.model_validate(assignment.spec)
+def _experiment(assignment: Assignment, spec: JobSpec, artifacts: LocalArtifacts) -> Experiment:
+    chosen = spec.dataset
     try:
         frame = pl.read_parquet(artifacts.fetch(assignment.dataset_artifact))
     except (FileNotFoundError, PolarsError) as error:
         raise DataError(f"the dataset's table cannot be read: {error}") from error
     return Experiment(
         frame,
-        target=spec.dataset.target,
-        features=spec.dataset.features,
+        target=chosen.target,
+        features=chosen.features,
+        types=chosen.types,
         task=None if spec.task == "auto" else spec.task,
-        split=spec.dataset.split,
+        split=chosen.split,
+        weight=chosen.weight,
+        preprocessing=spec.preprocessing,
         model=spec.model,
         training=spec.training,
     )
+
+
+def _as_served(experiment: Experiment) -> dict[str, Evaluation]:
+    """What the model scores with one thread, as in serving: with the predictions to be served."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return experiment.evaluate()
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -1,5 +1,6 @@
 import hashlib
 import multiprocessing
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from dropout_core.tabular import WEIGHTS
 from store.artifacts import LocalArtifacts
 from store.spec import JobSpec
 from tests.worker.examples import ENDLESS, EPOCHS, MODEL, TRAINING, Result, table
+from tests.waiting import wait_until
 from tests.worker.processes import trainer_server
 from worker import trainer
 from worker.protocol import Assignment, EpochCompleted, Failed, Finished, Stopped
@@ -30,10 +32,16 @@ def artifacts(tmp_path: Path) -> LocalArtifacts:
 
 
 def assignment(
-    folder: Path, *, attempt: int = 1, model: Any = MODEL, **training: Any
+    folder: Path,
+    *,
+    attempt: int = 1,
+    model: Any = MODEL,
+    split: dict[str, Any] | None = None,
+    **training: Any,
 ) -> Assignment:
+    dataset = {"id": "ds_1", "target": "label", "features": ["x", "y"], "split": split or {}}
     spec = {
-        "dataset": {"id": "ds_1", "target": "label", "features": ["x", "y"]},
+        "dataset": dataset,
         "task": "binary",
         "model": model,
         "training": {**TRAINING, **training},
@@ -178,6 +186,46 @@ def test_ordered_to_finish_it_saves_what_it_has(tmp_path: Path, artifacts: Local
     assert isinstance(finished, Finished)
     assert finished.reason == "max_runtime_exceeded"
     assert artifacts.fetch(f"{finished.trained.artifact}/{WEIGHTS}").is_file()
+
+
+def test_folds_are_scored_after_the_model_and_not_twice(
+    tmp_path: Path, artifacts: LocalArtifacts
+) -> None:
+    folds = {"split": {"folds": 3}, "epochs": 200}
+    alone, interrupted = tmp_path / "alone", tmp_path
+    shutil.copytree(artifacts.fetch("datasets/1.parquet").parents[1], alone / "artifacts")
+    with training(assignment(alone, **folds)) as running:
+        expected = running.last().trained
+    with training(assignment(interrupted, **folds)) as running:
+        running.epochs(200)
+        wait_until(lambda: "jobs/job_1/1/folds/0" in artifacts.list("jobs/job_1"), ANSWER_SECONDS)
+        scored_at = artifacts.fetch("jobs/job_1/1/folds/0").stat().st_mtime_ns
+        running.pipe.send("checkpoint_and_stop")
+        assert running.last() == Stopped()
+    with training(assignment(interrupted, attempt=2, **folds)) as running:
+        trained = running.last().trained
+
+    assert trained.metrics == expected.metrics
+    assert trained.manifest == expected.manifest
+    told = trained.metrics["cross_validation"]
+    assert sum(fold["num_rows"] for fold in told["folds"]) == 180  # of 200, 20 are for the test
+    assert told["mean"]["accuracy"] > 0.5
+    assert artifacts.fetch("jobs/job_1/1/folds/0").stat().st_mtime_ns == scored_at
+    assert "jobs/job_1/2/folds/0" not in artifacts.list("jobs/job_1")
+
+
+def test_ordered_to_finish_it_leaves_out_the_folds_that_are_left(
+    tmp_path: Path, artifacts: LocalArtifacts
+) -> None:
+    endless_folds = {"split": {"folds": 20}, "epochs": 200}
+    with training(assignment(tmp_path, **endless_folds)) as running:
+        running.epochs(200)
+        wait_until(lambda: "jobs/job_1/1/folds/0" in artifacts.list("jobs/job_1"), ANSWER_SECONDS)
+        running.pipe.send("finish_now")
+        finished = running.last()
+
+    assert finished.reason == "max_runtime_exceeded"
+    assert 1 <= len(finished.trained.metrics["cross_validation"]["folds"]) < 20
 
 
 def test_memory_that_there_is_not_may_be_there_another_time(
