@@ -11,12 +11,8 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,11 +21,12 @@ import httpx
 import numpy as np
 import psutil
 
+from benchmarks.running import running_service
+
 NUM_RUNNING = 4
 NUM_SUBMITTED = 200
 NUM_JOBS = 10
 IDLE_SECONDS = 30
-STOP_SECONDS = 60
 POLL_SECONDS = 0.02
 
 ENDLESS = 100_000  # epochs: more than any measurement lasts
@@ -41,7 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.service")
     parser.add_argument("--output", type=Path, help="write the numbers here, as JSON")
     output = parser.parse_args().output
-    with _service() as (process, client):
+    with running_service(concurrency=NUM_RUNNING) as (process, client):
+        _warm(client)
         dataset = _upload(client)
         numbers = {
             "machine": _machine(),
@@ -101,28 +99,6 @@ def submit(client: httpx.Client, dataset: str) -> dict[str, Numbers]:
     for job in [*submitted, *running]:
         _cancel(client, job)
     return {"post_jobs": _summary(submit_seconds), "get_livez": _summary(livez_seconds)}
-
-
-@contextmanager
-def _service() -> Iterator[tuple[psutil.Process, httpx.Client]]:
-    """A service that is ready and warm, and a client of it."""
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve", "--port", "0", "--data-dir", folder],
-            env=os.environ | {"DROPOUT_CONCURRENCY": str(NUM_RUNNING)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert process.stdout is not None
-        try:
-            address = process.stdout.readline().split()[-1]
-            with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
-                _warm(client)
-                yield psutil.Process(process.pid), client
-        finally:
-            process.terminate()
-            process.wait(STOP_SECONDS)
 
 
 def _warm(client: httpx.Client) -> None:
