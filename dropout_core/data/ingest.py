@@ -1,0 +1,229 @@
+"""An upload becomes the stored table, in a process that is stopped if it takes too much.
+
+Files are anybody's, and their parsers are C and Rust: what is read here may crash, grow or never
+end. The process that calls keeps its memory and its time whatever the file is. Free of torch.
+"""
+
+import errno
+import multiprocessing
+import os
+import resource
+import signal
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from dropout_core.data.errors import DataError
+from dropout_core.data.readers import MISSING_WORDS, Format, ReadOptions, convert, read
+from dropout_core.data.readers.table import scan
+from dropout_core.data.schema import Column, describe
+
+__all__ = [
+    "MISSING_WORDS",
+    "Format",
+    "Limits",
+    "ReadOptions",
+    "Table",
+    "ingest",
+    "read",
+    "warm_up",
+]
+
+_MAX_THREADS = 4  # more of them read no file much faster, and each needs memory of its own
+_MAX_GROWTH = 8  # a cell of one byte and its delimiter become a number of eight
+_DEATH_SECONDS = 10  # how long a killed process may take to be gone
+_GRACE_SECONDS = 5  # after its time a process ends itself if nobody is left to do it
+
+_processes = multiprocessing.get_context("forkserver")
+_starting = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What reading an upload may take.
+
+    `max_bytes` is what a compressed file may unpack to, `memory_bytes` what the process may
+    allocate for it, `seconds` how long it may take in all.
+    """
+
+    max_bytes: int
+    memory_bytes: int
+    seconds: float
+    max_columns: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """A stored table: what it was made of, and what its columns are.
+
+    `options` are those of a text file as settled (`delimiter`, `quote`, `encoding`, `header`), and
+    `warnings` say what was changed or looks like a mistake.
+    """
+
+    format: Format
+    options: dict[str, Any]
+    num_rows: int
+    columns: list[Column]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class _Assignment:
+    sources: Sequence[Path]
+    target: Path
+    options: ReadOptions
+    limits: Limits
+    as_text: bool
+
+
+def warm_up() -> None:
+    """Start the server that readers are forked from, and wait until it has loaded them."""
+    with _starting:
+        _processes.set_forkserver_preload(["__main__", __name__])
+        process = _processes.Process(target=_do_nothing, daemon=True)
+        process.start()
+        process.join()
+
+
+def ingest(
+    sources: Sequence[Path],
+    target: Path,
+    *,
+    options: ReadOptions | None = None,
+    limits: Limits,
+    as_text: bool = False,
+) -> Table:
+    """Read an upload (one file, or IDX images and their labels); write its table to `target`.
+
+    With `as_text` the cells of a text file stay as they are written, strings all of them, and
+    nothing is said of the columns. Whatever happens nothing but a whole `target` is left. Raises
+    DataError if the file cannot be used, or takes more than the limits.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ingest-") as folder:
+        table = Path(folder) / "table"
+        answer = _ask(_Assignment(tuple(sources), table, options or ReadOptions(), limits, as_text))
+        table.replace(target)
+    return answer
+
+
+def _ask(assignment: _Assignment) -> Table:
+    """Have a process of its own do it. Raises DataError."""
+    limits = assignment.limits
+    ours, theirs = _processes.Pipe(duplex=False)
+    process = _processes.Process(target=_run, args=(theirs, assignment), daemon=True)
+    with _starting:
+        _processes.set_forkserver_preload(["__main__", __name__])
+        process.start()
+    try:
+        theirs.close()  # so that the process's death is the end of the pipe
+        if not ours.poll(limits.seconds):
+            raise DataError(f"reading the file takes more than the {limits.seconds:g} s allowed")
+        answer = ours.recv()
+    except EOFError:
+        process.join(_DEATH_SECONDS)
+        raise _why_it_died(process.exitcode, limits) from None
+    finally:
+        ours.close()
+        process.kill()
+        process.join(_DEATH_SECONDS)
+        process.close()
+    if isinstance(answer, DataError):
+        raise answer
+    assert isinstance(answer, Table)
+    return answer
+
+
+def _why_it_died(exit_code: int | None, limits: Limits) -> DataError:
+    # Rust aborts when an allocation fails, and Linux kills when its memory is used up.
+    if exit_code in (-signal.SIGABRT, -signal.SIGKILL):
+        return _out_of_memory(limits)
+    if exit_code is not None and exit_code < 0:
+        return DataError(f"the file made its reader crash ({signal.Signals(-exit_code).name})")
+    return DataError("the file made its reader fail")
+
+
+def _out_of_memory(limits: Limits) -> DataError:
+    mebibytes = limits.memory_bytes / 2**20
+    return DataError(f"reading the file takes more than the {mebibytes:.0f} MiB of memory allowed")
+
+
+def _run(connection: Connection, assignment: _Assignment) -> None:
+    """In the child."""
+    limits = assignment.limits
+    answer: Table | DataError
+    _limit(limits)
+    try:
+        answer = _read(assignment)
+    except DataError as error:
+        answer = _out_of_memory(limits) if _is_memory(error.__cause__) else error
+    except MemoryError:
+        answer = _out_of_memory(limits)
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
+            raise
+        answer = _out_of_memory(limits)
+    except OSError as error:
+        if error.errno not in (errno.EFBIG, errno.ENOMEM):
+            raise
+        answer = _out_of_memory(limits) if error.errno == errno.ENOMEM else _too_long(limits)
+    connection.send(answer)
+
+
+def _limit(limits: Limits) -> None:
+    os.environ["POLARS_MAX_THREADS"] = str(min(_MAX_THREADS, len(os.sched_getaffinity(0))))
+    # A thread that cannot start for lack of memory would be waited for, not reported.
+    pl.LazyFrame({"x": [0]}).collect(engine="streaming")
+    memory_bytes = _data_bytes() + limits.memory_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    file_bytes = _MAX_GROWTH * limits.max_bytes
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.setitimer(signal.ITIMER_REAL, limits.seconds + _GRACE_SECONDS)  # its signal is deadly
+
+
+def _data_bytes() -> int:
+    """What the server had allocated before it forked, little of which is ever touched."""
+    pages = int(Path("/proc/self/statm").read_text().split()[5])
+    return pages * resource.getpagesize()
+
+
+def _read(assignment: _Assignment) -> Table:
+    limits = assignment.limits
+    format_, contents = convert(
+        assignment.sources,
+        assignment.target,
+        options=assignment.options,
+        max_bytes=limits.max_bytes,
+        max_columns=limits.max_columns,
+        as_text=assignment.as_text,
+    )
+    table = scan(assignment.target)
+    columns = [] if assignment.as_text else describe(table)
+    return Table(
+        format=format_,
+        options=contents.options,
+        num_rows=contents.num_rows,
+        columns=columns,
+        warnings=list(contents.warnings),
+    )
+
+
+def _is_memory(error: BaseException | None) -> bool:
+    reason = str(error).lower()
+    return isinstance(error, MemoryError) or "alloc" in reason or "os error 12" in reason
+
+
+def _too_long(limits: Limits) -> DataError:
+    return DataError(
+        f"the file unpacks to more than {_MAX_GROWTH} times the {limits.max_bytes} bytes allowed"
+    )
+
+
+def _do_nothing() -> None:
+    pass

@@ -1,0 +1,121 @@
+"""Files as people have them -> the stored table. Raises DataError, keeps nothing."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+from polars.exceptions import PanicException, PolarsError
+
+from dropout_core.data.errors import DataError
+from dropout_core.data.missing import MISSING_WORDS
+from dropout_core.data.readers import idx, npz, parquet
+from dropout_core.data.readers.compression import unpacked
+from dropout_core.data.readers.csv import read_csv
+from dropout_core.data.readers.options import ReadOptions
+from dropout_core.data.readers.table import Contents, finish
+
+__all__ = ["MISSING_WORDS", "Format", "ReadOptions", "convert", "detect_format", "read"]
+
+Format = Literal["csv", "parquet", "npz", "idx"]
+
+_TITLES: dict[Format, str] = {"csv": "CSV", "parquet": "Parquet file", "npz": "NPZ", "idx": "IDX"}
+DEFAULT_MAX_BYTES = 1 << 32
+DEFAULT_MAX_COLUMNS = 100_000
+
+
+def detect_format(path: Path) -> Format:
+    """Tell a file's format by its first bytes: a name promises nothing. TSV is `csv` with tabs."""
+    with path.open("rb") as file:
+        signature = file.read(4)
+    if signature in npz.SIGNATURES:
+        return "npz"
+    if signature == parquet.SIGNATURE:
+        return "parquet"
+    return "idx" if idx.is_idx(signature) else "csv"
+
+
+def read(
+    path: Path,
+    *,
+    options: ReadOptions | None = None,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    max_columns: int = DEFAULT_MAX_COLUMNS,
+) -> pl.DataFrame:
+    """Read a file in this process, without limits on time and memory: for files one trusts.
+
+    Returns the stored table. `max_bytes` bounds what a compressed file may unpack to. Raises
+    DataError.
+    """
+    # A parser that gives up may leave threads behind that are still about to write.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        table = Path(folder) / "table"
+        convert([path], table, options=options, max_bytes=max_bytes, max_columns=max_columns)
+        return pl.read_parquet(table, glob=False, memory_map=False)
+
+
+def convert(
+    sources: Sequence[Path],
+    target: Path,
+    *,
+    options: ReadOptions | None = None,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    max_columns: int = DEFAULT_MAX_COLUMNS,
+    as_text: bool = False,
+) -> tuple[Format, Contents]:
+    """Read one file, or IDX images and labels, and write the stored table to `target`.
+
+    What lies between is put beside `target`, and removed. With `as_text` the cells of a text file
+    stay as they are written, and no column is left out. Raises DataError.
+    """
+    with tempfile.TemporaryDirectory(
+        dir=target.parent, prefix=".reading-", ignore_cleanup_errors=True
+    ) as name:
+        folder = Path(name)
+        files = [
+            _unpacked(source, folder / str(index), max_bytes=max_bytes)
+            for index, source in enumerate(sources)
+        ]
+        formats = [detect_format(file) for file in files]
+        if len(files) != 1 and formats != ["idx", "idx"]:
+            raise DataError("an upload is one file, or IDX images and their labels")
+        table = folder / "table"
+        try:
+            if formats[0] == "csv":
+                contents = read_csv(
+                    files[0],
+                    table,
+                    folder=folder,
+                    options=options or ReadOptions(),
+                    max_columns=max_columns,
+                    as_text=as_text,
+                )
+            elif formats[0] == "parquet":
+                contents = parquet.read_parquet(
+                    files[0], table, max_bytes=max_bytes, max_columns=max_columns
+                )
+            elif formats[0] == "npz":
+                contents = npz.read_npz(
+                    files[0], table, max_bytes=max_bytes, max_columns=max_columns
+                )
+            else:
+                contents = idx.read_idx(files, table, max_columns=max_columns)
+            contents = finish(table, contents, keep_empty_columns=as_text)
+        except (PolarsError, PanicException) as error:
+            # What a panic says is of use to the parser's authors alone.
+            is_error = isinstance(error, PolarsError) and str(error)
+            reason = str(error).splitlines()[0] if is_error else "it is damaged"
+            raise DataError(f"not a readable {_TITLES[formats[0]]}: {reason}") from error
+        table.replace(target)
+        return formats[0], contents
+
+
+def _unpacked(source: Path, folder: Path, *, max_bytes: int) -> Path:
+    if source.stat().st_size == 0:
+        raise DataError("the file is empty")
+    folder.mkdir()
+    file = unpacked(source, folder, max_bytes=max_bytes)
+    if file.stat().st_size == 0:
+        raise DataError("the file is empty")
+    return file

@@ -1,0 +1,162 @@
+"""How a text file is delimited: encoding, delimiter, quotes and header, told by its beginning."""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dropout_core.data.errors import DataError
+from dropout_core.data.readers.options import ReadOptions
+from dropout_core.data.readers.shape import Records, records
+
+SAMPLE_BYTES = 1 << 17
+_MAX_SAMPLE_BYTES = 1 << 22  # of a file whose first two records are longer than a sample
+_CHUNK_BYTES = 1 << 20
+_DELIMITERS = ",;\t|"
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,4}([./])\d{1,2}\2\d{1,4}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """`names` are those of the header, if there is one.
+
+    `is_sampled_whole` tells that the rows sampled are all there are, unless some are malformed.
+    """
+
+    delimiter: str
+    quote: str
+    header: bool
+    names: list[str] | None
+    num_columns: int
+    num_header_lines: int
+    num_sampled_rows: int
+    is_sampled_whole: bool
+
+
+def detect_encoding(path: Path) -> str:
+    """By the mark at the file's beginning; without one it is UTF-8 or has to be declared."""
+    with path.open("rb") as file:
+        start = file.read(3)
+    if start == codecs.BOM_UTF8:
+        return "utf-8-sig"
+    if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    return "utf-8"
+
+
+def transcode(source: Path, target: Path, *, encoding: str) -> None:
+    """Write a text file again in UTF-8. Raises DataError naming the line that cannot be read."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    num_lines = 0
+    with source.open("rb") as file, target.open("xb") as result:
+        while True:
+            chunk = file.read(_CHUNK_BYTES)
+            try:
+                content = decoder.decode(chunk, final=not chunk).encode()
+            except UnicodeError as error:
+                at = getattr(error, "start", 0)
+                raise DataError(
+                    f"line {num_lines + 1 + chunk[:at].count(10)} is no text in {encoding}: "
+                    f"{getattr(error, 'reason', error)}"
+                ) from error
+            num_lines += content.count(b"\n")
+            result.write(content)
+            if not chunk:
+                return
+
+
+def detect_dialect(path: Path, options: ReadOptions) -> Dialect:
+    """Settle how a UTF-8 file is read. Raises DataError if it has no records."""
+    for sample, is_whole in _samples(path):
+        candidates = list(_candidates(sample, options))
+        found = [
+            records(sample, is_whole=is_whole, delimiter=delimiter, quote=quote)
+            for delimiter, quote in candidates
+        ]
+        scores = [_score(one, len(sample)) for one in found]
+        best = max(range(len(found)), key=scores.__getitem__)
+        if len(found[best].ends) >= 2 or found[best].problem is not None:
+            break
+    delimiter, quote = candidates[best]
+    dialect = _settled(sample, found[best], delimiter=delimiter, quote=quote, header=options.header)
+    return replace(dialect, is_sampled_whole=is_whole)
+
+
+def _samples(path: Path) -> Iterator[tuple[bytes, bool]]:
+    size_bytes = path.stat().st_size
+    length = SAMPLE_BYTES
+    while True:
+        with path.open("rb") as file:
+            yield file.read(length), length >= size_bytes
+        if length >= min(size_bytes, _MAX_SAMPLE_BYTES):
+            return
+        length = min(8 * length, _MAX_SAMPLE_BYTES)
+
+
+def _candidates(sample: bytes, options: ReadOptions) -> Iterator[tuple[str, str]]:
+    """Each delimiter with each quote, the likeliest first."""
+    for quote in ('"', "'", "") if options.quote is None else (options.quote,):
+        for delimiter in _DELIMITERS if options.delimiter is None else options.delimiter:
+            if options.quote is not None or quote == '"' or _may_quote(sample, delimiter, quote):
+                yield delimiter, quote
+
+
+def _may_quote(sample: bytes, delimiter: str, quote: str) -> bool:
+    """Other quotes than the usual are considered only where the usual one quotes no field."""
+    usual = rf'(^|[\n{re.escape(delimiter)}])"'.encode()
+    return re.search(usual, sample) is None and (quote == "" or quote.encode() in sample)
+
+
+def _score(found: Records, num_bytes: int) -> tuple[float, bool, int, bool]:
+    """How well a file's beginning is delimited so: best if all rows are as long as the first."""
+    if not len(found.ends) or found.num_fields[0] == 1:
+        return 0.0, found.problem is None, 0, False
+    first = int(found.num_fields[0])
+    share = float(np.mean(found.num_fields == first)) * int(found.ends[-1]) / num_bytes
+    return share, found.problem is None, first, found.num_quotes > 0
+
+
+def _settled(
+    sample: bytes, found: Records, *, delimiter: str, quote: str, header: bool | None
+) -> Dialect:
+    if not len(found.ends):
+        if found.problem is None and sample.strip():
+            raise DataError(f"the first row is longer than {_MAX_SAMPLE_BYTES} bytes")
+        raise found.problem or DataError("the file has no rows")
+    record = sample[: found.ends[0]]
+    cells = _cells(record.lstrip(b"\r\n"), delimiter=delimiter, quote=quote)
+    if header is None:
+        header = not any(_NUMBER.fullmatch(cell) or _DATE.fullmatch(cell) for cell in cells)
+    return Dialect(
+        delimiter=delimiter,
+        quote=quote,
+        header=header,
+        names=cells if header else None,
+        num_columns=int(found.num_fields[0]),
+        num_header_lines=record.lstrip(b"\r\n").count(b"\n") if header else 0,
+        num_sampled_rows=len(found.ends) - header,
+        is_sampled_whole=False,
+    )
+
+
+def _cells(record: bytes, *, delimiter: str, quote: str) -> list[str]:
+    try:
+        text = record.decode()
+        lines = io.StringIO(text, newline="")
+        reader = (
+            csv.reader(lines, delimiter=delimiter, quotechar=quote)
+            if quote
+            else csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+        )
+        return [cell.strip() for cell in next(reader)]
+    except UnicodeDecodeError:
+        return []  # the check of the whole file finds the place
+    except csv.Error as error:
+        reason = str(error).partition(" - ")[0]  # what follows is advice to programmers
+        raise DataError(f"not a readable CSV: {reason}") from error

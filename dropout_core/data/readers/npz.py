@@ -1,0 +1,153 @@
+"""NumPy's archives of arrays, without pickles and without believing any header."""
+
+import math
+import sys
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import polars as pl
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from polars.exceptions import PolarsError
+
+from dropout_core.data.errors import DataError
+from dropout_core.data.readers.table import Contents, as_stored, unique_names, write
+
+SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without any
+_SUFFIX = ".npy"
+
+
+@dataclass(frozen=True)
+class _Header:
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype[np.generic]
+
+    @property
+    def size_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_npz(source: Path, target: Path, *, max_bytes: int, max_columns: int) -> Contents:
+    """Write the table of an archive: a vector is a column, a matrix one for each of its own.
+
+    Raises DataError if the archive would unpack to more than `max_bytes`, or an array is no data.
+    """
+    try:
+        with zipfile.ZipFile(source) as archive:
+            columns = _read(archive, max_bytes=max_bytes, max_columns=max_columns)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # zipfile, its decompressors and numpy each raise their own
+        raise DataError(f"not a readable NPZ: {error}") from error
+    if not columns:
+        raise DataError("the file has no rows")
+    _check_lengths(columns)
+    names, warnings = unique_names([column.name for column in columns])
+    table = pl.DataFrame([c.alias(name) for c, name in zip(columns, names, strict=True)])
+    try:
+        write(as_stored(table.lazy(), table.schema), target)
+    except PolarsError as error:
+        raise _located(table, error) from error
+    return Contents(warnings=tuple(warnings))
+
+
+def _read(archive: zipfile.ZipFile, *, max_bytes: int, max_columns: int) -> list[pl.Series]:
+    members = archive.infolist()
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > max_bytes:
+        raise DataError(f"the file unpacks to {unpacked} bytes, {max_bytes} are allowed")
+    columns: list[pl.Series] = []
+    for member in members:
+        name = member.filename.removesuffix(_SUFFIX)
+        with archive.open(member) as file:
+            header = _header(file, name, size_bytes=member.file_size)
+            num_columns = len(columns) + math.prod(header.shape[1:])
+            if num_columns > max_columns:
+                raise DataError(f"{num_columns} columns, {max_columns} are allowed")
+            columns += _columns(name, _array(file, header))
+            file.read()  # to its end, where its checksum is compared
+    return columns
+
+
+def _header(file: IO[bytes], name: str, *, size_bytes: int) -> _Header:
+    """Read what an array says it is; refuse it if that is no data, or more than there is."""
+    try:
+        version = npy.read_magic(file)
+    except ValueError as error:
+        raise DataError("not an array", column=name) from error
+    if version == (1, 0):
+        header = _Header(*npy.read_array_header_1_0(file))
+    elif version == (2, 0):
+        header = _Header(*npy.read_array_header_2_0(file))
+    else:
+        raise DataError("a version of arrays that only structured ones need", column=name)
+    if header.dtype.hasobject:
+        raise DataError("object arrays and pickles are refused; save plain numbers", column=name)
+    if not header.shape:
+        raise DataError("a single value is not a column", column=name)
+    kind, item_bytes = header.dtype.kind, header.dtype.itemsize
+    if kind not in "biufU" or item_bytes == 0 or (kind == "f" and item_bytes > 8):
+        raise DataError(f"values of type {header.dtype} are not supported", column=name)
+    if any(length < 0 for length in header.shape):
+        raise DataError("a length is below zero", column=name)
+    if 0 in header.shape:
+        raise DataError("the file has no rows", column=name)
+    num_left = size_bytes - file.tell()
+    if header.size_bytes > num_left:
+        raise DataError(
+            f"its header declares {header.size_bytes} bytes, the file holds {num_left}",
+            column=name,
+        )
+    return header
+
+
+def _array(file: IO[bytes], header: _Header) -> NDArray[np.generic]:
+    content = file.read(header.size_bytes)
+    flat = np.frombuffer(content, header.dtype, count=math.prod(header.shape))
+    array = flat.reshape(header.shape, order="F" if header.is_fortran else "C")
+    return array.astype(header.dtype.newbyteorder("="), copy=False)
+
+
+def _columns(name: str, array: NDArray[np.generic]) -> list[pl.Series]:
+    """A vector is a column; a matrix, or a stack of images, is one column an element of a row."""
+    if array.dtype.kind == "U" and not _is_text(array):
+        raise DataError("not all of it is text", column=name)
+    if array.dtype == np.float16:
+        array = array.astype(np.float32)
+    if array.ndim == 1:
+        return [pl.Series(name, array)]
+    matrix = array.reshape(len(array), -1).T
+    return [pl.Series(f"{name}_{index}", column) for index, column in enumerate(matrix)]
+
+
+def _is_text(array: NDArray[np.generic]) -> bool:
+    """Whether all characters exist, and none is NUL: numpy and polars would believe anything."""
+    codes = np.ascontiguousarray(array).view(np.uint32)
+    codes = codes.reshape(-1, array.dtype.itemsize // 4)
+    has_nul = (codes[:, :-1] == 0) & (codes[:, 1:] != 0)  # after the last character all are
+    return bool((codes <= sys.maxunicode).all()) and not has_nul.any()
+
+
+def _check_lengths(columns: Sequence[pl.Series]) -> None:
+    lengths = {column.name: len(column) for column in columns}
+    if len(set(lengths.values())) > 1:
+        shortest = min(lengths, key=lengths.__getitem__)
+        longest = max(lengths, key=lengths.__getitem__)
+        raise DataError(
+            f"arrays differ in length: {shortest!r} has {lengths[shortest]} rows, "
+            f"{longest!r} has {lengths[longest]}"
+        )
+
+
+def _located(table: pl.DataFrame, error: PolarsError) -> DataError:
+    for column in table.select(pl.col(pl.UInt64)):
+        lost = column.cast(pl.Int64, strict=False).is_null()
+        if lost.any():
+            row = int(lost.arg_max() or 0) + 1
+            return DataError("an integer is larger than 64 bits", row=row, column=column.name)
+    return DataError(f"not a readable NPZ: {str(error).splitlines()[0]}")

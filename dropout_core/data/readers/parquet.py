@@ -1,0 +1,52 @@
+"""Parquet, as anybody wrote it, to the types that are stored."""
+
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from dropout_core.data.errors import DataError
+from dropout_core.data.readers.table import Contents, as_stored, unique_names, write
+
+SIGNATURE = b"PAR1"
+_CELL_BYTES = 8
+
+
+def read_parquet(source: Path, target: Path, *, max_bytes: int, max_columns: int) -> Contents:
+    """Rewrite a Parquet file. Raises DataError naming a column that a table cannot hold.
+
+    Its footer may claim any number of rows, so a table whose cells would take more than
+    `max_bytes` is refused before any is made.
+    """
+    if source.stat().st_size < 3 * len(SIGNATURE):
+        raise DataError("not a readable Parquet file: it ends within its header")
+    table = pl.scan_parquet(source, glob=False, hive_partitioning=False)
+    schema = table.collect_schema()
+    if len(schema) > max_columns:
+        raise DataError(f"{len(schema)} columns, {max_columns} are allowed")
+    num_rows = table.select(pl.len()).collect().item()
+    if num_rows * len(schema) * _CELL_BYTES > max_bytes:
+        raise DataError(
+            f"{num_rows} rows of {len(schema)} columns unpack to more than the {max_bytes} bytes "
+            "allowed"
+        )
+    names, warnings = unique_names(schema.names())
+    stored = as_stored(table, schema)
+    try:
+        write(stored.select(pl.nth(index).alias(name) for index, name in enumerate(names)), target)
+    except PolarsError as error:
+        raise _located(table, schema, error) from error
+    return Contents(warnings=tuple(warnings))
+
+
+def _located(table: pl.LazyFrame, schema: pl.Schema, error: PolarsError) -> DataError:
+    """The row and column of an integer beyond 64 bits, if it is that."""
+    for index, (name, dtype) in enumerate(schema.items()):
+        if dtype not in (pl.UInt64, pl.Int128, pl.UInt128):
+            continue
+        cell = table.select(number=pl.nth(index)).with_row_index("row", offset=1)
+        is_lost = pl.col("number").cast(pl.Int64, strict=False).is_null()
+        lost = cell.filter(is_lost & pl.col("number").is_not_null()).first().collect()
+        if len(lost):
+            return DataError("an integer is larger than 64 bits", row=lost.item(0, 0), column=name)
+    return DataError(f"not a readable Parquet file: {str(error).splitlines()[0]}")

@@ -1,0 +1,331 @@
+"""Where the rows and cells of a delimited text file begin, by its bytes, many at a time.
+
+A parser that fills short rows up cannot be asked whether a file is whole. This one can: it is exact
+for every file in which quotes stand around whole fields and are doubled within (RFC 4180), and
+refuses all others. Nothing is kept but what follows from it.
+"""
+
+import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dropout_core.data.errors import DataError
+
+WINDOW_BYTES = 3 << 15  # so that a window and its masks stay in the cache, and in the heap
+_NEWLINE, _RETURN, _BLANK, _ZERO = b"\n\r 0"
+_BEFORE, _AFTER = 2, 3  # bytes that a window shows of its neighbours
+_NO_END = "not a readable CSV: a quoted field has no end"
+_NUL = "the file is binary or not UTF-8 text: it holds a NUL byte"
+
+Bytes = NDArray[np.uint8]
+Positions = NDArray[np.intp]
+
+
+class StrayQuote(DataError):
+    """A quote that neither opens nor closes a whole field."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of a file whose rows are all equally long.
+
+    `num_rows` counts the header. In `padded` are those of the watched columns with a cell that
+    begins with a blank or with a zero before another digit: number parsers overlook both.
+    """
+
+    num_rows: int
+    has_blank_lines: bool
+    padded: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Records:
+    """The whole records at the beginning of a file: the fields and the end of each, in bytes.
+
+    They are those before the first `problem`.
+    """
+
+    num_fields: NDArray[np.intp]
+    ends: Positions
+    num_quotes: int
+    problem: DataError | None
+
+
+def check_shape(
+    file: BinaryIO,
+    *,
+    delimiter: str,
+    quote: str,
+    num_columns: int,
+    header: bool,
+    watched: Sequence[int] = (),
+) -> Shape:
+    """Read a UTF-8 file to its end. Raises DataError naming the first row that is not as the rest.
+
+    Rows are counted from 1 after the `header`; blank lines are no rows. The columns to be `watched`
+    are counted from 0.
+    """
+    scan = _Scan(
+        delimiter, quote, num_columns=num_columns, first_row=0 if header else 1, watched=watched
+    )
+    for window, stop in _windows(file):
+        scan.feed(window, stop)
+    scan.finish()
+    return Shape(scan.num_rows, scan.num_blank_lines > 0, frozenset(scan.padded))
+
+
+def records(sample: bytes, *, is_whole: bool, delimiter: str, quote: str) -> Records:
+    """Find the records of a file's beginning."""
+    scan = _Scan(delimiter, quote, num_columns=None, first_row=0)
+    if is_whole and not sample.endswith(b"\n"):
+        sample += b"\n"
+    window = np.frombuffer(b"\n" * _BEFORE + sample + b"\n" * _AFTER, np.uint8)
+    found = scan.feed(window, len(window) - _AFTER)
+    problem = None if found is None else found[1]
+    if problem is None and is_whole and scan.is_quoted:
+        problem = StrayQuote(_NO_END)
+    return Records(scan.num_fields, scan.ends, scan.num_quotes, problem)
+
+
+def without_blank_lines(source: BinaryIO, target: BinaryIO, *, delimiter: str, quote: str) -> None:
+    """Copy a file that `check_shape` has found good."""
+    scan = _Scan(delimiter, quote, num_columns=None, first_row=0)
+    for window, stop in _windows(source):
+        scan.feed(window, stop)
+        kept = np.ones(stop, bool)
+        kept[:_BEFORE] = False
+        kept[scan.blank] = False
+        kept[scan.blank[window[scan.blank - 1] == _RETURN] - 1] = False
+        target.write(window[:stop][kept].tobytes())
+
+
+def starts_a_field(file: BinaryIO, *, delimiter: str, quote: str) -> bool:
+    """Whether a quote ever stands where a quoted field would begin."""
+    mark, comma = ord(quote), ord(delimiter)
+    for window, stop in _windows(file):
+        before = window[_BEFORE - 1 : stop - 1]
+        starts = (window[_BEFORE:stop] == mark) & ((before == comma) | (before == _NEWLINE))
+        if starts.any():
+            return True
+    return False
+
+
+def _windows(file: BinaryIO) -> Iterator[tuple[Bytes, int]]:
+    """The file in windows of (bytes, stop): new are those from _BEFORE to stop, all exactly once.
+
+    The last line ends with a newline, whether the file's does or not.
+    """
+    kept, is_new = b"\n" * _BEFORE, False
+    while data := file.read(WINDOW_BYTES):
+        is_new = True
+        buffer = kept + data
+        stop = len(buffer) - _AFTER
+        if stop > _BEFORE:
+            yield np.frombuffer(buffer, np.uint8), stop
+            kept = buffer[stop - _BEFORE :]
+        else:
+            kept = buffer
+    if is_new:
+        end = b"" if kept.endswith(b"\n") else b"\n"
+        buffer = kept + end + b"\n" * _AFTER
+        yield np.frombuffer(buffer, np.uint8), len(buffer) - _AFTER
+
+
+class _Scan:
+    """What is known of a file up to some byte."""
+
+    def __init__(
+        self,
+        delimiter: str,
+        quote: str,
+        *,
+        num_columns: int | None,
+        first_row: int,
+        watched: Sequence[int] = (),
+    ) -> None:
+        self.num_rows = 0
+        self.num_blank_lines = 0
+        self.num_quotes = 0
+        self.padded: set[int] = set()
+        self.is_quoted = False  # whether the next byte is within a quoted field
+        self.num_fields = np.empty(0, np.intp)  # of each record that ended in the last window
+        self.ends = np.empty(0, np.intp)
+        self.blank = np.empty(0, np.intp)
+        self._delimiter = ord(delimiter)
+        self._quote = ord(quote) if quote else None
+        self._num_columns = num_columns
+        self._first_row = first_row
+        self._num_open = 0  # fields that ended in the record in progress
+        self._watched = set(watched)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def feed(self, window: Bytes, stop: int) -> tuple[int, DataError] | None:
+        """Take the next bytes. With `num_columns`, raises what it otherwise returns: a problem."""
+        core = window[_BEFORE:stop]
+        content = core.tobytes()
+        is_newline = core == _NEWLINE
+        quotes, within = self._quotes(core, content)
+        was_quoted = self.is_quoted
+        if within is not None:
+            is_newline &= ~within
+            self.is_quoted = bool((len(quotes) + was_quoted) % 2)
+        problem = min(
+            self._text_problems(content)
+            + self._return_problems(window, content, within)
+            + self._quote_problems(window, quotes, was_quoted),
+            key=lambda found: found[0],
+            default=None,
+        )
+        is_separator = core == self._delimiter
+        if within is not None:
+            is_separator &= ~within
+        is_separator |= is_newline
+        if problem is not None:
+            is_separator[problem[0] :] = is_newline[problem[0] :] = False
+        self.num_quotes += len(quotes)
+        newlines = np.flatnonzero(is_newline)
+        self._find_blank_lines(window, newlines + _BEFORE)
+        if len(self.blank):
+            is_separator[self.blank - _BEFORE] = is_newline[self.blank - _BEFORE] = False
+            newlines = np.flatnonzero(is_newline)
+        separators = np.flatnonzero(is_separator)
+        self._count_fields(separators, newlines)
+        if self._num_columns is not None:
+            self._check_rows()
+            if problem is not None:
+                raise type(problem[1])(str(problem[1]), row=self._row(self.num_rows))
+            self._find_padded(window, separators + _BEFORE)
+        return problem
+
+    def finish(self) -> None:
+        if self.is_quoted:
+            raise StrayQuote(_NO_END, row=self._row(self.num_rows))
+
+    def _row(self, index: int) -> int | None:
+        """The number of the record with this index; None of the header."""
+        return index + self._first_row or None
+
+    def _quotes(self, core: Bytes, content: bytes) -> tuple[Positions, NDArray[np.bool_] | None]:
+        """Where the quotes are, and which bytes are within them."""
+        none = np.empty(0, np.intp)
+        if self._quote is None:
+            return none, None
+        if self._quote not in content:
+            return none, np.ones(len(core), bool) if self.is_quoted else None
+        is_quote = core == self._quote
+        # Quotes so far, modulo 256: whether their number is odd is all that counts.
+        parity = np.cumsum(is_quote, dtype=np.uint8)
+        if self.is_quoted:
+            parity += np.uint8(1)
+        parity &= 1
+        return np.flatnonzero(is_quote), parity.view(np.bool_)
+
+    def _text_problems(self, content: bytes) -> list[tuple[int, DataError]]:
+        problems = []
+        nul = content.find(0)
+        if nul >= 0:
+            problems.append((nul, DataError(_NUL)))
+        pending = self._decoder.getstate()[0]
+        if pending or not content.isascii():
+            try:
+                self._decoder.decode(content)
+            except UnicodeDecodeError as error:
+                problems.append((max(0, error.start - len(pending)), _not_utf8(error)))
+        return problems
+
+    def _return_problems(
+        self, window: Bytes, content: bytes, within: NDArray[np.bool_] | None
+    ) -> list[tuple[int, DataError]]:
+        if _RETURN not in content:
+            return []
+        stop = _BEFORE + len(content)
+        is_return = window[_BEFORE:stop] == _RETURN
+        is_return &= window[_BEFORE + 1 : stop + 1] != _NEWLINE
+        if within is not None:
+            is_return &= ~within
+        if not is_return.any():
+            return []
+        message = "not a readable CSV: a carriage return stands within a line, outside of quotes"
+        return [(int(is_return.argmax()), DataError(message))]
+
+    def _quote_problems(
+        self, window: Bytes, quotes: Positions, was_quoted: bool
+    ) -> list[tuple[int, DataError]]:
+        if not len(quotes):
+            return []
+        places = quotes + _BEFORE
+        opens = (np.arange(len(quotes)) + was_quoted) % 2 == 0
+        before, after = window[places - 1], window[places + 1]
+        edges = (self._delimiter, _NEWLINE, window[places[0]])
+        opens_well = np.isin(before, edges)
+        closes_well = np.isin(after, edges) | (
+            (after == _RETURN) & (window[places + 2] == _NEWLINE)
+        )
+        is_stray = ~np.where(opens, opens_well, closes_well)
+        if not is_stray.any():
+            return []
+        message = (
+            "not a readable CSV: a quote stands within a field; where quotes have no meaning, "
+            "give an empty `quote`"
+        )
+        return [(int(quotes[is_stray.argmax()]), StrayQuote(message))]
+
+    def _find_blank_lines(self, window: Bytes, newlines: Positions) -> None:
+        before = window[newlines - 1]
+        is_blank = before == _NEWLINE
+        is_blank |= (before == _RETURN) & (window[newlines - 2] == _NEWLINE)
+        self.blank = newlines[is_blank]
+        self.num_blank_lines += len(self.blank)
+
+    def _count_fields(self, separators: Positions, newlines: Positions) -> None:
+        self.ends = newlines + 1
+        self.num_rows += len(newlines)
+        self._open_before = self._num_open
+        if not len(newlines):
+            self.num_fields = np.empty(0, np.intp)
+            self._num_open += len(separators)
+            return
+        if self._num_columns is not None:
+            # Asked of the separators that end the rows of a rectangle, this is soon answered.
+            ends = separators[self._num_columns - 1 - self._num_open :: self._num_columns]
+            if np.array_equal(ends, newlines):
+                self.num_fields = np.full(len(newlines), self._num_columns)
+                self._num_open = (self._num_open + len(separators)) % self._num_columns
+                return
+        ranks = np.searchsorted(separators, newlines)
+        self.num_fields = np.diff(ranks, prepend=-1)
+        self.num_fields[0] += self._num_open
+        self._num_open = len(separators) - 1 - int(ranks[-1])
+
+    def _check_rows(self) -> None:
+        is_other = self.num_fields != self._num_columns
+        if is_other.any():
+            index = int(is_other.argmax())
+            raise DataError(
+                f"{self.num_fields[index]} fields where the first row has {self._num_columns}",
+                row=self._row(self.num_rows - len(self.num_fields) + index),
+            )
+
+    def _find_padded(self, window: Bytes, separators: Positions) -> None:
+        assert self._num_columns is not None
+        for column in self._watched - self.padded:
+            # In a rectangle of n columns, the i-th separator precedes a cell of column i + 1 mod n.
+            first = (column - 1 - self._open_before) % self._num_columns
+            starts = separators[first :: self._num_columns] + 1
+            if self._quote is not None:
+                starts = starts + (window[starts] == self._quote)
+            is_zero = window[starts] == _ZERO
+            has_digit = window[starts[is_zero] + 1] - np.uint8(_ZERO) <= 9
+            if has_digit.any() or (window[starts] == _BLANK).any():
+                self.padded.add(column)
+
+
+def _not_utf8(error: UnicodeDecodeError) -> DataError:
+    return DataError(
+        f"the file is binary or not UTF-8 text: it holds the byte 0x{error.object[error.start]:02x}"
+        "; if it is text, give its `encoding`, such as 'cp1252'"
+    )

@@ -1,0 +1,169 @@
+import gzip
+import io
+import signal
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import psutil
+import pytest
+
+from dropout_core.data.errors import DataError
+from dropout_core.data.ingest import Limits, ReadOptions, Table, ingest, warm_up
+from tests.waiting import wait_until
+
+MEBIBYTE = 1 << 20
+LIMITS = Limits(max_bytes=16 * MEBIBYTE, memory_bytes=512 * MEBIBYTE, seconds=60, max_columns=1000)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_server() -> Iterator[None]:
+    """Readers are forked from a server of these tests': others preload other modules."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    warm_up()
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+def ingest_bytes(
+    folder: Path, *contents: bytes, limits: Limits = LIMITS, **arguments: Any
+) -> Table:
+    """Whatever happens, nothing but a whole table is left beside the files."""
+    sources = [folder / str(index) for index in range(len(contents))]
+    for source, content in zip(sources, contents, strict=True):
+        source.write_bytes(content)
+    is_whole = False
+    try:
+        table = ingest(sources, folder / "table", limits=limits, **arguments)
+        is_whole = True
+    finally:
+        left = {path.name for path in folder.iterdir()} - {source.name for source in sources}
+        assert left == ({"table"} if is_whole else set())
+        assert not readers()
+    return table
+
+
+def readers() -> list[psutil.Process]:
+    """The processes that read: children of the server that they are forked from."""
+    server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return psutil.Process(server).children()
+
+
+def test_an_upload_becomes_a_table_with_its_columns(tmp_path: Path) -> None:
+    table = ingest_bytes(tmp_path, b"a;b;c\n1;x;\n2;y;\n", options=ReadOptions(quote=""))
+    assert table.format == "csv"
+    assert table.options == {"delimiter": ";", "quote": "", "encoding": "utf-8", "header": True}
+    assert table.num_rows == 2
+    assert [(column.name, column.stored_as) for column in table.columns] == [
+        ("a", "number"),
+        ("b", "text"),
+    ]
+    assert table.warnings == ["column 'c' has no values and is left out"]
+    stored = pl.read_parquet(tmp_path / "table")
+    assert stored.to_dict(as_series=False) == {"a": [1, 2], "b": ["x", "y"]}
+
+
+def test_cells_are_left_as_text_where_that_is_asked_for(tmp_path: Path) -> None:
+    table = ingest_bytes(tmp_path, b"a,b\n007,\nNA,\n", as_text=True)
+    assert (table.num_rows, table.columns, table.warnings) == (2, [], [])
+    stored = pl.read_parquet(tmp_path / "table")
+    assert stored.to_dict(as_series=False) == {"a": ["007", "NA"], "b": ["", ""]}
+
+
+def test_images_and_labels_are_one_table(tmp_path: Path) -> None:
+    images = b"\0\0\x08\x03" + struct.pack(">III", 2, 1, 2) + bytes([1, 2, 3, 4])
+    labels = b"\0\0\x08\x01" + struct.pack(">I", 2) + bytes([5, 6])
+    table = ingest_bytes(tmp_path, gzip.compress(labels), images)
+    assert table.format == "idx"
+    assert [column.name for column in table.columns] == ["pixel_0", "pixel_1", "label"]
+
+
+def test_an_error_carries_its_place(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="row 2, column 'b': inf is not") as caught:
+        ingest_bytes(tmp_path, b"a,b\n1,2\n3,inf\n")
+    assert (caught.value.row, caught.value.column) == (2, "b")
+
+
+def test_a_table_is_replaced_by_a_whole_one_alone(tmp_path: Path) -> None:
+    source, target = tmp_path / "file", tmp_path / "table"
+    target.write_text("before")
+    source.write_bytes(b"a,b\n1,2\n3\n")
+    with pytest.raises(DataError):
+        ingest([source], target, limits=LIMITS)
+    assert target.read_text() == "before"
+    source.write_bytes(b"a,b\n1,2\n")
+    ingest([source], target, limits=LIMITS)
+    assert len(pl.read_parquet(target)) == 1
+
+
+def limits(**changed: Any) -> Limits:
+    return Limits(**{**LIMITS.__dict__, **changed})
+
+
+def npz(rows: int) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, x=np.arange(rows))
+    return buffer.getvalue()
+
+
+def bomb(rows: int) -> bytes:
+    """Equal values, which Parquet holds as one and their number."""
+    buffer = io.BytesIO()
+    table = pl.select(x=pl.repeat(0, rows, dtype=pl.Int8))
+    table.write_parquet(buffer, row_group_size=rows)
+    assert len(buffer.getvalue()) < MEBIBYTE
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "changed", "message"),
+    [
+        (b"a,b\n1,2\n", {"seconds": 0.0}, "takes more than the 0 s allowed"),
+        (npz(10**6), {"memory_bytes": 6 * MEBIBYTE}, "more than the 6 MiB of memory allowed"),
+        (
+            bomb(20_000_000),
+            {"memory_bytes": 64 * MEBIBYTE, "max_bytes": 1 << 30},
+            "more than the 64 MiB of memory allowed",
+        ),
+        (gzip.compress(bytes(MEBIBYTE)), {"max_bytes": 1000}, "more than the 1000 bytes allowed"),
+        (b"a,b\n1,2\n", {"max_columns": 1}, "2 columns, 1 are allowed"),
+        (npz(1000), {"max_bytes": 1000}, "the file unpacks to 8128 bytes, 1000 are allowed"),
+    ],
+)
+def test_reading_stops_at_each_limit(
+    tmp_path: Path, content: bytes, changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        ingest_bytes(tmp_path, content, limits=limits(**changed))
+
+
+def test_a_reader_that_is_killed_is_an_error(tmp_path: Path) -> None:
+    """Linux kills when its memory is used up."""
+
+    def kill() -> None:
+        wait_until(readers)
+        readers()[0].send_signal(signal.SIGKILL)
+
+    content = gzip.compress(b"1,2\n" * (3 * MEBIBYTE), compresslevel=1)
+    with ThreadPoolExecutor(1) as pool:
+        killing = pool.submit(kill)
+        with pytest.raises(DataError, match="more than the 512 MiB of memory allowed"):
+            ingest_bytes(tmp_path, content)
+        killing.result()
+
+
+def test_uploads_are_read_from_many_threads_at_once(tmp_path: Path) -> None:
+    def read(index: int) -> int:
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        (folder / "file").write_bytes(b"a,b\n" + b"1,2\n" * index)
+        return ingest([folder / "file"], folder / "table", limits=LIMITS).num_rows
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(read, range(1, 7))) == [1, 2, 3, 4, 5, 6]
+    assert not readers()

@@ -1,0 +1,146 @@
+import datetime as dt
+import io
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dropout_core.data.errors import DataError
+from dropout_core.data.readers import read
+
+MEBIBYTE = 1 << 20
+NOON = dt.datetime(2024, 2, 29, 12)
+
+
+def written(frame: pl.DataFrame, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, **options)
+    return buffer.getvalue()
+
+
+def read_bytes(folder: Path, content: bytes, *, max_bytes: int = MEBIBYTE) -> pl.DataFrame:
+    path = folder / "file"
+    path.write_bytes(content)
+    return read(path, max_bytes=max_bytes)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "dtype"),
+    [
+        (pl.Series([1, None], dtype=pl.UInt8), [1, None], pl.Int64),
+        (pl.Series([1.5, float("nan")], dtype=pl.Float32), [1.5, None], pl.Float64),
+        (pl.Series(["1.25", None]).cast(pl.Decimal(10, 2)), [1.25, None], pl.Float64),
+        (pl.Series([True, None]), [True, None], pl.Boolean),
+        (pl.Series(["", "é"]), ["", "é"], pl.String),
+        (pl.Series(["a", "b"], dtype=pl.Categorical), ["a", "b"], pl.String),
+        (pl.Series(["a", "b"], dtype=pl.Enum(["b", "a"])), ["a", "b"], pl.String),
+        (pl.Series([NOON.date(), None]), [dt.datetime(2024, 2, 29), None], pl.Datetime("us")),
+        (pl.Series([NOON], dtype=pl.Datetime("ns")), [NOON], pl.Datetime("us")),
+        (pl.Series([NOON], dtype=pl.Datetime("ms")), [NOON], pl.Datetime("us")),
+        (
+            pl.Series([NOON]).dt.replace_time_zone("Asia/Tokyo"),
+            [NOON - dt.timedelta(hours=9)],
+            pl.Datetime("us"),
+        ),
+    ],
+    ids=str,
+)
+def test_every_flat_type_becomes_a_stored_one(
+    tmp_path: Path, column: pl.Series, values: list[Any], dtype: pl.DataType
+) -> None:
+    stored = read_bytes(tmp_path, written(column.to_frame("x")))["x"]
+    assert stored.to_list() == values
+    assert stored.dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["*", "^x.*$", "a b"])
+def test_a_name_is_only_a_name(tmp_path: Path, name: str) -> None:
+    frame = pl.DataFrame({"x": [1], name: [2]})
+    assert read_bytes(tmp_path, written(frame)).to_dict(as_series=False) == {"x": [1], name: [2]}
+
+
+def test_a_column_without_values_is_left_out(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {"a": [None, None], "b": [1, 2], "c": pl.Series([None] * 2, dtype=pl.Int8)}
+    )
+    assert read_bytes(tmp_path, written(frame)).columns == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pl.DataFrame({"a": [1], "x": [[1, 2]]}), r"column 'x': values of type List\(Int64\)"),
+        (pl.DataFrame({"x": [{"y": 1}]}), "column 'x': values of type Struct"),
+        (pl.DataFrame({"x": [b"a"]}), "column 'x': values of type Binary"),
+        (pl.DataFrame({"x": [dt.time(12)]}), "column 'x': values of type Time"),
+        (pl.DataFrame({"x": [dt.timedelta(1)]}), "column 'x': values of type Duration"),
+        (pl.DataFrame({"x": [1.0, float("inf")]}), "row 2, column 'x': inf is not a finite"),
+        (
+            pl.DataFrame({"a": [1, 2], "x": pl.Series([1, 2**64 - 1], dtype=pl.UInt64)}),
+            "row 2, column 'x': an integer is larger than 64 bits",
+        ),
+        (pl.DataFrame({"x": pl.Series([], dtype=pl.Int64)}), "the file has no rows"),
+        (pl.DataFrame({"x": [None, None]}), "all values are missing"),
+    ],
+    ids=str,
+)
+def test_a_table_that_cannot_be_used_is_refused(
+    tmp_path: Path, frame: pl.DataFrame, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_bytes(tmp_path, written(frame))
+
+
+def varint(value: int) -> bytes:
+    """A number as the footer holds it (Thrift's compact protocol)."""
+    zigzag, content = value << 1, b""
+    while zigzag > 127:
+        content += bytes([zigzag & 127 | 128])
+        zigzag >>= 7
+    return content + bytes([zigzag])
+
+
+def claiming(num_rows: int) -> bytes:
+    """Three rows, of which the footer says that there are more."""
+    content = written(pl.DataFrame({"x": [1, 2, 3]}))
+    length = int.from_bytes(content[-8:-4], "little")
+    field = b"\x16"  # of 64 bits, after the one before
+    footer = content[-8 - length : -8].replace(field + varint(3), field + varint(num_rows))
+    assert len(footer) > length
+    return content[: -8 - length] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
+def test_a_footer_that_claims_billions_of_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"3000000000 rows of 1 columns unpack to more than"):
+        read_bytes(tmp_path, claiming(3_000_000_000), max_bytes=1 << 30)
+
+
+def test_a_footer_that_claims_some_rows_too_many_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a readable Parquet file"):
+        read_bytes(tmp_path, claiming(1000))
+
+
+def test_columns_are_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(written(pl.DataFrame({f"x{index}": [1] for index in range(11)})))
+    with pytest.raises(DataError, match="11 columns, 10 are allowed"):
+        read(path, max_columns=10)
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_a_damaged_footer_is_read_or_refused_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = bytearray(written(pl.DataFrame({"x": [1, 2, 3], "y": ["a", "b", None]})))
+    for _ in range(data.draw(st.integers(1, 2))):
+        place = data.draw(st.integers(len(content) - 120, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    try:
+        frame = read_bytes(tmp_path_factory.mktemp("parquet"), bytes(content))
+    except DataError:
+        return
+    assert len(frame) > 0
