@@ -14,6 +14,8 @@ ACTIVE = ("queued", "running", "cancelling")
 
 @dataclass(frozen=True)
 class Dataset:
+    """`options` are how its file was read; `warnings` are what its owner should know of that."""
+
     id: str
     name: str
     format: str
@@ -21,6 +23,8 @@ class Dataset:
     sha256: str
     num_rows: int
     columns: list[dict[str, Any]]
+    options: dict[str, Any]
+    warnings: list[str]
     artifact: str
     created_at: float
 

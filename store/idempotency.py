@@ -11,7 +11,7 @@ from store.tables import database_now, idempotency_keys
 
 # A process that dies with a request in hand leaves its key in flight; a retry may take it over
 # after longer than any request runs.
-IN_FLIGHT_SECONDS = 300
+IN_FLIGHT_SECONDS = 900
 KEPT_SECONDS = 24 * 3600
 
 

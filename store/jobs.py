@@ -34,6 +34,7 @@ class Job:
     id: str
     dataset_id: str
     spec: dict[str, Any]
+    warnings: list[str]
     queue: str
     state: str
     state_reason: str | None
@@ -60,8 +61,13 @@ class Claim:
     attempt: int
 
 
-def create(connection: Connection, spec: JobSpec, *, queue: str) -> Job:
-    """Accept a job: its row and its first event. The broker hears of it later, or never."""
+def create(
+    connection: Connection, spec: JobSpec, *, queue: str, warnings: Sequence[str] = ()
+) -> Job:
+    """Accept a job: its row and its first event. The broker hears of it later, or never.
+
+    `warnings` are what its owner should know of what was made of the data.
+    """
     now = database_now()
     row = connection.execute(
         insert(jobs)
@@ -69,6 +75,7 @@ def create(connection: Connection, spec: JobSpec, *, queue: str) -> Job:
             id=new_id("job"),
             dataset_id=spec.dataset.id,
             spec=spec.model_dump(mode="json"),
+            warnings=list(warnings),
             queue=queue,
             state="queued",
             attempt=0,

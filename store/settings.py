@@ -38,6 +38,11 @@ class Settings(BaseSettings):
 
     max_upload_bytes: Bytes = 1024 * MiB
     max_request_bytes: Bytes = 32 * MiB
+    max_columns: int = Field(100_000, ge=1, description="Columns that a table may have.")
+    read_memory_bytes: Bytes = Field(
+        2048 * MiB, description="Memory of the process that reads an upload."
+    )
+    read_seconds: Seconds = Field(300, description="Time that reading an upload may take.")
     max_training_bytes: Bytes = 4096 * MiB
     max_loaded_model_bytes: Bytes = 1024 * MiB
 

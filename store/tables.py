@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -54,6 +55,8 @@ datasets = Table(
     Column("sha256", String(64), nullable=False),
     Column("num_rows", BigInteger, nullable=False),
     Column("columns", JSON, nullable=False),
+    Column("options", JSON, nullable=False, server_default=text("'{}'")),
+    Column("warnings", JSON, nullable=False, server_default=text("'[]'")),
     Column("artifact", Text, nullable=False),
     Column("created_at", Double, nullable=False),
 )
@@ -64,6 +67,7 @@ jobs = Table(
     Column("id", String(40), primary_key=True),
     Column("dataset_id", String(40), nullable=False),
     Column("spec", JSON, nullable=False),
+    Column("warnings", JSON, nullable=False, server_default=text("'[]'")),
     Column("queue", String(16), nullable=False),
     Column("state", String(16), nullable=False),
     Column("state_reason", String(32)),

@@ -38,6 +38,8 @@ def new_dataset(connection: Connection) -> datasets.Dataset:
         sha256="0" * 64,
         num_rows=150,
         columns=[{"name": "label", "kind": "category"}],
+        options={"delimiter": ";"},
+        warnings=["two columns were named 'a'"],
         artifact="datasets/1",
     )
 

@@ -14,6 +14,8 @@ def test_a_dataset_reads_back_as_it_was_created(connection: Connection) -> None:
     assert datasets.get(connection, dataset.id) == dataset
     assert dataset.size_bytes == 2**33
     assert dataset.columns == [{"name": "label", "kind": "category"}]
+    assert dataset.options == {"delimiter": ";"}
+    assert dataset.warnings == ["two columns were named 'a'"]
 
 
 def test_an_unknown_dataset_is_not_found(connection: Connection) -> None:

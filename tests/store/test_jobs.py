@@ -109,7 +109,9 @@ def claim_all(url: str) -> list[str]:
 
 
 def test_a_new_job_is_queued_with_its_first_event(connection: Connection) -> None:
-    job = jobs.create(connection, spec(metadata={"team": "vision"}), queue="gpu")
+    wish = spec(metadata={"team": "vision"})
+    job = jobs.create(connection, wish, queue="gpu", warnings=["left out: 'id'"])
+    assert job.warnings == ["left out: 'id'"]
     assert (job.state, job.attempt, job.queue, job.dataset_id) == ("queued", 0, "gpu", "ds_1")
     assert job.spec["metadata"] == {"team": "vision"}
     assert jobs.get(connection, job.id) == job

@@ -21,6 +21,16 @@ FULL: dict[str, Any] = {
     "training": {"epochs": 3, "optimizer": {"name": "sgd", "lr": 0.5}},
     "metadata": {"team": "vision"},
 }
+EVERYTHING: dict[str, Any] = {
+    "dataset": {
+        "id": "ds_1",
+        "target": ["a", "b"],
+        "types": {"zip": "categorical"},
+        "weight": "w",
+        "split": {"kind": "grouped", "column": "who", "folds": 3},
+    },
+    "preprocessing": {"scale": "quantile", "embedding_dim": 4},
+}
 
 
 def test_every_field_but_the_dataset_has_a_default() -> None:
@@ -30,7 +40,7 @@ def test_every_field_but_the_dataset_has_a_default() -> None:
     assert (spec.model, spec.training) == (MLPConfig(), TrainingConfig())
 
 
-@pytest.mark.parametrize("wish", [LEAST, FULL])
+@pytest.mark.parametrize("wish", [LEAST, FULL, EVERYTHING])
 def test_a_stored_spec_reads_back_as_it_was(wish: dict[str, Any]) -> None:
     spec = JobSpec.model_validate(wish)
     stored = json.loads(json.dumps(spec.model_dump(mode="json")))
@@ -43,7 +53,12 @@ def test_a_stored_spec_reads_back_as_it_was(wish: dict[str, Any]) -> None:
         (("dataset",), {"dataset": None}),
         (("dataset", "target"), {"dataset": {"id": "ds_1"}}),
         (("dataset", "target"), {"dataset": {"id": "ds_1", "target": ""}}),
+        (("dataset", "target", "several"), {"dataset": {"id": "ds_1", "target": []}}),
         (("dataset", "features"), {"dataset": {**LEAST["dataset"], "features": []}}),
+        (("dataset", "types", "a"), {"dataset": {**LEAST["dataset"], "types": {"a": "date"}}}),
+        (("dataset", "weight"), {"dataset": {**LEAST["dataset"], "weight": 1}}),
+        (("dataset", "split"), {"dataset": {**LEAST["dataset"], "split": {"kind": "time"}}}),
+        (("preprocessing", "scale"), {"preprocessing": {"scale": "log"}}),
         (("dataset", "split"), {"dataset": {**LEAST["dataset"], "split": {"test": 0.95}}}),
         (("name",), {"name": ""}),
         (("name",), {"name": "n" * 201}),
