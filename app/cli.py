@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -63,6 +64,7 @@ def api(
 
     from app import security
     from app.main import create_app
+    from dropout_core.data.ingest import warm_up
     from store.lifetime import on_parent_exit
     from store.logs import configure_logging
 
@@ -88,6 +90,8 @@ def api(
         _fail(str(error))
     if with_parent:
         on_parent_exit(lambda: setattr(server, "should_exit", True))
+    # So that the first upload need not wait for what reads it.
+    threading.Thread(target=warm_up, daemon=True).start()
     server.run(sockets=[listener])
 
 

@@ -122,8 +122,13 @@ def pointer_to(location: Sequence[str | int], body: Any, *, missing: bool = Fals
             value = value[part]
         elif not missing or index < len(location) - 1:
             continue
-        parts.append(str(part).replace("~", "~0").replace("/", "~1"))
+        parts.append(escaped(part))
     return "".join(f"/{part}" for part in parts)
+
+
+def escaped(part: str | int) -> str:
+    """A name or an index as a part of a JSON pointer (RFC 6901, section 3)."""
+    return str(part).replace("~", "~0").replace("/", "~1")
 
 
 def _has(value: Any, part: str | int) -> bool:

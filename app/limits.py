@@ -1,5 +1,7 @@
 """How much a request may carry, declared or not."""
 
+import re
+
 from fastapi import HTTPException
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,19 +19,23 @@ class BodyTooLarge(RequestError, HTTPException):
 class BodyLimit:
     """Refuse a body that is declared to be, or turns out to be, larger than its path allows.
 
-    `limits` are bytes by path; `default` holds for every other path. FastAPI's own limit answers
-    with plain text if the length was declared.
+    `upload_bytes` are for the paths of `uploads`, `default_bytes` for every other. FastAPI's own
+    limit answers with plain text if the length was declared.
     """
 
-    def __init__(self, app: ASGIApp, *, default: int, limits: dict[str, int]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, default_bytes: int, uploads: re.Pattern[str], upload_bytes: int
+    ) -> None:
         self._app = app
-        self._default = default
-        self._limits = limits
+        self._default_bytes = default_bytes
+        self._uploads = uploads
+        self._upload_bytes = upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        limit = self._limits.get(scope["path"], self._default)
+        is_upload = self._uploads.fullmatch(scope["path"])
+        limit = self._upload_bytes if is_upload else self._default_bytes
         declared = int(Headers(scope=scope).get("content-length", 0))
         received = 0
 

@@ -1,5 +1,6 @@
 """create_app(settings): the whole HTTP edge, assembled."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from store.artifacts import LocalArtifacts
 from store.database import Database
 from store.settings import Settings
 
+_UPLOADS = re.compile(r"/v1/datasets|/v1/models/[^/]+/predict-file")
 _FORM_BYTES = 64 * 1024  # what a multipart form adds to its file
 
 
@@ -58,8 +60,9 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     app.add_middleware(
         BodyLimit,
-        default=settings.max_request_bytes,
-        limits={datasets.router.prefix: settings.max_upload_bytes + _FORM_BYTES},
+        default_bytes=settings.max_request_bytes,
+        uploads=_UPLOADS,
+        upload_bytes=settings.max_upload_bytes + _FORM_BYTES,
     )
     if settings.api_key is not None:
         app.add_middleware(KeyGuard, prefix="/v1", key=settings.api_key)

@@ -1,36 +1,54 @@
 """The worked example on the API's front page. A test runs it as it stands."""
 
 WALKTHROUGH = """\
-# Sixty flowers of two kinds, by the length and width of their petals
-python3 - > flowers.csv <<'PYTHON'
+# Four hundred flats, as people keep them: words, dates, and cells that nobody filled in
+python3 - > flats.csv <<'PYTHON'
 import random
 random.seed(0)
-print("petal_length,petal_width,species")
-for _ in range(30):
-    print(f"{random.gauss(1.5, 0.2):.2f},{random.gauss(0.25, 0.1):.2f},setosa")
-    print(f"{random.gauss(4.3, 0.5):.2f},{random.gauss(1.3, 0.2):.2f},versicolor")
+print("district;area;rooms;heating;free from;lift;rent")
+for _ in range(400):
+    district, price = random.choice([("Altona", 17), ("Eimsbüttel", 19), ("Wandsbek", 13)])
+    area = round(random.gauss(70, 20))
+    heating = random.choice(["gas", "district", "heat pump", ""])
+    rooms = random.choice([area // 25 + 1, area // 25, "n/a"])
+    month = random.randint(1, 12)
+    rent = area * price * (1.06 if heating == "heat pump" else 1) + random.gauss(0, 40)
+    lift = random.choice(["true", "false"])
+    print(f"{district};{area};{rooms};{heating};2026-{month:02}-01;{lift};{rent:.2f}")
 PYTHON
 
-# Upload the table
-dataset=$(curl --fail --silent "$SERVICE/v1/datasets" --form file=@flowers.csv --form name=flowers |
+# Upload the table: delimiter, types, dates and holes are found
+dataset=$(curl --fail --silent "$SERVICE/v1/datasets" --form file=@flats.csv --form name=flats |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
 
-# Submit a job
+# Submit a job: which column to predict is all it needs
 job=$(curl --fail --silent "$SERVICE/v1/jobs" --json '{
-  "dataset": {"id": "'$dataset'", "target": "species"},
-  "model": {"hidden": [32], "hidden_dropout": 0.2},
-  "training": {"epochs": 20, "batch_size": 16}
+  "dataset": {"id": "'$dataset'", "target": "rent"}
 }' | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
 
 # Watch it until it is over
 curl --fail --silent --no-buffer "$SERVICE/v1/jobs/$job/events" --header 'Accept: text/event-stream'
 
-# Predict two flowers
+# What it scored on the flats that it held out
 model=$(curl --fail --silent "$SERVICE/v1/jobs/$job" |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["model"])')
+curl --fail --silent "$SERVICE/v1/models/$model" |
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["metrics"]["test"]["metrics"])'
+
+# Predict two flats: one in a district nobody has heard of, neither with every cell filled in
 curl --fail --silent "$SERVICE/v1/models/$model/predict" --json '{
-  "instances": [{"petal_length": 1.4, "petal_width": 0.2}, [4.5, 1.4]]
+  "instances": [
+    {"district": "Altona", "area": 80, "rooms": 3, "heating": "gas", "free from": "2026-05-01",
+     "lift": true},
+    {"district": "Bergedorf", "area": 55, "free from": "2026-11-01", "lift": false}
+  ]
 }'
+
+# Predict a whole file: the same file with the predictions beside the rows
+curl --fail --silent "$SERVICE/v1/models/$model/predict-file" --form file=@flats.csv | sed -n 1,3p
+
+# What the model goes by
+curl --fail --silent "$SERVICE/v1/models/$model/importance" --json '{}'
 """
 
 DESCRIPTION = f"""\

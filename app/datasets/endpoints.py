@@ -7,11 +7,13 @@ from fastapi import APIRouter, Depends, File, Form, Response, UploadFile
 from fastapi.responses import JSONResponse
 
 from app.datasets.schemas import DatasetAnswer
-from app.datasets.service import Upload
+from app.datasets.service import in_place
 from app.deps import After, ContextDep, Limit, require_form
 from app.errors import problem_responses
 from app.idempotency import IdempotencyKey, once
+from app.reading import Reading
 from app.schemas import Page, page_of
+from app.uploads import Upload
 from store import datasets
 from store.idempotency import Answer
 
@@ -29,20 +31,34 @@ NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes none in text
 )
 def create_dataset(
     context: ContextDep,
-    file: Annotated[UploadFile, File(description="CSV with a header, or NPZ.")],
+    file: Annotated[
+        list[UploadFile],
+        File(
+            min_length=1,
+            max_length=2,
+            description="CSV, TSV, Parquet, NPZ or IDX, also in gzip; two of IDX, with labels.",
+        ),
+    ],
+    options: Reading,
     name: Annotated[str | None, Form(min_length=1, max_length=200, pattern=NO_NUL)] = None,
     key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Upload a table. What its columns are is inferred and answered."""
-    chosen = name or PurePosixPath(file.filename or "").name or "dataset"
+    """Upload a table.
 
-    with Upload(context, file.file) as upload:
-        request = f"{upload.sha256} {chosen}".encode()
+    How it is written and what its columns are is found out, and answered.
+    """
+    chosen = name or PurePosixPath(file[0].filename or "").name or "dataset"
+
+    with Upload(context.uploads, file) as upload:
+        request = f"{upload.sha256} {chosen} {options.model_dump_json()}".encode()
         with once(context, key, operation="POST /v1/datasets", request=request) as reservation:
             if reservation.replay is not None:
                 return reservation.replay
             # Parsing takes its time, so it is over before the transaction begins.
-            with upload.in_place() as facts, context.database.write() as transaction:
+            with (
+                in_place(context, upload, options) as facts,
+                context.database.write() as transaction,
+            ):
                 dataset = DatasetAnswer.of(datasets.create(transaction, name=chosen, **facts))
                 location = {"Location": f"/v1/datasets/{dataset.id}"}
                 answer = Answer(201, location, dataset.model_dump(mode="json"))

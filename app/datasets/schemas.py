@@ -1,6 +1,6 @@
 """A dataset on the wire."""
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,6 +10,8 @@ from store.datasets import Dataset
 
 
 class DatasetAnswer(BaseModel):
+    """A table. `options` are how its file was read; `warnings` are what there is to know of it."""
+
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
@@ -23,14 +25,21 @@ class DatasetAnswer(BaseModel):
                     {
                         "name": "petal_length",
                         "type": "numeric",
+                        "stored_as": "number",
                         "integral": False,
                         "num_missing": 0,
                         "num_distinct": 43,
                         "minimum": 1.0,
                         "maximum": 6.9,
                         "mean": 3.758,
+                        "standard_deviation": 1.759,
+                        "earliest": None,
+                        "latest": None,
+                        "top_values": [],
                     }
                 ],
+                "options": {"delimiter": ",", "quote": '"', "encoding": "utf-8", "header": True},
+                "warnings": [],
                 "created_at": "2026-11-21T07:00:00.000Z",
             }
         }
@@ -43,6 +52,8 @@ class DatasetAnswer(BaseModel):
     sha256: str
     num_rows: int
     columns: list[Column]
+    options: dict[str, Any]
+    warnings: list[str]
     created_at: Time
 
     @classmethod

@@ -1,77 +1,55 @@
 """An upload becomes a dataset, whole or not at all."""
 
-import hashlib
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import polars as pl
 
+from app import reading
 from app.deps import Context
-from app.errors import invalid
-from dropout_core.data.errors import DataError
-from dropout_core.data.readers import detect_format, read
-from dropout_core.data.schema import describe
+from app.uploads import Upload
+from dropout_core.data.ingest import ReadOptions, ingest
 from store.datasets import Dataset
+from store.errors import DatasetNotFound
 from store.ids import new_id
 
-_CHUNK_BYTES = 1024**2
+
+@contextmanager
+def in_place(context: Context, upload: Upload, options: ReadOptions) -> Iterator[dict[str, Any]]:
+    """Put the table in place for a block that inserts its row, with the facts of that row.
+
+    The table is deleted if the block fails. Raises RequestError (422) if the files are unusable.
+    """
+    path = upload.folder / "table"
+    with reading.refusing_unusable():
+        table = ingest(upload.paths, path, options=options, limits=reading.limits(context.settings))
+    dataset_id = new_id("ds")
+    artifact = f"datasets/{dataset_id}.parquet"
+    facts = {
+        "id": dataset_id,
+        "format": table.format,
+        "size_bytes": upload.size_bytes,
+        "sha256": upload.sha256,
+        "num_rows": table.num_rows,
+        "columns": [column.model_dump(mode="json") for column in table.columns],
+        "options": table.options,
+        "warnings": table.warnings,
+        "artifact": artifact,
+    }
+    try:
+        context.artifacts.put(artifact, path)
+        yield facts
+    except BaseException:
+        context.artifacts.delete(artifact)
+        raise
 
 
-class Upload:
-    """A file received into a folder of its own, hashed on the way; gone when the block ends."""
-
-    def __init__(self, context: Context, source: BinaryIO) -> None:
-        self._context = context
-        context.uploads.mkdir(parents=True, exist_ok=True)
-        self._folder = tempfile.TemporaryDirectory(dir=context.uploads)
-        self._path = Path(self._folder.name) / "received"
-        digest = hashlib.sha256()
-        with self._path.open("wb") as target:
-            while chunk := source.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                target.write(chunk)
-        self.sha256 = digest.hexdigest()
-
-    def __enter__(self) -> "Upload":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
-
-    @contextmanager
-    def in_place(self) -> Iterator[dict[str, Any]]:
-        """Put the table in place for a block that inserts its row, with the facts of that row.
-
-        The table is deleted if the block fails. Raises RequestError (422) if the file is unusable.
-        """
-        try:
-            frame = read(self._path, max_bytes=self._context.settings.max_upload_bytes)
-        except DataError as error:
-            raise invalid("/file", str(error)) from error
-        dataset_id = new_id("ds")
-        artifact = f"datasets/{dataset_id}.parquet"
-        table = self._path.with_name("table")
-        frame.write_parquet(table)
-        facts = {
-            "id": dataset_id,
-            "format": detect_format(self._path),
-            "size_bytes": self._path.stat().st_size,
-            "sha256": self.sha256,
-            "num_rows": len(frame),
-            "columns": [column.model_dump() for column in describe(frame)],
-            "artifact": artifact,
-        }
-        try:
-            self._context.artifacts.put(artifact, table)
-            yield facts
-        except BaseException:
-            self._context.artifacts.delete(artifact)
-            raise
-
-
-def load(context: Context, dataset: Dataset) -> pl.DataFrame:
-    """The table of a dataset."""
-    return pl.read_parquet(context.artifacts.fetch(dataset.artifact))
+def load(context: Context, dataset: Dataset, *, columns: Collection[str]) -> pl.DataFrame:
+    """Those of the columns that the dataset's table has. Raises DatasetNotFound if it is gone."""
+    try:
+        table = pl.scan_parquet(context.artifacts.fetch(dataset.artifact))
+        wanted = set(columns)
+        return table.select(n for n in table.collect_schema().names() if n in wanted).collect()
+    except FileNotFoundError as error:
+        raise DatasetNotFound(dataset.id) from error

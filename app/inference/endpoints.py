@@ -1,33 +1,48 @@
-"""`/v1/models/{id}/predict` and `/evaluate`: deterministic, dropout off."""
+"""`/v1/models/{id}/predict` and its relatives: deterministic, dropout off."""
 
-from fastapi import APIRouter, Depends
+from collections.abc import Iterator
+from os import fstat
+from typing import Annotated, BinaryIO
 
+from fastapi import APIRouter, Depends, File, Request, UploadFile
+from fastapi.responses import StreamingResponse
+
+from app import reading
 from app.datasets.service import load
-from app.deps import ContextDep, require_json
+from app.deps import ContextDep, require_form, require_json
 from app.errors import invalid, problem_responses
-from app.inference import service
-from app.inference.schemas import EvaluateRequest, PredictAnswer, PredictRequest
+from app.inference import evaluation, files, importance, rows
+from app.inference.answer_files import CSV, PARQUET
+from app.inference.schemas import (
+    EvaluateRequest,
+    ImportanceAnswer,
+    ImportanceRequest,
+    PredictAnswer,
+    PredictRequest,
+)
 from app.models.schemas import EvaluationAnswer
+from app.reading import Reading
+from app.uploads import Upload
 from store import datasets, models
 from store.errors import DatasetNotFound
 
 router = APIRouter(
     prefix="/v1/models/{model_id}",
     tags=["inference"],
-    dependencies=[Depends(require_json)],
     responses=problem_responses(400, 404, 413, 415, 422),
 )
 
+_CHUNK_BYTES = 1024**2
 
-@router.post("/predict")
+
+@router.post("/predict", dependencies=[Depends(require_json)])
 def predict(context: ContextDep, model_id: str, request: PredictRequest) -> PredictAnswer:
     """Predict rows. A row's answer is the same bits in whatever company it comes."""
     with context.database.read() as transaction:
         model = models.get(transaction, model_id)
     predictor = context.predictors.get(model)
     facts = predictor.description
-    features = service.feature_rows(request.instances, facts.features)
-    predictions = service.predict(predictor, features)
+    predictions = rows.predict(predictor, request.instances)
     return PredictAnswer(
         model=model.id,
         task=facts.task,
@@ -40,7 +55,56 @@ def predict(context: ContextDep, model_id: str, request: PredictRequest) -> Pred
     )
 
 
-@router.post("/evaluate")
+@router.post(
+    "/predict-file",
+    response_class=StreamingResponse,
+    dependencies=[Depends(require_form)],
+    responses={
+        200: {
+            "content": {CSV: {"schema": {"type": "string"}}, PARQUET: {}},
+            "description": "The file, with its predictions; CSV unless Parquet is preferred.",
+        },
+        **problem_responses(406),
+    },
+)
+def predict_file(
+    context: ContextDep,
+    http: Request,
+    model_id: str,
+    file: Annotated[UploadFile, File(description="CSV, TSV, Parquet, NPZ or IDX, also in gzip.")],
+    options: Reading,
+) -> StreamingResponse:
+    """Predict every row of a file. Its columns come back as they were, and beside them:
+
+    `prediction`, or `prediction_<target>` of several targets, and of up to 100 classes
+    `probability_<class>`. Text that a spreadsheet would take for a formula comes back behind an
+    apostrophe in CSV. An error in any row is told before anything is answered.
+    """
+    media_type = files.answer_type(http.headers.get("accept"))
+    with context.database.read() as transaction:
+        model = models.get(transaction, model_id)
+    predictor = context.predictors.get(model)
+    with Upload(context.uploads, [file]) as upload:
+        path = files.predict(
+            predictor,
+            upload,
+            options,
+            limits=reading.limits(context.settings),
+            media_type=media_type,
+        )
+        # An open file outlives its name: whatever becomes of the answer, nothing stays behind.
+        answer = path.open("rb")
+    return StreamingResponse(
+        _chunks(answer),
+        media_type=media_type,
+        headers={
+            "Content-Length": str(fstat(answer.fileno()).st_size),
+            "Content-Disposition": f'attachment; filename="predictions{path.suffix}"',
+        },
+    )
+
+
+@router.post("/evaluate", dependencies=[Depends(require_json)])
 def evaluate(context: ContextDep, model_id: str, request: EvaluateRequest) -> EvaluationAnswer:
     """Score the model on every row of a dataset."""
     with context.database.read() as transaction:
@@ -49,5 +113,29 @@ def evaluate(context: ContextDep, model_id: str, request: EvaluateRequest) -> Ev
             dataset = datasets.get(transaction, request.dataset)
         except DatasetNotFound as error:
             raise invalid("/dataset", str(error)) from error
-    evaluation = service.evaluate(context.predictors.get(model), load(context, dataset))
-    return EvaluationAnswer(**evaluation.to_dict())
+    predictor = context.predictors.get(model)
+    facts = predictor.description
+    frame = load(context, dataset, columns={*facts.features, *facts.targets})
+    return EvaluationAnswer(**evaluation.evaluate(predictor, frame).to_dict())
+
+
+@router.post("/importance", dependencies=[Depends(require_json)], responses=problem_responses(409))
+def measure_importance(
+    context: ContextDep, model_id: str, request: ImportanceRequest
+) -> ImportanceAnswer:
+    """Measure by how much the model gets worse when a feature is shuffled between rows."""
+    with context.database.read() as transaction:
+        model = models.get(transaction, model_id)
+        source = importance.find_rows(transaction, model, request.dataset)
+    predictor = context.predictors.get(model)
+    frame = load(context, source.dataset, columns=importance.columns_of(predictor, source))
+    measured = importance.measure(
+        predictor, frame, request, split=source.split, num_parameters=model.num_parameters
+    )
+    return ImportanceAnswer.model_validate(measured)
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk

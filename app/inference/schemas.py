@@ -1,18 +1,22 @@
-"""Predictions and evaluations on the wire."""
+"""Predictions, evaluations and importances on the wire."""
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dropout_core.config import Config
+from app.models.schemas import Value
+from dropout_core.config import Config, Seed
 
-Value = bool | int | float | str
+_CELL = {"type": ["number", "string", "boolean", "null"]}
 
 
 class PredictRequest(BaseModel):
-    """Rows to predict: arrays in the order of the model's features, or objects by column name."""
+    """Rows to predict: arrays in the order of the model's features, or objects by column name.
 
-    # The rows themselves are read by service.feature_rows, which can name the cell at fault.
+    What a cell is in a file it is here; null, or an absent name, is a missing value.
+    """
+
+    # The rows themselves are read by the model's encoder, which can name the cell at fault.
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
@@ -31,11 +35,8 @@ class PredictRequest(BaseModel):
             json_schema_extra={
                 "items": {
                     "anyOf": [
-                        {"type": "array", "items": {"type": ["number", "boolean"]}},
-                        {
-                            "type": "object",
-                            "additionalProperties": {"type": ["number", "boolean"]},
-                        },
+                        {"type": "array", "items": _CELL},
+                        {"type": "object", "additionalProperties": _CELL},
                     ]
                 }
             },
@@ -44,17 +45,68 @@ class PredictRequest(BaseModel):
 
 
 class PredictAnswer(BaseModel):
-    """One prediction a row: the class or the value. `probabilities` are in `classes`' order."""
+    """One prediction a row: the class or the value, or each target's by name if there are several.
+
+    `probabilities` are in the order of `classes`; of several labels these are their names.
+    """
 
     model: str
     task: str
-    predictions: list[Value]
+    predictions: list[Value | dict[str, Value]]
     probabilities: list[list[float]] | None
     classes: list[Value] | None
     fingerprint: str
 
 
 class EvaluateRequest(Config):
-    """A dataset with the model's features and target."""
+    """A dataset with the model's features and its target, or all of its targets."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"dataset": "ds_01m7yfj0caymhw2pfr3q540p4y"}]}
+    )
 
     dataset: str
+
+
+class ImportanceRequest(Config):
+    """Which rows to measure on, in what, and how often to shuffle each feature.
+
+    Without a `dataset` it is on the rows that the model's job held out, for its test if there were
+    any. A `metric` of null is `accuracy`, or `r2` of a regression.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{}, {"dataset": "ds_01m7yfj0caymhw2pfr3q540p4y", "metric": "log_loss"}]
+        }
+    )
+
+    dataset: str | None = None
+    metric: str | None = None
+    num_repeats: Annotated[int, Field(ge=1, le=100)] = 5
+    seed: Seed = 0
+
+
+class FeatureImportance(BaseModel):
+    """By how much the metric got worse, over the repeats."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    feature: str
+    mean: float
+    standard_deviation: float
+
+
+class ImportanceAnswer(BaseModel):
+    """Permutation importances, the greatest first, in units of the metric.
+
+    `baseline` is the metric with nothing shuffled, on `num_rows` rows; of many rows evenly spaced
+    ones are taken.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    metric: str
+    baseline: float
+    num_rows: int
+    features: list[FeatureImportance]

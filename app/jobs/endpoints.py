@@ -51,6 +51,7 @@ def create_job(
             resolved = resolve(transaction, spec, context.settings)
         checked = ValidationAnswer(
             resolved_config=resolved.spec.model_dump(mode="json"),
+            warnings=list(resolved.warnings),
             num_parameters=resolved.num_parameters,
             estimated_bytes=resolved.estimated_bytes,
         )
@@ -62,7 +63,10 @@ def create_job(
             return reservation.replay
         with context.database.write() as transaction:
             resolved = resolve(transaction, spec, context.settings)
-            job = JobAnswer.of(jobs.create(transaction, resolved.spec, queue=resolved.queue))
+            created = jobs.create(
+                transaction, resolved.spec, queue=resolved.queue, warnings=resolved.warnings
+            )
+            job = JobAnswer.of(created)
             location = {"Location": f"/v1/jobs/{job.id}"}
             answer = Answer(202, location, job.model_dump(mode="json"))
             return reservation.complete(transaction, answer)

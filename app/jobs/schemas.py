@@ -36,7 +36,10 @@ class Progress(BaseModel):
 
 
 class JobAnswer(BaseModel):
-    """A job. `resolved_config` holds every setting in force and can be submitted as it is."""
+    """A job. `resolved_config` holds every setting in force and can be submitted as it is.
+
+    `warnings` are what there is to know of the data, such as which columns were left out.
+    """
 
     id: str
     name: str | None
@@ -48,6 +51,7 @@ class JobAnswer(BaseModel):
     progress: Progress
     attempt: int
     resolved_config: dict[str, Any]
+    warnings: list[str]
     metadata: dict[str, str]
     created_at: Time
     started_at: Time | None
@@ -68,6 +72,7 @@ class JobAnswer(BaseModel):
             ),
             attempt=job.attempt,
             resolved_config=job.spec,
+            warnings=job.warnings,
             metadata=job.spec["metadata"],
             created_at=job.created_at,
             started_at=job.started_at,
@@ -79,6 +84,7 @@ class ValidationAnswer(BaseModel):
     """What a job would be; nothing is stored."""
 
     resolved_config: dict[str, Any]
+    warnings: list[str]
     num_parameters: int
     estimated_bytes: int
 

@@ -5,28 +5,47 @@ from dataclasses import dataclass
 import torch
 from sqlalchemy import Connection
 
-from app.errors import invalid
+from app.errors import escaped, invalid
 from dropout_core import memory
 from dropout_core.config import Task
 from dropout_core.data.errors import DataError
-from dropout_core.data.schema import Column, select
-from dropout_core.data.splits import split_sizes
+from dropout_core.data.schema import Column, Selection, select
+from dropout_core.data.splits import check_split
+from dropout_core.memory import InputSizes
 from store import datasets
+from store.datasets import Dataset
 from store.errors import DatasetNotFound
 from store.settings import Settings
 from store.spec import JobSpec
+
+_WITHOUT_CLASSES = {
+    "regression": "a regression has no classes",
+    "multilabel": "labels of their own are no classes to choose one of",
+}
 
 
 @dataclass(frozen=True)
 class ResolvedJob:
     spec: JobSpec
+    warnings: tuple[str, ...]
     queue: str
     num_parameters: int
     estimated_bytes: int
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What a job comes to, as far as its dataset's columns tell."""
+
+    selection: Selection
+    num_train: int
+    num_outputs: int
+    inputs: InputSizes
+
+
 def resolve(transaction: Connection, spec: JobSpec, settings: Settings) -> ResolvedJob:
-    """Settle features, task and queue against the dataset, which stays until the transaction ends.
+    """Settle features, their types, task and queue against the dataset, which stays until the
+    transaction ends.
 
     Raises RequestError (422) naming the field that makes the job impossible.
     """
@@ -34,46 +53,87 @@ def resolve(transaction: Connection, spec: JobSpec, settings: Settings) -> Resol
         dataset = datasets.get(transaction, spec.dataset.id, lock=True)
     except DatasetNotFound as error:
         raise invalid("/dataset/id", str(error)) from error
-    columns = [Column.model_validate(column) for column in dataset.columns]
     try:
-        selection = select(
-            columns,
-            target=spec.dataset.target,
-            features=spec.dataset.features,
-            task=None if spec.task == "auto" else spec.task,
-        )
-        num_train, _, _ = split_sizes(dataset.num_rows, spec.dataset.split)
+        plan = _plan(dataset, spec)
     except DataError as error:
-        raise invalid(f"/dataset/{error.field}", str(error)) from error
-    num_outputs = (
-        1
-        if selection.task == "regression"
-        else next(c.num_distinct for c in columns if c.name == selection.target)
+        raise invalid(_pointer(error), str(error)) from error
+    selection = plan.selection
+    _check_training(spec, selection.task, num_train=plan.num_train, num_outputs=plan.num_outputs)
+    sizes = {
+        "in_features": plan.inputs.in_features(spec.preprocessing),
+        "out_features": plan.num_outputs,
+        "num_embedded": plan.inputs.num_embedded(spec.preprocessing),
+    }
+    estimated = memory.training_bytes(
+        spec.model,
+        spec.training,
+        num_rows=dataset.num_rows,
+        num_columns=plan.inputs.num_values + len(plan.inputs.cardinalities),
+        **sizes,
     )
-    _check_training(spec, selection.task, num_train=num_train, num_outputs=num_outputs)
-    sizes = {"in_features": len(selection.features), "out_features": num_outputs}
-    estimated = memory.training_bytes(spec.model, spec.training, num_rows=dataset.num_rows, **sizes)
     if estimated > settings.max_training_bytes:
         raise invalid(
             "/model/hidden",
             f"training would take about {estimated} bytes, {settings.max_training_bytes} are "
-            "allowed: fewer or narrower layers, or a smaller batch, take less",
+            "allowed: fewer or narrower layers, fewer features, or a smaller batch, take less",
         )
-    chosen = spec.dataset.model_copy(update={"features": selection.features})
+    chosen = spec.dataset.model_copy(
+        update={
+            "features": tuple(selection.features),
+            "types": {**spec.dataset.types, **selection.features},
+        }
+    )
     return ResolvedJob(
         spec=spec.model_copy(update={"dataset": chosen, "task": selection.task}),
+        warnings=selection.warnings,
         queue=_queue(spec, settings),
         num_parameters=memory.num_parameters(spec.model, **sizes),
         estimated_bytes=estimated,
     )
 
 
+def _plan(dataset: Dataset, spec: JobSpec) -> _Plan:
+    """Raises DataError if the columns make the job impossible."""
+    columns = [Column.model_validate(column) for column in dataset.columns]
+    chosen = spec.dataset
+    selection = select(
+        columns,
+        target=chosen.target,
+        features=chosen.features,
+        types=chosen.types,
+        weight=chosen.weight,
+        split=chosen.split,
+        task=None if spec.task == "auto" else spec.task,
+    )
+    targets = [column for column in columns if column.name in selection.targets]
+    num_labelled = dataset.num_rows - max(target.num_missing for target in targets)
+    return _Plan(
+        selection,
+        num_train=check_split(num_labelled, chosen.split, columns, selection=selection),
+        num_outputs=(
+            targets[0].num_distinct
+            if selection.task in ("binary", "multiclass")
+            else len(selection.targets)
+        ),
+        inputs=memory.input_sizes(columns, selection, spec.preprocessing),
+    )
+
+
+def _pointer(error: DataError) -> str:
+    """To the setting at fault, or the entry of it that is."""
+    if error.field is None:
+        return "/dataset"
+    if error.field == "types" and error.column is not None:
+        return f"/dataset/types/{escaped(error.column)}"
+    return f"/dataset/{error.field}"
+
+
 def _check_training(spec: JobSpec, task: Task, *, num_train: int, num_outputs: int) -> None:
     training = spec.training
-    if task == "regression" and training.class_weights is not None:
-        raise invalid("/training/class_weights", "a regression has no classes")
-    if task == "regression" and training.label_smoothing:
-        raise invalid("/training/label_smoothing", "a regression has no classes")
+    if task in _WITHOUT_CLASSES and training.class_weights is not None:
+        raise invalid("/training/class_weights", _WITHOUT_CLASSES[task])
+    if task in _WITHOUT_CLASSES and training.label_smoothing:
+        raise invalid("/training/label_smoothing", _WITHOUT_CLASSES[task])
     if isinstance(training.class_weights, tuple) and len(training.class_weights) != num_outputs:
         raise invalid(
             "/training/class_weights",
@@ -84,7 +144,8 @@ def _check_training(spec: JobSpec, task: Task, *, num_train: int, num_outputs: i
             "/training/precision",
             "bfloat16 is for relu, tanh and logistic layers with bernoulli dropout, no batch norm",
         )
-    if training.early_stopping and spec.dataset.split.validation == 0:
+    split = spec.dataset.split
+    if training.early_stopping and split.kind != "column" and split.validation == 0:
         raise invalid(
             "/training/early_stopping", "early stopping needs validation rows: split some off"
         )

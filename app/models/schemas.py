@@ -2,25 +2,79 @@
 
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from app.schemas import Time
+from dropout_core.data.features import Feature
 from store.models import Model
+
+Value = bool | int | float | str
+
+_FEATURES: TypeAdapter[list[Feature]] = TypeAdapter(list[Feature])
+_CROSS_VALIDATION = "cross_validation"
+
+
+class ClassScores(BaseModel):
+    """Scores of a class against all others, or of one of several labels; null where undefined."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    class_: Value = Field(alias="class")
+    num_rows: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    roc_auc: float | None
+    average_precision: float | None
+
+
+class TargetScores(BaseModel):
+    """Scores of one of several targets of a regression, in its units."""
+
+    target: str
+    rmse: float | None
+    mae: float | None
+    r2: float | None
+
+
+class Bin(BaseModel):
+    """The decisions of which the model was about as sure, and how many of them were right."""
+
+    lower: float
+    upper: float
+    num_rows: int
+    mean_confidence: float
+    accuracy: float
 
 
 class EvaluationAnswer(BaseModel):
-    """Scores on labelled rows, dropout off. The matrix is [true class][predicted class]."""
+    """Scores on labelled rows, dropout off; a metric is null where these rows do not define it.
+
+    The matrix is [true class][predicted class].
+    """
 
     num_rows: int
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     confusion_matrix: list[list[int]] | None
+    per_class: list[ClassScores] | None = None
+    per_target: list[TargetScores] | None = None
+    reliability: list[Bin] | None = None
+
+
+class CrossValidationAnswer(BaseModel):
+    """The evaluations of the folds, and each metric's mean and standard deviation over them."""
+
+    folds: list[EvaluationAnswer]
+    mean: dict[str, float | None]
+    standard_deviation: dict[str, float | None]
 
 
 class ModelAnswer(BaseModel):
     """A trained model. `metrics` are by held-out split: `validation`, `test`.
 
-    `fingerprint` names where it was trained; with the config, the data and the seed it decides the
-    weights, of which `weights_sha256` is the checksum.
+    `target` is a name, or a list of them where there are several; `inputs` are what training saw of
+    each feature. `fingerprint` names where it was trained; with the config, the data and the seed
+    it decides the weights, of which `weights_sha256` is the checksum.
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -29,11 +83,14 @@ class ModelAnswer(BaseModel):
     name: str | None
     job: str
     task: str
-    target: str
+    target: str | list[str]
     features: list[str]
-    classes: list[bool | int | float | str] | None
+    inputs: list[Feature]
+    classes: list[Value] | None
     config: dict[str, Any]
+    preprocessing: dict[str, Any]
     metrics: dict[str, EvaluationAnswer]
+    cross_validation: CrossValidationAnswer | None
     num_parameters: int
     size_bytes: int
     weights_sha256: str
@@ -43,16 +100,24 @@ class ModelAnswer(BaseModel):
     @classmethod
     def of(cls, model: Model) -> Self:
         manifest = model.manifest
+        targets = manifest["targets"]
+        # Not strict: JSON has no tuples.
+        inputs = _FEATURES.validate_python(manifest["encoder"]["features"], strict=False)
+        metrics = dict(model.metrics)
+        cross_validation = metrics.pop(_CROSS_VALIDATION, None)
         return cls(
             id=model.id,
             name=model.name,
             job=model.job_id,
             task=manifest["task"],
-            target=manifest["target"],
-            features=manifest["features"],
+            target=targets[0] if len(targets) == 1 else targets,
+            features=[feature.name for feature in inputs],
+            inputs=inputs,
             classes=manifest["classes"],
             config=manifest["model"],
-            metrics=model.metrics,
+            preprocessing=manifest["preprocessing"],
+            metrics=metrics,
+            cross_validation=cross_validation,
             num_parameters=model.num_parameters,
             size_bytes=model.size_bytes,
             weights_sha256=manifest["weights_sha256"],

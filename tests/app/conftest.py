@@ -58,6 +58,27 @@ def flower_model(live: httpx.Client, flower_job: dict[str, Any]) -> dict[str, An
     return answer
 
 
+@pytest.fixture(scope="session")
+def people(live: httpx.Client) -> dict[str, Any]:
+    """A dataset with a column of every kind."""
+    return upload(live, tables.people(), data={"name": "people"})
+
+
+@pytest.fixture(scope="session")
+def people_model(live: httpx.Client, people: dict[str, Any]) -> dict[str, Any]:
+    """A model of what people are like that leave, cross-validated in two folds."""
+    job = train(
+        live,
+        people["id"],
+        "leaves",
+        dataset={"split": {"kind": "stratified", "test": 0.2, "folds": 2}},
+        model={"hidden": [16]},
+        training={"epochs": 20, "batch_size": 16, "optimizer": {"name": "adam", "lr": 0.02}},
+    )
+    answer: dict[str, Any] = live.get(f"/v1/models/{job['model']}").json()
+    return answer
+
+
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """Settings on a database of the test's own: the test runs once on each kind."""

@@ -97,7 +97,9 @@ def upload(client: httpx.Client, table: bytes, **options: Any) -> dict[str, Any]
     return answer
 
 
-def submit(client: httpx.Client, dataset_id: str, target: str, **job: Any) -> dict[str, Any]:
+def submit(
+    client: httpx.Client, dataset_id: str, target: str | list[str], **job: Any
+) -> dict[str, Any]:
     """The job, as accepted; `dataset` of `job` adds to these two facts of it."""
     dataset = {"id": dataset_id, "target": target} | job.pop("dataset", {})
     response = client.post("/v1/jobs", json={"dataset": dataset, **job})
@@ -106,7 +108,9 @@ def submit(client: httpx.Client, dataset_id: str, target: str, **job: Any) -> di
     return answer
 
 
-def train(client: httpx.Client, dataset_id: str, target: str, **job: Any) -> dict[str, Any]:
+def train(
+    client: httpx.Client, dataset_id: str, target: str | list[str], **job: Any
+) -> dict[str, Any]:
     """The job once it is over."""
     job_id = submit(client, dataset_id, target, **job)["id"]
     return finished(client, job_id)

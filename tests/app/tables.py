@@ -1,8 +1,10 @@
 """Tables to learn from."""
 
+import datetime as dt
 import io
 import math
 import random
+import struct
 
 import numpy as np
 
@@ -23,6 +25,31 @@ def waves(num_rows: int = 80) -> bytes:
     """A CSV of one feature and, as `y`, a smooth function of it."""
     lines = ["x,y"]
     lines += [f"{x / 10},{math.sin(x / 10) * 3 + 10}" for x in range(num_rows)]
+    return "\n".join(lines).encode()
+
+
+def people(num_rows: int = 200, *, seed: int = 0) -> bytes:
+    """A CSV with a column of every kind; `leaves` follows from `city` and `age`."""
+    chance = random.Random(seed)
+    lines = ["id,city,age,since,member,note,leaves"]
+    for row in range(num_rows):
+        city, age = chance.choice(["Bonn", "Oslo", "Rome"]), chance.randint(18, 90)
+        since = dt.date(2024, 1, 1) + dt.timedelta(days=chance.randrange(300))
+        member = chance.choice(["true", "false"])
+        leaves = "yes" if (age > 50) != (city == "Oslo") else "no"
+        note = f'"they say, that {chance.random()} of it is so"'
+        known_age = age if row % 10 else ""
+        lines.append(f"p{row},{city},{known_age},{since},{member},{note},{leaves}")
+    return "\n".join(lines).encode()
+
+
+def outcomes(num_rows: int = 60) -> bytes:
+    """A CSV of two features, two numbers and two labels that follow from them."""
+    chance = random.Random(0)
+    lines = ["a,b,sum,gap,pos,big"]
+    for _ in range(num_rows):
+        a, b = (round(chance.gauss(0, 1), 3) for _ in range(2))
+        lines.append(f"{a},{b},{a + b:.3f},{a - b:.3f},{int(a > 0)},{int(abs(b) > 1)}")
     return "\n".join(lines).encode()
 
 
@@ -47,3 +74,9 @@ def npz_compressed(**arrays: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)
     return file.getvalue()
+
+
+def idx(array: np.ndarray) -> bytes:
+    """The format of MNIST, of bytes."""
+    sizes = struct.pack(f">{array.ndim}I", *array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.app import tables
 from tests.app.problems import assert_problem, stored
-from tests.app.service import SETTINGS, submit, upload
+from tests.app.service import SETTINGS, Service, submit, upload
 
 Client = httpx.Client
 
@@ -18,9 +18,8 @@ UNUSABLE: dict[str, tuple[bytes, str]] = {
     "ragged": (b"a,b\n1,2\n3\n", "row 2"),
     "binary": (b"\x89PNG\r\n\x1a\n\0\0\0", "binary"),
     "another encoding": ("größe\n1\n".encode("latin-1"), "UTF-8"),
-    "words alone": (b"a,b\nx,y\n", "numeric column"),
-    "a name twice": (b"a,a\n1,2\n", "'a'"),
-    "a cell of NaN": (b"a,b\n1,2\nNaN,3\n", "row 2, column 'a'"),
+    "a cell of infinity": (b"a,b\n1,2\ninf,3\n", "row 2, column 'a'"),
+    "no values": (b"a,b\n,\n,\n", "missing"),
     "object array": (tables.npz(a=np.array([1, None], dtype=object)), "pickles"),
     "arrays of two lengths": (tables.npz(a=np.ones(3), b=np.ones(4)), "length"),
     "broken archive": (tables.points()[:200], "NPZ"),
@@ -60,13 +59,72 @@ def test_a_dataset_without_a_name_has_its_files(sqlite_client: Client) -> None:
 
 @pytest.mark.parametrize("flaw", UNUSABLE)
 def test_an_unusable_file_is_refused_and_not_kept(
-    sqlite_client: Client, tmp_path: Path, flaw: str
+    live: Client, service: Service, flaw: str
 ) -> None:
     file, reason = UNUSABLE[flaw]
-    before = stored(sqlite_client, tmp_path)
-    detail = assert_problem(post(sqlite_client, file), 422, "invalid_request", "/file")
+    before = stored(live, service.data_dir)
+    detail = assert_problem(post(live, file), 422, "invalid_request", "/file")
     assert reason in detail
-    assert stored(sqlite_client, tmp_path) == before
+    assert stored(live, service.data_dir) == before
+
+
+def test_a_file_is_read_as_its_owner_says(live: Client) -> None:
+    table = "'1|2'|é\n-|ü\n7|-\n".encode("latin-1")
+    options = {"delimiter": "|", "quote": "'", "encoding": "latin-1", "header": "false"}
+    answer = upload(live, table, data=options | {"missing": ["-", "none"]})
+    assert answer["options"] == options | {"header": False}
+    first, second = answer["columns"]
+    assert (first["name"], first["type"], first["num_missing"]) == ("column_1", "categorical", 1)
+    assert [top["value"] for top in second["top_values"]] == ["é", "ü"]
+    unquoted = upload(live, b"a\tb\n'x\t1\n", data={"delimiter": "tab", "quote": "none"})
+    assert unquoted["columns"][0]["top_values"] == [{"value": "'x", "count": 1}]
+
+
+def test_what_was_found_out_and_changed_is_told(live: Client) -> None:
+    answer = upload(live, b"a;a;b\n1;x;\n2;y;\n")
+    assert answer["options"] == {
+        "delimiter": ";",
+        "quote": '"',
+        "encoding": "utf-8",
+        "header": True,
+    }
+    assert [column["name"] for column in answer["columns"]] == ["a", "a_2"]
+    assert ["'a_2'" in answer["warnings"][0], "'b'" in answer["warnings"][1]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("delimiter", "ab"),
+        ("quote", "x"),
+        ("encoding", "klingon"),
+        ("header", "perhaps"),
+        ("missing", "x" * 2000),
+    ],
+)
+def test_an_option_that_is_none_is_named(live: Client, field: str, value: str) -> None:
+    response = post(live, b"a\n1\n", data={field: value})
+    assert_problem(response, 422, "invalid_request", f"/{field}")
+
+
+def test_images_and_their_labels_are_one_table_in_any_order(live: Client) -> None:
+    images, labels = tables.idx(np.arange(24).reshape(3, 2, 4)), tables.idx(np.array([7, 8, 7]))
+    answers = []
+    for files in ([images, labels], [labels, images]):
+        response = live.post("/v1/datasets", files=[("file", ("idx", file)) for file in files])
+        assert response.status_code == 201, response.text
+        answers.append(response.json())
+    assert answers[0]["columns"] == answers[1]["columns"]
+    assert [column["name"] for column in answers[0]["columns"]][7:] == ["pixel_7", "label"]
+    assert (answers[0]["format"], answers[0]["num_rows"]) == ("idx", 3)
+    assert answers[0]["size_bytes"] == len(images) + len(labels)
+
+
+@pytest.mark.parametrize("num_files", [2, 3])
+def test_other_files_come_one_at_a_time(live: Client, num_files: int) -> None:
+    files = [("file", ("table.csv", b"a\n1\n"))] * num_files
+    response = live.post("/v1/datasets", files=files)
+    assert_problem(response, 422, "invalid_request", "/file")
 
 
 def in_pieces(num_bytes: int, *, form: bool) -> Iterator[bytes]:

@@ -67,7 +67,9 @@ POSTS = [
     ("POST", "/v1/jobs"),
     ("POST", "/v1/jobs/{job_id}/cancel"),
     ("POST", "/v1/models/{model_id}/predict"),
+    ("POST", "/v1/models/{model_id}/predict-file"),
     ("POST", "/v1/models/{model_id}/evaluate"),
+    ("POST", "/v1/models/{model_id}/importance"),
 ]
 
 
@@ -113,14 +115,19 @@ def test_no_id_and_no_place_in_a_list_is_a_fault_of_the_service(client: Client, 
 
 
 def test_an_unknown_id_is_404_on_every_path(client: Client) -> None:
-    bodies = {"predict": {"instances": [[1.0]]}, "evaluate": {"dataset": "ds_0"}}
+    bodies: dict[str, dict[str, Any]] = {
+        "predict": {"json": {"instances": [[1.0]]}},
+        "predict-file": {"files": {"file": b"a\n1\n"}},
+        "evaluate": {"json": {"dataset": "ds_0"}},
+        "importance": {"json": {}},
+    }
     tried = [(method, path) for method, path in operations(client) if "{" in path]
     assert len(tried) >= 10
     for method, path in tried:
-        body = bodies.get(path.rpartition("/")[2])
+        body = bodies.get(path.rpartition("/")[2], {})
         kind = path.split("{")[1].split("_id}")[0]
         url = path.replace(f"{{{kind}_id}}", "nobody_0")
-        detail = assert_problem(client.request(method, url, json=body), 404, f"{kind}_not_found")
+        detail = assert_problem(client.request(method, url, **body), 404, f"{kind}_not_found")
         assert "nobody_0" in detail
 
 

@@ -7,6 +7,7 @@ from store.settings import Settings
 from tests.app.conftest import TestClient
 from tests.app.problems import assert_problem
 from tests.servers import PostgresServer, RedisServer
+from tests.store.first_tables import create_first_tables
 from tests.waiting import wait_until
 
 Client = httpx.Client
@@ -56,6 +57,19 @@ def test_an_upload_that_the_database_did_not_take_leaves_no_file(
         response = client.post("/v1/datasets", files={"file": b"a\n1\n"})
         assert_problem(response, 503, "database_unavailable")
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_what_an_older_release_stored_is_still_answered(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    create_first_tables(settings.database)
+    with TestClient(create_app(settings)) as client:
+        dataset, job, model = (
+            client.get(f"/v1/{kind}").json()["data"][0] for kind in ("datasets", "jobs", "models")
+        )
+        assert (dataset["options"], dataset["warnings"], job["warnings"]) == ({}, [], [])
+        assert (model["target"], model["features"]) == ("c", ["a", "b"])
+        body = job["resolved_config"] | {"training": {"epochs": 1}}
+        assert client.post("/v1/jobs", json=body).status_code == 202
 
 
 def test_a_storage_that_cannot_be_written_is_not_ready(sqlite_url: str, tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ Client = httpx.Client
 KEY = {"Idempotency-Key": "one of a kind"}
 
 
-def post_dataset(client: Client, table: bytes, name: str = "flowers") -> httpx.Response:
+def post_dataset(
+    client: Client, table: bytes, name: str = "flowers", **options: str
+) -> httpx.Response:
     files = {"file": ("table.csv", table)}
-    return client.post("/v1/datasets", files=files, data={"name": name}, headers=KEY)
+    return client.post("/v1/datasets", files=files, data={"name": name, **options}, headers=KEY)
 
 
 def post_job(client: Client, dataset_id: str, **job: Any) -> httpx.Response:
@@ -73,7 +75,9 @@ def test_a_key_holds_for_one_request_alone(client: Client, dataset_id: str) -> N
 
 
 @pytest.mark.parametrize(
-    "change", [{"table": tables.flowers(seed=1)}, {"name": "other"}], ids=["file", "name"]
+    "change",
+    [{"table": tables.flowers(seed=1)}, {"name": "other"}, {"header": "false"}],
+    ids=["file", "name", "option"],
 )
 def test_a_key_holds_for_one_upload_alone(client: Client, change: dict[str, Any]) -> None:
     post_dataset(client, tables.flowers())

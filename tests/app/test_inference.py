@@ -12,19 +12,19 @@ from tests.app.service import train, upload
 Client = httpx.Client
 
 UNUSABLE_ROWS: dict[str, tuple[Any, str, str]] = {
-    "one feature short": ([1.0], "", "1 features given, the model takes 2"),
-    "one feature too many": ([1.0, 2.0, 3.0], "", "3 features given, the model takes 2"),
-    "no features": ([], "", "0 features given, the model takes 2"),
-    "null": ([1.0, None], "/1", "number"),
-    "words": (["1.0", 2.0], "/0", "number"),
-    "a number too large": ([1.0, 10**400], "/1", "finite"),
+    "one feature short": ([1.0], "", "1 values for 2 features"),
+    "one feature too many": ([1.0, 2.0, 3.0], "", "3 values for 2 features"),
+    "no features": ([], "", "0 values for 2 features"),
+    "null": ([1.0, None], "/1", "missing"),
+    "words": (["flat", 2.0], "/0", "'flat' is no number"),
+    "a number too large": ([1.0, 10**400], "/1", "infinite"),
     "a list within": ([[1.0], 2.0], "/0", "number"),
     "unknown name": (
         {"petal_length": 1.0, "petal_width": 1.0, "a/b~c": 1.0},
-        *("/a~1b~0c", "no feature 'a/b~c'"),
+        *("/a~1b~0c", "no such feature"),
     ),
-    "missing name": ({"petal_length": 1.0}, "/petal_width", "'petal_width' is missing"),
-    "null by name": ({"petal_length": None, "petal_width": 1.0}, "/petal_length", "number"),
+    "missing name": ({"petal_length": 1.0}, "/petal_width", "a value is missing"),
+    "null by name": ({"petal_length": None, "petal_width": 1.0}, "/petal_length", "missing"),
     "no row": (1.0, "", "array"),
 }
 
@@ -110,6 +110,69 @@ def test_an_evaluation_takes_columns_by_name(live: Client, path: str) -> None:
     assert results[0] == results[1]
 
 
+def test_an_evaluation_tells_of_each_class_and_how_sure_it_was(
+    live: Client, path: str, flowers: dict[str, Any]
+) -> None:
+    evaluation = live.post(f"{path}/evaluate", json={"dataset": flowers["id"]}).json()
+    assert [scores["class"] for scores in evaluation["per_class"]] == sorted(tables.KINDS)
+    assert [scores["num_rows"] for scores in evaluation["per_class"]] == [30, 30, 30]
+    assert sum(bin_["num_rows"] for bin_ in evaluation["reliability"]) == 90
+    assert evaluation["per_target"] is None
+
+
+def test_a_metric_that_its_rows_do_not_define_is_null(live: Client, path: str) -> None:
+    table = b"petal_length,petal_width,label\n1.5,0.2,setosa\n1.4,0.3,setosa\n1,0.2,\n"
+    body = {"dataset": upload(live, table)["id"]}
+    evaluation = live.post(f"{path}/evaluate", json=body).json()
+    assert evaluation["num_rows"] == 2
+    assert evaluation["metrics"]["roc_auc"] is None
+    assert evaluation["metrics"]["accuracy"] is not None
+
+
+def test_cells_of_every_kind_are_taken_as_they_are(
+    live: Client, people_model: dict[str, Any]
+) -> None:
+    rows = [
+        {"city": "Oslo", "age": 70, "since": "2024-03-01", "member": True},
+        {"member": "true", "since": "2024-03-01T00:00:00Z", "age": "70", "city": "Oslo"},
+        ["Oslo", 70.0, "2024-03-01", 1],
+    ]
+    path = f"/v1/models/{people_model['id']}"
+    assert len(set(probabilities(live, path, rows))) == 1
+    # What is missing, or was never seen, has an answer where training saw such a thing.
+    unknown = [{"since": "2024-03-01", "member": False}, ["Paris", None, "2024-03-01", False]]
+    assert len(set(probabilities(live, path, unknown))) == 1
+    for cell, value in {"since": "some day", "age": "old", "member": 2, "city": ["Rome"]}.items():
+        response = live.post(f"{path}/predict", json={"instances": [rows[1] | {cell: value}]})
+        assert_problem(response, 422, "invalid_request", f"/instances/0/{cell}")
+
+
+def test_several_targets_are_predicted_by_name(live: Client) -> None:
+    numbers = upload(live, tables.outcomes())
+    training = {"epochs": 3}
+    jobs = {
+        task: train(live, numbers["id"], targets, training=training)
+        for task, targets in {"regression": ["sum", "gap"], "multilabel": ["pos", "big"]}.items()
+    }
+    answers = {}
+    for task, job in jobs.items():
+        assert (job["state"], job["resolved_config"]["task"]) == ("succeeded", task)
+        path = f"/v1/models/{job['model']}"
+        model = live.get(path).json()
+        rows = {"instances": [dict.fromkeys(model["features"], 0.5)]}
+        answers[task] = live.post(f"{path}/predict", json=rows).json()
+        assert model["target"] == list(answers[task]["predictions"][0])
+        body = {"dataset": numbers["id"]}
+        answers[task]["evaluation"] = live.post(f"{path}/evaluate", json=body).json()
+    values, labels = answers["regression"], answers["multilabel"]
+    assert values["classes"] is values["probabilities"] is None
+    assert [part["target"] for part in values["evaluation"]["per_target"]] == ["sum", "gap"]
+    assert labels["classes"] == ["pos", "big"]
+    (prediction,), (probability,) = labels["predictions"], labels["probabilities"]
+    assert list(prediction.values()) == [share > 0.5 for share in probability]
+    assert [part["class"] for part in labels["evaluation"]["per_class"]] == ["pos", "big"]
+
+
 def test_two_classes_of_numbers_from_an_npz(live: Client) -> None:
     dataset = upload(live, tables.points())
     training = {"epochs": 40, "batch_size": 8, "optimizer": {"name": "adam", "lr": 0.02}}
@@ -189,8 +252,12 @@ def test_rows_are_all_that_a_prediction_takes(
         (b"petal_length,label\n1.5,setosa\n", "'petal_width'"),
         (b"petal_length,petal_width\n1.5,0.2\n", "'label'"),
         (b"petal_length,petal_width,label\n1.5,0.2,rose\n", "'rose'"),
-        (b"petal_length,petal_width,label\n1.5,,setosa\n", "row 1, column 'petal_width'"),
-        (b"petal_length,petal_width,label\n1.5,flat,setosa\n", "numeric"),
+        (
+            b"petal_length,petal_width,label\n1.5,0.2,setosa\n1.5,,setosa\n",
+            "row 2, column 'petal_width'",
+        ),
+        (b"petal_length,petal_width,label\n1.5,flat,setosa\n", "'flat' is no number"),
+        (b"petal_length,petal_width,label\n1.5,0.2,\n1.5,0.2,\n", "'label'"),
     ],
 )
 def test_a_dataset_that_does_not_fit_the_model_is_refused(

@@ -6,12 +6,14 @@ import httpx
 import pytest
 import torch
 
+from dropout_core.config import TrainingConfig
 from store import jobs
 from store.database import Database
 from tests.app import tables
 from tests.app.problems import assert_problem, stored
 from tests.app.service import (
     SETTINGS,
+    Service,
     events,
     finished,
     submit,
@@ -96,12 +98,48 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
     "no such dataset": ({"dataset": {"id": "ds_0"}}, "/dataset/id", "ds_0"),
     "no such target": ({"dataset": {"target": "size"}}, "/dataset/target", "'size'"),
     "no such feature": ({"dataset": {"features": ["size"]}}, "/dataset/features", "'size'"),
-    "feature of words": ({"dataset": {"features": ["word"]}}, "/dataset/features", "numeric"),
-    "feature with gaps": ({"dataset": {"features": ["gaps"]}}, "/dataset/features", "1 values are"),
+    "weights of labels": (
+        {"dataset": {"target": ["y", "flag"]}, "training": {"class_weights": "balanced"}},
+        *("/training/class_weights", "labels"),
+    ),
+    "numbers of words": (
+        {"dataset": {"types": {"word": "numeric"}}},
+        *("/dataset/types/word", "words cannot be numeric"),
+    ),
+    "no such type": ({"dataset": {"types": {"x": "date"}}}, "/dataset/types/x", "numeric"),
+    "type of no column": ({"dataset": {"types": {"a/b": "text"}}}, "/dataset/types/a~1b", "'a/b'"),
+    "weights of words": ({"dataset": {"weight": "word"}}, "/dataset/weight", "number"),
+    "weights with gaps": ({"dataset": {"weight": "gaps"}}, "/dataset/weight", "missing"),
+    "words and numbers": ({"dataset": {"target": ["y", "word"]}}, "/dataset/target", "several"),
+    "no target": ({"dataset": {"target": []}}, "/dataset/target", "at least 1"),
+    "groups of no column": (
+        {"dataset": {"split": {"kind": "grouped", "column": "nobody"}}},
+        *("/dataset/split", "'nobody'"),
+    ),
+    "groups without a column": (
+        {"dataset": {"split": {"kind": "grouped"}}},
+        *("/dataset/split", "`column`"),
+    ),
+    "too few groups": (
+        {"dataset": {"split": {"kind": "grouped", "column": "word"}}},
+        *("/dataset/split", "2 groups"),
+    ),
+    "time of words": (
+        {"dataset": {"split": {"kind": "time", "column": "word"}}},
+        *("/dataset/split", "date"),
+    ),
+    "parts of other words": (
+        {"dataset": {"split": {"kind": "column", "column": "word"}}},
+        *("/dataset/split", "'a'"),
+    ),
+    "too few rows for the folds": (
+        {"dataset": {"split": {"kind": "stratified", "folds": 20}}},
+        *("/dataset/split", "20"),
+    ),
+    "no such scaling": ({"preprocessing": {"scale": "log"}}, "/preprocessing/scale", "standard"),
     "feature twice": ({"dataset": {"features": ["x", "x"]}}, "/dataset/features", "twice"),
     "target as feature": ({"dataset": {"features": ["y"]}}, "/dataset/features", "target"),
     "no features": ({"dataset": {"features": []}}, "/dataset/features", "at least 1"),
-    "target with gaps": ({"dataset": {"target": "gaps"}}, "/dataset/target", "1 values are"),
     "target of one value": ({"dataset": {"target": "one"}}, "/dataset/target", "1 distinct"),
     "numbers from words": (
         {"task": "regression", "dataset": {"target": "word"}},
@@ -124,12 +162,12 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-@pytest.fixture
-def table(sqlite_client: Client) -> str:
+@pytest.fixture(scope="session")
+def table(live: Client) -> str:
     """The id of a dataset with a column of every kind."""
-    lines = ["x,y,word,gaps,one"]
-    lines += [f"{n},{n % 2},{'ab'[n % 2]},{n if n else ''},1" for n in range(20)]
-    return upload(sqlite_client, "\n".join(lines).encode())["id"]
+    lines = ["x,y,word,gaps,one,flag"]
+    lines += [f"{n},{n % 2},{'ab'[n % 2]},{n if n else ''},1,{n < 9!s}".lower() for n in range(20)]
+    return upload(live, "\n".join(lines).encode())["id"]
 
 
 @pytest.fixture
@@ -158,7 +196,7 @@ def test_a_submitted_job_is_accepted_as_a_whole(client: Client, dataset_id: str)
     assert client.get(response.headers["location"]).json() == answer
     assert answer["state"] == "queued"
     assert answer["dataset"] == dataset_id
-    assert answer["progress"] == {"epochs_completed": 0, "epochs": 20}
+    assert answer["progress"] == {"epochs_completed": 0, "epochs": TrainingConfig().epochs}
     assert {name: answer[name] for name in job} == job
     assert answer["created_at"].endswith("Z")
     assert answer["started_at"] is answer["finished_at"] is answer["model"] is None
@@ -168,13 +206,39 @@ def test_the_resolved_config_says_what_was_chosen(client: Client, dataset_id: st
     config = submit(client, dataset_id, "label", model={"hidden_dropout": 0.3})["resolved_config"]
     assert config["task"] == "multiclass"
     assert config["dataset"]["features"] == ["petal_length", "petal_width"]
+    assert config["dataset"]["types"] == dict.fromkeys(config["dataset"]["features"], "numeric")
     assert config["model"]["hidden"] == [256, 256]
     assert [dropout["p"] for dropout in config["model"]["hidden_dropout"]] == [0.3, 0.3]
     assert config["training"]["optimizer"]["name"] == "adam"
 
 
+def test_a_job_settles_every_type_and_says_what_it_left_out(live: Client, table: str) -> None:
+    changes = {"target": ["y", "flag"], "weight": "x", "types": {"gaps": "categorical"}}
+    body = job_on(table, {"dataset": changes, "preprocessing": {"max_one_hot": 2}})
+    answer = live.post("/v1/jobs", params={"validate_only": True}, json=body).json()
+    dataset = answer["resolved_config"]["dataset"]
+    assert answer["resolved_config"]["task"] == "multilabel"
+    assert (dataset["target"], dataset["weight"]) == (["y", "flag"], "x")
+    assert dataset["features"] == ["word", "gaps"]
+    assert dataset["types"] == {"word": "categorical", "gaps": "categorical"}
+    [warning] = answer["warnings"]
+    assert "'one'" in warning
+    # Two categories and the unknown one are inputs each; 20 of them are embedded.
+    width = round(1.6 * 20**0.56)
+    layers = [(3 + width + 1) * 8, (8 + 1) * 8, (8 + 1) * 2]
+    assert answer["num_parameters"] == 20 * width + sum(layers)
+
+
+def test_rows_without_a_target_are_left_out_with_a_warning(live: Client, table: str) -> None:
+    body = job_on(table, {"dataset": {"target": "gaps"}})
+    answer = live.post("/v1/jobs", params={"validate_only": True}, json=body).json()
+    assert any("1 row is left out" in warning for warning in answer["warnings"])
+
+
 def test_a_resolved_config_resolves_to_itself(client: Client, dataset_id: str) -> None:
-    config = submit(client, dataset_id, "label", model={"input_dropout": {"keep": 0.8}})
+    dataset = {"types": {"petal_width": "categorical", "label": "categorical"}}
+    model = {"input_dropout": {"keep": 0.8}}
+    config = submit(client, dataset_id, "label", model=model, dataset=dataset)
     again = client.post("/v1/jobs", json=config["resolved_config"]).json()
     assert again["resolved_config"] == config["resolved_config"]
     assert again["id"] != config["id"]
@@ -198,21 +262,21 @@ def test_validate_only_answers_the_size_and_stores_nothing(
 @pytest.mark.parametrize("flaw", IMPOSSIBLE)
 @pytest.mark.parametrize("validate_only", [False, True], ids=["submitted", "validated"])
 def test_an_impossible_job_is_refused_where_it_is_impossible(
-    sqlite_client: Client, table: str, tmp_path: Path, flaw: str, validate_only: bool
+    live: Client, service: Service, table: str, flaw: str, validate_only: bool
 ) -> None:
     change, pointer, reason = IMPOSSIBLE[flaw]
-    before = stored(sqlite_client, tmp_path)
-    response = sqlite_client.post(
+    before = stored(live, service.data_dir)
+    response = live.post(
         "/v1/jobs", params={"validate_only": validate_only}, json=job_on(table, change)
     )
     where = pointer or "/model/input_dropout"
     assert reason in assert_problem(response, 422, "invalid_request", where)
-    assert stored(sqlite_client, tmp_path) == before
+    assert stored(live, service.data_dir) == before
 
 
-def test_every_flaw_is_named_at_once(sqlite_client: Client, table: str) -> None:
+def test_every_flaw_is_named_at_once(live: Client, table: str) -> None:
     body = job_on(table, {"model": {"hidden": [0]}, "training": {"epochs": "x", "batch_size": 0}})
-    flaws = sqlite_client.post("/v1/jobs", json=body).json()["errors"]
+    flaws = live.post("/v1/jobs", json=body).json()["errors"]
     assert {flaw["pointer"] for flaw in flaws} == {
         "/model/hidden/0",
         "/training/epochs",
@@ -221,31 +285,29 @@ def test_every_flaw_is_named_at_once(sqlite_client: Client, table: str) -> None:
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity"])
-def test_what_is_no_number_in_json_is_refused(
-    sqlite_client: Client, table: str, literal: str
-) -> None:
+def test_what_is_no_number_in_json_is_refused(live: Client, table: str, literal: str) -> None:
     body = f'{{"dataset": {{"id": "{table}", "target": "y"}}, "model": {{"max_norm": {literal}}}}}'
     headers = {"Content-Type": "application/json"}
-    response = sqlite_client.post("/v1/jobs", content=body, headers=headers)
+    response = live.post("/v1/jobs", content=body, headers=headers)
     assert_problem(response, 422, "invalid_request", "/model/max_norm")
 
 
 def test_a_model_over_the_memory_limit_is_refused_with_the_estimate(
-    sqlite_client: Client, table: str
+    live: Client, table: str
 ) -> None:
     body = job_on(table, {"model": {"hidden": [4096, 4096]}})
-    detail = assert_problem(sqlite_client.post("/v1/jobs", json=body), 422, None, "/model/hidden")
+    detail = assert_problem(live.post("/v1/jobs", json=body), 422, None, "/model/hidden")
     numbers = [int(word.strip(",:")) for word in detail.split() if word.strip(",:").isdecimal()]
     limit = SETTINGS["max_training_bytes"]
     assert limit in numbers
     assert max(numbers) > max(limit, 4 * 4096 * 4096)
 
 
-def test_a_device_is_refused_exactly_where_it_is_not(sqlite_client: Client, table: str) -> None:
+def test_a_device_is_refused_exactly_where_it_is_not(live: Client, table: str) -> None:
     body = job_on(table, {"training": {"device": "cuda"}})
-    response = sqlite_client.post("/v1/jobs", json=body)
+    response = live.post("/v1/jobs", params={"validate_only": True}, json=body)
     if torch.cuda.is_available():
-        assert response.status_code == 202
+        assert response.status_code == 200
     else:
         assert "CUDA" in assert_problem(response, 422, "invalid_request", "/training/device")
 

@@ -31,6 +31,23 @@ def test_a_model_knows_how_it_scored_on_rows_held_out(flower_model: dict[str, An
     assert test["metrics"]["accuracy"] == right / 9
 
 
+def test_a_model_says_what_it_makes_of_each_feature(people_model: dict[str, Any]) -> None:
+    inputs = {feature["name"]: feature for feature in people_model["inputs"]}
+    assert list(inputs) == people_model["features"] == ["city", "age", "since", "member"]
+    assert inputs["city"]["categories"] == ["Bonn", "Oslo", "Rome"]
+    assert inputs["age"]["may_be_missing"]
+    assert inputs["since"]["type"] == "datetime"
+    assert people_model["preprocessing"]["scale"] == "standard"
+
+
+def test_a_model_knows_how_its_folds_scored(people_model: dict[str, Any]) -> None:
+    assert set(people_model["metrics"]) == {"validation", "test"}
+    folds = people_model["cross_validation"]["folds"]
+    assert [fold["num_rows"] for fold in folds] == [80, 80]
+    scores = [fold["metrics"]["accuracy"] for fold in folds]
+    assert people_model["cross_validation"]["mean"]["accuracy"] == sum(scores) / 2
+
+
 def test_a_list_holds_every_model_newest_first(live: Client, flower_model: dict[str, Any]) -> None:
     page = live.get("/v1/models", params={"limit": 100}).json()
     ids = [model["id"] for model in page["data"]]

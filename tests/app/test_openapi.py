@@ -104,7 +104,9 @@ def test_every_example_of_a_request_is_accepted(
         response = live.post(url, params=params, content=text, headers=headers)
         assert response.status_code == 200, response.text
         tried.add(path)
-    assert tried == {"/v1/jobs", "/v1/models/{model_id}/predict"}
+    model = "/v1/models/{model_id}"
+    calls = {f"{model}/predict", f"{model}/evaluate", f"{model}/importance"}
+    assert tried == {"/v1/jobs", *calls}
 
 
 def test_the_walkthrough_works_as_it_stands(live: Client, service: Service, tmp_path: Path) -> None:
@@ -120,8 +122,12 @@ def test_the_walkthrough_works_as_it_stands(live: Client, service: Service, tmp_
     )
     assert done.returncode == 0, done.stderr
     assert "event: succeeded" in done.stdout
-    answer = json.loads(done.stdout.splitlines()[-1])
-    assert answer["predictions"] == ["setosa", "versicolor"]
+    lines = done.stdout.splitlines()
+    predicted = next(line for line in lines if '"predictions"' in line)
+    assert len(json.JSONDecoder().raw_decode(predicted)[0]["predictions"]) == 2
+    assert any(line.endswith(";prediction") for line in lines)
+    importance = json.loads(lines[-1])
+    assert importance["features"][0]["feature"] == "area"
 
 
 def test_the_page_of_the_api_needs_no_other_host(sqlite_client: Client) -> None:

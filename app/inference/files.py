@@ -1,0 +1,87 @@
+"""A file of rows, predicted: what comes back is the file with its predictions beside it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+from app.accept import preferred
+from app.errors import RequestError, invalid
+from app.inference.answer_files import CSV, PARQUET, AnswerFile, CsvFile, ParquetFile
+from app.inference.file_dates import settle_dates, with_settled
+from app.inference.prediction_columns import PredictionColumns
+from app.inference.rows import TOO_LARGE, first_too_large
+from app.reading import refusing_unusable
+from app.uploads import Upload
+from dropout_core.data.errors import DataError
+from dropout_core.data.ingest import Limits, ReadOptions, ingest
+from dropout_core.inference import Predictor
+
+_MAX_BATCH_ROWS = 65_536
+_MAX_BATCH_CELLS = 4_000_000
+
+
+def answer_type(accept: str | None) -> str:
+    """The media type to answer with. Raises RequestError (406) if there is none."""
+    chosen = preferred(accept, [CSV, PARQUET])
+    if chosen is None:
+        detail = f"the answer is {CSV} or {PARQUET}, and neither is accepted"
+        raise RequestError(406, "not_acceptable", detail)
+    return chosen
+
+
+def predict(
+    predictor: Predictor, upload: Upload, options: ReadOptions, *, limits: Limits, media_type: str
+) -> Path:
+    """Predict every row of the upload's file; the answer lies in the upload's folder.
+
+    Rows are read, predicted and written in batches, in bounded memory. Raises RequestError (422)
+    naming the row and the column that cannot be used.
+    """
+    path = upload.folder / "table"
+    with refusing_unusable():
+        facts = ingest(upload.paths, path, options=options, limits=limits, as_text=True)
+    table = pl.scan_parquet(path, glob=False)
+    answer: AnswerFile = (
+        ParquetFile(upload.folder)
+        if media_type == PARQUET
+        else CsvFile(upload.folder, delimiter=_delimiter(facts.options))
+    )
+    encoder = predictor.description.encoder
+    own_columns = table.collect_schema().names()
+    predictions = PredictionColumns(predictor, taken=set(own_columns))
+    with refusing_unusable():
+        dates = settle_dates(encoder, table)
+    num_columns = len(own_columns) + encoder.num_columns
+    num_rows = max(1, min(_MAX_BATCH_ROWS, _MAX_BATCH_CELLS // num_columns))
+    for start in range(0, facts.num_rows, num_rows):
+        batch = table.slice(start, num_rows).collect()
+        with _refusing(start):
+            matrix = encoder.encode(with_settled(batch, dates), missing=options.missing_words)
+        outputs = predictor.outputs(torch.from_numpy(matrix))
+        index = first_too_large(outputs)
+        if index is not None:
+            raise invalid("/file", f"row {start + index + 1}: {TOO_LARGE}")
+        answer.append(batch.hstack(predictions.of(outputs)))
+    return answer.finish()
+
+
+def _delimiter(options: dict[str, Any]) -> str:
+    """The file's own, unless it may be a part of what a number or a boolean is written as."""
+    delimiter: str = options.get("delimiter", ",")
+    return "," if delimiter.isalnum() or delimiter in "+-." else delimiter
+
+
+@contextmanager
+def _refusing(start: int) -> Iterator[None]:
+    """Answer 422 to a row that cannot be used, counted from the beginning of the file."""
+    try:
+        yield
+    except DataError as error:
+        detail = str(error)
+        if error.row is not None:
+            detail = detail.replace(f"row {error.row}", f"row {start + error.row}", 1)
+        raise invalid("/file", detail) from error

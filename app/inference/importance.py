@@ -1,0 +1,149 @@
+"""How much each feature is to a model, on rows that it was not trained on."""
+
+from dataclasses import dataclass
+
+import polars as pl
+import torch
+from sqlalchemy import Connection
+from torch import Tensor
+
+from app.errors import Flaw, RequestError, invalid
+from app.inference.evaluation import check_scored, misfit
+from app.inference.schemas import ImportanceRequest
+from dropout_core.config import SplitConfig
+from dropout_core.data import prepare
+from dropout_core.data.errors import DataError
+from dropout_core.data.splits import split_rows
+from dropout_core.importance import Importance, permutation_importance
+from dropout_core.inference import Predictor
+from dropout_core.metrics import HIGHER_IS_BETTER, default_metric, metric_names
+from store import datasets, jobs
+from store.datasets import Dataset
+from store.errors import DatasetNotFound, JobNotFound
+from store.models import Model
+from store.spec import JobSpec
+
+MAX_ROWS = 10_000
+MIN_ROWS = 100
+
+# What bounds the work: multiplications, of which a core does some 10 billion a second.
+_MAX_PRODUCTS = 3e11
+_PRODUCTS_OF_A_ROW = 50_000  # what a row takes beside its products
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where rows come from; of those of a job only what `split` holds out."""
+
+    dataset: Dataset
+    split: SplitConfig | None
+
+
+@dataclass(frozen=True)
+class Importances:
+    """`baseline` is the metric of the model with every feature as it is."""
+
+    metric: str
+    baseline: float
+    num_rows: int
+    features: list[Importance]
+
+
+def find_rows(transaction: Connection, model: Model, dataset_id: str | None) -> Rows:
+    """The dataset asked for, or what the model's own job held out.
+
+    Raises RequestError: 422 if there is no such dataset, 409 if the job or its dataset is gone.
+    """
+    if dataset_id is not None:
+        try:
+            return Rows(datasets.get(transaction, dataset_id), None)
+        except DatasetNotFound as error:
+            raise invalid("/dataset", str(error)) from error
+    try:
+        spec = JobSpec.model_validate(jobs.get(transaction, model.job_id).spec)
+        return Rows(datasets.get(transaction, spec.dataset.id), spec.dataset.split)
+    except (JobNotFound, DatasetNotFound) as error:
+        detail = f"the rows that were held out are not known any more ({error}): name a dataset"
+        flaw = Flaw(pointer="/dataset", detail=detail)
+        raise RequestError(409, "held_out_rows_gone", detail, [flaw]) from error
+
+
+def columns_of(predictor: Predictor, rows: Rows) -> set[str]:
+    """The columns that are needed."""
+    facts = predictor.description
+    needed = {*facts.features, *facts.targets}
+    if rows.split is not None and rows.split.column is not None:
+        needed.add(rows.split.column)
+    return needed
+
+
+def measure(
+    predictor: Predictor,
+    frame: pl.DataFrame,
+    request: ImportanceRequest,
+    *,
+    split: SplitConfig | None,
+    num_parameters: int,
+) -> Importances:
+    """Permutation importance on rows of `frame`, evenly spaced ones where there are many.
+
+    Raises RequestError (422).
+    """
+    facts = predictor.description
+    metric = request.metric or default_metric(facts.task)
+    if metric not in metric_names(facts.task):
+        names = ", ".join(metric_names(facts.task))
+        raise invalid("/metric", f"{metric!r} is no metric of this model: {names}")
+    limit = _max_rows(predictor, num_repeats=request.num_repeats, num_parameters=num_parameters)
+    try:
+        matrix, targets = _matrix_and_targets(predictor, frame, split=split, limit=limit)
+    except DataError as error:
+        raise misfit(error) from error
+    evaluation = predictor.score(predictor.outputs(matrix), targets)
+    check_scored(evaluation)
+    baseline = evaluation.metrics[metric]
+    if baseline is None:
+        raise invalid("/metric", f"{metric} is undefined for these rows")
+    features = permutation_importance(
+        predictor.outputs,
+        matrix,
+        groups={name: facts.encoder.columns_of(name) for name in facts.features},
+        score=lambda outputs: predictor.score(outputs, targets).metrics[metric],
+        higher_is_better=HIGHER_IS_BETTER[metric],
+        num_repeats=request.num_repeats,
+        seed=request.seed,
+    )
+    return Importances(metric, baseline, len(matrix), features)
+
+
+def _max_rows(predictor: Predictor, *, num_repeats: int, num_parameters: int) -> int:
+    num_passes = len(predictor.description.features) * num_repeats
+    limit = int(_MAX_PRODUCTS / (num_passes * (num_parameters + _PRODUCTS_OF_A_ROW)))
+    if limit < MIN_ROWS:
+        raise invalid(
+            "/num_repeats",
+            f"to shuffle {len(predictor.description.features)} features {num_repeats} times is "
+            "too much for a model of this size",
+        )
+    return min(limit, MAX_ROWS)
+
+
+def _matrix_and_targets(
+    predictor: Predictor, frame: pl.DataFrame, *, split: SplitConfig | None, limit: int
+) -> tuple[Tensor, Tensor]:
+    """Encoded rows and their targets. Raises DataError."""
+    facts = predictor.description
+    labelled = frame.drop_nulls(prepare.existing(frame, facts.targets))
+    targets = prepare.target_tensor(labelled, facts.targets, facts.task, facts.classes)
+    chosen = torch.arange(len(labelled))
+    if split is not None:
+        is_class = facts.task in ("binary", "multiclass")
+        parts = split_rows(labelled, split, target=targets if is_class else None)
+        chosen = parts.test if len(parts.test) else parts.validation
+        if len(chosen) == 0:
+            raise invalid("/dataset", "the model's job held no rows out: name a dataset")
+    num_rows = min(len(chosen), limit)
+    chosen = chosen[torch.arange(num_rows) * len(chosen) // max(1, num_rows)]
+    # What a job held out may lack values that training never lacks: as in its own evaluation.
+    matrix = facts.encoder.encode(labelled[chosen.numpy()], refuse_missing=split is None)
+    return torch.from_numpy(matrix), targets[chosen]
