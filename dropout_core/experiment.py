@@ -131,8 +131,9 @@ class Experiment:
 
     def _begin(self, split: Split) -> None:
         """Build a model for the split; what is fitted is fitted on its training rows."""
+        columns = self._frame.drop(self.targets)
         self._encoder = Encoder.fit(
-            self._frame[split.train.numpy()], self._selection.features, self._preprocessing_config
+            columns[split.train.numpy()], self._selection.features, self._preprocessing_config
         )
         # What is held out may lack values that training never lacks: those are imputed here.
         matrix = torch.from_numpy(self._encoder.encode(self._frame, refuse_missing=False))

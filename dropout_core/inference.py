@@ -60,6 +60,11 @@ class Predictor:
         """Read a model that `save_model` wrote. Raises ModelError unless its checksum holds."""
         return cls(*load_model(folder), device=device)
 
+    def frame_of(self, instances: Sequence[Any]) -> pl.DataFrame:
+        """JSON rows as a frame for `predict`; see `Encoder.frame_of`. Targets are passed over."""
+        facts = self.description
+        return facts.encoder.frame_of(instances, ignored=facts.targets)
+
     def encode(self, frame: pl.DataFrame) -> Tensor:
         """The features of each row as numbers: (N, V + K) float64.
 
@@ -99,7 +104,7 @@ class Predictor:
             case "regression":
                 return Predictions([_by_name(targets, row) for row in outputs.tolist()], None)
             case "multilabel":
-                chosen = (outputs >= 0.5).tolist()
+                chosen = (outputs > 0.5).tolist()
                 return Predictions([_by_name(targets, row) for row in chosen], outputs)
             case _:
                 assert classes is not None
@@ -140,7 +145,7 @@ class Predictor:
         for shift in range(1, TILE_ROWS):
             rolled = self.outputs(rows.roll(shift, dims=0))
             alone = self.outputs(rows[shift : shift + 1])
-            if not torch.equal(rolled.roll(-shift, dims=0), together) or not torch.equal(
+            if not _same_bits(rolled.roll(-shift, dims=0), together) or not _same_bits(
                 alone[0], together[shift]
             ):
                 raise ModelError(
@@ -160,6 +165,11 @@ class Predictor:
             for cardinality in encoder.cardinalities
         ]
         return torch.cat([preprocessing.scale.unscale(noise.to(self.device)).cpu(), *codes], dim=1)
+
+
+def _same_bits(first: Tensor, second: Tensor) -> bool:
+    """Whether they are the same, NaN too."""
+    return torch.equal(first.contiguous().view(torch.int64), second.contiguous().view(torch.int64))
 
 
 def _by_name(names: Sequence[str], row: list[Any]) -> dict[str, Any]:

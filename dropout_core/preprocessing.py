@@ -54,7 +54,9 @@ class Preprocessing(nn.Module):
             known = values[~values.isnan()]
             if len(known) == 0:
                 known = known.new_zeros(1)
-            self.fill[column] = known.median() if self._impute == "median" else _mean(known)
+            self.fill[column] = (
+                known.median() if self._impute == "median" else mean_and_scale(known)[0]
+            )
             self.scale.fit(column, known)
 
     def forward(self, matrix: Tensor) -> Tensor:
@@ -88,7 +90,8 @@ class StandardScale(nn.Module):
         self.mean[column], self.deviation[column] = mean_and_scale(values)
 
     def forward(self, values: Tensor) -> Tensor:
-        return (values - self.mean) / self.deviation
+        # By halves, which is exact: the difference of the largest numbers is then finite.
+        return (0.5 * values - 0.5 * self.mean) / (0.5 * self.deviation)
 
     def unscale(self, scaled: Tensor) -> Tensor:
         """Values that come out as about these: (N, V) -> (N, V)."""
@@ -147,12 +150,11 @@ class QuantileScale(nn.Module):
 
 def mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
     """Of each column its mean and its standard deviation, 1 for a constant: (N, *) -> (*), (*)."""
-    mean = _mean(values)
-    scale = values.std(dim=0, correction=0)
+    # In units of the power of two at the largest value: sums and squares of anything are finite.
+    unit = torch.exp2(values.abs().amax(dim=0).frexp().exponent.double())
+    unit = torch.where(unit.isfinite() & (unit > 0), unit, 2.0**1023)
+    mean = (values / unit).mean(dim=0) * unit
+    scale = (values / unit).std(dim=0, correction=0) * unit
     # Rounding gives some constant columns a scale that is tiny and not zero.
     varies = (values != values[0]).any(dim=0) & (scale > 0)
     return mean, torch.where(varies, scale, 1.0)
-
-
-def _mean(values: Tensor) -> Tensor:
-    return values.mean(dim=0)

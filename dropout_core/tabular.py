@@ -6,7 +6,7 @@ Shapes: N rows, V values, K codes of categories, C outputs.
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
@@ -137,7 +137,11 @@ def save_model(folder: Path, model: TabularModel, description: Description) -> M
 def load_model(folder: Path) -> tuple[TabularModel, Manifest]:
     """Read what `save_model` wrote. Raises ModelError unless the weights match their checksum."""
     try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        values = json.loads((folder / MANIFEST).read_bytes())
+        first_version = values.get("format_version") == 1
+        manifest = Manifest.model_validate_json(
+            json.dumps(_second_version(values) if first_version else values)
+        )
         weights = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(weights).hexdigest() != manifest.weights_sha256:
             raise ModelError("the weights do not match their checksum")
@@ -147,7 +151,41 @@ def load_model(folder: Path) -> tuple[TabularModel, Manifest]:
             manifest.model,
             num_outputs=manifest.num_outputs,
         )
-        model.load_state_dict(load(weights))
-    except (OSError, ValidationError, SafetensorError, RuntimeError, json.JSONDecodeError) as error:
+        tensors = load(weights)
+        model.load_state_dict(_renamed(tensors) if first_version else tensors)
+    except (
+        *(OSError, ValidationError, SafetensorError, RuntimeError),
+        *(ValueError, AttributeError, KeyError),  # of JSON that is no manifest
+    ) as error:
         raise ModelError(f"not a readable model: {error}") from error
     return model, manifest
+
+
+def _second_version(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of version 1, which had one target, and numbers that were never missing."""
+    values = dict(manifest)
+    features = [
+        {"type": "numeric", "name": name, "may_be_missing": False}
+        for name in values.pop("features")
+    ]
+    return values | {
+        "format_version": 2,
+        "preprocessing": PreprocessingConfig().model_dump(),
+        "encoder": {"features": features},
+        "targets": [values.pop("target")],
+    }
+
+
+def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of version 1 by their names of today."""
+    renamed = dict(tensors)
+    mean, scale = renamed.pop("feature_mean"), renamed.pop("feature_scale")
+    shape = renamed["network.output.bias"].shape
+    return renamed | {
+        "preprocessing.fill": torch.zeros_like(mean),
+        "preprocessing.indicated": torch.zeros(0, dtype=torch.int64),
+        "preprocessing.scale.mean": mean,
+        "preprocessing.scale.deviation": scale,
+        "target_mean": renamed["target_mean"].expand(shape).clone(),
+        "target_scale": renamed["target_scale"].expand(shape).clone(),
+    }

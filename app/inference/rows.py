@@ -8,20 +8,20 @@ from torch import Tensor
 from app.errors import RequestError, escaped, invalid
 from dropout_core.data.errors import DataError
 from dropout_core.inference import Predictions, Predictor
+from dropout_core.tabular import Description
 
 TOO_LARGE = "the features are too large to compute with"
 
 
 def predict(predictor: Predictor, instances: Sequence[Any]) -> Predictions:
-    """Predict arrays in the order of the features, or objects by column name in any order.
+    """Predict arrays in the order of the features or columns, or objects by column name.
 
     Raises RequestError (422) naming the row and the cell that cannot be used.
     """
-    encoder = predictor.description.encoder
     try:
-        matrix = predictor.encode(encoder.frame_of(instances))
+        matrix = predictor.encode(predictor.frame_of(instances))
     except DataError as error:
-        raise _refused(error, instances, predictor.description.features) from error
+        raise _refused(error, instances, predictor.description) from error
     outputs = predictor.outputs(matrix)
     index = first_too_large(outputs)
     if index is not None:
@@ -35,13 +35,15 @@ def first_too_large(outputs: Tensor) -> int | None:
     return None if finite.all() else int(finite.int().argmin())
 
 
-def _refused(error: DataError, instances: Sequence[Any], features: Sequence[str]) -> RequestError:
+def _refused(error: DataError, instances: Sequence[Any], facts: Description) -> RequestError:
     if error.row is None:
         return invalid("/instances", str(error))
-    index = error.row - 1
-    pointer = f"/instances/{index}"
+    row = instances[error.row - 1]
+    pointer = f"/instances/{error.row - 1}"
     if error.column is None:
         return invalid(pointer, str(error))
-    by_place = isinstance(instances[index], list)
-    cell = features.index(error.column) if by_place else error.column
+    cell: str | int = error.column
+    if isinstance(row, list):
+        names = facts.features if len(row) == len(facts.features) else facts.encoder.columns
+        cell = names.index(error.column)
     return invalid(f"{pointer}/{escaped(cell)}", str(error))

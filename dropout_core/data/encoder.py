@@ -43,9 +43,13 @@ _CHUNK_ROWS = 16_384
 
 
 class Encoder(Config):
-    """What training rows said about the features, and how values become numbers by it."""
+    """What training rows said about the features, and how values become numbers by it.
+
+    `columns` are all that the rows had, those too that are no features.
+    """
 
     features: tuple[Feature, ...]
+    columns: tuple[str, ...] = ()
 
     @classmethod
     def fit(
@@ -75,7 +79,7 @@ class Encoder(Config):
                     fitted.append(
                         CategoricalFeature.fit(columns[name], max_categories=config.max_categories)
                     )
-        return cls(features=tuple(fitted))
+        return cls(features=tuple(fitted), columns=tuple(frame.columns))
 
     def encode(
         self,
@@ -116,13 +120,15 @@ class Encoder(Config):
             self._refuse_missing(matrix)
         return matrix
 
-    def frame_of(self, instances: Sequence[Any]) -> pl.DataFrame:
+    def frame_of(self, instances: Sequence[Any], *, ignored: Collection[str] = ()) -> pl.DataFrame:
         """JSON rows as a frame for `encode`: a column for each feature, in order.
 
-        A row is an array in the order of the features, or an object by name, in which an absent
-        name is missing. Numbers, strings and booleans mean what they mean in a file; null is
-        missing. Raises DataError for a row of another shape, a name that is no feature, and a value
-        that is no scalar or, of a date, no date that can be read on its own.
+        A row is an array in the order of the features, or of all columns that the training rows
+        had, or an object by name, in which an absent name is missing. What is no feature is passed
+        over if the training rows had it, or if it is `ignored`. Numbers, strings and booleans mean
+        what they mean in a file; null is missing. Raises DataError for a row of another length, a
+        name that is not known, and a value that is no scalar or, of a date, no date that can be
+        read on its own.
         """
         moments = [
             feature.name
@@ -130,7 +136,9 @@ class Encoder(Config):
             if isinstance(feature, DatetimeFeature)
             or (isinstance(feature, CategoricalFeature) and feature.stored_as == "datetime")
         ]
-        return instance_frame(instances, self._types, moments=moments)
+        return instance_frame(
+            instances, self._types, moments=moments, columns=self.columns, ignored=ignored
+        )
 
     @property
     def num_columns(self) -> int:

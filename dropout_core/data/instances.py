@@ -23,41 +23,62 @@ _MOST_BITS = 1024  # of a whole number that a Float64 can come near
 
 
 def instance_frame(
-    instances: Sequence[Any], types: Mapping[str, FeatureType], *, moments: Collection[str]
+    instances: Sequence[Any],
+    types: Mapping[str, FeatureType],
+    *,
+    moments: Collection[str],
+    columns: Sequence[str] = (),
+    ignored: Collection[str] = (),
 ) -> pl.DataFrame:
-    """Arrays in the order of `types`, or objects by name: one column for each name.
+    """Arrays in the order of `types` or of `columns`, or objects by name: a column of each type.
 
     The columns `moments` are of dates, which are read one by one; others stay numbers or text.
+    Of `columns` and `ignored` those that have no type are passed over.
     """
     names = list(types)
-    rows = [_values(row, names, number) for number, row in enumerate(instances, 1)]
+    known = {*names, *columns, *ignored}
+    places = [columns.index(name) for name in names] if set(names) <= set(columns) else []
+    rows = [
+        _values(row, names, number, known=known, places=places, num_columns=len(columns))
+        for number, row in enumerate(instances, 1)
+    ]
     if rows and set(types.values()) <= {"numeric", "boolean"}:
         matrix = _number_matrix(rows)
         if matrix is not None:
             return pl.DataFrame(matrix, schema=dict.fromkeys(names, pl.Float64), orient="row")
-    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    cells = zip(*rows, strict=True) if rows else [()] * len(names)
     return pl.DataFrame(
         [
             _moments(name, values, types[name])
             if name in moments
             else _column(name, values, types[name])
-            for name, values in zip(names, columns, strict=True)
+            for name, values in zip(names, cells, strict=True)
         ]
     )
 
 
-def _values(row: Any, names: Sequence[str], number: int) -> Sequence[Any]:
+def _values(
+    row: Any,
+    names: Sequence[str],
+    number: int,
+    *,
+    known: Collection[str],
+    places: Sequence[int],
+    num_columns: int,
+) -> Sequence[Any]:
     if isinstance(row, Mapping):
         values = [row.get(name) for name in names]
-        if row.keys() - names:
-            unknown = next(name for name in row if name not in names)
-            raise DataError("the model has no such feature", row=number, column=str(unknown))
+        if row.keys() - known:
+            unknown = next(name for name in row if name not in known)
+            raise DataError("the model knows no such column", row=number, column=str(unknown))
         return values
     if not isinstance(row, list | tuple):
         raise DataError("a row has to be an array or an object", row=number)
-    if len(row) != len(names):
-        raise DataError(f"{len(row)} values for {len(names)} features", row=number)
-    return row
+    if len(row) == len(names):
+        return row
+    if places and len(row) == num_columns:
+        return [row[place] for place in places]
+    raise DataError(f"{len(row)} values for {len(names)} features", row=number)
 
 
 def _number_matrix(rows: Sequence[Sequence[Any]]) -> np.ndarray[Any, Any] | None:

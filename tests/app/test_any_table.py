@@ -139,6 +139,7 @@ def checked(response: httpx.Response, *good: int) -> Any:
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
+    phases=[Phase.explicit, Phase.generate],  # making an example smaller takes minutes here
 )
 def test_any_table_is_trained_on_and_predicted_or_refused_with_a_reason(
     live: httpx.Client, table: tuple[list[str], list[list[Any]]], data: st.DataObject

@@ -21,7 +21,7 @@ UNUSABLE_ROWS: dict[str, tuple[Any, str, str]] = {
     "a list within": ([[1.0], 2.0], "/0", "number"),
     "unknown name": (
         {"petal_length": 1.0, "petal_width": 1.0, "a/b~c": 1.0},
-        *("/a~1b~0c", "no such feature"),
+        *("/a~1b~0c", "no such column"),
     ),
     "missing name": ({"petal_length": 1.0}, "/petal_width", "a value is missing"),
     "null by name": ({"petal_length": None, "petal_width": 1.0}, "/petal_length", "missing"),

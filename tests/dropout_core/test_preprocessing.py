@@ -69,8 +69,9 @@ def test_a_constant_column_has_scale_one(value: float, num_rows: int) -> None:
     assert fitted(rows).scale.deviation.item() == 1.0
 
 
-def test_a_spread_too_small_to_square_has_scale_one() -> None:
-    assert fitted(matrix([1e-200, 2e-200])).scale.deviation.item() == 1.0
+def test_a_spread_too_small_to_square_is_one_all_the_same() -> None:
+    deviation = fitted(matrix([1e-200, 2e-200])).scale.deviation.item()
+    assert deviation == pytest.approx(5e-201, rel=1e-9)
 
 
 def test_quantiles_make_any_distribution_normal() -> None:
@@ -109,6 +110,20 @@ def test_parts_of_any_length_give_the_same_bits() -> None:
     rows[::7, 1] = NAN
     preprocessing = fitted(rows, scale="quantile")
     assert torch.equal(preprocessing.in_chunks(rows), preprocessing(rows))
+
+
+@pytest.mark.parametrize("scale", ["standard", "quantile"])
+@pytest.mark.parametrize("impute", ["mean", "median"])
+def test_the_largest_and_the_smallest_numbers_stay_finite(scale: str, impute: str) -> None:
+    rows = matrix(
+        [1.7e308, -1.7e308, 1.7e308, NAN],
+        [1e308, 1e308, 1.1e308, 1.2e308],
+        [5e-324, 0.0, -5e-324, 1e-308],
+        [1e308, 0.0, 5e-324, NAN],
+    )
+    preprocessing = fitted(rows, scale=scale, impute=impute)
+    assert preprocessing(rows).isfinite().all()
+    assert preprocessing(rows)[:, :2].std(dim=0).min() > 0.1
 
 
 def test_quantiles_of_huge_values_stay_finite() -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save
 
 from dropout_core.config import PreprocessingConfig
 from dropout_core.tabular import (
@@ -111,7 +113,7 @@ def test_a_missing_file_is_a_model_error(tmp_path: Path, missing: str) -> None:
         {"task": "clustering"},
         {"unheard_of": 1},
         {"encoder": {"features": [{"name": "one", "may_be_missing": False, "type": "numeric"}]}},
-        {"format_version": 1},
+        {"format_version": 3},
         {"classes": ["only"]},
         {"model": {"hidden": [99]}},
         {"weights_sha256": None},
@@ -140,3 +142,30 @@ def test_classes_have_an_output_each_and_so_have_targets_without_them() -> None:
     assert make_model(num_classes=None, targets=("a", "b"))[1].num_outputs == 2
     assert make_model(task="multilabel", targets=("a", "b", "c", "d"))[1].num_outputs == 4
     assert issubclass(Manifest, Description)
+
+
+@pytest.mark.parametrize("num_classes", [None, 3])
+def test_a_model_of_the_first_version_is_read(tmp_path: Path, num_classes: int | None) -> None:
+    model, description = make_model(num_classes=num_classes)
+    manifest = save_model(tmp_path, model, description)
+    state = model.state_dict()
+    scale = {"mean": "feature_mean", "deviation": "feature_scale"}
+    old = {name: t for name, t in state.items() if not name.startswith("preprocessing.")}
+    old |= {new: state[f"preprocessing.scale.{name}"] for name, new in scale.items()}
+    old |= {name: state[name][0].clone() for name in ("target_mean", "target_scale")}
+    weights = save(old)
+    values = json.loads(manifest.model_dump_json())
+    for name in ("preprocessing", "encoder", "targets"):
+        del values[name]
+    values |= {
+        "format_version": 1,
+        "target": "target",
+        "features": list(description.features),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    (tmp_path / WEIGHTS).write_bytes(weights)
+    (tmp_path / MANIFEST).write_text(json.dumps(values))
+    read, told = load_model(tmp_path)
+    assert (told.targets, told.features) == (("target",), description.features)
+    rows = 10 + 5 * normal(4, 5)
+    assert torch.equal(read.eval()(rows), model.eval()(rows))

@@ -13,8 +13,8 @@ from dropout_core.checkpoint import load_checkpoint, save_checkpoint
 from dropout_core.tabular import WEIGHTS
 from store.artifacts import LocalArtifacts
 from store.spec import JobSpec
-from tests.worker.examples import ENDLESS, EPOCHS, MODEL, TRAINING, Result, table
 from tests.waiting import wait_until
+from tests.worker.examples import ENDLESS, EPOCHS, MODEL, TRAINING, Result, table
 from tests.worker.processes import trainer_server
 from worker import trainer
 from worker.protocol import Assignment, EpochCompleted, Failed, Finished, Stopped

@@ -32,9 +32,13 @@ class ReadOptions(Config):
     @field_validator("delimiter")
     @classmethod
     def _can_delimit(cls, delimiter: str | None) -> str | None:
-        if delimiter is not None and (not delimiter.isascii() or delimiter in "\0\r\n\"'"):
+        if delimiter is not None and (
+            not delimiter.isascii() or delimiter.isalnum() or delimiter in "\0\r\n\"'.+-"
+        ):
             raise PydanticCustomError(
-                "delimiter", "a delimiter is one ASCII character, no quote and no end of a line"
+                "delimiter",
+                "a delimiter is one ASCII character that is no quote, end of a line or part of a "
+                "number or word",
             )
         return delimiter
 

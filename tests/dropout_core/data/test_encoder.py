@@ -521,7 +521,7 @@ GOOD = {"n": 1, "c": "a", "b": True, "w": "2024-01-01"}
         ([1, "a", True, None, 5], None, "5 values for 4 features"),
         ("1,a,true", None, "a row has to be an array or an object"),
         (None, None, "a row has to be an array or an object"),
-        ({"n": 1, "colour": "red"}, "colour", "the model has no such feature"),
+        ({"n": 1, "colour": "red"}, "colour", "the model knows no such column"),
         ({**GOOD, "n": [1]}, "n", "a value has to be a number, a string, true, false or null"),
         ({**GOOD, "c": {"a": 1}}, "c", "a value has to be a number, a string, true, false or null"),
         ({**GOOD, "c": "\ud800"}, "c", "the text is not Unicode"),
@@ -549,3 +549,22 @@ def test_absent_names_and_null_are_missing() -> None:
     null = dict.fromkeys(GOOD)
     matrix = ROWS.encode(ROWS.frame_of([absent, null]))
     np.testing.assert_array_equal(matrix, [[math.nan, math.nan, math.nan, 0]] * 2)
+
+
+def test_a_row_may_have_all_the_columns_that_the_training_rows_had() -> None:
+    rows = pl.DataFrame({"id": ["a", "b"], "n": [1.0, 2.0], "same": [0, 0], "m": [3.0, 5.0]})
+    encoder = Encoder.fit(rows, {"m": "numeric", "n": "numeric"}, PreprocessingConfig())
+    expected = [[5.0, 2.0]]
+    for row in (
+        [5, 2],
+        ["b", 2, 0, 5],
+        {"n": 2, "m": 5},
+        {"id": "b", "m": 5, "n": 2, "same": 0},
+        {"n": 2, "m": 5, "target": "yes"},
+    ):
+        frame = encoder.frame_of([row], ignored=["target"])
+        assert encoder.encode(frame).tolist() == expected
+    with pytest.raises(DataError, match="3 values for 2 features"):
+        encoder.frame_of([[1, 2, 3]])
+    with pytest.raises(DataError, match="column 'target': the model knows no such column"):
+        encoder.frame_of([{"target": 1}])
