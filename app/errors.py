@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from dropout_core.tabular import ModelError
+from dropout_core.errors import ModelError
 from store import errors as store_errors
 from store.database import is_unavailable
 

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dropout_core.data import prepare
+from dropout_core.errors import ModelError
 from dropout_core.metrics import (
     Evaluation,
     evaluate_classification,
     evaluate_multilabel,
     evaluate_regression,
 )
-from dropout_core.tabular import Description, ModelError, TabularModel, load_model
+from dropout_core.tabular import Description, TabularModel, load_model
 
 TILE_ROWS = 32
 TILE_COLUMNS = 16

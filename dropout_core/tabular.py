@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dropout_core.config import Config, MLPConfig, PreprocessingConfig, Task
 from dropout_core.data.encoder import Encoder
+from dropout_core.errors import ModelError
 from dropout_core.files import write_atomically
 from dropout_core.inputs import CategoryInputs
 from dropout_core.mlp import MLP
@@ -23,10 +24,6 @@ from dropout_core.preprocessing import Preprocessing, mean_and_scale
 
 MANIFEST = "model.json"
 WEIGHTS = "model.safetensors"
-
-
-class ModelError(Exception):
-    """The files are not a model, or the model cannot keep its promises on this machine."""
 
 
 class Description(Config):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.app.service import finished
 
-NUM_TABLES = int(os.environ.get("TABLES", "12"))
+NUM_TABLES = int(os.environ.get("TABLES", "20"))
 MAX_ROWS = 60
 
 WORDS = st.one_of(

@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from dropout_core.config import PreprocessingConfig
 from dropout_core.data.errors import DataError
+from dropout_core.errors import ModelError
 from dropout_core.inference import TILE_ROWS, Predictor, fingerprint
 from dropout_core.metrics import evaluate_classification, evaluate_regression
-from dropout_core.tabular import WEIGHTS, ModelError, save_model
+from dropout_core.tabular import WEIGHTS, save_model
 from tests.dropout_core.served_models import make_model, normal, numbers
 
 DROPOUTS = [0.0, 0.5, {"p": 0.5, "scaling": "classic"}, {"kind": "gaussian", "p": 0.5}]

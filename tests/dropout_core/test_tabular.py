@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from dropout_core.config import PreprocessingConfig
+from dropout_core.errors import ModelError
 from dropout_core.tabular import (
     MANIFEST,
     WEIGHTS,
     Description,
     Manifest,
-    ModelError,
     load_model,
     save_model,
 )
