@@ -1,6 +1,7 @@
 # `make` or `make help` lists the targets. All of them make the environment first, in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-kill bench bench-accuracy bench-peers bench-service check format clean
+.PHONY: help install demo serve test test-kill test-tables bench bench-accuracy bench-files \
+	bench-peers bench-service bench-tables check format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,6 +32,9 @@ test: .venv/installed ## Run all tests, against real servers that it starts itse
 test-kill: .venv/installed ## Kill -9 trainer, worker and API at 20 random moments each
 	KILLS=20 $(BIN)/pytest tests/integration/test_kill.py
 
+test-tables: .venv/installed ## Feed a thousand arbitrary tables to a service, from upload to prediction
+	TABLES=1000 $(BIN)/pytest --timeout 3600 tests/app/test_any_table.py
+
 bench-service: .venv/installed ## How soon the service answers, starts and stops
 	$(BIN)/python -m benchmarks.service
 
@@ -45,6 +49,13 @@ bench: .venv/bench-installed ## Training speed as ratios; DROPOUT_DATA_DIR names
 
 bench-accuracy: .venv/installed ## Test error of batchwise and standard dropout; DROPOUT_DATA_DIR has mnist
 	$(BIN)/python -m benchmarks.accuracy --json build/bench/accuracy.json
+
+bench-tables: .venv/installed ## Scores of the default job and of scikit-learn on tables, over seeds
+	@$(BIN)/python -m benchmarks.tables --json build/bench/tables.json
+
+bench-files: .venv/installed ## A million rows uploaded and predicted, in time and memory
+	@mkdir -p build/bench
+	@$(BIN)/python -m benchmarks.files --output build/bench/files.json
 
 # H2O also needs java, and `make bench` leaves it out where there is none.
 bench-peers: .venv-peers/installed ## Make .venv-peers with the libraries that `make bench` compares with

@@ -4,18 +4,20 @@ import pytest
 
 from store.database import Database
 from tests.worker.examples import Result, new_worker, run_uninterrupted
-from worker.supervisor import Worker, warm_up
+from tests.worker.processes import warm_trainer_server
+from worker.supervisor import Worker
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _warm() -> None:
     """Trainers start in a moment, as in a worker that has been up for one."""
-    warm_up()
+    warm_trainer_server()
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory, _warm: None) -> Result:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Result:
     """What a job comes to if nothing happens to it."""
+    warm_trainer_server()
     return run_uninterrupted(tmp_path_factory.mktemp("uninterrupted"))
 
 

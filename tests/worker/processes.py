@@ -5,12 +5,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
 from pathlib import Path
 
 import psutil
 
 from store.settings import PREFIX, Settings
 from tests.waiting import wait_until
+from worker.supervisor import PRELOADED, warm_up
 
 STOP_SECONDS = 30
 
@@ -75,6 +77,14 @@ def trainers(pid: int | None = None) -> list[psutil.Process]:
         for process in below(os.getpid() if pid is None else pid)
         if _is_forked(process) and _is_forked(process.parent())
     ]
+
+
+def warm_trainer_server() -> None:
+    """Have a server of trainers, where an API in this process may have begun one of readers."""
+    server = forkserver._forkserver  # type: ignore[attr-defined]
+    if server._preload_modules != PRELOADED:
+        server._stop()
+    warm_up()
 
 
 def trainer_server() -> psutil.Process:

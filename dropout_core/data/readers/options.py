@@ -33,12 +33,11 @@ class ReadOptions(Config):
     @classmethod
     def _can_delimit(cls, delimiter: str | None) -> str | None:
         if delimiter is not None and (
-            not delimiter.isascii() or delimiter.isalnum() or delimiter in "\0\r\n\"'.+-"
+            not delimiter.isascii() or delimiter.isalnum() or delimiter in "\0\r\n\"'"
         ):
             raise PydanticCustomError(
                 "delimiter",
-                "a delimiter is one ASCII character that is no quote, end of a line or part of a "
-                "number or word",
+                "a delimiter is one ASCII character that is no letter, digit, quote or end of a line",
             )
         return delimiter
 
