@@ -1,5 +1,6 @@
 """A job as asked for becomes a job that can be run: every choice made, every impossibility told."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +42,7 @@ class _Plan:
     num_train: int
     num_outputs: int
     inputs: InputSizes
+    warnings: tuple[str, ...]
 
 
 def resolve(transaction: Connection, spec: JobSpec, settings: Settings) -> ResolvedJob:
@@ -85,7 +87,7 @@ def resolve(transaction: Connection, spec: JobSpec, settings: Settings) -> Resol
     )
     return ResolvedJob(
         spec=spec.model_copy(update={"dataset": chosen, "task": selection.task}),
-        warnings=selection.warnings,
+        warnings=plan.warnings,
         queue=_queue(spec, settings),
         num_parameters=memory.num_parameters(spec.model, **sizes),
         estimated_bytes=estimated,
@@ -116,6 +118,10 @@ def _plan(dataset: Dataset, spec: JobSpec) -> _Plan:
             else len(selection.targets)
         ),
         inputs=memory.input_sizes(columns, selection, spec.preprocessing),
+        warnings=(
+            *selection.warnings,
+            *_rare_categories(columns, selection, spec.preprocessing.max_categories),
+        ),
     )
 
 
@@ -126,6 +132,16 @@ def _pointer(error: DataError) -> str:
     if error.field == "types" and error.column is not None:
         return f"/dataset/types/{escaped(error.column)}"
     return f"/dataset/{error.field}"
+
+
+def _rare_categories(columns: Iterable[Column], selection: Selection, limit: int) -> list[str]:
+    """What becomes of the categories of columns that have more of them than are kept."""
+    return [
+        f"column {column.name!r}: of {column.num_distinct} categories the {limit} most frequent "
+        "are told apart, the others count as unknown"
+        for column in columns
+        if selection.features.get(column.name) == "categorical" and column.num_distinct > limit
+    ]
 
 
 def _check_training(spec: JobSpec, task: Task, *, num_train: int, num_outputs: int) -> None:

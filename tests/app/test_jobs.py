@@ -464,3 +464,14 @@ def test_a_list_may_be_of_one_state(client: Client, dataset_id: str, database_ur
         page = client.get("/v1/jobs", params={"state": state}).json()
         assert [(job["id"], job["state"]) for job in page["data"]] == [(job_id, state)]
     assert client.get("/v1/jobs", params={"state": "failed"}).json()["data"] == []
+
+
+def test_categories_that_are_too_many_to_keep_are_told(
+    live: httpx.Client, people: dict[str, Any]
+) -> None:
+    job = {
+        "dataset": {"id": people["id"], "target": "leaves", "features": ["city"]},
+        "preprocessing": {"max_categories": 2},
+    }
+    answer = live.post("/v1/jobs?validate_only=true", json=job).json()
+    assert any("'city': of 3 categories the 2 most" in warning for warning in answer["warnings"])

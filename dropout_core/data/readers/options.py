@@ -37,7 +37,7 @@ class ReadOptions(Config):
         ):
             raise PydanticCustomError(
                 "delimiter",
-                "a delimiter is one ASCII character that is no letter, digit, quote or end of a line",
+                "a delimiter is one ASCII character: no letter, digit, quote or end of a line",
             )
         return delimiter
 
