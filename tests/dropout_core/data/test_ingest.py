@@ -78,7 +78,7 @@ def test_cells_are_left_as_text_where_that_is_asked_for(tmp_path: Path) -> None:
 def test_images_and_labels_are_one_table(tmp_path: Path) -> None:
     images = b"\0\0\x08\x03" + struct.pack(">III", 2, 1, 2) + bytes([1, 2, 3, 4])
     labels = b"\0\0\x08\x01" + struct.pack(">I", 2) + bytes([5, 6])
-    table = ingest_bytes(tmp_path, gzip.compress(labels), images)
+    table = ingest_bytes(tmp_path, gzip.compress(labels, mtime=0), images)
     assert table.format == "idx"
     assert [column.name for column in table.columns] == ["pixel_0", "pixel_1", "label"]
 
@@ -130,7 +130,11 @@ def bomb(rows: int) -> bytes:
             {"memory_bytes": 64 * MEBIBYTE, "max_bytes": 1 << 30},
             "more than the 64 MiB of memory allowed",
         ),
-        (gzip.compress(bytes(MEBIBYTE)), {"max_bytes": 1000}, "more than the 1000 bytes allowed"),
+        (
+            gzip.compress(bytes(MEBIBYTE), mtime=0),
+            {"max_bytes": 1000},
+            "more than the 1000 bytes allowed",
+        ),
         (b"a,b\n1,2\n", {"max_columns": 1}, "2 columns, 1 are allowed"),
         (npz(1000), {"max_bytes": 1000}, "the file unpacks to 8128 bytes, 1000 are allowed"),
     ],
@@ -149,7 +153,7 @@ def test_a_reader_that_is_killed_is_an_error(tmp_path: Path) -> None:
         wait_until(readers)
         readers()[0].send_signal(signal.SIGKILL)
 
-    content = gzip.compress(b"1,2\n" * (3 * MEBIBYTE), compresslevel=1)
+    content = gzip.compress(b"1,2\n" * (3 * MEBIBYTE), compresslevel=1, mtime=0)
     with ThreadPoolExecutor(1) as pool:
         killing = pool.submit(kill)
         with pytest.raises(DataError, match="more than the 512 MiB of memory allowed"):

@@ -40,7 +40,7 @@ def test_the_format_is_told_by_the_content(
 ) -> None:
     content = CONTENTS[format_]
     path = tmp_path / name
-    path.write_bytes(gzip.compress(content) if is_compressed else content)
+    path.write_bytes(gzip.compress(content, mtime=0) if is_compressed else content)
     assert convert([path], tmp_path / "stored")[0] == format_
     assert read(path).to_dict(as_series=False) == {"a": [1, 3], "b": [2, 4]}
     assert is_compressed or detect_format(path) == format_
@@ -54,7 +54,7 @@ def test_an_idx_file_is_told_by_its_content(tmp_path: Path) -> None:
 
 def test_a_gzip_bomb_is_refused_while_it_is_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.write_bytes(gzip.compress(bytes(8 * MEBIBYTE)))
+    path.write_bytes(gzip.compress(bytes(8 * MEBIBYTE), mtime=0))
     assert path.stat().st_size < MEBIBYTE // 10
     with pytest.raises(DataError, match="unpacks to more than the 1048576 bytes allowed"):
         read(path, max_bytes=MEBIBYTE)
@@ -64,13 +64,13 @@ def test_a_gzip_bomb_is_refused_while_it_is_unpacked(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (gzip.compress(b""), "the file is empty"),
-        (gzip.compress(CSV)[:-3], "not a readable gzip file"),
-        (gzip.compress(CSV)[:12], "not a readable gzip file"),
-        (gzip.compress(CSV)[:-8] + bytes(8), "not a readable gzip file"),
+        (gzip.compress(b"", mtime=0), "the file is empty"),
+        (gzip.compress(CSV, mtime=0)[:-3], "not a readable gzip file"),
+        (gzip.compress(CSV, mtime=0)[:12], "not a readable gzip file"),
+        (gzip.compress(CSV, mtime=0)[:-8] + bytes(8), "not a readable gzip file"),
         (b"\x1f\x8b", "not a readable gzip file"),
         (b"\x1f\x8b\x08" + bytes(100), "not a readable gzip file"),
-        (gzip.compress(gzip.compress(CSV)), "a gzip file in a gzip file"),
+        (gzip.compress(gzip.compress(CSV, mtime=0), mtime=0), "a gzip file in a gzip file"),
     ],
 )
 def test_a_file_that_does_not_unpack_is_refused(
@@ -91,13 +91,13 @@ def test_two_files_of_tables_are_refused(tmp_path: Path) -> None:
 
 def test_a_refused_file_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.write_bytes(gzip.compress(b"a,b\n1,2\n3\n"))
+    path.write_bytes(gzip.compress(b"a,b\n1,2\n3\n", mtime=0))
     with pytest.raises(DataError):
         convert([path], tmp_path / "stored")
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("content", [*CONTENTS.values(), gzip.compress(CSV), LABELS])
+@pytest.mark.parametrize("content", [*CONTENTS.values(), gzip.compress(CSV, mtime=0), LABELS])
 def test_a_truncated_file_is_read_or_refused_and_nothing_else(
     tmp_path: Path, content: bytes
 ) -> None:
