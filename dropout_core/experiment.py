@@ -26,6 +26,7 @@ from dropout_core.config import (
 from dropout_core.data import prepare, splits
 from dropout_core.data.encoder import Encoder
 from dropout_core.data.errors import DataError
+from dropout_core.data.readers.table import as_stored
 from dropout_core.data.schema import Selection, describe, select
 from dropout_core.data.splits import Split
 from dropout_core.inference import Predictor, fingerprint
@@ -35,7 +36,7 @@ from dropout_core.train import Training, TrainingData, train
 
 
 class Experiment:
-    """One model trained on one frame.
+    """One model trained on one frame, whose columns count as those of a stored table.
 
     `features`, their `types` and `task` of None are settled by `data.schema.select`; `weight` names
     a column that weighs the rows. Rows without a target are left out. Raises DataError if the frame
@@ -63,6 +64,8 @@ class Experiment:
         self._preprocessing_config = preprocessing or PreprocessingConfig()
         self._model_config = model or MLPConfig()
         self._training_config = training or TrainingConfig()
+        frame = as_stored(frame.lazy(), frame.schema).collect()
+        frame = frame.with_columns(pl.col(pl.Float64).fill_nan(None))
         self._selection = select(
             describe(frame),
             target=target,
@@ -75,11 +78,16 @@ class Experiment:
         self.device = _device(self._training_config)
         self.fingerprint = fingerprint(self.device)
         targets = self._selection.targets
-        self._frame = frame.drop_nulls(prepare.existing(frame, targets))
+        self._frame = prepare.with_targets(frame, targets)
         self.classes = prepare.find_classes(self._frame, targets, self.task)
         self._targets = prepare.target_tensor(self._frame, targets, self.task, self.classes)
         self._weights = _weights(self._frame, self._selection)
-        self._begin(splits.split_rows(self._frame, self._split_config, **self._strata))
+        split_config = self._split_config
+        # Found impossible now, and not after the training that comes first.
+        self._folds = (
+            splits.folds(self._frame, split_config, **self._strata) if split_config.folds else []
+        )
+        self._begin(splits.split_rows(self._frame, split_config, **self._strata))
 
     @property
     def task(self) -> Task:
@@ -99,9 +107,8 @@ class Experiment:
         The folds 0, 1, ... of the split's config cover together every row that is not for this
         experiment's test, and each fits everything anew on the rows it trains on.
         """
-        parts = splits.folds(self._frame, self._split_config, **self._strata)
         fold = copy.copy(self)
-        fold._begin(parts[number])
+        fold._begin(self._folds[number])
         return fold
 
     def evaluate(self) -> dict[str, Evaluation]:
@@ -162,7 +169,7 @@ class Experiment:
         elif self.task == "multilabel":
             targets = targets.float()
         weights = None if self._weights is None else self._weights[split.train]
-        if weights is not None and not weights.sum() > 0:
+        if weights is not None and not weights.max() > 0:
             raise DataError("all rows to train on weigh nothing", field="weight")
         validation, _ = self._held_out["validation"]
         has_validation = len(validation) > 0
@@ -171,7 +178,7 @@ class Experiment:
             targets[split.train],
             preprocessing.in_chunks(validation) if has_validation else None,
             targets[split.validation] if has_validation else None,
-            None if weights is None else (weights / weights.mean()).float(),
+            None if weights is None else _relative(weights),
         )
 
     @property
@@ -193,3 +200,9 @@ def _weights(frame: pl.DataFrame, selection: Selection) -> Tensor | None:
     if selection.weight is None:
         return None
     return torch.from_numpy(frame[selection.weight].cast(pl.Float64).to_numpy().copy())
+
+
+def _relative(weights: Tensor) -> Tensor:
+    """Weights of mean 1: (N) float64 -> (N) float32."""
+    finite = weights / weights.max()  # as is their sum
+    return (finite / finite.mean()).float()

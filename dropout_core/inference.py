@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dropout_core.data import prepare
+from dropout_core.data.errors import DataError
 from dropout_core.errors import ModelError
 from dropout_core.metrics import (
     Evaluation,
@@ -31,12 +32,13 @@ from dropout_core.tabular import Description, TabularModel, load_model
 
 TILE_ROWS = 32
 TILE_COLUMNS = 16
+MAX_CELLS = 4_000_000  # of the matrix that a part of a frame becomes
 
 
 @dataclass(frozen=True)
 class Predictions:
     """`values` (N): the class or the regression value, or each target's by name where there are
-    several; `probabilities` (N, C) of classes.
+    several, true or false of a label; `probabilities` (N, C) of classes.
     """
 
     values: list[Any]
@@ -92,9 +94,24 @@ class Predictor:
             result[start : start + len(rows)] = outputs[: len(rows)].cpu()
         return result
 
+    def outputs_of(self, frame: pl.DataFrame) -> Tensor:
+        """`outputs` of the rows of a frame, a part at a time: in bounded memory beside them.
+
+        Raises DataError as `encode` does.
+        """
+        num_rows = max(TILE_ROWS, MAX_CELLS // self.description.encoder.num_columns)
+        parts = [torch.empty(0, self.description.num_outputs, dtype=torch.float64)]
+        for start in range(0, max(1, len(frame)), num_rows):
+            try:
+                matrix = self.encode(frame[start : start + num_rows])
+            except DataError as error:
+                raise error.shifted(start) from error
+            parts.append(self.outputs(matrix))
+        return torch.cat(parts)
+
     def predict(self, frame: pl.DataFrame) -> Predictions:
         """Predict rows, whose columns may be in any order. Raises DataError as `encode` does."""
-        return self.predictions(self.outputs(self.encode(frame)))
+        return self.predictions(self.outputs_of(frame))
 
     def predictions(self, outputs: Tensor) -> Predictions:
         """What `outputs` (N, C) say."""
@@ -114,9 +131,8 @@ class Predictor:
     def evaluate(self, frame: pl.DataFrame) -> Evaluation:
         """Score rows that have the targets too; those where one is missing do not count."""
         facts = self.description
-        labelled = frame.drop_nulls(prepare.existing(frame, facts.targets))
-        targets = prepare.target_tensor(labelled, facts.targets, facts.task, facts.classes)
-        return self.score(self.outputs(self.encode(labelled)), targets)
+        rows, targets = prepare.labelled(frame, facts.targets, facts.task, facts.classes)
+        return self.score(self.outputs_of(rows), targets)
 
     def score(self, outputs: Tensor, targets: Tensor) -> Evaluation:
         """Score outputs (N, C) against targets as `prepare.target_tensor` gives them."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig
-from dropout_core.data.encoder import DATE_PARTS
+from dropout_core.data.features import DATE_PARTS
 from dropout_core.data.schema import Column, Selection
 from dropout_core.inputs import category_widths
 
@@ -76,11 +76,13 @@ def training_bytes(
     num_rows: int,
     num_columns: int | None = None,
     num_embedded: int = 0,
+    cross_validates: bool = False,
 ) -> int:
     """Estimated peak bytes: the data, what is kept a parameter, and the activations of a batch.
 
-    The data is there twice: as it is scaled, and as the `num_columns` numbers it was read as, of
-    which there may be fewer than inputs. An activation counts four times: before and after its
+    The data is there three times: as it is scaled, and as the `num_columns` numbers it was encoded
+    as, of which there may be fewer than inputs, whole and split. While folds are trained, the model
+    that came first is kept beside theirs. An activation counts four times: before and after its
     nonlinearity, its mask, its gradient. DropConnect with masks of single examples has one of all
     its weights for every row of a batch.
     """
@@ -93,9 +95,10 @@ def training_bytes(
     width = model.num_pieces * sum(model.hidden)
     activations = batch_rows * (in_features + 4 * width + 2 * out_features)
     columns = in_features if num_columns is None else num_columns
-    data = num_rows * (columns * (_FLOAT + _DOUBLE) + 2 * _FLOAT * out_features)
+    data = num_rows * (columns * (_FLOAT + 2 * _DOUBLE) + 2 * _FLOAT * out_features)
     masks = batch_rows * _weights_masked_by_example(model, in_features=in_features)
-    return data + _FLOAT * (copies * parameters + activations) + _MASK * masks
+    kept = data + _FLOAT * copies * parameters
+    return (1 + cross_validates) * kept + _FLOAT * activations + _MASK * masks
 
 
 def _weights_masked_by_example(config: MLPConfig, *, in_features: int) -> int:

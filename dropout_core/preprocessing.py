@@ -55,7 +55,7 @@ class Preprocessing(nn.Module):
             if len(known) == 0:
                 known = known.new_zeros(1)
             self.fill[column] = (
-                known.median() if self._impute == "median" else mean_and_scale(known)[0]
+                _median(known) if self._impute == "median" else mean_and_scale(known)[0]
             )
             self.scale.fit(column, known)
 
@@ -90,8 +90,7 @@ class StandardScale(nn.Module):
         self.mean[column], self.deviation[column] = mean_and_scale(values)
 
     def forward(self, values: Tensor) -> Tensor:
-        # By halves, which is exact: the difference of the largest numbers is then finite.
-        return (0.5 * values - 0.5 * self.mean) / (0.5 * self.deviation)
+        return standardise(values, self.mean, self.deviation)
 
     def unscale(self, scaled: Tensor) -> Tensor:
         """Values that come out as about these: (N, V) -> (N, V)."""
@@ -122,11 +121,12 @@ class QuantileScale(nn.Module):
         """Learn a column from its known values: (N)."""
         ordered = values.sort().values
         levels = torch.linspace(0, len(ordered) - 1, NUM_QUANTILES, dtype=torch.float64)
-        below = levels.floor().long()
-        above = levels.ceil().long()
-        # Interpolated by halves, which stay finite where a difference might not.
-        share = levels - below
-        self.quantiles[column] = ordered[below] * (1 - share) + ordered[above] * share
+        low, high = ordered[levels.floor().long()], ordered[levels.ceil().long()]
+        share = levels - levels.floor()
+        # Two products stay finite where a difference might not, but what is the same on both sides
+        # need not come out as itself.
+        between = low * (1 - share) + high * share
+        self.quantiles[column] = torch.where(low == high, low, between)
 
     def forward(self, values: Tensor) -> Tensor:
         given_VN = values.t().contiguous()
@@ -135,7 +135,7 @@ class QuantileScale(nn.Module):
         below = (torch.searchsorted(self.quantiles, given_VN, right=True) - 1).clamp(0, top)
         low, high = self.quantiles.gather(1, below), self.quantiles.gather(1, above)
         # Where quantiles are equal to the value, `above` is the first of them and `below` the last.
-        between = below + (given_VN - low) / (high - low)
+        between = below + (0.5 * given_VN - 0.5 * low) / (0.5 * high - 0.5 * low)
         rank = torch.where(high > low, between, (below + above) / 2)
         floor = rank.floor().clamp(0, top - 1).long()
         share = rank - floor
@@ -148,6 +148,11 @@ class QuantileScale(nn.Module):
         return self.quantiles.gather(1, ranks.clamp_max(NUM_QUANTILES - 1)).t()
 
 
+def standardise(values: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """(values - mean) / scale, by halves: exact, and finite where the difference is not."""
+    return (0.5 * values - 0.5 * mean) / (0.5 * scale)
+
+
 def mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
     """Of each column its mean and its standard deviation, 1 for a constant: (N, *) -> (*), (*)."""
     # In units of the power of two at the largest value: sums and squares of anything are finite.
@@ -158,3 +163,9 @@ def mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
     # Rounding gives some constant columns a scale that is tiny and not zero.
     varies = (values != values[0]).any(dim=0) & (scale > 0)
     return mean, torch.where(varies, scale, 1.0)
+
+
+def _median(values: Tensor) -> Tensor:
+    """Of an even number the mean of the two in the middle: (N) -> ()."""
+    ordered = values.sort().values
+    return 0.5 * ordered[(len(ordered) - 1) // 2] + 0.5 * ordered[len(ordered) // 2]

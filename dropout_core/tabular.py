@@ -20,7 +20,7 @@ from dropout_core.errors import ModelError
 from dropout_core.files import write_atomically
 from dropout_core.inputs import CategoryInputs
 from dropout_core.mlp import MLP
-from dropout_core.preprocessing import Preprocessing, mean_and_scale
+from dropout_core.preprocessing import Preprocessing, mean_and_scale, standardise
 
 MANIFEST = "model.json"
 WEIGHTS = "model.safetensors"
@@ -82,7 +82,7 @@ class TabularModel(nn.Module):
 
     def standardise_targets(self, targets: Tensor) -> Tensor:
         """(N, C) float64 -> (N, C) float32, what a regression is trained towards."""
-        return ((targets - self.target_mean) / self.target_scale).float()
+        return standardise(targets, self.target_mean, self.target_scale).float()
 
     def forward(self, matrix: Tensor) -> Tensor:
         outputs: Tensor = self.network(self.preprocessing(matrix))
@@ -152,7 +152,7 @@ def load_model(folder: Path) -> tuple[TabularModel, Manifest]:
         model.load_state_dict(_renamed(tensors) if first_version else tensors)
     except (
         *(OSError, ValidationError, SafetensorError, RuntimeError),
-        *(ValueError, AttributeError, KeyError),  # of JSON that is no manifest
+        *(ValueError, AttributeError, KeyError, TypeError),  # of JSON that is no manifest
     ) as error:
         raise ModelError(f"not a readable model: {error}") from error
     return model, manifest

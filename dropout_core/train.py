@@ -244,7 +244,8 @@ class Training:
 
     def _build_step(self, loss: Loss) -> Gradients:
         if self.device.type == "cuda" and self.data.train_weights is None:
-            # A graph would keep the rate of its capture, so the optimizer takes its steps itself.
+            # A graph would keep the rate of its capture, so the optimizer takes its steps itself;
+            # and it has no place for the weights of rows.
             rows = min(self.config.batch_size, len(self.data.train_features))
             step = gradients_of(self.model, loss)
             return GraphedStep(step, self.model, self._masks, num_rows=rows)
@@ -275,11 +276,9 @@ class Training:
     def _step(self, rows: Tensor) -> None:
         features_BF = self.data.train_features.index_select(0, rows)
         targets = self.data.train_targets.index_select(0, rows)
-        if self.data.train_weights is None:
-            loss = self._gradients(features_BF, targets)
-        else:
-            weights = self.data.train_weights.index_select(0, rows)
-            loss = self._gradients(features_BF, targets, weights)
+        given = self.data.train_weights
+        weights = () if given is None else (given.index_select(0, rows),)
+        loss = self._gradients(features_BF, targets, *weights)
         if self.config.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         self._learning_rate = self._optimizer.param_groups[0]["lr"]

@@ -19,7 +19,8 @@ class Uncertainty:
     """Over S stochastic passes: of probabilities for classes, of values for a regression.
 
     `entropy` is that of the mean prediction, the total uncertainty; `mutual_information` the part
-    of it that more data could take away. Both in nats, (N), None for a regression. Gal and
+    of it that more data could take away; of several labels the sum. In nats, (N), None for a
+    regression. Gal and
     Ghahramani 2016, section 4; Gal 2016, section 3.3.
     """
 
@@ -44,21 +45,23 @@ def monte_carlo(
     samples_SNC = sample_outputs(model, features, num_samples=num_samples, seed=seed).double()
     if task == "regression":
         return Uncertainty(samples_SNC.mean(dim=0), samples_SNC.std(dim=0), None, None)
-    probabilities_SNC = samples_SNC.softmax(dim=2)
+    is_multilabel = task == "multilabel"
+    entropy = _entropy_of_labels if is_multilabel else _entropy
+    probabilities_SNC = samples_SNC.sigmoid() if is_multilabel else samples_SNC.softmax(dim=2)
     mean_NC = probabilities_SNC.mean(dim=0)
-    entropy_N = _entropy(mean_NC)
+    entropy_N = entropy(mean_NC)
     return Uncertainty(
         mean=mean_NC,
         standard_deviation=probabilities_SNC.std(dim=0),
         entropy=entropy_N,
         # Rounding must not make a quantity negative that cannot be.
-        mutual_information=(entropy_N - _entropy(probabilities_SNC).mean(dim=0)).clamp_min(0.0),
+        mutual_information=(entropy_N - entropy(probabilities_SNC).mean(dim=0)).clamp_min(0.0),
     )
 
 
 @torch.inference_mode()
 def model_average(model: MLP, features: Tensor, *, num_samples: int, seed: int) -> Tensor:
-    """The mean class probabilities of sampled sub-networks: (N, F) -> (N, C) float64.
+    """The mean probabilities, of one of C classes, of sampled networks: (N, F) -> (N, C) float64.
 
     What weight scaling, the ordinary eval mode, approximates. Srivastava et al. 2014, section 7.5.
     """
@@ -88,3 +91,7 @@ def sample_outputs(model: MLP, features: Tensor, *, num_samples: int, seed: int)
 def _entropy(probabilities: Tensor) -> Tensor:
     entropy: Tensor = torch.special.entr(probabilities).sum(dim=-1)
     return entropy
+
+
+def _entropy_of_labels(probabilities: Tensor) -> Tensor:
+    return _entropy(probabilities) + _entropy(1.0 - probabilities)

@@ -11,6 +11,7 @@ import signal
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -117,12 +118,16 @@ class Trainer:
             self._training = fold.training
             if self._order is not None:  # given when it could not reach this training
                 return False
-            for _ in self._training:
-                pass
-            if not self._training.finished:
-                return False
+            # A fold that diverges scores what it has come to, which says something of the config.
+            with suppress(Diverged):
+                for _ in self._training:
+                    pass
+                if not self._training.finished:
+                    return False
             evaluation = _as_served(fold)["test"].to_dict()
             self._put(f"{self._assignment.prefix}/{FOLDS}/{number}", json.dumps(evaluation))
+            self._training = self._experiment.training
+            del fold  # before the next one takes its memory
         return True
 
     def _scored_folds(self) -> dict[int, dict[str, Any]]:
@@ -186,7 +191,8 @@ class Trainer:
         evaluations = _as_served(self._experiment)
         metrics = {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
         if folds := self._scored_folds():
-            metrics["cross_validation"] = summary([folds[number] for number in sorted(folds)])
+            scored = [folds[number] for number in sorted(folds)]
+            metrics["cross_validation"] = summary(scored, of=self._spec.dataset.split.folds)
         artifact = f"{self._assignment.prefix}/model"
         with tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch:
             manifest = self._experiment.save(Path(scratch))

@@ -71,6 +71,7 @@ def resolve(transaction: Connection, spec: JobSpec, settings: Settings) -> Resol
         spec.training,
         num_rows=dataset.num_rows,
         num_columns=plan.inputs.num_values + len(plan.inputs.cardinalities),
+        cross_validates=spec.dataset.split.folds is not None,
         **sizes,
     )
     if estimated > settings.max_training_bytes:

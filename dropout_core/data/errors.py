@@ -2,10 +2,10 @@
 
 
 class DataError(ValueError):
-    """The data cannot be used; the message says what is wrong and, where there is one, the place.
+    """The data cannot be used; the text says what is wrong and, where there is one, the place.
 
-    `row` counts data rows from 1, without the header; `field` names the setting at fault, where a
-    setting and not the file is wrong.
+    `message` is what is wrong, without the place. `row` counts data rows from 1, without the
+    header; `field` names the setting at fault, where a setting and not the file is wrong.
     """
 
     def __init__(
@@ -19,6 +19,12 @@ class DataError(ValueError):
         place = [f"row {row}"] if row is not None else []
         place += [f"column {column!r}"] if column is not None else []
         super().__init__(f"{', '.join(place)}: {message}" if place else message)
+        self.message = message
         self.row = row
         self.column = column
         self.field = field
+
+    def shifted(self, by: int) -> "DataError":
+        """The same of a table in which `by` rows come before these."""
+        row = None if self.row is None else self.row + by
+        return DataError(self.message, row=row, column=self.column, field=self.field)

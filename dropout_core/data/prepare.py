@@ -22,6 +22,19 @@ def existing(frame: pl.DataFrame, names: Iterable[str]) -> list[str]:
     return list(names)
 
 
+def with_targets(frame: pl.DataFrame, targets: Sequence[str]) -> pl.DataFrame:
+    """The rows in which no target is missing. Raises DataError if a column is."""
+    return frame.drop_nulls(existing(frame, targets))
+
+
+def labelled(
+    frame: pl.DataFrame, targets: Sequence[str], task: Task, classes: Classes | None
+) -> tuple[pl.DataFrame, Tensor]:
+    """The rows in which no target is missing, and `target_tensor` of them."""
+    rows = with_targets(frame, targets)
+    return rows, target_tensor(rows, targets, task, classes)
+
+
 def find_classes(frame: pl.DataFrame, targets: Sequence[str], task: Task) -> Classes | None:
     """What the outputs of a network stand for; None of a regression.
 

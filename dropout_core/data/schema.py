@@ -319,6 +319,8 @@ def select(
     if weight is not None:
         _check_weight(by_name, weight, targets)
     settled = _settle_task(target_columns, types, task, several=not isinstance(target, str))
+    if split is not None and split.column in targets:
+        raise DataError("rows are not split by their target", column=split.column, field="split")
     apart = {*targets, *([weight] if weight is not None else ())}
     warnings = _target_warnings(target_columns, settled)
     if features is None:

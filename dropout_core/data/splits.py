@@ -31,7 +31,7 @@ class Split:
     test: Tensor
 
 
-def split_sizes(num_rows: int, config: SplitConfig) -> tuple[int, int, int]:
+def _split_sizes(num_rows: int, config: SplitConfig) -> tuple[int, int, int]:
     """Rows to train on, validate on and test on. Raises DataError if none is left to train on."""
     num_validation = _num_held_out(num_rows, config.validation)
     num_test = _num_held_out(num_rows, config.test)
@@ -39,11 +39,6 @@ def split_sizes(num_rows: int, config: SplitConfig) -> tuple[int, int, int]:
     if num_train < 1:
         raise DataError(f"{num_rows} rows are too few for this split", field="split")
     return num_train, num_validation, num_test
-
-
-def random_split(num_rows: int, config: SplitConfig) -> Split:
-    """Hold out random rows. Raises DataError if none is left to train on."""
-    return _at_random(num_rows, config, generator(config.seed, "split"))
 
 
 def split_rows(
@@ -108,8 +103,9 @@ def check_split(
     """Refuse what the columns alone show to be impossible; return how many rows are trained on.
 
     `num_rows` counts those with a target. The number is exact but for groups, for times that
-    several rows share, and where a split is given and targets are missing. Raises DataError of the
-    field `split`.
+    several rows share, and where targets are missing in a given split or in different rows. What
+    is too small to be split once more, for folds, is found when the rows are split. Raises
+    DataError of the field `split`.
     """
     facts = None if config.column is None else _facts(columns, config.column)
     if config.kind == "stratified" and selection is not None:
@@ -120,7 +116,7 @@ def check_split(
         raise DataError("a time has to be a date or a number", column=facts.name, field="split")
     if config.kind == "column" and facts is not None:
         return _check_words(facts)
-    num_train, num_validation, _ = split_sizes(num_rows, config)
+    num_train, num_validation, _ = _split_sizes(num_rows, config)
     if config.folds is not None and num_train + num_validation < config.folds + 1:
         raise DataError(f"{num_rows} rows are too few for {config.folds} folds", field="split")
     return num_train
@@ -233,7 +229,7 @@ def _split(
 
 
 def _at_random(num_rows: int, config: SplitConfig, stream: Generator) -> Split:
-    sizes = split_sizes(num_rows, config)
+    sizes = _split_sizes(num_rows, config)
     order = torch.randperm(num_rows, generator=stream)
     train, validation, test = torch.split(order, list(sizes))
     return Split(train.sort().values, validation.sort().values, test.sort().values)
@@ -242,10 +238,11 @@ def _at_random(num_rows: int, config: SplitConfig, stream: Generator) -> Split:
 def _stratified(
     labels: Tensor, config: SplitConfig, stream: Generator, classes: Sequence[object] | None
 ) -> Split:
-    sizes = split_sizes(len(labels), config)
+    sizes = _split_sizes(len(labels), config)
     counts = labels.bincount()
     _check_counts(counts, _num_parts(config), classes)
     table = torch.tensor(_apportion(counts.tolist(), sizes))
+    _check_trained(table[:, 0], counts, classes)
     order = _by_class(labels, stream)
     first_of_class = counts.cumsum(0) - counts
     ordered = labels[order]
@@ -267,6 +264,15 @@ def _check_counts(counts: Tensor, num_parts: int, classes: Sequence[object] | No
         index = int(too_rare[0])
         name = index if classes is None else classes[index]
         raise _too_rare(name, int(counts[index]), num_parts)
+
+
+def _check_trained(trained: Tensor, counts: Tensor, classes: Sequence[object] | None) -> None:
+    """Refuse a split that holds all rows of a class out."""
+    left_out = ((counts > 0) & (trained == 0)).nonzero().flatten()
+    if len(left_out):
+        index = int(left_out[0])
+        name = index if classes is None else classes[index]
+        raise DataError(f"no row of the class {name!r} is left to train on", field="split")
 
 
 def _apportion(counts: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
@@ -323,7 +329,7 @@ def _push(
 
 
 def _grouped(groups: Tensor, config: SplitConfig, stream: Generator) -> Split:
-    _, num_validation, num_test = split_sizes(len(groups), config)
+    _, num_validation, num_test = _split_sizes(len(groups), config)
     sizes = groups.bincount()
     left = {group: int(sizes[group]) for group in _in_random_order(sizes, stream)}
     _check_num_groups(len(left), config)
@@ -359,7 +365,7 @@ def _fill(size: int, groups: dict[int, int], num_reserved: int) -> list[int]:
 
 
 def _in_time(times: Tensor, config: SplitConfig) -> Split:
-    num_train, num_validation, num_test = split_sizes(len(times), config)
+    num_train, num_validation, num_test = _split_sizes(len(times), config)
     wanted = [num_train] if num_validation else []
     wanted += [num_train + num_validation] if num_test else []
     order = times.argsort(stable=True)

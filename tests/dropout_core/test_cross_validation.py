@@ -10,7 +10,8 @@ def evaluation(**metrics: float | None) -> dict[str, object]:
 def test_a_summary_has_the_folds_their_mean_and_their_spread() -> None:
     folds = [evaluation(accuracy=0.5), evaluation(accuracy=0.7), evaluation(accuracy=0.9)]
     told = summary(folds)
-    assert told["folds"] == folds
+    assert (told["folds"], told["num_folds"]) == (folds, 3)
+    assert summary(folds, of=5)["num_folds"] == 5
     assert told["mean"] == {"accuracy": pytest.approx(0.7)}
     assert told["standard_deviation"] == {"accuracy": pytest.approx(0.2)}
 

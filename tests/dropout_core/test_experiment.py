@@ -8,7 +8,7 @@ import torch
 
 from dropout_core.config import AdamConfig, MLPConfig, SplitConfig, TrainingConfig
 from dropout_core.data.errors import DataError
-from dropout_core.data.splits import random_split
+from dropout_core.data.splits import split_rows
 from dropout_core.experiment import Experiment
 from dropout_core.inference import Predictor
 from tests.dropout_core.served_models import normal
@@ -72,7 +72,7 @@ def test_features_are_by_default_what_a_network_can_take() -> None:
 def test_scales_are_fitted_on_the_training_rows_alone() -> None:
     split = SplitConfig(validation=0.3, test=0.3, seed=4)
     experiment = run(target="sum", split=split)
-    rows = random_split(200, split).train
+    rows = split_rows(frame(), split).train
     of_features = experiment.model.preprocessing.scale
     for scale, mean, names in (
         (of_features.deviation, of_features.mean, ["first", "second"]),
@@ -86,7 +86,7 @@ def test_scales_are_fitted_on_the_training_rows_alone() -> None:
 def test_a_saved_model_answers_as_the_experiment_scored(tmp_path: Path) -> None:
     experiment = run(target="kind")
     manifest = experiment.save(tmp_path)
-    rows = random_split(200, SplitConfig()).test.numpy()
+    rows = split_rows(frame(), SplitConfig()).test.numpy()
     assert Predictor.load(tmp_path).evaluate(frame()[rows]) == experiment.evaluate()["test"]
     assert manifest.trained_on == experiment.fingerprint
 
@@ -126,7 +126,7 @@ def test_a_mixed_table_is_learnt_and_predicted_with_no_preparation(tmp_path: Pat
     assert experiment.evaluate()["test"].metrics["r2"] > 0.5
     experiment.save(tmp_path)
     predictor = Predictor.load(tmp_path)
-    rows = random_split(len(table), SplitConfig()).test.numpy()
+    rows = split_rows(table, SplitConfig()).test.numpy()
     assert predictor.evaluate(table[rows]) == experiment.evaluate()["test"]
     odd = {"size": None, "town": "nowhere", "kind": None, "day": "2031-05-06", "new": False}
     known = odd | {"town": "town 03", "size": 0.5}
@@ -152,7 +152,7 @@ def test_several_targets_are_learnt_at_once() -> None:
 def test_what_preprocessing_fits_is_of_the_training_rows_alone() -> None:
     table = mixed()
     split = SplitConfig(seed=3)
-    train = random_split(len(table), split).train.numpy()
+    train = split_rows(table, split).train.numpy()
     held_out = table.with_row_index().filter(~pl.col("index").is_in(train))["index"]
     changed = table.with_row_index().with_columns(
         pl.when(pl.col("index").is_in(held_out.implode()))
@@ -221,7 +221,7 @@ def test_options_of_the_training_reach_the_model_that_is_saved(tmp_path: Path) -
     last = experiment.training.history[-1]
     assert scored["validation"].metrics["log_loss"] == pytest.approx(last.validation_loss, rel=1e-4)
     assert scored["test"] != run(target="kind").evaluate()["test"]
-    rows = random_split(200, SplitConfig()).test.numpy()
+    rows = split_rows(frame(), SplitConfig()).test.numpy()
     assert Predictor.load(tmp_path).evaluate(frame()[rows]) == scored["test"]
 
 
@@ -243,3 +243,35 @@ def test_an_experiment_repeats_to_the_bit(tmp_path: Path) -> None:
 def test_an_unusable_column_is_named() -> None:
     with pytest.raises(DataError, match="'unheard of'"):
         Experiment(frame(), target="unheard of", **FAST)
+
+
+def test_folds_that_cannot_be_made_are_told_before_anything_is_trained() -> None:
+    split = SplitConfig(kind="grouped", column="town", validation=0.1, folds=2)
+    few = mixed(60).with_columns(town=pl.Series(["a", "b", "c"] * 20))
+    with pytest.raises(DataError, match="groups are too few"):
+        run(frame=few, target="price", features=["size"], split=split)
+
+
+def test_rows_are_not_split_by_their_target() -> None:
+    split = SplitConfig(kind="grouped", column="price")
+    with pytest.raises(DataError, match="not split by their target"):
+        run(frame=mixed(60), target="price", features=["size"], split=split)
+
+
+def test_columns_of_other_types_count_as_what_is_stored_of_them() -> None:
+    table = mixed(200)
+    odd = table.with_columns(
+        pl.col("size").cast(pl.Float32).fill_null(float("nan")),
+        pl.col("town").cast(pl.Categorical),
+        pl.col("price").cast(pl.Float32),
+    )
+    assert run(frame=odd, target="price", features=MIXED).features == tuple(MIXED)
+
+
+def test_weights_of_any_size_weigh() -> None:
+    table, options = mixed(100), {"features": ["size", "new"], "weight": "weight"}
+    first, same = (
+        run(frame=table.with_columns(unit * pl.col("weight")), target="price", **options)
+        for unit in (1.0, 5e307)
+    )
+    assert first.evaluate() == same.evaluate()

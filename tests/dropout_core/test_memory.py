@@ -59,13 +59,13 @@ def test_an_estimate_counts_every_part() -> None:
     parameters = 4 * 10 + 10 + 10 * 3 + 3
     copies = 4  # the weights, their gradients and two of Adam's moments
     activations = 32 * (4 + 4 * 10 + 2 * 3)
-    assert estimate() == 4 * (copies * parameters + activations) + 1000 * (4 * (4 + 8) + 8 * 3)
+    assert estimate() == 4 * (copies * parameters + activations) + 1000 * (4 * (4 + 16) + 8 * 3)
 
 
 def test_every_piece_of_a_unit_counts() -> None:
     parameters = 3 * (4 * 10 + 10) + 10 * 3 + 3
     activations = 32 * (4 + 4 * 3 * 10 + 2 * 3)
-    expected = 4 * (4 * parameters + activations) + 1000 * (4 * (4 + 8) + 8 * 3)
+    expected = 4 * (4 * parameters + activations) + 1000 * (4 * (4 + 16) + 8 * 3)
     assert estimate(activation="maxout", maxout_pieces=3) == expected
 
 

@@ -194,3 +194,15 @@ def test_model_average_and_weight_scaling_of_a_linear_model_differ_by_their_curv
         bound = variance[row].item() / (12 * math.sqrt(3))
         chance = tolerance(variance[row].item() / 16, samples)
         assert abs(averaged[row] - scaled[row]) < bound + chance
+
+
+def test_labels_are_uncertain_one_by_one() -> None:
+    model = MLP(MLPConfig(hidden=(8,), hidden_dropout=0.5), in_features=3, out_features=2)
+    features = normal(5, 3).float()
+    told = monte_carlo(model, features, task="multilabel", num_samples=64, seed=0)
+    samples = sample_outputs(model, features, num_samples=64, seed=0).double().sigmoid()
+    torch.testing.assert_close(told.mean, samples.mean(dim=0))
+    p = told.mean
+    entropy = -(p * p.log() + (1 - p) * (1 - p).log()).sum(dim=1)
+    torch.testing.assert_close(told.entropy, entropy)
+    assert (told.mutual_information > 0).all()

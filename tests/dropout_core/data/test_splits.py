@@ -14,10 +14,14 @@ from torch import Tensor
 from dropout_core.config import SplitConfig
 from dropout_core.data.errors import DataError
 from dropout_core.data.schema import describe, select
-from dropout_core.data.splits import Split, check_split, folds, random_split, split_rows
+from dropout_core.data.splits import Split, check_split, folds, split_rows
 
 SEEDS = st.integers(0, 2**53 - 1)
 FRACTIONS = st.sampled_from([0.0, 0.1, 0.25, 0.4])
+
+
+def rows_of(num_rows: int) -> pl.DataFrame:
+    return pl.DataFrame({"row": range(num_rows)})
 
 
 def frame_of(**columns: Any) -> pl.DataFrame:
@@ -55,20 +59,20 @@ def test_parts_are_disjoint_cover_every_row_and_have_the_sizes_asked_for(
     num_rows: int, validation: float, test: float, seed: int
 ) -> None:
     config = SplitConfig(validation=validation, test=test, seed=seed)
-    split = random_split(num_rows, config)
+    split = split_rows(rows_of(num_rows), config)
     assert_every_row_once(split, num_rows)
     assert_sizes(split, num_rows, config)
 
 
 def test_a_seed_decides_the_split() -> None:
-    first, same, other = (random_split(1000, SplitConfig(seed=seed)) for seed in (1, 1, 2))
+    first, same, other = (split_rows(rows_of(1000), SplitConfig(seed=seed)) for seed in (1, 1, 2))
     assert torch.equal(first.test, same.test)
     assert torch.equal(first.validation, same.validation)
     assert not torch.equal(first.test, other.test)
 
 
 def test_a_seed_decides_the_same_split_in_every_version() -> None:
-    split = random_split(1000, SplitConfig(seed=7))
+    split = split_rows(rows_of(1000), SplitConfig(seed=7))
     digest = hashlib.sha256(torch.cat(list(parts(split))).numpy().tobytes()).hexdigest()
     assert digest == "cbfa4ea8686c5d728f8a3807d7739196f0dd450acf765b733d561add642674a8"
     of_a_frame = split_rows(frame_of(x=range(1000)), SplitConfig(seed=7))
@@ -79,7 +83,7 @@ def test_a_seed_decides_the_same_split_in_every_version() -> None:
 def test_rows_are_held_out_at_random() -> None:
     # The mean of 1000 of 10,000 places drawn without replacement has a standard deviation of
     # sqrt(10000^2 / 12 / 1000 * 0.9) = 87; 6.11 of those are exceeded with probability 1e-9.
-    held_out = random_split(10_000, SplitConfig(validation=0.0)).test
+    held_out = split_rows(rows_of(10_000), SplitConfig(validation=0.0)).test
     assert abs(held_out.double().mean() - 4999.5) < 6.11 * 87
 
 
@@ -109,14 +113,14 @@ def test_the_global_generator_is_left_alone() -> None:
 def test_too_few_rows_are_refused(num_rows: int, validation: float, test: float) -> None:
     config = SplitConfig(validation=validation, test=test)
     with pytest.raises(DataError, match=f"{num_rows} rows are too few for this split") as caught:
-        random_split(num_rows, config)
+        split_rows(rows_of(num_rows), config)
     assert caught.value.field == "split"
     with pytest.raises(DataError, match=f"{num_rows} rows are too few for this split"):
         check_split(num_rows, config, [])
 
 
 def test_one_row_may_be_trained_on() -> None:
-    split = random_split(1, SplitConfig(validation=0.0, test=0.0))
+    split = split_rows(rows_of(1), SplitConfig(validation=0.0, test=0.0))
     assert split.train.tolist() == [0]
 
 
@@ -134,6 +138,7 @@ def test_every_part_has_its_share_of_every_class_to_within_one_row(
     target = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     target = target[torch.randperm(len(target), generator=torch.Generator().manual_seed(0))]
     num_rows = len(target)
+    assume(min(counts) * (1 - validation - test) >= 1.5)  # or a class may not be trained on
     split = split_rows(frame_of(x=range(num_rows)), config, target=target)
     assert_every_row_once(split, num_rows)
     assert_sizes(split, num_rows, config)
@@ -141,6 +146,13 @@ def test_every_part_has_its_share_of_every_class_to_within_one_row(
         found = target[rows].bincount(minlength=len(counts))
         share = torch.tensor(counts).double() * len(rows) / num_rows
         assert (found - share).abs().max() < 1
+
+
+def test_a_class_that_would_be_held_out_whole_is_named() -> None:
+    config = SplitConfig(kind="stratified", validation=0.4, test=0.4)
+    target = torch.tensor([0] * 97 + [1] * 3)
+    with pytest.raises(DataError, match="no row of the class 'rare' is left to train on"):
+        split_rows(rows_of(100), config, target=target, classes=["common", "rare"])
 
 
 def test_a_class_with_fewer_rows_than_parts_is_named() -> None:
