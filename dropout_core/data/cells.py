@@ -5,6 +5,7 @@ that cannot be read is null in a result, as a missing one is; `first_unreadable`
 """
 
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -143,8 +144,24 @@ def without_words(text: pl.Series, missing: Collection[str]) -> pl.Series:
     return text.set(text.str.strip_chars().is_in(["", *missing]), None)
 
 
+@lru_cache(maxsize=64)
+def spell_a_value(words: frozenset[str]) -> bool:
+    """Whether any of the words could be read as a number, a truth value or a date, as -999 can.
+
+    Words for a missing value that could be have to be looked for before values are read. NaN is
+    as missing as they are.
+    """
+    text = pl.Series("word", sorted(words), dtype=pl.String)
+    values = numbers(text.to_frame()).to_series().fill_nan(None)
+    is_date = plain_dates(text).is_not_null() | text.str.contains(_DAY_FIRST)
+    return bool((values.is_not_null() | is_date).any())
+
+
 def plain_dates(text: pl.Series) -> pl.Series:
-    """Datetime of text whose dates have one reading alone, whatever the column: no 31/12/2024."""
+    """Datetime of text whose dates have one reading alone, whatever the column: no 31/12/2024.
+
+    The second 60, a leap second, is the first of the next minute.
+    """
     text = text.str.strip_chars().str.replace(_DOTS, _ISO).str.replace(_YEAR_FIRST, _ISO)
     parts = text.str.extract_groups(_DATE + _TIME).struct.unnest()
     date = pl.concat_str("year", "month", "day", separator="-").str.to_date(
@@ -154,7 +171,7 @@ def plain_dates(text: pl.Series) -> pl.Series:
     zone = _whole("zone_hour", 23) * 60 + _whole("zone_minute", 59)
     minutes = _whole("hour", 23) * 60 + _whole("minute", 59)
     minutes -= pl.when(pl.col("sign") == "-").then(-zone).otherwise(zone)
-    time = (minutes * 60 + _whole("second", 59)) * 1_000_000 + microseconds.fill_null(0)
+    time = (minutes * 60 + _whole("second", 60)) * 1_000_000 + microseconds.fill_null(0)
     moment = (date.cast(DATETIME).to_physical() + time).cast(DATETIME)
     moment = pl.when(moment.is_between(_FIRST, _LAST)).then(moment)
     return parts.select(moment.alias(text.name)).to_series()

@@ -20,6 +20,7 @@ from dropout_core.data.cells import (
     first_unreadable,
     numbers,
     shown,
+    spell_a_value,
     stored,
     without_words,
 )
@@ -40,6 +41,7 @@ from dropout_core.data.names import names_as
 __all__ = ["DATE_PARTS", "Encoder"]
 
 _CHUNK_ROWS = 16_384
+_READ = ("numeric", "boolean", "datetime")  # features whose cells are read as values
 
 
 class Encoder(Config):
@@ -100,6 +102,12 @@ class Encoder(Config):
         text may always be).
         """
         columns = _columns(frame, self._types)
+        if spell_a_value(frozenset(missing)):
+            columns = columns.with_columns(
+                without_words(columns[feature.name], missing)
+                for feature in self.features
+                if feature.type in _READ and columns.schema[feature.name] == pl.String
+            )
         matrix = np.empty((len(frame), self.num_columns))
         kinds = {n: kind for n, kind in self._types.items() if kind in ("numeric", "boolean")}
         places = [self._places[name][0] for name in kinds]
@@ -130,14 +138,8 @@ class Encoder(Config):
         name that is not known, and a value that is no scalar or, of a date, no date that can be
         read on its own.
         """
-        moments = [
-            feature.name
-            for feature in self.features
-            if isinstance(feature, DatetimeFeature)
-            or (isinstance(feature, CategoricalFeature) and feature.stored_as == "datetime")
-        ]
         return instance_frame(
-            instances, self._types, moments=moments, columns=self.columns, ignored=ignored
+            instances, self._types, moments=self.moments, columns=self.columns, ignored=ignored
         )
 
     @property
@@ -168,6 +170,16 @@ class Encoder(Config):
             for feature in self.features
             if isinstance(feature, NumericFeature | BooleanFeature | DatetimeFeature)
             and feature.may_be_missing
+        )
+
+    @cached_property
+    def moments(self) -> tuple[str, ...]:
+        """The features that are dates, or categories of dates."""
+        return tuple(
+            feature.name
+            for feature in self.features
+            if isinstance(feature, DatetimeFeature)
+            or (isinstance(feature, CategoricalFeature) and feature.stored_as == "datetime")
         )
 
     def columns_of(self, name: str) -> list[int]:

@@ -210,9 +210,8 @@ def _cell(cells: pl.Expr, missing: Sequence[str]) -> pl.Expr:
 
 def _parse(cells: pl.Expr, format_: str) -> pl.Expr:
     moments = cells.str.to_datetime(format_, time_unit="us", strict=False)
-    if not format_.endswith("z"):
-        return moments
-    utc = moments.dt.replace_time_zone(None)
+    utc = moments.dt.replace_time_zone(None) if format_.endswith("z") else moments
+    # A zone or a leap second may lead out of them.
     first, last = pl.datetime(1, 1, 1), pl.datetime(9999, 12, 31, 23, 59, 59, 999_999)
     return pl.when(utc.is_between(first, last)).then(utc)
 

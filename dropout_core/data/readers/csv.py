@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
+from dropout_core.data.cells import spell_a_value
 from dropout_core.data.errors import DataError
 from dropout_core.data.readers.cells import (
     Kind,
@@ -23,7 +24,7 @@ from dropout_core.data.readers.cells import (
 from dropout_core.data.readers.dialect import (
     Dialect,
     detect_dialect,
-    detect_encoding,
+    settle_encoding,
     transcode,
 )
 from dropout_core.data.readers.options import ReadOptions
@@ -62,7 +63,7 @@ def read_csv(
     is checked by `shape`. A column of which a later row is something else is kept as text first,
     and settled by all of its cells. `as_text` keeps every cell as it is written.
     """
-    encoding = options.encoding or detect_encoding(source)
+    encoding = settle_encoding(source, options.encoding)
     if encoding != "utf-8":
         transcode(source, folder / "utf-8", encoding=encoding)
         source = folder / "utf-8"
@@ -108,11 +109,16 @@ class _Text:
         """Write its table; return what is odd about it."""
         if self.dialect.is_sampled_whole:
             return self._write_small(target)
+        if self.dialect.begins_blank:  # which the parser takes for a row of one cell
+            self._shape(())
+            return self._without_blank_lines().write(target)
         kinds, has_words = self._sampled_kinds()
-        integers = [index for index, kind in enumerate(kinds) if kind.type == "integer"]
+        # The parser reads a padded number, and so does not see that it is a word.
+        watched_types = ("integer", "number") if self._words_spell_values else ("integer",)
+        watched = [index for index, kind in enumerate(kinds) if kind.type in watched_types]
         staged = self.folder / "staged"
         with ThreadPoolExecutor(1) as pool:
-            checking = pool.submit(self._shape, integers)
+            checking = pool.submit(self._shape, watched)
             try:
                 kinds = self._parse_as_far_as_sure(staged, kinds, has_words=has_words)
             except PolarsError:
@@ -173,7 +179,10 @@ class _Text:
         ]
 
     def _sampled_kinds(self) -> tuple[list[Kind], bool]:
-        """What the columns look like, and whether words for missing values are among numbers."""
+        """What the columns look like, and whether words for missing values may be among numbers.
+
+        A word that is no number is found wherever it is, because the parser cannot read it.
+        """
         texts = [_TEXT for _ in self.names]
         if self.missing is None:
             return texts, False
@@ -181,7 +190,9 @@ class _Text:
         kinds = [settle(found) for found in analyse(cells, range(len(texts)), self.missing)]
         parsed = [index for index, kind in enumerate(kinds) if kind.type in _PARSED]
         is_word = pl.nth(parsed).is_in(list(self.missing)).any()
-        has_words = bool(parsed) and any(cells.select(is_word).collect().row(0))
+        has_words = bool(parsed) and (
+            self._words_spell_values or any(cells.select(is_word).collect().row(0))
+        )
         return [kind if kind.is_certain and kind.type != "missing" else _LATER for kind in kinds], (
             has_words
         )
@@ -230,6 +241,10 @@ class _Text:
         write(cells.select(columns), target)
 
     @property
+    def _words_spell_values(self) -> bool:
+        return self.missing is not None and spell_a_value(frozenset(self.missing))
+
+    @property
     def _named(self) -> Iterable[tuple[int, str]]:
         return enumerate(self.names)
 
@@ -270,7 +285,7 @@ class _Text:
         dialect, target = self.dialect, self.folder / f"lines-{self.source.name}"
         with self.source.open("rb") as source, target.open("wb") as lines:
             without_blank_lines(source, lines, delimiter=dialect.delimiter, quote=dialect.quote)
-        return replace(self, source=target)
+        return replace(self, source=target, dialect=replace(dialect, begins_blank=False))
 
     def _warnings(self, cells: pl.LazyFrame, kinds: Iterable[tuple[int, Kind]]) -> list[str]:
         warnings = []

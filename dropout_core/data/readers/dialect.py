@@ -17,8 +17,10 @@ from dropout_core.data.readers.shape import Records, records
 SAMPLE_BYTES = 1 << 17
 _MAX_SAMPLE_BYTES = 1 << 22  # of a file whose first two records are longer than a sample
 _CHUNK_BYTES = 1 << 20
+_MARK = "\ufeff"  # of the order of bytes, which codecs that name the order leave in the text
 _DELIMITERS = ",;\t|"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_BLANK_LINE = re.compile(rb"\r?\n")
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,4}([./])\d{1,2}\2\d{1,4}", re.ASCII)
 
 
@@ -26,7 +28,8 @@ _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,4}([./])\d{1,2}\2\d{1,4
 class Dialect:
     """`names` are those of the header, if there is one.
 
-    `is_sampled_whole` tells that the rows sampled are all there are, unless some are malformed.
+    `is_sampled_whole` tells that the rows sampled are all there are, unless some are malformed, and
+    `begins_blank` that a blank line comes before the first of the rows.
     """
 
     delimiter: str
@@ -37,6 +40,7 @@ class Dialect:
     num_header_lines: int
     num_sampled_rows: int
     is_sampled_whole: bool
+    begins_blank: bool
 
 
 def detect_encoding(path: Path) -> str:
@@ -50,15 +54,28 @@ def detect_encoding(path: Path) -> str:
     return "utf-8"
 
 
+def settle_encoding(path: Path, declared: str | None) -> str:
+    """The encoding as it is declared, if it is; of UTF-8 the file itself tells if it is marked."""
+    if declared is None:
+        return detect_encoding(path)
+    if codecs.lookup(declared).name not in ("utf-8", "utf-8-sig"):
+        return declared
+    return "utf-8-sig" if detect_encoding(path) == "utf-8-sig" else "utf-8"
+
+
 def transcode(source: Path, target: Path, *, encoding: str) -> None:
-    """Write a text file again in UTF-8. Raises DataError naming the line that cannot be read."""
+    """Write a text file again in UTF-8, without a mark at its beginning.
+
+    Raises DataError naming the line that cannot be read.
+    """
     decoder = codecs.getincrementaldecoder(encoding)()
-    num_lines = 0
+    num_lines, is_start = 0, True
     with source.open("rb") as file, target.open("xb") as result:
         while True:
             chunk = file.read(_CHUNK_BYTES)
             try:
-                content = decoder.decode(chunk, final=not chunk).encode()
+                text = decoder.decode(chunk, final=not chunk)
+                content = (text.removeprefix(_MARK) if is_start else text).encode()
             except UnicodeError as error:
                 at = getattr(error, "start", 0)
                 raise DataError(
@@ -66,6 +83,7 @@ def transcode(source: Path, target: Path, *, encoding: str) -> None:
                     f"{getattr(error, 'reason', error)}"
                 ) from error
             num_lines += content.count(b"\n")
+            is_start = is_start and not text
             result.write(content)
             if not chunk:
                 return
@@ -142,6 +160,8 @@ def _settled(
         num_header_lines=record.lstrip(b"\r\n").count(b"\n") if header else 0,
         num_sampled_rows=len(found.ends) - header,
         is_sampled_whole=False,
+        begins_blank=_BLANK_LINE.match(record) is not None
+        or (header and _BLANK_LINE.match(sample, int(found.ends[0])) is not None),
     )
 
 

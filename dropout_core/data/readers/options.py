@@ -15,7 +15,9 @@ class ReadOptions(Config):
     """Of CSV and TSV alone; whatever is None is detected, by `missing` the usual words are meant.
 
     `quote` is empty where quotes have no meaning. `encoding` is any text codec of Python. With a
-    `header` the first row names the columns. An empty cell is always missing.
+    `header` the first row names the columns. An empty cell is always missing. Blank
+    lines are no rows, not even in a file of one column, where a missing value is written as `""` or
+    as a word.
     """
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None

@@ -1,5 +1,6 @@
 """Parquet, as anybody wrote it, to the types that are stored."""
 
+import itertools
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +17,8 @@ def read_parquet(source: Path, target: Path, *, max_bytes: int, max_columns: int
     """Rewrite a Parquet file. Raises DataError naming a column that a table cannot hold.
 
     Its footer may claim any number of rows, so a table whose cells would take more than
-    `max_bytes` is refused before any is made.
+    `max_bytes` is refused before any is made. So is one whose text would: a dictionary repeats a
+    long text for nothing.
     """
     if source.stat().st_size < 3 * len(SIGNATURE):
         raise DataError("not a readable Parquet file: it ends within its header")
@@ -33,10 +35,26 @@ def read_parquet(source: Path, target: Path, *, max_bytes: int, max_columns: int
     names, warnings = unique_names(schema.names())
     stored = as_stored(table, schema)
     try:
+        _refuse_much_text(stored, max_bytes)
         write(stored.select(pl.nth(index).alias(name) for index, name in enumerate(names)), target)
     except PolarsError as error:
         raise _located(table, schema, error) from error
     return Contents(warnings=tuple(warnings))
+
+
+def _refuse_much_text(stored: pl.LazyFrame, max_bytes: int) -> None:
+    is_text = [dtype == pl.String for dtype in stored.collect_schema().dtypes()]
+    lengths = [
+        pl.nth(index).str.len_bytes().cast(pl.Int64).sum().alias(str(index))
+        for index in itertools.compress(range(len(is_text)), is_text)
+    ]
+    if not lengths:
+        return
+    num_bytes = sum(stored.select(lengths).collect(engine="streaming").row(0))
+    if num_bytes > max_bytes:
+        raise DataError(
+            f"its text unpacks to {num_bytes} bytes, more than the {max_bytes} bytes allowed"
+        )
 
 
 def _located(table: pl.LazyFrame, schema: pl.Schema, error: PolarsError) -> DataError:

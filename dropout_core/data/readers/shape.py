@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dropout_core.data.errors import DataError
 
 WINDOW_BYTES = 3 << 15  # so that a window and its masks stay in the cache, and in the heap
-_NEWLINE, _RETURN, _BLANK, _ZERO = b"\n\r 0"
+_NEWLINE, _RETURN, _BLANK, _TAB, _ZERO = b"\n\r \t0"
 _BEFORE, _AFTER = 2, 3  # bytes that a window shows of its neighbours
 _NO_END = "not a readable CSV: a quoted field has no end"
 _NUL = "the file is binary or not UTF-8 text: it holds a NUL byte"
@@ -34,7 +34,7 @@ class Shape:
     """Of a file whose rows are all equally long.
 
     `num_rows` counts the header. In `padded` are those of the watched columns with a cell that
-    begins with a blank or with a zero before another digit: number parsers overlook both.
+    begins with white space or with a zero before another digit: number parsers overlook both.
     """
 
     num_rows: int
@@ -320,7 +320,10 @@ class _Scan:
                 starts = starts + (window[starts] == self._quote)
             is_zero = window[starts] == _ZERO
             has_digit = window[starts[is_zero] + 1] - np.uint8(_ZERO) <= 9
-            if has_digit.any() or (window[starts] == _BLANK).any():
+            is_blank = window[starts] == _BLANK
+            if self._delimiter != _TAB:
+                is_blank |= window[starts] == _TAB
+            if has_digit.any() or is_blank.any():
                 self.padded.add(column)
 
 

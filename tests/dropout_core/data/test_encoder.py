@@ -386,6 +386,19 @@ def test_a_date_with_slashes_is_read_by_the_whole_column() -> None:
         encoder.frame_of([["13/01/1970"]])  # a row alone cannot settle it
 
 
+def test_moments_are_the_dates_and_the_categories_of_dates() -> None:
+    frame = pl.DataFrame(
+        {"n": [1, 2], "d": [dt.datetime(2024, 1, 1)] * 2, "c": ["2024-01-01", "x"]}
+    ).with_columns(k="d")
+    kinds: dict[str, FeatureType] = {
+        "k": "categorical",
+        "n": "numeric",
+        "d": "datetime",
+        "c": "categorical",
+    }
+    assert fit(frame, kinds).moments == ("k", "d")
+
+
 def test_a_category_of_dates_is_read_as_a_date_is() -> None:
     encoder = fit_one([dt.datetime(1970, 1, 1), dt.datetime(1970, 2, 13)], "categorical")
     assert encoder.features[0].categories == ("1970-01-01", "1970-02-13")  # type: ignore[union-attr]
@@ -495,6 +508,45 @@ def test_other_words_for_missing_can_be_given() -> None:
     np.testing.assert_array_equal(values, [[math.nan], [1], [math.nan]])
     with pytest.raises(DataError, match="row 1, column 'x': '-' is no number"):
         encoder.encode(frame)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen", "texts", "word", "expected"),
+    [
+        ("numeric", [1, None], ["1", "-999", " -999", "NA", "-999.0"], "-999", [1, -999.0]),
+        ("numeric", [1, None], ["1", "true", "true ", "", "0"], "true", [1, 0]),
+        ("numeric", [1, None], ["1", "inf", "inf", "inf", "2"], "inf", [1, 2]),
+        ("boolean", [True, None], ["1", "0", " 0", "NA", "false"], "0", [1, 0]),
+        (
+            "datetime",
+            [dt.datetime(1970, 1, 1), None],
+            ["1970-01-02", "1900-01-01", "1900-01-01 ", "NA", "1970-01-03"],
+            "1900-01-01",
+            [1, 2],
+        ),
+        (
+            "datetime",
+            [dt.datetime(1970, 1, 1), None],
+            ["13/01/1970", "1/2/1900", "1/2/1900", "NA", "14/01/1970"],
+            "1/2/1900",
+            [12, 13],
+        ),
+    ],
+)
+def test_a_word_for_missing_may_read_as_a_value(
+    kind: FeatureType, seen: list[Any], texts: list[str], word: str, expected: list[float]
+) -> None:
+    encoder = fit_one(seen, kind)
+    values = encoder.encode(pl.DataFrame({"x": texts}), missing=("", word, "NA"))[:, 0]
+    first, last = expected
+    np.testing.assert_array_equal(values, [first, math.nan, math.nan, math.nan, last])
+    with pytest.raises(DataError, match="row 2, column 'x': a value is missing"):
+        fit_one(seen[:1], kind).encode(pl.DataFrame({"x": texts}), missing=(word, "NA"))
+
+
+def test_no_word_is_looked_for_among_stored_values() -> None:
+    encoder = fit_one([1, None], "numeric")
+    assert encoder.encode(pl.DataFrame({"x": [-999]}), missing=["-999"]).tolist() == [[-999]]
 
 
 def test_a_column_that_is_not_there_or_holds_no_cells_is_named() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dropout_core.data.cells import dates
 from dropout_core.data.errors import DataError
 from dropout_core.data.readers import ReadOptions, convert
 from dropout_core.data.readers.dialect import SAMPLE_BYTES
@@ -84,6 +85,32 @@ def test_what_only_looks_like_a_date_is_text(tmp_path: Path, cell: str) -> None:
     assert convert_bytes(tmp_path, f"when\n{cell}\n")[0] == {"when": [cell]}
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "2016-12-31T23:59:60",
+        "2016-12-31 23:59:60.5",
+        "2016-12-31T23:59:60Z",
+        "2017-01-01T01:29:60.25+01:30",
+        "31.12.2016 23:59:60",
+        "2016/12/31 9:05:60",
+        "13/12/2016 23:59:60",
+        "2016-12-31T23:59:61",
+        "2016-12-31T23:60:00",
+        "2016-12-31T24:00:00",
+        "9999-12-31T23:59:60",
+        "31.12.9999 23:59:60.5",
+        "9999-12-31T23:59:60Z",
+        "2016-12-31T23:59:59.123456789",
+        "1-1-1",
+    ],
+)
+def test_a_date_is_read_as_it_is_in_a_prediction(tmp_path: Path, cell: str) -> None:
+    found, _ = convert_bytes(tmp_path, f"when\n{cell}\n")
+    (moment,) = dates(pl.Series([cell]))
+    assert found == {"when": [cell if moment is None else moment]}
+
+
 ROWS = range(1, 21)
 
 
@@ -154,12 +181,24 @@ def test_how_a_file_is_delimited_is_found_out(
         ("a,b\n1,NA\n", {"missing": ()}, {"a": [1], "b": ["NA"]}),
         ("é\n1\n".encode("cp1252"), {"encoding": "cp1252"}, {"é": [1]}),
         ("é\n1\n".encode("utf-16-le"), {"encoding": "utf-16-le"}, {"é": [1]}),
+        ("\ufeffé\n1\n".encode("utf-16-le"), {"encoding": "utf-16-le"}, {"é": [1]}),
+        ("\ufeff\n1\n".encode("utf-16-be"), {"encoding": "UTF-16BE"}, {"column_1": [1]}),
     ],
 )
 def test_what_is_declared_is_not_detected(
     tmp_path: Path, content: str | bytes, options: dict[str, Any], columns: dict[str, list[Any]]
 ) -> None:
     assert convert_bytes(tmp_path, content, **options)[0] == columns
+
+
+@pytest.mark.parametrize("declared", ["utf-8", "UTF-8", "utf8", "utf-8-sig"])
+@pytest.mark.parametrize(("mark", "encoding"), [("", "utf-8"), ("\ufeff", "utf-8-sig")])
+def test_utf8_may_be_marked_however_it_is_declared(
+    tmp_path: Path, declared: str, mark: str, encoding: str
+) -> None:
+    found, contents = convert_bytes(tmp_path, f"{mark}é\n1\n", encoding=declared)
+    assert found == {"é": [1]}
+    assert contents.options["encoding"] == encoding
 
 
 @pytest.mark.parametrize(
@@ -197,6 +236,31 @@ def test_blank_lines_are_no_rows(tmp_path: Path, text: str, as_text: bool) -> No
         }
     else:
         assert convert_bytes(tmp_path, text)[0] == columns
+
+
+def test_a_blank_line_is_no_missing_value_of_one_column_and_empty_quotes_are(
+    tmp_path: Path,
+) -> None:
+    assert convert_bytes(tmp_path, 'a\n1\n\n""\n3\n')[0] == {"a": [1, None, 3]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a,b\n\n", "a,b\r\n\r\n", '\n\n"a",b\n', "\na,b\n\n", "\n3,4\n", "\r\n\r\n3,4\r\n"],
+)
+@pytest.mark.parametrize("as_text", [False, True])
+def test_blank_lines_may_precede_a_long_table(tmp_path: Path, text: str, as_text: bool) -> None:
+    num_rows = SAMPLE_BYTES // len("1,2\n") + 1
+    found, _ = convert_bytes(tmp_path, text + "1,2\n" * num_rows, as_text=as_text)
+    first, second = (["1"], ["2"]) if as_text else ([1], [2])
+    if "3" in text:
+        before = ("3", "4") if as_text else (3, 4)
+        assert found == {
+            "column_1": [before[0], *first * num_rows],
+            "column_2": [before[1], *second * num_rows],
+        }
+    else:
+        assert found == {"a": first * num_rows, "b": second * num_rows}
 
 
 def test_text_is_kept_as_it_is_written(tmp_path: Path) -> None:
@@ -302,6 +366,41 @@ def test_a_later_row_counts_as_much_as_the_first(
     if value in ("x", "2023-02-30", "24-12-31"):
         (warning,) = contents.warnings
         assert f"such as {value!r} in row {len(LONG) + 1}" in warning
+
+
+WHOLE, REAL, TRUE = (1, -9), (1.5, -9.0), (True, False)
+
+
+@pytest.mark.parametrize(
+    ("values", "cell", "word"),
+    [
+        (WHOLE, "-9", "-9"),
+        (WHOLE, " -9", "-9"),
+        (WHOLE, "-9", "-9.0"),
+        (REAL, "-9", "-9"),
+        (REAL, " -9", "-9"),
+        (REAL, '"\t-9"', "-9"),
+        (REAL, "-9 ", "-9"),
+        (REAL, "-9.0", "-9"),
+        (REAL, "inf", "inf"),
+        (TRUE, "false", "false"),
+        (TRUE, " false", "false"),
+        (TRUE, "FALSE", "false"),
+        ((DAY, SILVESTER), "2024-12-31", "2024-12-31"),
+        ((DAY, SILVESTER), " 2024-12-31", "2024-12-31"),
+    ],
+)
+def test_a_word_for_missing_that_reads_as_a_value_is_found_wherever_it_is(
+    tmp_path: Path, values: tuple[Any, Any], cell: str, word: str
+) -> None:
+    usual, value = values
+    num_rows = SAMPLE_BYTES // len(f"{usual},x\n") + 1000
+    expected = [usual, None if cell.strip(' "\t') == word else value]
+    for rows in ([f"{usual},x"], [f"{usual},x"] * num_rows):
+        text = "\n".join(["a,b", *rows, f"{cell},x"])
+        found, _ = convert_bytes(tmp_path, text, missing=(word,))
+        assert found["a"][-2:] == expected
+        (tmp_path / "table").unlink()
 
 
 @pytest.mark.parametrize(

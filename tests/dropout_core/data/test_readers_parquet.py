@@ -123,6 +123,16 @@ def test_a_footer_that_claims_some_rows_too_many_is_refused(tmp_path: Path) -> N
         read_bytes(tmp_path, claiming(1000))
 
 
+@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical])
+def test_text_that_a_dictionary_repeats_is_bounded(tmp_path: Path, dtype: Any) -> None:
+    column = pl.Series(["x" * 20_000] * 20_000).cast(dtype)
+    content = written(pl.DataFrame({"a": range(20_000), "x": column}))
+    assert len(content) < MEBIBYTE
+    with pytest.raises(DataError, match="its text unpacks to 400000000 bytes, more than the 104"):
+        read_bytes(tmp_path, content)
+    assert len(read_bytes(tmp_path, content, max_bytes=400_000_000)) == 20_000
+
+
 def test_columns_are_bounded(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(written(pl.DataFrame({f"x{index}": [1] for index in range(11)})))
