@@ -1,9 +1,12 @@
-"""`dropout-service`: every role and the demo, behind one command."""
+"""`dropout-service`: every role, backups and the demo, behind one command."""
 
 import os
+import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -112,6 +115,52 @@ def dispatch(*, data_dir: DataDir = None) -> None:
 
 
 @cli.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="What to write: a .tar or .tar.gz.")],
+    *,
+    data_dir: DataDir = None,
+) -> None:
+    """Copy all that the service on this machine keeps into one file, while it runs."""
+    from store import backup as to_file
+    from store.artifacts import LocalArtifacts
+
+    settings = _settings(data_dir=data_dir)
+    try:
+        with _ending_in_order():
+            made = to_file.backup(settings, LocalArtifacts(settings.artifact_root), file)
+    except (to_file.CannotBackUp, OSError) as error:
+        _fail(str(error))
+    _warn_of_lost(made.lost)
+    _say(
+        f"{file} holds {made.num_datasets} datasets, {made.num_models} models and "
+        f"{made.num_unfinished_jobs} unfinished jobs: {made.size_bytes} bytes"
+    )
+
+
+@cli.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `backup` has written.")],
+    *,
+    data_dir: DataDir = None,
+) -> None:
+    """Fill a new data directory from a backup; jobs that ran then go on."""
+    from store import restore as from_file
+    from store.lifetime import AlreadyRunning
+
+    settings = _settings(data_dir=data_dir)
+    try:
+        with _ending_in_order():
+            restored = from_file.restore(settings, file)
+    except (from_file.CannotRestore, AlreadyRunning, OSError) as error:
+        _fail(str(error))
+    _warn_of_lost(restored.lost)
+    _say(
+        f"{settings.data_dir} is as it was at {restored.created_at}: {restored.num_artifacts} "
+        f"artifacts, {restored.num_resumed} jobs that ran go on"
+    )
+
+
+@cli.command()
 def demo() -> None:
     """Train two models that differ in dropout, over HTTP, and compare them."""
     from app import demo as show
@@ -139,6 +188,25 @@ def _become(role: str, *arguments: str, data_dir: Path | None) -> NoReturn:
     environment = os.environ | _settings(data_dir=data_dir).as_environment()
     command = [sys.executable, "-m", "worker", role, *arguments]
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell is wanted
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Have SIGTERM undo what is half done, as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, lambda *_: _fail("ended before it was done"))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _warn_of_lost(keys: list[str]) -> None:
+    for key in keys:
+        print(f"warning: the artifact {key} was lost before", file=sys.stderr)  # noqa: T201
+
+
+def _say(message: str) -> None:
+    print(message)  # noqa: T201
 
 
 def _fail(message: str) -> NoReturn:

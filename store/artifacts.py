@@ -2,11 +2,16 @@
 
 import os
 import shutil
+import stat
 import uuid
 from pathlib import Path
 from typing import Protocol
 
 from dropout_core.files import sync_folder
+
+# What keys begin with: the id of a dataset or a job follows.
+DATASETS = "datasets"
+JOBS = "jobs"
 
 
 class ArtifactStore(Protocol):
@@ -17,6 +22,11 @@ class ArtifactStore(Protocol):
 
     def fetch(self, key: str) -> Path:
         """A local file to read the artifact from. Raises FileNotFoundError."""
+
+    def aged(self, prefix: str, *, seconds: float) -> list[str]:
+        """Every key below `prefix/` put so long ago, on the store's own clock, sorted; and what
+        puts that were cut short have left.
+        """
 
     def list(self, prefix: str) -> list[str]:
         """Every key below `prefix/`, sorted."""
@@ -38,6 +48,7 @@ class LocalArtifacts:
         aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:
             shutil.move(source, aside)
+            os.utime(aside)  # an artifact's age counts from when it was put
             with aside.open("rb") as file:
                 os.fsync(file.fileno())
             aside.replace(target)
@@ -50,6 +61,17 @@ class LocalArtifacts:
         if not path.is_file():
             raise FileNotFoundError(f"no artifact {key!r}")
         return path
+
+    def aged(self, prefix: str, *, seconds: float) -> list[str]:
+        folder = self._path(prefix)
+        if not folder.is_dir():
+            return []
+        latest = self._touch() - seconds
+        return sorted(
+            path.relative_to(self._root).as_posix()
+            for path in folder.rglob("*")
+            if _is_file_since(path, latest)
+        )
 
     def list(self, prefix: str) -> list[str]:
         files = (path for path in self._path(prefix).rglob("*") if path.is_file())
@@ -68,13 +90,28 @@ class LocalArtifacts:
 
     def writable(self) -> None:
         """Raise OSError unless a file can be written."""
+        self._touch()
+
+    def _touch(self) -> float:
+        """Unix seconds on the file system's clock, which need not be this machine's."""
         self._root.mkdir(parents=True, exist_ok=True)
         probe = self._root / f".probe-{uuid.uuid4().hex}"
         probe.touch()
+        touched_at = probe.stat().st_mtime
         probe.unlink()
+        return touched_at
 
     def _path(self, key: str) -> Path:
         path = (self._root / key).resolve()
         if not path.is_relative_to(self._root):
             raise ValueError(f"artifact key {key!r} leaves its folder")
         return path
+
+
+def _is_file_since(path: Path, latest: float) -> bool:
+    """Whether it is a file last written at `latest` or before; one that is gone is not."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_mtime <= latest

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MiB = 1024**2
 PREFIX = "DROPOUT_"
+SQLITE_FILE = "dropout.db"  # in the data directory
 
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     redispatch_seconds: Seconds = 30
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 10
     grace_seconds: Seconds = Field(20, description="A trainer's time to checkpoint and stop.")
+    sweep_seconds: Seconds = Field(600, description="How often what nobody needs is deleted.")
 
     @model_validator(mode="after")
     def _lease_outlives_its_holder(self) -> Self:
@@ -80,7 +82,7 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """The database URL in force."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'dropout.db'}"
+        return self.database_url or f"sqlite:///{self.data_dir / SQLITE_FILE}"
 
     @property
     def artifact_root(self) -> Path:

@@ -1,4 +1,4 @@
-"""The outbox relay and the reaper of the scaled-out service. Any number may run at once."""
+"""The outbox relay, the reaper and the sweeper of the scaled-out service. Any number may run."""
 
 import threading
 import time
@@ -9,7 +9,9 @@ from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy.exc import SQLAlchemyError
 
 from store import jobs
+from store.artifacts import LocalArtifacts
 from store.database import Database, is_unavailable
+from store.retention import sweeping
 from store.settings import Settings
 from worker.celery_app import SUPERVISE
 
@@ -23,8 +25,13 @@ log = structlog.get_logger()
 
 def run(settings: Settings, database: Database, celery: Celery, stop: threading.Event) -> None:
     """Relay the ids of due jobs to their queues, and take back expired leases, until `stop`."""
-    reap_at = 0.0
     log.info("dispatcher ready")
+    with sweeping(settings, database, LocalArtifacts(settings.artifact_root)):
+        _loop(settings, database, celery, stop)
+
+
+def _loop(settings: Settings, database: Database, celery: Celery, stop: threading.Event) -> None:
+    reap_at = 0.0
     while not stop.wait(POLL_SECONDS):
         try:
             if time.monotonic() >= reap_at:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from store import jobs
 from store.database import is_unavailable
 from store.lifetime import only_one
+from store.retention import sweeping
 from worker.supervisor import Worker, supervise, warm_up
 
 OWNER = "local"
@@ -35,7 +36,8 @@ def run(worker: Worker, *, lock_timeout_seconds: float = 0) -> None:
             jobs.expire_leases(transaction, owner=worker.owner)
         warm_up()
         log.info("worker ready", concurrency=worker.settings.concurrency)
-        _Loop(worker, pool).run()
+        with sweeping(worker.settings, worker.database, worker.artifacts):
+            _Loop(worker, pool).run()
 
 
 class _Loop:

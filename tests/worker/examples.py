@@ -1,6 +1,8 @@
 """A small table, jobs on it, workers to run them, and what comes of a job, to the bit."""
 
+import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from store import datasets, events, jobs, models
-from store.artifacts import LocalArtifacts
+from store.artifacts import ArtifactStore, LocalArtifacts
 from store.database import Database
 from store.ids import new_id
 from store.jobs import Job
@@ -91,6 +93,17 @@ def put_table(worker: Worker, artifact: str, frame: pl.DataFrame) -> None:
     path = worker.settings.data_dir / "table"
     frame.write_parquet(path)
     worker.artifacts.put(artifact, path)
+
+
+def put_left_over(artifacts: ArtifactStore, scratch: Path) -> None:
+    """A checkpoint of a job that was deleted, put a day ago."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    source = scratch / "checkpoint"
+    source.touch()
+    key = f"jobs/{new_id('job')}/1/checkpoints/1"
+    artifacts.put(key, source)
+    then = time.time() - 24 * 3600
+    os.utime(artifacts.fetch(key), (then, then))
 
 
 def new_job(worker: Worker, *, model: Any = MODEL, **training: Any) -> str:

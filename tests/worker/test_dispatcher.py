@@ -5,6 +5,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, update
 
 from store import jobs
+from store.artifacts import LocalArtifacts
 from store.database import Database
 from store.settings import Settings
 from store.spec import JobSpec
 from store.tables import jobs as jobs_table
 from tests.servers import PostgresServer, RedisServer
 from tests.waiting import wait_until
+from tests.worker.examples import put_left_over
 from tests.worker.processes import python
 from worker import dispatcher
 from worker.celery_app import create_celery
@@ -29,9 +32,12 @@ on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def settings(redis_url: str, database_url: str) -> Settings:
+def settings(redis_url: str, database_url: str, tmp_path: Path) -> Settings:
     return Settings(
-        redis_url=SecretStr(redis_url), database_url=database_url, retry_backoff_seconds=0.01
+        data_dir=tmp_path / "data",
+        redis_url=SecretStr(redis_url),
+        database_url=database_url,
+        retry_backoff_seconds=0.01,
     )
 
 
@@ -141,6 +147,17 @@ def test_a_lost_job_is_taken_back_and_sent_again(
     with database.read() as transaction:
         job = jobs.get(transaction, job_id)
     assert (job.state, job.failures) == ("queued", 1)
+
+
+@on_sqlite
+def test_what_nobody_needs_is_deleted(
+    settings: Settings, database: Database, celery: Celery
+) -> None:
+    new_job(database)
+    artifacts = LocalArtifacts(settings.artifact_root)
+    put_left_over(artifacts, settings.data_dir)
+    with dispatching(settings, database, celery):
+        wait_until(lambda: artifacts.list("jobs") == [], 30)
 
 
 @on_sqlite

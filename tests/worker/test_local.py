@@ -14,7 +14,9 @@ from tests.worker.examples import (
     ENDLESS,
     Result,
     get_job,
+    new_dataset,
     new_job,
+    put_left_over,
     result,
     run_to_end,
     wait_for_epoch,
@@ -76,6 +78,13 @@ def test_cancelling_frees_its_place(worker: Worker) -> None:
         wait_for_state(worker, second, "succeeded")
 
     assert get_job(worker, first).state == "cancelled"
+
+
+def test_what_nobody_needs_is_deleted(worker: Worker) -> None:
+    new_dataset(worker)
+    put_left_over(worker.artifacts, worker.settings.data_dir)
+    with in_thread(worker):
+        wait_until(lambda: worker.artifacts.list("jobs") == [], 30)
 
 
 def test_a_second_worker_on_the_same_data_says_so_in_one_line(worker: Worker) -> None:
