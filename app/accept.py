@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 def preferred(accept: str | None, offers: Sequence[str]) -> str | None:
     """The best of `offers` by an Accept header, the first of equals; None if none is acceptable."""
-    if accept is None or not accept.strip():
+    ranges = [_range(entry) for entry in (accept or "").split(",") if entry.strip()]
+    if not ranges:
         return offers[0]
-    ranges = [_range(entry) for entry in accept.split(",") if entry.strip()]
     ranked = [(*_rank(offer, ranges), offer) for offer in offers]
     quality, _, best = max(ranked, key=lambda rank: rank[:2])
     return best if quality > 0 else None

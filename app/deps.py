@@ -10,6 +10,7 @@ from pydantic_core import from_json
 
 from app.errors import RequestError
 from app.inference.predictors import Predictors
+from app.metrics.instruments import Instruments
 from store.artifacts import LocalArtifacts
 from store.database import Database
 from store.settings import Settings
@@ -25,6 +26,7 @@ class Context:
     database: Database
     artifacts: LocalArtifacts
     predictors: Predictors
+    instruments: Instruments
 
     @property
     def uploads(self) -> Path:

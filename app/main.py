@@ -10,16 +10,22 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
-from app import errors
+from app import docs, errors
 from app.datasets import endpoints as datasets
 from app.deps import Context
 from app.errors import problem_responses
+from app.headers import SecurityHeaders
 from app.health import endpoints as health
 from app.inference import endpoints as inference
 from app.inference.predictors import Predictors
 from app.jobs import endpoints as jobs
 from app.limits import BodyLimit
+from app.metrics import endpoints as metrics
+from app.metrics.instruments import Instruments
+from app.metrics.recorded import RecordedJobs
+from app.metrics.requests import RequestDurations
 from app.models import endpoints as models
+from app.request_ids import RequestIds
 from app.security import KeyGuard, documented_key
 from app.walkthrough import DESCRIPTION
 from store.artifacts import LocalArtifacts
@@ -34,11 +40,16 @@ def create_app(settings: Settings) -> FastAPI:
     """The API on the database and the artifacts of `settings`."""
     database = Database(settings.database)
     artifacts = LocalArtifacts(settings.artifact_root)
+    release = version("dropout-service")
     context = Context(
         settings=settings,
         database=database,
         artifacts=artifacts,
         predictors=Predictors(artifacts, max_bytes=settings.max_loaded_model_bytes),
+        instruments=Instruments(
+            recorded=RecordedJobs(database),
+            versions={"version": release, "torch": torch.__version__},
+        ),
     )
 
     @asynccontextmanager
@@ -51,13 +62,15 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPIOffline(
         title="Dropout Service",
-        version=version("dropout-service"),
+        version=release,
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
     )
     app.state.context = context
     errors.install(app)
+    docs.install(app)
     app.add_middleware(
         BodyLimit,
         default_bytes=settings.max_request_bytes,
@@ -66,6 +79,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     if settings.api_key is not None:
         app.add_middleware(KeyGuard, prefix="/v1", key=settings.api_key)
+        # It tells how much is done here, by which versions, and unlike a probe of health, who
+        # scrapes can send a key.
+        app.add_middleware(KeyGuard, prefix="/metrics", key=settings.api_key)
     for domain in (datasets, jobs, models, inference):
         app.include_router(
             domain.router,
@@ -73,9 +89,15 @@ def create_app(settings: Settings) -> FastAPI:
             responses=problem_responses(401, 422, 503),
         )
     app.include_router(health.router)
+    app.include_router(
+        metrics.router, dependencies=[Depends(documented_key)], responses=problem_responses(401)
+    )
 
     @app.get("/", include_in_schema=False)
     def to_docs() -> RedirectResponse:
-        return RedirectResponse("/docs")
+        return RedirectResponse(docs.PATH)
 
+    # Around all that Starlette builds, or the answer to an unexpected error would go without.
+    stack = RequestDurations(app.build_middleware_stack(), instruments=context.instruments)
+    app.middleware_stack = RequestIds(SecurityHeaders(stack))
     return app

@@ -1,13 +1,13 @@
 """How an uploaded file is to be read: the fields of a form, and what is wrong with the file."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-from fastapi import Depends, Form
+from fastapi import Depends, Form, Request
 from pydantic import ValidationError
 
-from app.errors import Flaw, RequestError, invalid
+from app.errors import Flaw, RequestError, escaped, invalid
 from dropout_core.data.errors import DataError
 from dropout_core.data.ingest import Limits, ReadOptions
 from store.settings import Settings
@@ -55,6 +55,21 @@ def _read_options(
 
 
 Reading = Annotated[ReadOptions, Depends(_read_options)]
+
+
+def only_fields(*own: str) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that raises 422 for a form's field that is none of its `own` and no option."""
+    known = (*own, *ReadOptions.model_fields)
+
+    async def refuse_others(request: Request) -> None:
+        unknown = [name for name in await request.form() if name not in known]
+        if unknown:
+            detail = f"no such field; there are {', '.join(known)}"
+            flaws = [Flaw(pointer=f"/{escaped(name)}", detail=detail) for name in unknown]
+            names = ", ".join(repr(name) for name in unknown)
+            raise RequestError(422, "invalid_request", f"{names}: {detail}", flaws)
+
+    return refuse_others
 
 
 @contextmanager

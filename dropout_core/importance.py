@@ -34,6 +34,7 @@ def permutation_importance(
     *,
     groups: Mapping[str, Sequence[int]],
     score: Callable[[Tensor], float | None],
+    baseline: float,
     higher_is_better: bool,
     num_repeats: int,
     seed: int,
@@ -41,13 +42,13 @@ def permutation_importance(
     """Importances of features, the greatest first.
 
     `outputs` is a model, of a matrix (N, M); `groups` has the columns of each feature, which are
-    shuffled as one; `score` takes what the model returned to a metric. What is shuffled is a
-    function of the seed, the feature's name and the repeat alone. The matrix is left as it is.
-    Raises ValueError without a repeat, or if the metric is undefined for these rows.
+    shuffled as one; `score` takes what the model returned to a metric, which is `baseline` with
+    nothing shuffled. What is shuffled is a function of the seed, the feature's name and the repeat
+    alone. The matrix is left as it is. Raises ValueError without a repeat, or if the metric is
+    undefined for shuffled rows.
     """
     if num_repeats < 1:
         raise ValueError(f"an importance needs 1 repeat, but got {num_repeats}")
-    baseline = _defined(score(outputs(matrix)))
     sign = 1.0 if higher_is_better else -1.0
 
     def importance(feature: str, columns: Sequence[int]) -> Importance:
@@ -67,5 +68,5 @@ def permutation_importance(
 
 def _defined(value: float | None) -> float:
     if value is None:
-        raise ValueError("the metric is undefined for these rows")
+        raise ValueError("the metric is undefined for shuffled rows")
     return value

@@ -11,7 +11,7 @@ from app.datasets.service import in_place
 from app.deps import After, ContextDep, Limit, require_form
 from app.errors import problem_responses
 from app.idempotency import IdempotencyKey, once
-from app.reading import Reading
+from app.reading import Reading, only_fields
 from app.schemas import Page, page_of
 from app.uploads import Upload
 from store import datasets
@@ -27,7 +27,7 @@ NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes none in text
     status_code=201,
     response_model=DatasetAnswer,
     responses=problem_responses(413, 415, 422),
-    dependencies=[Depends(require_form)],
+    dependencies=[Depends(require_form), Depends(only_fields("file", "name"))],
 )
 def create_dataset(
     context: ContextDep,

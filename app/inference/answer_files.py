@@ -9,7 +9,8 @@ CSV = "text/csv"
 PARQUET = "application/vnd.apache.parquet"
 
 # What a spreadsheet takes for a formula: https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = r"^[=+\-@\t\r]"
+# The last four are = + - @ of full width.
+_FORMULA = r"^[=+\-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20]"
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 
 
@@ -31,9 +32,9 @@ class CsvFile:
     def append(self, rows: pl.DataFrame) -> None:
         is_first = not self._path.exists()
         cells = without_formulas(rows)
-        texts = cells.select(pl.col(pl.String))
         # A lone return ends a line to many readers, and polars would not quote it.
-        has_return = any(column.str.contains("\r", literal=True).any() for column in texts)
+        found = cells.select(pl.col(pl.String).str.contains("\r", literal=True).any())
+        has_return = any(column.item() for column in found)
         has_return = has_return or any("\r" in name for name in cells.columns)
         with self._path.open("ab") as file:
             cells.write_csv(
@@ -70,7 +71,10 @@ def without_formulas(rows: pl.DataFrame) -> pl.DataFrame:
 
     Empty text becomes null, which is written the same and without quotes.
     """
-    text = pl.col(pl.String)
+    any_text = pl.col(pl.String)
+    # Few columns need it, and to look at a cell takes less than to change it.
+    found = rows.select((_is_formula(any_text) | (any_text == "")).any())
+    text = pl.col([column.name for column in found if column.item()])
     cells = rows.with_columns(
         pl.when(_is_formula(text)).then("'" + text).when(text != "").then(text).name.keep()
     )

@@ -21,7 +21,7 @@ from app.inference.schemas import (
     PredictRequest,
 )
 from app.models.schemas import EvaluationAnswer
-from app.reading import Reading
+from app.reading import Reading, only_fields
 from app.uploads import Upload
 from store import datasets, models
 from store.errors import DatasetNotFound
@@ -43,6 +43,7 @@ def predict(context: ContextDep, model_id: str, request: PredictRequest) -> Pred
     predictor = context.predictors.get(model)
     facts = predictor.description
     predictions = rows.predict(predictor, request.instances)
+    context.instruments.predict_rows.observe(len(request.instances))
     return PredictAnswer(
         model=model.id,
         task=facts.task,
@@ -58,7 +59,7 @@ def predict(context: ContextDep, model_id: str, request: PredictRequest) -> Pred
 @router.post(
     "/predict-file",
     response_class=StreamingResponse,
-    dependencies=[Depends(require_form)],
+    dependencies=[Depends(require_form), Depends(only_fields("file"))],
     responses={
         200: {
             "content": {CSV: {"schema": {"type": "string"}}, PARQUET: {}},
@@ -79,8 +80,11 @@ def predict_file(
     `prediction`, or `prediction_<target>` of several targets, and of up to 100 classes
     `probability_<class>`. Text that a spreadsheet would take for a formula comes back behind an
     apostrophe in CSV. An error in any row is told before anything is answered.
+
+    The file is read by itself: words for a missing value that the dataset was uploaded with, or
+    another option, have to be given again.
     """
-    media_type = files.answer_type(http.headers.get("accept"))
+    media_type = files.answer_type(http.headers.getlist("accept"))
     with context.database.read() as transaction:
         model = models.get(transaction, model_id)
     predictor = context.predictors.get(model)
@@ -115,7 +119,10 @@ def evaluate(context: ContextDep, model_id: str, request: EvaluateRequest) -> Ev
             raise invalid("/dataset", str(error)) from error
     predictor = context.predictors.get(model)
     facts = predictor.description
-    frame = load(context, dataset, columns={*facts.features, *facts.targets})
+    try:
+        frame = load(context, dataset, columns={*facts.features, *facts.targets})
+    except DatasetNotFound as error:
+        raise invalid("/dataset", str(error)) from error
     return EvaluationAnswer(**evaluation.evaluate(predictor, frame).to_dict())
 
 
@@ -128,7 +135,7 @@ def measure_importance(
         model = models.get(transaction, model_id)
         source = importance.find_rows(transaction, model, request.dataset)
     predictor = context.predictors.get(model)
-    frame = load(context, source.dataset, columns=importance.columns_of(predictor, source))
+    frame = importance.load_rows(context, predictor, source)
     measured = importance.measure(
         predictor, frame, request, split=source.split, num_parameters=model.num_parameters
     )

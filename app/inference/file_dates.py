@@ -3,17 +3,16 @@
 A batch of rows does not see the whole column, so what its dates mean is settled beforehand.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import polars as pl
 
 from dropout_core.data import cells
-from dropout_core.data.categories import CategoricalFeature
 from dropout_core.data.encoder import Encoder
 from dropout_core.data.errors import DataError
-from dropout_core.data.features import DatetimeFeature, Feature
 
-_SLASHED = r"^\d{1,2}/\d{1,2}/\d{4}"
+_SLASHED = r"^\s*\d{1,2}/\d{1,2}/\d{4}"
 _ISO = "%Y-%m-%dT%H:%M:%S%.f"
 
 
@@ -26,11 +25,16 @@ class SettledDates:
     meant: pl.Series
 
 
-def settle_dates(encoder: Encoder, table: pl.LazyFrame) -> list[SettledDates]:
-    """Such dates of the features' columns. Raises DataError if both readings fit."""
+def settle_dates(
+    encoder: Encoder, table: pl.LazyFrame, *, missing: Collection[str]
+) -> list[SettledDates]:
+    """Such dates of the features' columns, without the words `missing`, which may look like some.
+
+    Raises DataError if both readings fit.
+    """
     schema = table.collect_schema()
-    names = [feature.name for feature in encoder.features if _is_date(feature)]
-    settled = [_settle(table, name) for name in names if schema.get(name) == pl.String]
+    names = [name for name in encoder.moments if schema.get(name) == pl.String]
+    settled = [_settle(table, name, missing) for name in names]
     return [dates for dates in settled if len(dates.written)]
 
 
@@ -39,18 +43,12 @@ def with_settled(rows: pl.DataFrame, settled: list[SettledDates]) -> pl.DataFram
     return rows.with_columns(pl.col(s.column).replace(s.written, s.meant) for s in settled)
 
 
-def _settle(table: pl.LazyFrame, name: str) -> SettledDates:
+def _settle(table: pl.LazyFrame, name: str, missing: Collection[str]) -> SettledDates:
     text = pl.col(name)
-    written = table.select(text.filter(text.str.contains(_SLASHED)).unique()).collect()[name]
+    slashed = text.str.contains(_SLASHED) & ~text.str.strip_chars().is_in(list(missing))
+    written = table.select(text.filter(slashed).unique()).collect()[name]
     try:
         meant = cells.dates(written).dt.strftime(_ISO).fill_null(written)
     except DataError as error:  # its row is one of the distinct dates
-        reason = str(error).removeprefix(f"row {error.row}, column {name!r}: ")
-        raise DataError(reason, column=name) from error
+        raise DataError(error.message, column=name) from error
     return SettledDates(name, written, meant)
-
-
-def _is_date(feature: Feature) -> bool:
-    return isinstance(feature, DatetimeFeature) or (
-        isinstance(feature, CategoricalFeature) and feature.stored_as == "datetime"
-    )

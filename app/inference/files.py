@@ -1,12 +1,13 @@
 """A file of rows, predicted: what comes back is the file with its predictions beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import torch
+from torch import Tensor
 
 from app.accept import preferred
 from app.errors import RequestError, invalid
@@ -18,15 +19,19 @@ from app.reading import refusing_unusable
 from app.uploads import Upload
 from dropout_core.data.errors import DataError
 from dropout_core.data.ingest import Limits, ReadOptions, ingest
-from dropout_core.inference import Predictor
+from dropout_core.inference import MAX_CELLS, Predictor
 
 _MAX_BATCH_ROWS = 65_536
-_MAX_BATCH_CELLS = 4_000_000
+_MAX_BATCH_BYTES = 64 * 2**20  # of text
+
+# A batch costs something of its own, which a wide table would pay for every few rows.
+_WIDE_BATCH_ROWS = 1_000
+_MAX_WIDE_BATCH_CELLS = 10_000_000
 
 
-def answer_type(accept: str | None) -> str:
-    """The media type to answer with. Raises RequestError (406) if there is none."""
-    chosen = preferred(accept, [CSV, PARQUET])
+def answer_type(accept: Sequence[str]) -> str:
+    """The media type that Accept headers ask for. Raises RequestError (406) if there is none."""
+    chosen = preferred(",".join(accept), [CSV, PARQUET])
     if chosen is None:
         detail = f"the answer is {CSV} or {PARQUET}, and neither is accepted"
         raise RequestError(406, "not_acceptable", detail)
@@ -54,14 +59,12 @@ def predict(
     own_columns = table.collect_schema().names()
     predictions = PredictionColumns(predictor, taken=set(own_columns))
     with refusing_unusable():
-        dates = settle_dates(encoder, table)
-    num_columns = len(own_columns) + encoder.num_columns
-    num_rows = max(1, min(_MAX_BATCH_ROWS, _MAX_BATCH_CELLS // num_columns))
+        dates = settle_dates(encoder, table, missing=options.missing_words)
+    num_rows = _batch_rows(predictor, table, facts.num_rows)
     for start in range(0, facts.num_rows, num_rows):
         batch = table.slice(start, num_rows).collect()
         with _refusing(start):
-            matrix = encoder.encode(with_settled(batch, dates), missing=options.missing_words)
-        outputs = predictor.outputs(torch.from_numpy(matrix))
+            outputs = _outputs(predictor, with_settled(batch, dates), options)
         index = first_too_large(outputs)
         if index is not None:
             raise invalid("/file", f"row {start + index + 1}: {TOO_LARGE}")
@@ -75,13 +78,39 @@ def _delimiter(options: dict[str, Any]) -> str:
     return "," if delimiter.isalnum() or delimiter in "+-." else delimiter
 
 
+def _batch_rows(predictor: Predictor, table: pl.LazyFrame, num_rows: int) -> int:
+    """How many of the table's `num_rows` rows to read, and to write, at a time."""
+    schema = table.collect_schema()
+    num_columns = len(schema) + predictor.description.num_outputs
+    wide_rows = min(_WIDE_BATCH_ROWS, _MAX_WIDE_BATCH_CELLS // num_columns)
+    by_cells = max(MAX_CELLS // num_columns, wide_rows)
+    by_bytes = _MAX_BATCH_BYTES * num_rows // max(1, _text_bytes(table))
+    return max(1, min(_MAX_BATCH_ROWS, by_cells, by_bytes))
+
+
+def _text_bytes(table: pl.LazyFrame) -> int:
+    of_columns = pl.col(pl.String).str.len_bytes().cast(pl.Int64).sum()
+    return sum(column.item() for column in table.select(of_columns).collect(engine="streaming"))
+
+
+def _outputs(predictor: Predictor, rows: pl.DataFrame, options: ReadOptions) -> Tensor:
+    """The outputs of rows as they are in a file. Raises DataError."""
+    encoder = predictor.description.encoder
+    size = max(1, MAX_CELLS // encoder.num_columns)
+    outputs = []
+    for start in range(0, len(rows), size):
+        try:
+            matrix = encoder.encode(rows[start : start + size], missing=options.missing_words)
+        except DataError as error:
+            raise error.shifted(start) from error
+        outputs.append(predictor.outputs(torch.from_numpy(matrix)))
+    return torch.cat(outputs)
+
+
 @contextmanager
 def _refusing(start: int) -> Iterator[None]:
     """Answer 422 to a row that cannot be used, counted from the beginning of the file."""
     try:
         yield
     except DataError as error:
-        detail = str(error)
-        if error.row is not None:
-            detail = detail.replace(f"row {error.row}", f"row {start + error.row}", 1)
-        raise invalid("/file", detail) from error
+        raise invalid("/file", str(error.shifted(start))) from error

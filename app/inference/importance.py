@@ -7,15 +7,18 @@ import torch
 from sqlalchemy import Connection
 from torch import Tensor
 
+from app.datasets.service import load
+from app.deps import Context
 from app.errors import Flaw, RequestError, invalid
 from app.inference.evaluation import check_scored, misfit
+from app.inference.rows import TOO_LARGE
 from app.inference.schemas import ImportanceRequest
 from dropout_core.config import SplitConfig
 from dropout_core.data import prepare
 from dropout_core.data.errors import DataError
 from dropout_core.data.splits import split_rows
 from dropout_core.importance import Importance, permutation_importance
-from dropout_core.inference import Predictor
+from dropout_core.inference import MAX_CELLS, Predictor
 from dropout_core.metrics import HIGHER_IS_BETTER, default_metric, metric_names
 from store import datasets, jobs
 from store.datasets import Dataset
@@ -29,6 +32,7 @@ MIN_ROWS = 100
 # What bounds the work: multiplications, of which a core does some 10 billion a second.
 _MAX_PRODUCTS = 3e11
 _PRODUCTS_OF_A_ROW = 50_000  # what a row takes beside its products
+_PRODUCTS_OF_AN_OUTPUT = 1_000  # what its score takes
 
 
 @dataclass(frozen=True)
@@ -63,18 +67,27 @@ def find_rows(transaction: Connection, model: Model, dataset_id: str | None) -> 
         spec = JobSpec.model_validate(jobs.get(transaction, model.job_id).spec)
         return Rows(datasets.get(transaction, spec.dataset.id), spec.dataset.split)
     except (JobNotFound, DatasetNotFound) as error:
-        detail = f"the rows that were held out are not known any more ({error}): name a dataset"
-        flaw = Flaw(pointer="/dataset", detail=detail)
-        raise RequestError(409, "held_out_rows_gone", detail, [flaw]) from error
+        raise _held_out_rows_gone(error) from error
 
 
-def columns_of(predictor: Predictor, rows: Rows) -> set[str]:
-    """The columns that are needed."""
+def load_rows(context: Context, predictor: Predictor, rows: Rows) -> pl.DataFrame:
+    """The columns that are needed. Raises RequestError as `find_rows` does if they are gone."""
     facts = predictor.description
     needed = {*facts.features, *facts.targets}
     if rows.split is not None and rows.split.column is not None:
         needed.add(rows.split.column)
-    return needed
+    try:
+        return load(context, rows.dataset, columns=needed)
+    except DatasetNotFound as error:
+        if rows.split is not None:
+            raise _held_out_rows_gone(error) from error
+        raise invalid("/dataset", str(error)) from error
+
+
+def _held_out_rows_gone(error: JobNotFound | DatasetNotFound) -> RequestError:
+    detail = f"the rows that were held out are not known any more ({error}): name a dataset"
+    flaw = Flaw(pointer="/dataset", detail=detail)
+    return RequestError(409, "held_out_rows_gone", detail, [flaw])
 
 
 def measure(
@@ -104,28 +117,34 @@ def measure(
     baseline = evaluation.metrics[metric]
     if baseline is None:
         raise invalid("/metric", f"{metric} is undefined for these rows")
-    features = permutation_importance(
-        predictor.outputs,
-        matrix,
-        groups={name: facts.encoder.columns_of(name) for name in facts.features},
-        score=lambda outputs: predictor.score(outputs, targets).metrics[metric],
-        higher_is_better=HIGHER_IS_BETTER[metric],
-        num_repeats=request.num_repeats,
-        seed=request.seed,
-    )
+    try:
+        features = permutation_importance(
+            predictor.outputs,
+            matrix,
+            groups={name: facts.encoder.columns_of(name) for name in facts.features},
+            score=lambda outputs: predictor.score(outputs, targets).metrics[metric],
+            baseline=baseline,
+            higher_is_better=HIGHER_IS_BETTER[metric],
+            num_repeats=request.num_repeats,
+            seed=request.seed,
+        )
+    except ValueError as error:  # values that are finite together may not be with those of others
+        raise invalid("/dataset", TOO_LARGE) from error
     return Importances(metric, baseline, len(matrix), features)
 
 
 def _max_rows(predictor: Predictor, *, num_repeats: int, num_parameters: int) -> int:
-    num_passes = len(predictor.description.features) * num_repeats
-    limit = int(_MAX_PRODUCTS / (num_passes * (num_parameters + _PRODUCTS_OF_A_ROW)))
+    facts = predictor.description
+    num_passes = len(facts.features) * num_repeats
+    of_a_row = num_parameters + _PRODUCTS_OF_A_ROW + _PRODUCTS_OF_AN_OUTPUT * facts.num_outputs
+    limit = int(_MAX_PRODUCTS / (num_passes * of_a_row))
     if limit < MIN_ROWS:
         raise invalid(
             "/num_repeats",
-            f"to shuffle {len(predictor.description.features)} features {num_repeats} times is "
+            f"to shuffle {len(facts.features)} features {num_repeats} times is "
             "too much for a model of this size",
         )
-    return min(limit, MAX_ROWS)
+    return min(limit, MAX_ROWS, max(1, MAX_CELLS // facts.encoder.num_columns))
 
 
 def _matrix_and_targets(
@@ -133,12 +152,12 @@ def _matrix_and_targets(
 ) -> tuple[Tensor, Tensor]:
     """Encoded rows and their targets. Raises DataError."""
     facts = predictor.description
-    labelled = frame.drop_nulls(prepare.existing(frame, facts.targets))
-    targets = prepare.target_tensor(labelled, facts.targets, facts.task, facts.classes)
+    labelled, targets = prepare.labelled(frame, facts.targets, facts.task, facts.classes)
     chosen = torch.arange(len(labelled))
     if split is not None:
         is_class = facts.task in ("binary", "multiclass")
-        parts = split_rows(labelled, split, target=targets if is_class else None)
+        target = targets if is_class else None
+        parts = split_rows(labelled, split, target=target, classes=facts.classes)
         chosen = parts.test if len(parts.test) else parts.validation
         if len(chosen) == 0:
             raise invalid("/dataset", "the model's job held no rows out: name a dataset")

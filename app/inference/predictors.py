@@ -3,9 +3,11 @@
 import threading
 from collections import OrderedDict
 
+from dropout_core.errors import ModelError
 from dropout_core.inference import Predictor
 from dropout_core.tabular import MANIFEST, WEIGHTS
 from store.artifacts import ArtifactStore
+from store.errors import ModelNotFound
 from store.models import Model
 
 
@@ -19,7 +21,9 @@ class Predictors:
         self._lock = threading.Lock()
 
     def get(self, model: Model) -> Predictor:
-        """Raises ModelError if the model's files are damaged or it cannot be served here."""
+        """Raises ModelNotFound if the model's files are gone, and ModelError if they are damaged or
+        it cannot be served here.
+        """
         with self._lock:
             if model.id in self._loaded:
                 self._loaded.move_to_end(model.id)
@@ -36,10 +40,16 @@ class Predictors:
             self._loaded.pop(model_id, None)
 
     def _load(self, model: Model) -> Predictor:
-        manifest, _ = (
-            self._artifacts.fetch(f"{model.artifact}/{name}") for name in (MANIFEST, WEIGHTS)
-        )
-        return Predictor.load(manifest.parent)
+        try:
+            manifest, _ = (
+                self._artifacts.fetch(f"{model.artifact}/{name}") for name in (MANIFEST, WEIGHTS)
+            )
+            return Predictor.load(manifest.parent)
+        except (FileNotFoundError, ModelError) as error:
+            # Deleted since its row was read.
+            if isinstance(error.__cause__ or error, FileNotFoundError):
+                raise ModelNotFound(model.id) from error
+            raise
 
     def _num_bytes(self) -> int:
         return sum(size for _, size in self._loaded.values())

@@ -19,10 +19,9 @@ def predict(predictor: Predictor, instances: Sequence[Any]) -> Predictions:
     Raises RequestError (422) naming the row and the cell that cannot be used.
     """
     try:
-        matrix = predictor.encode(predictor.frame_of(instances))
+        outputs = predictor.outputs_of(predictor.frame_of(instances))
     except DataError as error:
         raise _refused(error, instances, predictor.description) from error
-    outputs = predictor.outputs(matrix)
     index = first_too_large(outputs)
     if index is not None:
         raise invalid(f"/instances/{index}", TOO_LARGE)

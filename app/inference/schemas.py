@@ -11,9 +11,10 @@ _CELL = {"type": ["number", "string", "boolean", "null"]}
 
 
 class PredictRequest(BaseModel):
-    """Rows to predict: arrays in the order of the model's features, or objects by column name.
+    """Rows to predict: objects by column name, or arrays in the order of the model's features.
 
-    What a cell is in a file it is here; null, or an absent name, is a missing value.
+    An array may also have all columns of the table that the model was trained on, in its order, but
+    for the targets. What a cell is in a file it is here; null, or an absent name, is missing.
     """
 
     # The rows themselves are read by the model's encoder, which can name the cell at fault.

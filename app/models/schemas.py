@@ -1,17 +1,52 @@
 """A model on the wire."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from app.schemas import Time
-from dropout_core.data.features import Feature
+from dropout_core.data.categories import CategoricalFeature
+from dropout_core.data.features import (
+    BooleanFeature,
+    DatetimeFeature,
+    Feature,
+    NumericFeature,
+    TextFeature,
+)
 from store.models import Model
 
 Value = bool | int | float | str
 
 _FEATURES: TypeAdapter[list[Feature]] = TypeAdapter(list[Feature])
 _CROSS_VALIDATION = "cross_validation"
+
+MAX_CATEGORIES = 20
+"""An answer has no more of a feature's categories: a list of models stays one of models."""
+
+
+class CategoricalInput(BaseModel):
+    """A feature of categories: how many there are, and the first of them."""
+
+    type: Literal["categorical"] = "categorical"
+    name: str
+    stored_as: str
+    num_categories: int
+    categories: list[str] = Field(max_length=MAX_CATEGORIES)
+
+    @classmethod
+    def of(cls, feature: CategoricalFeature) -> Self:
+        return cls(
+            name=feature.name,
+            stored_as=feature.stored_as,
+            num_categories=len(feature.categories),
+            categories=list(feature.categories[:MAX_CATEGORIES]),
+        )
+
+
+Input = Annotated[
+    NumericFeature | BooleanFeature | DatetimeFeature | CategoricalInput | TextFeature,
+    Field(discriminator="type"),
+]
 
 
 class ClassScores(BaseModel):
@@ -85,7 +120,7 @@ class ModelAnswer(BaseModel):
     task: str
     target: str | list[str]
     features: list[str]
-    inputs: list[Feature]
+    inputs: list[Input]
     classes: list[Value] | None
     config: dict[str, Any]
     preprocessing: dict[str, Any]
@@ -102,7 +137,7 @@ class ModelAnswer(BaseModel):
         manifest = model.manifest
         targets = manifest["targets"]
         # Not strict: JSON has no tuples.
-        inputs = _FEATURES.validate_python(manifest["encoder"]["features"], strict=False)
+        features = _FEATURES.validate_python(manifest["encoder"]["features"], strict=False)
         metrics = dict(model.metrics)
         cross_validation = metrics.pop(_CROSS_VALIDATION, None)
         return cls(
@@ -111,8 +146,11 @@ class ModelAnswer(BaseModel):
             job=model.job_id,
             task=manifest["task"],
             target=targets[0] if len(targets) == 1 else targets,
-            features=[feature.name for feature in inputs],
-            inputs=inputs,
+            features=[feature.name for feature in features],
+            inputs=[
+                CategoricalInput.of(feature) if feature.type == "categorical" else feature
+                for feature in features
+            ],
             classes=manifest["classes"],
             config=manifest["model"],
             preprocessing=manifest["preprocessing"],

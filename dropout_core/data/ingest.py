@@ -7,6 +7,7 @@ end. The process that calls keeps its memory and its time whatever the file is. 
 import errno
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import tempfile
@@ -40,8 +41,17 @@ _MAX_GROWTH = 8  # a cell of one byte and its delimiter become a number of eight
 _DEATH_SECONDS = 10  # how long a killed process may take to be gone
 _GRACE_SECONDS = 5  # after its time a process ends itself if nobody is left to do it
 
+_MAX_READERS = 4
+
+# How a parser in C or Rust says so, and not just any reason that quotes a column `allocation`.
+_NO_MEMORY = re.compile(
+    r"(?:fail|cannot|unable|could not)[^'\"`]*allocat"
+    r"|allocation (?:of [^'\"`]* )?(?:failed|error)|os error 12"
+)
+
 _processes = multiprocessing.get_context("forkserver")
 _starting = threading.Lock()
+_readers = threading.BoundedSemaphore(_MAX_READERS)
 
 
 @dataclass(frozen=True)
@@ -102,12 +112,15 @@ def ingest(
     """Read an upload (one file, or IDX images and their labels); write its table to `target`.
 
     With `as_text` the cells of a text file stay as they are written, strings all of them, and
-    nothing is said of the columns. Whatever happens nothing but a whole `target` is left. Raises
-    DataError if the file cannot be used, or takes more than the limits.
+    nothing is said of the columns. Whatever happens nothing but a whole `target` is left. Each
+    reader may take all the memory of its limits: at most four read at once, others wait for their
+    turn. Raises DataError if the file cannot be used, or takes more than the limits.
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ingest-") as folder:
         table = Path(folder) / "table"
-        answer = _ask(_Assignment(tuple(sources), table, options or ReadOptions(), limits, as_text))
+        assignment = _Assignment(tuple(sources), table, options or ReadOptions(), limits, as_text)
+        with _readers:
+            answer = _ask(assignment)
         table.replace(target)
     return answer
 
@@ -124,7 +137,7 @@ def _ask(assignment: _Assignment) -> Table:
         theirs.close()  # so that the process's death is the end of the pipe
         if not ours.poll(limits.seconds):
             raise DataError(f"reading the file takes more than the {limits.seconds:g} s allowed")
-        answer = ours.recv()
+        answer = _received(ours)
     except EOFError:
         process.join(_DEATH_SECONDS)
         raise _why_it_died(process.exitcode, limits) from None
@@ -137,6 +150,14 @@ def _ask(assignment: _Assignment) -> Table:
         raise answer
     assert isinstance(answer, Table)
     return answer
+
+
+def _received(connection: Connection) -> Any:
+    """What was sent. Raises EOFError if nothing was, or not the whole of it."""
+    try:
+        return connection.recv()
+    except OSError as error:  # the sender died in the middle
+        raise EOFError from error
 
 
 def _why_it_died(exit_code: int | None, limits: Limits) -> DataError:
@@ -215,8 +236,7 @@ def _read(assignment: _Assignment) -> Table:
 
 
 def _is_memory(error: BaseException | None) -> bool:
-    reason = str(error).lower()
-    return isinstance(error, MemoryError) or "alloc" in reason or "os error 12" in reason
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error).lower()))
 
 
 def _too_long(limits: Limits) -> DataError:

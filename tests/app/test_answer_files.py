@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from app.inference.answer_files import CsvFile, ParquetFile
 
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\tx", "\rx", "-", "+1_0", "-inf"]
+SIGNS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+FORMULAS += ["\n=1+1", "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(A1)"]
 NUMBERS = ["-5", "+5", "-.5", "-5.", "+1e5", "-1.5E-3"]
 
 texts = st.text(
@@ -62,10 +64,10 @@ def test_every_other_cell_is_read_as_it_was(
     assert len(read) == 1 + 2 * len(rows)
     for given_row, row in zip(rows * 2, read[1:], strict=True):
         for before, after in zip(given_row, row, strict=False):
-            is_formula = before[:1] in tuple("=+-@\t\r") and before not in ("", *NUMBERS)
+            is_formula = before[:1] in tuple(SIGNS) and before not in NUMBERS
             # A number that is drawn by chance is neither: it may begin with a sign.
             assert after in ({f"'{before}", before} if is_formula else {before})
-            assert after[:1] not in ("=", "@", "\t", "\r")
+            assert after[:1] not in set(SIGNS) - {"+", "-"}
 
 
 def test_missing_and_empty_cells_are_written_without_quotes(tmp_path: Path) -> None:
@@ -79,3 +81,7 @@ def test_parquet_keeps_what_csv_would_change(tmp_path: Path) -> None:
     for batch in (frame.head(2), frame.tail(1)):
         file.append(batch)
     assert pl.read_parquet(file.finish()).equals(frame)
+
+
+def test_a_table_without_text_is_written_as_it_is(tmp_path: Path) -> None:
+    assert written(tmp_path, pl.DataFrame({"a": [1], "b": [None]})) == "a,b\n1,\n"

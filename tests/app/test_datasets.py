@@ -107,6 +107,12 @@ def test_an_option_that_is_none_is_named(live: Client, field: str, value: str) -
     assert_problem(response, 422, "invalid_request", f"/{field}")
 
 
+def test_a_field_that_is_none_is_named(live: Client) -> None:
+    response = post(live, b"a;b\n1;2\n", data={"delimeter": ";", "quote": "'"})
+    detail = assert_problem(response, 422, "invalid_request", "/delimeter")
+    assert "'delimeter': no such field; there are file, name, delimiter" in detail
+
+
 def test_images_and_their_labels_are_one_table_in_any_order(live: Client) -> None:
     images, labels = tables.idx(np.arange(24).reshape(3, 2, 4)), tables.idx(np.array([7, 8, 7]))
     answers = []

@@ -1,10 +1,17 @@
 import math
 import re
+import tracemalloc
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
+from app.inference import rows
+from dropout_core import inference
+from dropout_core.config import PreprocessingConfig
+from dropout_core.experiment import Experiment
+from dropout_core.inference import Predictor
 from tests.app import tables
 from tests.app.problems import assert_problem
 from tests.app.service import train, upload
@@ -171,6 +178,23 @@ def test_several_targets_are_predicted_by_name(live: Client) -> None:
     (prediction,), (probability,) = labels["predictions"], labels["probabilities"]
     assert list(prediction.values()) == [share > 0.5 for share in probability]
     assert [part["class"] for part in labels["evaluation"]["per_class"]] == ["pos", "big"]
+
+
+def test_rows_are_predicted_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pl.DataFrame({"note": ["good", "bad"] * 10, "y": [1.0, 0.0] * 10})
+    buckets = PreprocessingConfig(text_buckets=4096)
+    experiment = Experiment(frame, target="y", types={"note": "text"}, preprocessing=buckets)
+    predictor = Predictor(experiment.model, experiment.description)
+    monkeypatch.setattr(inference, "MAX_CELLS", 4096 * 64)
+    tracemalloc.start()
+    try:
+        answer = rows.predict(predictor, [["good"]] * 2_000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(set(answer.values)) == 1
+    # All rows at once are 62 MiB, and a part of them is 2.
+    assert peak < 16 * 2**20
 
 
 def test_two_classes_of_numbers_from_an_npz(live: Client) -> None:

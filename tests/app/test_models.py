@@ -3,6 +3,9 @@ from typing import Any
 
 import httpx
 
+from app.models.schemas import CategoricalInput
+from dropout_core.data.categories import CategoricalFeature
+from dropout_core.tabular import WEIGHTS
 from tests.app.problems import assert_problem
 from tests.app.service import Service, train
 
@@ -35,9 +38,17 @@ def test_a_model_says_what_it_makes_of_each_feature(people_model: dict[str, Any]
     inputs = {feature["name"]: feature for feature in people_model["inputs"]}
     assert list(inputs) == people_model["features"] == ["city", "age", "since", "member"]
     assert inputs["city"]["categories"] == ["Bonn", "Oslo", "Rome"]
+    assert inputs["city"]["num_categories"] == 3
     assert inputs["age"]["may_be_missing"]
     assert inputs["since"]["type"] == "datetime"
     assert people_model["preprocessing"]["scale"] == "standard"
+
+
+def test_an_answer_has_the_first_of_many_categories() -> None:
+    names = tuple(f"{n:03}" for n in range(25))
+    feature = CategoricalFeature(name="city", stored_as="text", categories=names)
+    answer = CategoricalInput.of(feature)
+    assert (answer.num_categories, answer.categories) == (25, list(names[:20]))
 
 
 def test_a_model_knows_how_its_folds_scored(people_model: dict[str, Any]) -> None:
@@ -84,6 +95,20 @@ def test_a_deleted_model_is_gone_with_its_files(
     assert_problem(live.post(f"{path}/predict", json=rows), 404, "model_not_found")
     assert artifacts(service.data_dir) == before
     assert live.get(f"/v1/jobs/{job['id']}").json()["model"] is None
+
+
+def test_a_model_whose_files_went_in_between_is_not_found(
+    live: Client, service: Service, flowers: dict[str, Any]
+) -> None:
+    job = train(live, flowers["id"], "label", training={"epochs": 1})
+    path = f"/v1/models/{job['model']}"
+    files = artifacts(service.data_dir)
+    (weights,) = (file for file in files if job["id"] in file.parts and file.name == WEIGHTS)
+    weights.unlink()
+    rows = {"instances": [[1.0, 2.0]]}
+    detail = assert_problem(live.post(f"{path}/predict", json=rows), 404, "model_not_found")
+    assert job["model"] in detail
+    assert live.delete(path).status_code == 204
 
 
 def artifacts(data_dir: Path) -> set[Path]:

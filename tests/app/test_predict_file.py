@@ -99,18 +99,20 @@ def test_cells_come_back_as_they_were_written(live: Client, people_model: dict[s
 def test_a_date_means_what_its_column_says(live: Client, people_model: dict[str, Any]) -> None:
     path = f"/v1/models/{people_model['id']}"
     head = "city,age,member,since\n"
-    european, american, plain = (
+    european, american, spaced, plain = (
         post(live, path, f"{head}Oslo,70,true,{a}\nOslo,70,true,{b}\n".encode())
         for a, b in (
             ("02/03/2024", "31/03/2024"),
             ("03/02/2024", "03/31/2024"),
+            (" 02/03/2024", "\t31/03/2024 "),
             ("2024-03-02", "2024-03-31"),
         )
     )
     probabilities = [
-        [row["probability_yes"] for row in rows(answer)] for answer in (european, american, plain)
+        [row["probability_yes"] for row in rows(answer)]
+        for answer in (european, american, spaced, plain)
     ]
-    assert probabilities[0] == probabilities[1] == probabilities[2]
+    assert probabilities[0] == probabilities[1] == probabilities[2] == probabilities[3]
     ambiguous = post(live, path, f"{head}Oslo,70,true,02/03/2024\n".encode())
     detail = assert_problem(ambiguous, 422, "invalid_request", "/file")
     assert "column 'since': '02/03/2024' may be" in detail
@@ -146,8 +148,9 @@ def test_a_file_is_read_as_its_owner_says(live: Client, people_model: dict[str, 
     dotted = table.replace(b"|", b".")
     [row] = rows(post(live, path, dotted, data=options | {"delimiter": "."}), ",")
     assert (row["city"], row["age"]) == ("Köln", "unknown")
-    response = post(live, path, table, data={"delimiter": "ab"})
-    assert_problem(response, 422, "invalid_request", "/delimiter")
+    for field, value in (("delimiter", "ab"), ("name", "rows"), ("delimeter", "|")):
+        response = post(live, path, table, data={field: value})
+        assert_problem(response, 422, "invalid_request", f"/{field}")
 
 
 def test_several_targets_have_a_column_each(live: Client) -> None:
@@ -207,18 +210,45 @@ def test_it_does_not_show_how_many_rows_were_predicted_at_once(
         return answer
 
     # Only the last date tells that all of them have the day first.
-    lines = [f"{20 + day},Oslo,{day:02}/01/2024" for day in range(1, 14)]
+    lines = [f"{20 + day},Oslo, {day:02}/01/2024" for day in range(1, 14)]
     at_once = predict(lines)
     assert at_once.count(b"\n") == 14
+    monkeypatch.setattr(files, "MAX_CELLS", predictor.description.encoder.num_columns * 3)
+    assert predict(lines) == at_once
     monkeypatch.setattr(files, "_MAX_BATCH_ROWS", 5)
     assert predict(lines) == at_once
     with pytest.raises(RequestError, match=r"row 13, column 'age': 'old' is no number"):
         predict([*lines[:12], "old,Oslo,13/01/2024"])
 
 
+def batch_rows(predictor: Predictor, folder: Path, table: pl.DataFrame) -> int:
+    table.write_parquet(folder / "table")
+    return files._batch_rows(predictor, pl.scan_parquet(folder / "table"), len(table))
+
+
+def test_rows_are_predicted_so_many_at_once_as_their_text_allows(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    numbers = pl.DataFrame({"n": [1.0, None]})
+    assert batch_rows(predictor, tmp_path, numbers) == 65_536
+    # A mebibyte of text a row on average, two bytes a character.
+    longer = numbers.with_columns(text=pl.Series(["\u00e4" * 2**20, None]))
+    assert batch_rows(predictor, tmp_path, longer) == 64
+
+
+def test_of_a_wide_table_a_thousand_rows_are_predicted_at_once(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    wide = pl.DataFrame({str(n): [1] for n in range(5_000)})
+    assert batch_rows(predictor, tmp_path, wide) == 1_000
+
+
 def test_what_is_answered_has_to_be_accepted(live: Client, path: str) -> None:
     response = post(live, path, tables.flowers(), headers={"Accept": "application/json"})
     assert "text/csv" in assert_problem(response, 406, "not_acceptable")
+    several = [("Accept", "application/json"), *PARQUET.items()]
+    response = post(live, path, tables.flowers(), headers=several)
+    assert response.headers["content-type"] == PARQUET["Accept"]
 
 
 def test_a_file_may_be_larger_than_other_bodies_and_not_than_uploads(

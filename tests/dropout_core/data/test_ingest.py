@@ -1,10 +1,12 @@
 import gzip
 import io
+import os
 import signal
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import forkserver
+from contextlib import ExitStack
+from multiprocessing import Pipe, forkserver
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import numpy as np
 import polars as pl
 import psutil
 import pytest
+from polars.exceptions import PolarsError
 
+from dropout_core.data import ingest as module
 from dropout_core.data.errors import DataError
 from dropout_core.data.ingest import Limits, ReadOptions, Table, ingest, warm_up
 from tests.waiting import wait_until
@@ -159,6 +163,42 @@ def test_a_reader_that_is_killed_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="more than the 512 MiB of memory allowed"):
             ingest_bytes(tmp_path, content)
         killing.result()
+
+
+def test_a_reader_that_dies_while_it_answers_has_said_nothing() -> None:
+    ours, theirs = Pipe(duplex=False)
+    with ours:
+        with theirs:
+            os.write(theirs.fileno(), struct.pack("!i", 100) + b"half of it")
+        with pytest.raises(EOFError):
+            module._received(ours)
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_memory"),
+    [
+        ("Cannot allocate memory (os error 12)", True),
+        ("memory allocation of 8000 bytes failed", True),
+        ("failed to allocate 8000 bytes", True),
+        ("Allocation error : not enough memory", True),
+        ("cannot cast List inner type of 'allocation'", False),
+        ("duplicate: column with name 'allocated' has more than one occurrence", False),
+    ],
+)
+def test_a_parser_without_memory_is_told_by_what_it_says(reason: str, is_memory: bool) -> None:
+    assert module._is_memory(PolarsError(reason)) is is_memory
+
+
+def test_a_fifth_reader_waits_for_its_turn(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"a,b\n1,2\n")
+    with ThreadPoolExecutor(1) as pool, ExitStack() as turns:
+        for _ in range(4):
+            turns.enter_context(module._readers)
+        reading = pool.submit(ingest, [tmp_path / "file"], tmp_path / "table", limits=LIMITS)
+        wait_until(lambda: module._readers._cond._waiters)  # type: ignore[attr-defined]
+        assert not readers()
+        turns.close()
+        assert reading.result().num_rows == 1
 
 
 def test_uploads_are_read_from_many_threads_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What a monitoring system asks for: `/metrics`, in Prometheus's text format."""
