@@ -97,8 +97,12 @@ class EvaluationAnswer(BaseModel):
 
 
 class CrossValidationAnswer(BaseModel):
-    """The evaluations of the folds, and each metric's mean and standard deviation over them."""
+    """The evaluations of the folds, and each metric's mean and standard deviation over them.
 
+    Fewer than `num_folds` were scored where the job's time was over before.
+    """
+
+    num_folds: int
     folds: list[EvaluationAnswer]
     mean: dict[str, float | None]
     standard_deviation: dict[str, float | None]

@@ -54,6 +54,7 @@ def test_an_answer_has_the_first_of_many_categories() -> None:
 def test_a_model_knows_how_its_folds_scored(people_model: dict[str, Any]) -> None:
     assert set(people_model["metrics"]) == {"validation", "test"}
     folds = people_model["cross_validation"]["folds"]
+    assert people_model["cross_validation"]["num_folds"] == len(folds) == 2
     assert [fold["num_rows"] for fold in folds] == [80, 80]
     scores = [fold["metrics"]["accuracy"] for fold in folds]
     assert people_model["cross_validation"]["mean"]["accuracy"] == sum(scores) / 2
