@@ -78,10 +78,9 @@ def create_app(settings: Settings) -> FastAPI:
         upload_bytes=settings.max_upload_bytes + _FORM_BYTES,
     )
     if settings.api_key is not None:
-        app.add_middleware(KeyGuard, prefix="/v1", key=settings.api_key)
-        # It tells how much is done here, by which versions, and unlike a probe of health, who
+        # Metrics tell how much is done here, by which versions, and unlike a probe of health, who
         # scrapes can send a key.
-        app.add_middleware(KeyGuard, prefix="/metrics", key=settings.api_key)
+        app.add_middleware(KeyGuard, prefixes=("/v1", "/metrics"), key=settings.api_key)
     for domain in (datasets, jobs, models, inference):
         app.include_router(
             domain.router,

@@ -31,15 +31,15 @@ documented_key = HTTPBearer(
 
 
 class KeyGuard:
-    """Answer 401 to a call below `prefix` without the key, before its body is read."""
+    """Answer 401 to a call below `prefixes` without the key, before its body is read."""
 
-    def __init__(self, app: ASGIApp, *, prefix: str, key: SecretStr) -> None:
+    def __init__(self, app: ASGIApp, *, prefixes: tuple[str, ...], key: SecretStr) -> None:
         self._app = app
-        self._prefix = prefix
+        self._prefixes = prefixes
         self._key = key.get_secret_value().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(self._prefix):
+        if scope["type"] != "http" or not scope["path"].startswith(self._prefixes):
             return await self._app(scope, receive, send)
         scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), self._key):

@@ -9,7 +9,7 @@ Shapes: N rows, V values, K codes of categories, C outputs.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from dropout_core.data import prepare
 from dropout_core.data.errors import DataError
+from dropout_core.data.missing import MISSING_WORDS
 from dropout_core.errors import ModelError
 from dropout_core.metrics import (
     Evaluation,
@@ -68,12 +69,12 @@ class Predictor:
         facts = self.description
         return facts.encoder.frame_of(instances, ignored=facts.targets)
 
-    def encode(self, frame: pl.DataFrame) -> Tensor:
-        """The features of each row as numbers: (N, V + K) float64.
+    def encode(self, frame: pl.DataFrame, *, missing: Collection[str] = MISSING_WORDS) -> Tensor:
+        """The features of each row as numbers: (N, V + K) float64; see `Encoder.encode`.
 
         Raises DataError naming the row and column of what cannot be read.
         """
-        return torch.from_numpy(self.description.encoder.encode(frame))
+        return torch.from_numpy(self.description.encoder.encode(frame, missing=missing))
 
     @torch.inference_mode()
     def outputs(self, matrix: Tensor) -> Tensor:
@@ -94,16 +95,18 @@ class Predictor:
             result[start : start + len(rows)] = outputs[: len(rows)].cpu()
         return result
 
-    def outputs_of(self, frame: pl.DataFrame) -> Tensor:
+    def outputs_of(
+        self, frame: pl.DataFrame, *, missing: Collection[str] = MISSING_WORDS
+    ) -> Tensor:
         """`outputs` of the rows of a frame, a part at a time: in bounded memory beside them.
 
-        Raises DataError as `encode` does.
+        Takes and raises what `encode` does.
         """
         num_rows = max(TILE_ROWS, MAX_CELLS // self.description.encoder.num_columns)
         parts = [torch.empty(0, self.description.num_outputs, dtype=torch.float64)]
         for start in range(0, max(1, len(frame)), num_rows):
             try:
-                matrix = self.encode(frame[start : start + num_rows])
+                matrix = self.encode(frame[start : start + num_rows], missing=missing)
             except DataError as error:
                 raise error.shifted(start) from error
             parts.append(self.outputs(matrix))

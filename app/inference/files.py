@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
-from torch import Tensor
 
 from app.accept import preferred
 from app.errors import RequestError, invalid
@@ -64,7 +62,8 @@ def predict(
     for start in range(0, facts.num_rows, num_rows):
         batch = table.slice(start, num_rows).collect()
         with _refusing(start):
-            outputs = _outputs(predictor, with_settled(batch, dates), options)
+            rows = with_settled(batch, dates)
+            outputs = predictor.outputs_of(rows, missing=options.missing_words)
         index = first_too_large(outputs)
         if index is not None:
             raise invalid("/file", f"row {start + index + 1}: {TOO_LARGE}")
@@ -73,9 +72,9 @@ def predict(
 
 
 def _delimiter(options: dict[str, Any]) -> str:
-    """The file's own, unless it may be a part of what a number or a boolean is written as."""
+    """The file's own, unless it may be a part of what a number is written as."""
     delimiter: str = options.get("delimiter", ",")
-    return "," if delimiter.isalnum() or delimiter in "+-." else delimiter
+    return "," if delimiter in "+-." else delimiter
 
 
 def _batch_rows(predictor: Predictor, table: pl.LazyFrame, num_rows: int) -> int:
@@ -91,20 +90,6 @@ def _batch_rows(predictor: Predictor, table: pl.LazyFrame, num_rows: int) -> int
 def _text_bytes(table: pl.LazyFrame) -> int:
     of_columns = pl.col(pl.String).str.len_bytes().cast(pl.Int64).sum()
     return sum(column.item() for column in table.select(of_columns).collect(engine="streaming"))
-
-
-def _outputs(predictor: Predictor, rows: pl.DataFrame, options: ReadOptions) -> Tensor:
-    """The outputs of rows as they are in a file. Raises DataError."""
-    encoder = predictor.description.encoder
-    size = max(1, MAX_CELLS // encoder.num_columns)
-    outputs = []
-    for start in range(0, len(rows), size):
-        try:
-            matrix = encoder.encode(rows[start : start + size], missing=options.missing_words)
-        except DataError as error:
-            raise error.shifted(start) from error
-        outputs.append(predictor.outputs(torch.from_numpy(matrix)))
-    return torch.cat(outputs)
 
 
 @contextmanager
