@@ -21,7 +21,7 @@ import redis
 from sqlalchemy import make_url
 
 from store.database import Database
-from tests.servers import SERVERS, PostgresServer, RedisServer
+from tests.servers import SERVERS, PostgresServer, RedisServer, S3Server
 
 RUNNING = pytest.StashKey[subprocess.Popen[str]]()
 
@@ -43,6 +43,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if not line:
         raise pytest.UsageError("the servers for the tests did not start")
     os.environ.update(json.loads(line))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Services that a group of tests shares would be started for each of them otherwise."""
+    if not session.config.getoption("loadgroup", default=False):
+        return
+    for item in session.items:
+        grouped = item.get_closest_marker("xdist_group") is not None
+        assert grouped == ("@" in item.nodeid.rpartition("]")[2]), f"{item.nodeid} has no group"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -107,6 +116,30 @@ def own_redis() -> Iterator[RedisServer]:
 def own_postgresql() -> Iterator[PostgresServer]:
     """A PostgreSQL that the test may stop and start again; its database is empty."""
     with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """The S3 of all tests that need one."""
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """Whose clients, in this process and below, find it by their environment."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server
+
+
+@pytest.fixture
+def own_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """An S3 that the test may stop and start again, and that clients find as they do `s3`."""
+    with S3Server() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
         yield server
 
 
