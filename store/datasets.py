@@ -17,6 +17,7 @@ class Dataset:
     """`options` are how its file was read; `warnings` are what its owner should know of that."""
 
     id: str
+    tenant: str
     name: str
     format: str
     size_bytes: int
@@ -35,30 +36,30 @@ def create(connection: Connection, **values: Any) -> Dataset:
     return Dataset(**connection.execute(query).mappings().one())
 
 
-def get(connection: Connection, dataset_id: str, *, lock: bool = False) -> Dataset:
+def get(connection: Connection, dataset_id: str, *, tenant: str, lock: bool = False) -> Dataset:
     """The dataset; with `lock`, it cannot be deleted before the transaction ends.
 
-    Raises DatasetNotFound.
+    Raises DatasetNotFound, also for another tenant's.
     """
-    query = select(datasets).where(datasets.c.id == dataset_id)
+    query = select(datasets).where(datasets.c.id == dataset_id, datasets.c.tenant == tenant)
     row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     if row is None:
         raise DatasetNotFound(dataset_id)
     return Dataset(**row)
 
 
-def page(connection: Connection, *, limit: int, after: str | None) -> list[Dataset]:
-    """Up to `limit` datasets older than `after`, newest first."""
-    query = newest_first(select(datasets), datasets.c.id, limit=limit, after=after)
+def page(connection: Connection, *, tenant: str, limit: int, after: str | None) -> list[Dataset]:
+    """Up to `limit` of the tenant's datasets older than `after`, newest first."""
+    query = newest_first(datasets, tenant=tenant, limit=limit, after=after)
     return [Dataset(**row) for row in connection.execute(query).mappings()]
 
 
-def remove(connection: Connection, dataset_id: str) -> Dataset:
+def remove(connection: Connection, dataset_id: str, *, tenant: str) -> Dataset:
     """Delete the row; its artifact is the caller's to delete once the transaction is over.
 
     Raises DatasetNotFound, and DatasetInUse while a job that is not over needs it.
     """
-    dataset = get(connection, dataset_id, lock=True)
+    dataset = get(connection, dataset_id, tenant=tenant, lock=True)
     needs_it = select(jobs.c.id).where(jobs.c.dataset_id == dataset_id, jobs.c.state.in_(ACTIVE))
     job_id = connection.execute(needs_it.limit(1)).scalar()
     if job_id is not None:

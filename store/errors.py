@@ -6,7 +6,7 @@ class StoreError(Exception):
 
 
 class NotFound(StoreError):
-    """No such dataset, job or model."""
+    """No such dataset, job, model or key; for a tenant, also another's."""
 
     kind: str
 
@@ -27,9 +27,17 @@ class ModelNotFound(NotFound):
     kind = "model"
 
 
+class KeyNotFound(NotFound):
+    kind = "key"
+
+
 class DatasetInUse(StoreError):
     def __init__(self, dataset_id: str, job_id: str) -> None:
         super().__init__(f"dataset {dataset_id!r} is needed by job {job_id!r}")
+
+
+class QuotaExceeded(StoreError):
+    """The tenant has as much as it may have."""
 
 
 class IllegalTransition(StoreError):
@@ -44,6 +52,10 @@ class LeaseLost(StoreError):
 
     def __init__(self, job_id: str, attempt: int) -> None:
         super().__init__(f"attempt {attempt} no longer owns job {job_id!r}")
+
+
+class StorageUnavailable(OSError):
+    """The artifact storage does not answer, or refuses; another time it may not."""
 
 
 class IdempotencyKeyReused(StoreError):

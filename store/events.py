@@ -1,4 +1,8 @@
-"""A job's events: what happened to it, in order, counted from 1."""
+"""A job's events: what happened to it, in order, counted from 1.
+
+Of a job that has been over for long the epochs' events are gone, and the numbers of the others have
+gaps where they were; see store/retention.py.
+"""
 
 from dataclasses import dataclass
 from typing import Any

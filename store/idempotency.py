@@ -22,8 +22,8 @@ class Answer:
     body: Any
 
 
-def reserve(connection: Connection, key: str, *, request_sha256: str) -> Answer | None:
-    """Take the key for a new request (None), or return the stored answer of the same one.
+def reserve(connection: Connection, key: str, *, tenant: str, request_sha256: str) -> Answer | None:
+    """Take the tenant's key for a new request (None), or return the stored answer of the same one.
 
     Raises IdempotencyKeyReused if the key came with another request, RequestInFlight if the first
     has no answer yet.
@@ -31,11 +31,11 @@ def reserve(connection: Connection, key: str, *, request_sha256: str) -> Answer 
     table = idempotency_keys
     stale = table.c.created_at < database_now() - KEPT_SECONDS
     abandoned = table.c.status.is_(None) & (table.c.created_at < database_now() - IN_FLIGHT_SECONDS)
-    connection.execute(delete(table).where(stale | abandoned))
+    connection.execute(delete(table).where(table.c.key == key, stale | abandoned))
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     taken = connection.execute(
         dialect.insert(table)
-        .values(key=key, request_sha256=request_sha256, created_at=database_now())
+        .values(key=key, tenant=tenant, request_sha256=request_sha256, created_at=database_now())
         .on_conflict_do_nothing()
         .returning(table.c.key)
     ).scalar()

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, delete, insert, select, update
 
-from store import events, models
+from store import events, models, quotas
 from store.errors import IllegalTransition, JobNotFound, LeaseLost
 from store.ids import new_id
 from store.models import TrainedModel
@@ -32,6 +32,7 @@ class Job:
     """A row of the table; see store.tables for what the columns mean."""
 
     id: str
+    tenant: str
     dataset_id: str
     spec: dict[str, Any]
     warnings: list[str]
@@ -46,6 +47,7 @@ class Job:
     run_after: float
     dispatched_at: float | None
     num_threads: int | None
+    traceparent: str | None
     epochs_completed: int
     num_events: int
     created_at: float
@@ -62,21 +64,30 @@ class Claim:
 
 
 def create(
-    connection: Connection, spec: JobSpec, *, queue: str, warnings: Sequence[str] = ()
+    connection: Connection,
+    spec: JobSpec,
+    *,
+    tenant: str,
+    queue: str,
+    warnings: Sequence[str] = (),
+    traceparent: str | None = None,
 ) -> Job:
     """Accept a job: its row and its first event. The broker hears of it later, or never.
 
-    `warnings` are what its owner should know of what was made of the data.
+    `warnings` are what its owner should know of what was made of the data; `traceparent` is the
+    trace that asked for it.
     """
     now = database_now()
     row = connection.execute(
         insert(jobs)
         .values(
             id=new_id("job"),
+            tenant=tenant,
             dataset_id=spec.dataset.id,
             spec=spec.model_dump(mode="json"),
             warnings=list(warnings),
             queue=queue,
+            traceparent=traceparent,
             state="queued",
             attempt=0,
             failures=0,
@@ -92,19 +103,20 @@ def create(
     return job
 
 
-def get(connection: Connection, job_id: str) -> Job:
-    """Raises JobNotFound."""
-    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().one_or_none()
+def get(connection: Connection, job_id: str, *, tenant: str) -> Job:
+    """Raises JobNotFound, also for another tenant's."""
+    query = select(jobs).where(jobs.c.id == job_id, jobs.c.tenant == tenant)
+    row = connection.execute(query).mappings().one_or_none()
     if row is None:
         raise JobNotFound(job_id)
     return Job(**row)
 
 
 def page(
-    connection: Connection, *, limit: int, after: str | None, state: str | None = None
+    connection: Connection, *, tenant: str, limit: int, after: str | None, state: str | None = None
 ) -> list[Job]:
     """Up to `limit` jobs older than `after`, newest first, of one state or of all."""
-    query = newest_first(select(jobs), jobs.c.id, limit=limit, after=after)
+    query = newest_first(jobs, tenant=tenant, limit=limit, after=after)
     if state is not None:
         query = query.where(jobs.c.state == state)
     return [Job(**row) for row in connection.execute(query).mappings()]
@@ -120,17 +132,40 @@ def metrics(connection: Connection, job_id: str, *, after_epoch: int) -> list[di
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def claimable(connection: Connection, *, limit: int) -> list[str]:
-    """Ids of jobs that are due, oldest first."""
+def claimable(
+    connection: Connection,
+    *,
+    limit: int,
+    queue: str | None = None,
+    max_running: int | None = None,
+) -> list[str]:
+    """Ids of jobs that are due, of one queue or of all, oldest first.
+
+    Only of those that may run beside those of their tenant that do.
+    """
     due = (jobs.c.state == "queued") & (jobs.c.run_after <= database_now())
     query = select(jobs.c.id).where(due).order_by(jobs.c.id).limit(limit)
+    if queue is not None:
+        query = query.where(jobs.c.queue == queue)
+    if max_running is not None:
+        query = query.where(quotas.next_to_run(max_running))
     return list(connection.execute(query).scalars())
 
 
 def undelivered(
-    connection: Connection, *, redispatch_seconds: float, limit: int, due_for_seconds: float = 0
+    connection: Connection,
+    *,
+    redispatch_seconds: float,
+    limit: int,
+    queue: str | None = None,
+    due_for_seconds: float = 0,
+    max_running: int | None = None,
 ) -> list[tuple[str, str]]:
-    """(id, queue) of jobs that are due, and have been for a while, with no message of late."""
+    """(id, queue) of jobs, of one queue or of all, that are due, and have been for a while, with no
+    message of late, oldest first.
+
+    Only of those that may run beside those of their tenant that do.
+    """
     forgotten = jobs.c.dispatched_at < database_now() - redispatch_seconds
     query = (
         select(jobs.c.id, jobs.c.queue)
@@ -142,13 +177,18 @@ def undelivered(
         .order_by(jobs.c.id)
         .limit(limit)
     )
+    if max_running is not None:
+        query = query.where(quotas.next_to_run(max_running))
+    if queue is not None:
+        query = query.where(jobs.c.queue == queue)
     return [(row.id, row.queue) for row in connection.execute(query)]
 
 
 def mark_dispatched(connection: Connection, job_ids: Sequence[str]) -> None:
     """Note that a message went out now; if it is lost, it will be sent again."""
-    query = update(jobs).where(jobs.c.id.in_(job_ids)).values(dispatched_at=database_now())
-    connection.execute(query)
+    # A job may be claimed, or over, before this comes, and is nobody's but its owner's then.
+    waiting = jobs.c.id.in_(job_ids) & (jobs.c.state == "queued")
+    connection.execute(update(jobs).where(waiting).values(dispatched_at=database_now()))
 
 
 def claim(
@@ -159,11 +199,15 @@ def claim(
     lease_seconds: float,
     num_threads: int,
     max_attempts: int,
+    max_running: int | None = None,
 ) -> Job | None:
     """Take the job if it is due, or running with an expired lease and attempts left; else None.
 
-    `num_threads` holds for the first attempt; later ones keep to what the first has recorded.
+    `num_threads` holds for the first attempt; later ones keep to what the first has recorded. No
+    more than `max_running` jobs of a tenant run at a time.
     """
+    if max_running and not quotas.may_run(connection, job_id, max_running=max_running):
+        return None
     now = database_now()
     due = (jobs.c.state == "queued") & (jobs.c.run_after <= now)
     lost = _lease_expired("running") & (jobs.c.failures + 1 < max_attempts)
@@ -220,6 +264,12 @@ def record(connection: Connection, claim: Claim, epoch_metrics: dict[str, Any]) 
     )
 
 
+def progressed(connection: Connection, claim: Claim) -> None:
+    """Forgive earlier failures for work that is kept, as a new epoch does. Raises LeaseLost."""
+    if _change(connection, claim.job_id, _owned(claim, "running"), {"failures": 0}) is None:
+        _require_owner(connection, claim)
+
+
 def succeed(connection: Connection, claim: Claim, *, reason: str, trained: TrainedModel) -> Job:
     """End the job with its model; one that was asked to stop ends cancelled, without.
 
@@ -228,7 +278,7 @@ def succeed(connection: Connection, claim: Claim, *, reason: str, trained: Train
     job = _finish(connection, claim, ("running",), "succeeded", reason)
     if job is None:
         return cancelled(connection, claim)
-    models.create(connection, trained, job_id=job.id, name=job.spec["name"])
+    models.create(connection, trained, tenant=job.tenant, job_id=job.id, name=job.spec["name"])
     return job
 
 
@@ -277,23 +327,24 @@ def retry(
     return job or fail(connection, claim, reason=reason, detail=detail)
 
 
-def cancel(connection: Connection, job_id: str) -> Job:
+def cancel(connection: Connection, job_id: str, *, tenant: str) -> Job:
     """Ask the job to stop; asking again changes nothing.
 
     Raises JobNotFound, and IllegalTransition if the job has ended otherwise.
     """
     # Locked, or it could move from one state to the other between the two updates.
-    connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update())
-    queued = jobs.c.state == "queued"
+    theirs = (jobs.c.id == job_id) & (jobs.c.tenant == tenant)
+    connection.execute(select(jobs.c.id).where(theirs).with_for_update())
+    queued = theirs & (jobs.c.state == "queued")
     job = _end(connection, job_id, queued, "cancelled", "cancelled_by_user") or _change(
         connection,
         job_id,
-        jobs.c.state == "running",
+        theirs & (jobs.c.state == "running"),
         {"state": "cancelling"},
         event="cancelling",
     )
     if job is None:
-        job = get(connection, job_id)
+        job = get(connection, job_id, tenant=tenant)
         if job.state not in ("cancelling", "cancelled"):
             raise IllegalTransition(job_id, job.state, "cancelled")
     return job
@@ -323,7 +374,7 @@ def reap(connection: Connection, *, max_attempts: int, backoff_seconds: float) -
                 running,
                 "failed",
                 "worker_lost",
-                f"the worker was lost {max_attempts} times in a row without a new epoch",
+                f"the worker was lost {max_attempts} times in a row without progress",
             )
         )
         if job is not None:
@@ -337,16 +388,16 @@ def expire_leases(connection: Connection, *, owner: str) -> None:
     connection.execute(update(jobs).where(owned).values(lease_expires_at=0))
 
 
-def remove(connection: Connection, job_id: str) -> Job:
+def remove(connection: Connection, job_id: str, *, tenant: str) -> Job:
     """Delete a job that is over, with its epochs and events; its model stays.
 
     Raises JobNotFound, and IllegalTransition while it is not over.
     """
-    over = jobs.c.state.in_(TERMINAL)
-    query = delete(jobs).where(jobs.c.id == job_id, over).returning(jobs)
+    theirs = (jobs.c.id == job_id) & (jobs.c.tenant == tenant)
+    query = delete(jobs).where(theirs, jobs.c.state.in_(TERMINAL)).returning(jobs)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
-        raise IllegalTransition(job_id, get(connection, job_id).state, "deleted")
+        raise IllegalTransition(job_id, get(connection, job_id, tenant=tenant).state, "deleted")
     return Job(**row)
 
 

@@ -16,6 +16,7 @@ class Model:
     """`manifest` is the model.json beside the weights; `metrics` are by split of its data."""
 
     id: str
+    tenant: str
     job_id: str
     name: str | None
     manifest: dict[str, Any]
@@ -38,22 +39,27 @@ class TrainedModel:
 
 
 def create(
-    connection: Connection, trained: TrainedModel, *, job_id: str, name: str | None
+    connection: Connection, trained: TrainedModel, *, tenant: str, job_id: str, name: str | None
 ) -> Model:
     """Insert the model of a job; the table admits one for each."""
     query = (
         insert(models)
         .values(
-            id=new_id("mdl"), job_id=job_id, name=name, created_at=database_now(), **vars(trained)
+            id=new_id("mdl"),
+            tenant=tenant,
+            job_id=job_id,
+            name=name,
+            created_at=database_now(),
+            **vars(trained),
         )
         .returning(models)
     )
     return Model(**connection.execute(query).mappings().one())
 
 
-def get(connection: Connection, model_id: str) -> Model:
-    """Raises ModelNotFound."""
-    query = select(models).where(models.c.id == model_id)
+def get(connection: Connection, model_id: str, *, tenant: str) -> Model:
+    """Raises ModelNotFound, also for another tenant's."""
+    query = select(models).where(models.c.id == model_id, models.c.tenant == tenant)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
         raise ModelNotFound(model_id)
@@ -66,14 +72,14 @@ def of_jobs(connection: Connection, job_ids: list[str]) -> dict[str, str]:
     return {row.job_id: row.id for row in connection.execute(query)}
 
 
-def page(connection: Connection, *, limit: int, after: str | None) -> list[Model]:
-    """Up to `limit` models older than `after`, newest first."""
-    query = newest_first(select(models), models.c.id, limit=limit, after=after)
+def page(connection: Connection, *, tenant: str, limit: int, after: str | None) -> list[Model]:
+    """Up to `limit` of the tenant's models older than `after`, newest first."""
+    query = newest_first(models, tenant=tenant, limit=limit, after=after)
     return [Model(**row) for row in connection.execute(query).mappings()]
 
 
-def remove(connection: Connection, model_id: str) -> Model:
+def remove(connection: Connection, model_id: str, *, tenant: str) -> Model:
     """Delete the row; its artifact is the caller's to delete. Raises ModelNotFound."""
-    model = get(connection, model_id)
+    model = get(connection, model_id, tenant=tenant)
     connection.execute(delete(models).where(models.c.id == model_id))
     return model

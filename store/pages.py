@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select
+from sqlalchemy import Select, Table, select
 
 
-def newest_first(
-    query: Select[Any], id_column: ColumnElement[str], *, limit: int, after: str | None
-) -> Select[Any]:
-    """Order by id, newest first, beginning after the one given."""
+def newest_first(table: Table, *, tenant: str, limit: int, after: str | None) -> Select[Any]:
+    """A tenant's rows by id, newest first, beginning after the one given."""
+    query = select(table).where(table.c.tenant == tenant)
     if after is not None:
-        query = query.where(id_column < after)
-    return query.order_by(id_column.desc()).limit(limit)
+        query = query.where(table.c.id < after)
+    return query.order_by(table.c.id.desc()).limit(limit)

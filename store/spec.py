@@ -42,7 +42,11 @@ class DatasetSpec(Config):
         Discriminator(lambda value: "one" if isinstance(value, str) else "several"),
     ]
     features: (
-        Annotated[tuple[ColumnName, ...], Field(strict=False, min_length=1, max_length=100_000)]
+        Annotated[
+            tuple[ColumnName, ...],
+            # Of a hundred thousand errors one will do.
+            Field(strict=False, min_length=1, max_length=100_000, fail_fast=True),
+        ]
         | None
     ) = None
     types: Annotated[dict[ColumnName, FeatureType], Field(max_length=100_000)] = Field({})

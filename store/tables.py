@@ -49,6 +49,7 @@ datasets = Table(
     "datasets",
     metadata,
     Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False, server_default=text("'default'")),
     Column("name", Text, nullable=False),
     Column("format", String(16), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
@@ -59,12 +60,14 @@ datasets = Table(
     Column("warnings", JSON, nullable=False, server_default=text("'[]'")),
     Column("artifact", Text, nullable=False),
     Column("created_at", Double, nullable=False),
+    Index("ix_datasets_tenant_id", "tenant", "id"),
 )
 
 jobs = Table(
     "jobs",
     metadata,
     Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False, server_default=text("'default'")),
     Column("dataset_id", String(40), nullable=False),
     Column("spec", JSON, nullable=False),
     Column("warnings", JSON, nullable=False, server_default=text("'[]'")),
@@ -74,13 +77,15 @@ jobs = Table(
     Column("detail", Text),
     # The fencing token: every claim takes the next one, every later write must carry it.
     Column("attempt", Integer, nullable=False),
-    # Attempts lost in a row since the last new epoch; a clean handover is not one of them.
+    # Attempts lost in a row since the last new epoch or fold; a clean handover is not one of them.
     Column("failures", Integer, nullable=False),
     Column("owner", Text),
     Column("lease_expires_at", Double),
     Column("run_after", Double, nullable=False),
     Column("dispatched_at", Double),
     Column("num_threads", Integer),
+    # Of the request that submitted it (W3C Trace Context), where requests are traced.
+    Column("traceparent", String(55)),
     Column("epochs_completed", Integer, nullable=False),
     Column("num_events", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -88,6 +93,8 @@ jobs = Table(
     Column("finished_at", Double),
     Index("ix_jobs_state_run_after", "state", "run_after"),
     Index("ix_jobs_dataset_id", "dataset_id"),
+    Index("ix_jobs_tenant_id", "tenant", "id"),
+    Index("ix_jobs_tenant_state", "tenant", "state"),
 )
 
 epochs = Table(
@@ -118,6 +125,7 @@ models = Table(
     "models",
     metadata,
     Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False, server_default=text("'default'")),
     Column("job_id", String(40), nullable=False, unique=True),
     Column("name", Text),
     Column("manifest", JSON, nullable=False),
@@ -126,15 +134,39 @@ models = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("artifact", Text, nullable=False),
     Column("created_at", Double, nullable=False),
+    Index("ix_models_tenant_id", "tenant", "id"),
 )
 
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
     Column("key", String(255), primary_key=True),
+    Column("tenant", String(64), nullable=False, server_default=text("'default'")),
     Column("request_sha256", String(64), nullable=False),
     Column("status", Integer),  # of the stored answer; NULL while the request is in flight
     Column("headers", JSON),
     Column("body", JSON),
     Column("created_at", Double, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("secret_sha256", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("last_used_at", Double),
+    Column("revoked_at", Double),
+)
+
+# One token bucket a tenant; see store/rate_limits.py.
+request_rates = Table(
+    "request_rates",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("full_at", Double, nullable=False),
 )

@@ -1,12 +1,14 @@
 """Jobs in every stage of life, and what one needs to get there."""
 
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, update
 
-from store import datasets, jobs
+from store import datasets, jobs, keys
 from store.ids import new_id
 from store.jobs import Claim, Job
+from store.keys import DEFAULT_TENANT, Scope
 from store.models import TrainedModel
 from store.spec import JobSpec
 from store.tables import jobs as jobs_table
@@ -19,6 +21,10 @@ TRAINED = TrainedModel(
     artifact="jobs/1/1/model",
 )
 
+get_job = partial(jobs.get, tenant=DEFAULT_TENANT)
+cancel_job = partial(jobs.cancel, tenant=DEFAULT_TENANT)
+remove_job = partial(jobs.remove, tenant=DEFAULT_TENANT)
+
 GONE = -60  # a lease that is over as soon as it is given
 
 
@@ -28,7 +34,7 @@ def spec(dataset_id: str = "ds_1", **values: Any) -> JobSpec:
     )
 
 
-def new_dataset(connection: Connection) -> datasets.Dataset:
+def new_dataset(connection: Connection, *, tenant: str = DEFAULT_TENANT) -> datasets.Dataset:
     return datasets.create(
         connection,
         id=new_id("ds"),
@@ -41,11 +47,26 @@ def new_dataset(connection: Connection) -> datasets.Dataset:
         options={"delimiter": ";"},
         warnings=["two columns were named 'a'"],
         artifact="datasets/1",
+        tenant=tenant,
     )
 
 
-def new_job(connection: Connection, dataset_id: str = "ds_1", *, queue: str = "cpu") -> Job:
-    return jobs.create(connection, spec(dataset_id), queue=queue)
+def new_key(
+    connection: Connection, *scopes: Scope, tenant: str = DEFAULT_TENANT, **options: Any
+) -> str:
+    """The token of a key that may do everything, or only this."""
+    chosen = scopes or (Scope.ADMIN,)
+    return keys.create(connection, tenant=tenant, name="test", scopes=chosen, **options)[1]
+
+
+def new_job(
+    connection: Connection,
+    dataset_id: str = "ds_1",
+    *,
+    queue: str = "cpu",
+    tenant: str = DEFAULT_TENANT,
+) -> Job:
+    return jobs.create(connection, spec(dataset_id), queue=queue, tenant=tenant)
 
 
 def claim(connection: Connection, job_id: str, **options: Any) -> Job | None:

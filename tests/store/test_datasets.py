@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 from sqlalchemy import Connection
 
@@ -5,13 +7,18 @@ from store import datasets, jobs, models
 from store.database import Database
 from store.errors import DatasetInUse, DatasetNotFound
 from store.jobs import Claim
+from store.keys import DEFAULT_TENANT
 from tests.store.concurrency import at_once, transaction
-from tests.store.examples import TRAINED, claim, new_dataset, new_job
+from tests.store.examples import TRAINED, cancel_job, claim, new_dataset, new_job
+
+get = partial(datasets.get, tenant=DEFAULT_TENANT)
+page = partial(datasets.page, tenant=DEFAULT_TENANT)
+remove = partial(datasets.remove, tenant=DEFAULT_TENANT)
 
 
 def test_a_dataset_reads_back_as_it_was_created(connection: Connection) -> None:
     dataset = new_dataset(connection)
-    assert datasets.get(connection, dataset.id) == dataset
+    assert get(connection, dataset.id) == dataset
     assert dataset.size_bytes == 2**33
     assert dataset.columns == [{"name": "label", "kind": "category"}]
     assert dataset.options == {"delimiter": ";"}
@@ -19,23 +26,23 @@ def test_a_dataset_reads_back_as_it_was_created(connection: Connection) -> None:
 
 
 def test_an_unknown_dataset_is_not_found(connection: Connection) -> None:
-    for ask in (datasets.get, datasets.remove):
+    for ask in (get, remove):
         with pytest.raises(DatasetNotFound):
             ask(connection, "ds_unknown")
 
 
 def test_a_page_is_newest_first_and_goes_on_after_an_id(connection: Connection) -> None:
     ids = sorted((new_dataset(connection).id for _ in range(3)), reverse=True)
-    first = [dataset.id for dataset in datasets.page(connection, limit=2, after=None)]
-    rest = [dataset.id for dataset in datasets.page(connection, limit=2, after=first[-1])]
+    first = [dataset.id for dataset in page(connection, limit=2, after=None)]
+    rest = [dataset.id for dataset in page(connection, limit=2, after=first[-1])]
     assert first + rest == ids
 
 
 def test_a_removed_dataset_is_gone(connection: Connection) -> None:
     dataset = new_dataset(connection)
-    assert datasets.remove(connection, dataset.id) == dataset
+    assert remove(connection, dataset.id) == dataset
     with pytest.raises(DatasetNotFound):
-        datasets.get(connection, dataset.id)
+        get(connection, dataset.id)
 
 
 def test_a_dataset_cannot_be_removed_while_a_job_needs_it(connection: Connection) -> None:
@@ -44,23 +51,23 @@ def test_a_dataset_cannot_be_removed_while_a_job_needs_it(connection: Connection
 
     def is_needed() -> bool:
         with pytest.raises(DatasetInUse):
-            datasets.remove(connection, dataset.id)
-        return datasets.get(connection, dataset.id) == dataset
+            remove(connection, dataset.id)
+        return get(connection, dataset.id) == dataset
 
     assert is_needed()
     claim(connection, job.id)
     assert is_needed()
-    jobs.cancel(connection, job.id)
+    cancel_job(connection, job.id)
     assert is_needed()
     jobs.cancelled(connection, Claim(job.id, 1))
-    assert datasets.remove(connection, dataset.id) == dataset
+    assert remove(connection, dataset.id) == dataset
 
 
 def test_jobs_that_are_over_or_need_another_dataset_do_not_hold_it(connection: Connection) -> None:
     dataset, other = new_dataset(connection), new_dataset(connection)
     new_job(connection, other.id)
-    jobs.cancel(connection, new_job(connection, dataset.id).id)
-    assert datasets.remove(connection, dataset.id) == dataset
+    cancel_job(connection, new_job(connection, dataset.id).id)
+    assert remove(connection, dataset.id) == dataset
 
 
 def test_a_model_outlives_its_dataset(connection: Connection) -> None:
@@ -69,20 +76,20 @@ def test_a_model_outlives_its_dataset(connection: Connection) -> None:
     assert job is not None
     mine = Claim(job.id, job.attempt)
     jobs.succeed(connection, mine, reason="completed", trained=TRAINED)
-    datasets.remove(connection, dataset.id)
+    remove(connection, dataset.id)
     assert list(models.of_jobs(connection, [job.id])) == [job.id]
 
 
 def test_no_job_is_accepted_for_a_dataset_that_is_being_removed(database: Database) -> None:
     def create_job(connection: Connection, dataset_id: str) -> jobs.Job:
-        datasets.get(connection, dataset_id, lock=True)
+        get(connection, dataset_id, lock=True)
         return new_job(connection, dataset_id)
 
     for _ in range(12):
         with database.write() as connection:
             dataset = new_dataset(connection)
         removed, *created = at_once(
-            transaction(database, datasets.remove, dataset.id),
+            transaction(database, remove, dataset.id),
             *[transaction(database, create_job, dataset.id) for _ in range(3)],
         )
         if removed == dataset:

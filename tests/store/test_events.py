@@ -3,7 +3,7 @@ from sqlalchemy import Connection
 from store import events, jobs
 from store.database import Database
 from tests.store.concurrency import at_once, transaction
-from tests.store.examples import epoch, new_claim, new_job
+from tests.store.examples import cancel_job, epoch, get_job, new_claim, new_job
 
 
 def test_a_page_goes_on_after_the_last_event_seen(connection: Connection) -> None:
@@ -19,7 +19,7 @@ def test_a_page_goes_on_after_the_last_event_seen(connection: Connection) -> Non
 
 def test_a_page_holds_the_events_of_one_job_only(connection: Connection) -> None:
     first, second = new_job(connection), new_job(connection)
-    jobs.cancel(connection, second.id)
+    cancel_job(connection, second.id)
     page = events.page(connection, first.id, after=0, limit=9)
     assert [(event.job_id, event.type) for event in page] == [(first.id, "queued")]
 
@@ -47,7 +47,7 @@ def test_a_reader_who_has_seen_an_event_has_seen_all_before_it(database: Databas
 
     def cancel() -> None:
         with database.write() as connection:
-            jobs.cancel(connection, mine.job_id)
+            cancel_job(connection, mine.job_id)
 
     def follow() -> list[int]:
         seen: list[int] = []
@@ -61,7 +61,7 @@ def test_a_reader_who_has_seen_an_event_has_seen_all_before_it(database: Databas
 
     _, _, *followed = at_once(write, cancel, follow, follow)
     with database.read() as connection:
-        num_events = jobs.get(connection, mine.job_id).num_events
+        num_events = get_job(connection, mine.job_id).num_events
     assert followed == [list(range(1, num_events + 1))] * 2
 
 

@@ -8,6 +8,7 @@ from store import idempotency
 from store.database import Database
 from store.errors import IdempotencyKeyReused, RequestInFlight
 from store.idempotency import IN_FLIGHT_SECONDS, KEPT_SECONDS, Answer
+from store.keys import DEFAULT_TENANT
 from store.tables import database_now, idempotency_keys
 from tests.store.concurrency import at_once, transaction
 
@@ -15,7 +16,7 @@ ANSWER = Answer(202, {"Location": "/v1/jobs/job_1"}, {"id": "job_1", "state": "q
 
 
 def reserve(connection: Connection, *, key: str = "key", request: str = "first") -> Answer | None:
-    return idempotency.reserve(connection, key, request_sha256=request)
+    return idempotency.reserve(connection, key, request_sha256=request, tenant=DEFAULT_TENANT)
 
 
 def grow_older(connection: Connection, seconds: float) -> None:

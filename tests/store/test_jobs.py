@@ -13,17 +13,21 @@ from store import events, jobs, models
 from store.database import Database
 from store.errors import IllegalTransition, JobNotFound, LeaseLost
 from store.jobs import Claim, Job
+from store.keys import DEFAULT_TENANT
 from store.tables import database_now
 from tests.store.concurrency import at_once, is_waiting, transaction
 from tests.store.examples import (
     GONE,
     TRAINED,
+    cancel_job,
     claim,
     claim_again,
     epoch,
+    get_job,
     new_claim,
     new_job,
     new_stale_claim,
+    remove_job,
     spec,
 )
 from tests.waiting import wait_until
@@ -65,7 +69,7 @@ def reap(connection: Connection, *, max_attempts: int = 3) -> list[Job]:
 Write = Callable[[Connection, Claim], Any]
 ENDS: list[Write] = [succeed, fail]
 HANDOVERS: list[Write] = [jobs.release, retry]
-WRITES: list[Write] = [renew, record, jobs.cancelled, *ENDS, *HANDOVERS]
+WRITES: list[Write] = [renew, record, jobs.progressed, jobs.cancelled, *ENDS, *HANDOVERS]
 
 
 def event_types(connection: Connection, job_id: str) -> list[str]:
@@ -77,7 +81,7 @@ def event_types(connection: Connection, job_id: str) -> list[str]:
 def everything(connection: Connection, job_id: str) -> tuple[Any, ...]:
     """All that is stored of a job."""
     return (
-        jobs.get(connection, job_id),
+        get_job(connection, job_id),
         jobs.metrics(connection, job_id, after_epoch=0),
         events.page(connection, job_id, after=0, limit=1000),
         models.of_jobs(connection, [job_id]),
@@ -110,11 +114,13 @@ def claim_all(url: str) -> list[str]:
 
 def test_a_new_job_is_queued_with_its_first_event(connection: Connection) -> None:
     wish = spec(metadata={"team": "vision"})
-    job = jobs.create(connection, wish, queue="gpu", warnings=["left out: 'id'"])
+    job = jobs.create(
+        connection, wish, queue="gpu", warnings=["left out: 'id'"], tenant=DEFAULT_TENANT
+    )
     assert job.warnings == ["left out: 'id'"]
     assert (job.state, job.attempt, job.queue, job.dataset_id) == ("queued", 0, "gpu", "ds_1")
     assert job.spec["metadata"] == {"team": "vision"}
-    assert jobs.get(connection, job.id) == job
+    assert get_job(connection, job.id) == job
     assert event_types(connection, job.id) == ["queued"]
 
 
@@ -128,15 +134,17 @@ def test_a_job_that_was_not_committed_never_was(database: Database) -> None:
 
 
 def test_an_unknown_job_is_not_found(connection: Connection) -> None:
-    for ask in (jobs.get, jobs.cancel, jobs.remove):
+    for ask in (get_job, cancel_job, remove_job):
         with pytest.raises(JobNotFound):
             ask(connection, "job_unknown")
 
 
 def test_a_page_is_newest_first_and_goes_on_after_an_id(connection: Connection) -> None:
     ids = sorted((new_job(connection).id for _ in range(5)), reverse=True)
-    first = [job.id for job in jobs.page(connection, limit=3, after=None)]
-    rest = [job.id for job in jobs.page(connection, limit=3, after=first[-1])]
+    first = [job.id for job in jobs.page(connection, limit=3, after=None, tenant=DEFAULT_TENANT)]
+    rest = [
+        job.id for job in jobs.page(connection, limit=3, after=first[-1], tenant=DEFAULT_TENANT)
+    ]
     assert first + rest == ids
 
 
@@ -144,7 +152,7 @@ def test_a_page_may_be_of_one_state(connection: Connection) -> None:
     running = new_claim(connection).job_id
     queued = new_job(connection).id
     for state, ids in [("running", [running]), ("queued", [queued]), ("failed", [])]:
-        page = jobs.page(connection, limit=9, after=None, state=state)
+        page = jobs.page(connection, limit=9, after=None, state=state, tenant=DEFAULT_TENANT)
         assert [job.id for job in page] == ids
 
 
@@ -181,7 +189,7 @@ def test_a_job_that_waits_to_be_tried_again_cannot_be_claimed(connection: Connec
 def test_a_job_that_is_over_cannot_be_claimed(connection: Connection, end: Any) -> None:
     mine = new_claim(connection, lease_seconds=GONE)
     if end == "cancel":
-        jobs.cancel(connection, mine.job_id)
+        cancel_job(connection, mine.job_id)
         reap(connection)
     else:
         end(connection, mine)
@@ -204,7 +212,7 @@ def test_a_job_asked_to_stop_cannot_be_claimed_once_its_lease_is_over(
     connection: Connection,
 ) -> None:
     mine = new_claim(connection, lease_seconds=GONE)
-    jobs.cancel(connection, mine.job_id)
+    cancel_job(connection, mine.job_id)
     assert claim(connection, mine.job_id) is None
 
 
@@ -223,7 +231,7 @@ def test_of_many_threads_exactly_one_claims_a_job(database: Database) -> None:
     winners = [result for result in results if result is not None]
     assert len(winners) == 1
     with database.read() as connection:
-        assert jobs.get(connection, job.id) == winners[0]
+        assert get_job(connection, job.id) == winners[0]
         assert event_types(connection, job.id) == ["queued", "running"]
 
 
@@ -273,7 +281,7 @@ def test_an_attempt_writes_nothing_after_it_gave_the_job_up(
 def test_an_attempt_of_a_deleted_job_writes_nothing(connection: Connection, write: Write) -> None:
     mine = new_claim(connection)
     fail(connection, mine)
-    jobs.remove(connection, mine.job_id)
+    remove_job(connection, mine.job_id)
     with pytest.raises(LeaseLost):
         write(connection, mine)
 
@@ -313,7 +321,7 @@ def test_an_expired_lease_that_nobody_took_can_be_renewed(connection: Connection
 def test_renewing_tells_that_the_job_is_to_stop(connection: Connection) -> None:
     mine = new_claim(connection)
     assert renew(connection, mine).state == "running"
-    jobs.cancel(connection, mine.job_id)
+    cancel_job(connection, mine.job_id)
     assert renew(connection, mine).state == "cancelling"
 
 
@@ -326,7 +334,7 @@ def test_epochs_are_recorded_in_order_each_with_its_event(connection: Connection
         jobs.record(connection, mine, epoch(number))
     rows = jobs.metrics(connection, mine.job_id, after_epoch=1)
     assert [(row["epoch"], row["train_loss"]) for row in rows] == [(2, 1 / 2), (3, 1 / 3)]
-    assert jobs.get(connection, mine.job_id).epochs_completed == 3
+    assert get_job(connection, mine.job_id).epochs_completed == 3
     last = events.page(connection, mine.job_id, after=4, limit=9)
     assert [event.data for event in last] == [{"attempt": 1, **epoch(3)}]
 
@@ -357,12 +365,24 @@ def test_a_new_epoch_forgives_earlier_failures(connection: Connection) -> None:
     assert retry(connection, mine).failures == 1
     second = claim_again(connection, mine.job_id)
     jobs.record(connection, second, epoch(1))
-    assert jobs.get(connection, mine.job_id).failures == 0
+    assert get_job(connection, mine.job_id).failures == 0
+
+
+def test_progress_without_an_epoch_forgives_as_well_and_tells_no_event(
+    connection: Connection,
+) -> None:
+    mine = new_claim(connection)
+    retry(connection, mine)
+    second = claim_again(connection, mine.job_id)
+    before = event_types(connection, mine.job_id)
+    jobs.progressed(connection, second)
+    assert get_job(connection, mine.job_id).failures == 0
+    assert event_types(connection, mine.job_id) == before
 
 
 def test_an_epoch_after_a_cancel_is_left_out(connection: Connection) -> None:
     mine = new_claim(connection)
-    jobs.cancel(connection, mine.job_id)
+    cancel_job(connection, mine.job_id)
     before = everything(connection, mine.job_id)
     jobs.record(connection, mine, epoch(1))
     assert everything(connection, mine.job_id) == before
@@ -377,7 +397,9 @@ def test_success_comes_with_the_model(connection: Connection) -> None:
     assert (job.state, job.state_reason) == ("succeeded", "completed")
     assert (job.owner, job.lease_expires_at) == (None, None)
     assert job.finished_at is not None
-    model = models.get(connection, models.of_jobs(connection, [job.id])[job.id])
+    model = models.get(
+        connection, models.of_jobs(connection, [job.id])[job.id], tenant=DEFAULT_TENANT
+    )
     assert (model.name, model.metrics) == ("first", TRAINED.metrics)
     assert event_types(connection, job.id) == ["queued", "running", "succeeded"]
 
@@ -409,7 +431,7 @@ def test_an_expired_lease_that_nobody_took_can_still_end_the_job(
 
 
 def test_a_queued_job_is_cancelled_at_once(connection: Connection) -> None:
-    job = jobs.cancel(connection, new_job(connection).id)
+    job = cancel_job(connection, new_job(connection).id)
     assert (job.state, job.state_reason) == ("cancelled", "cancelled_by_user")
     assert job.finished_at is not None
     assert event_types(connection, job.id) == ["queued", "cancelled"]
@@ -417,7 +439,7 @@ def test_a_queued_job_is_cancelled_at_once(connection: Connection) -> None:
 
 def test_a_running_job_is_asked_to_stop(connection: Connection) -> None:
     mine = new_claim(connection)
-    assert jobs.cancel(connection, mine.job_id).state == "cancelling"
+    assert cancel_job(connection, mine.job_id).state == "cancelling"
     assert jobs.cancelled(connection, mine).state == "cancelled"
     types = event_types(connection, mine.job_id)
     assert types == ["queued", "running", "cancelling", "cancelled"]
@@ -426,9 +448,9 @@ def test_a_running_job_is_asked_to_stop(connection: Connection) -> None:
 def test_cancelling_again_changes_nothing(connection: Connection) -> None:
     mine = new_claim(connection)
     for _ in range(2):
-        jobs.cancel(connection, mine.job_id)
+        cancel_job(connection, mine.job_id)
         before = everything(connection, mine.job_id)
-        assert jobs.cancel(connection, mine.job_id) == before[0]
+        assert cancel_job(connection, mine.job_id) == before[0]
         assert everything(connection, mine.job_id) == before
         if before[0].state == "cancelling":
             jobs.cancelled(connection, mine)
@@ -440,7 +462,7 @@ def test_a_job_that_ended_otherwise_cannot_be_cancelled(connection: Connection, 
     end(connection, mine)
     before = everything(connection, mine.job_id)
     with pytest.raises(IllegalTransition):
-        jobs.cancel(connection, mine.job_id)
+        cancel_job(connection, mine.job_id)
     assert everything(connection, mine.job_id) == before
 
 
@@ -449,7 +471,7 @@ def test_an_acknowledged_cancel_ends_cancelled_whatever_the_worker_says(
     connection: Connection, give_up: Write
 ) -> None:
     mine = new_claim(connection)
-    jobs.cancel(connection, mine.job_id)
+    cancel_job(connection, mine.job_id)
     job = give_up(connection, mine)
     assert (job.state, job.state_reason, job.detail) == ("cancelled", "cancelled_by_user", None)
     assert models.of_jobs(connection, [job.id]) == {}
@@ -459,7 +481,7 @@ def test_a_job_nobody_asked_to_stop_cannot_be_reported_cancelled(connection: Con
     mine = new_claim(connection)
     with pytest.raises(LeaseLost):
         jobs.cancelled(connection, mine)
-    assert jobs.get(connection, mine.job_id).state == "running"
+    assert get_job(connection, mine.job_id).state == "running"
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -470,10 +492,10 @@ def test_a_cancel_racing_with_the_end_has_exactly_one_outcome(
         with database.write() as connection:
             mine = new_claim(connection)
         asked, ended = at_once(
-            transaction(database, jobs.cancel, mine.job_id), transaction(database, end, mine)
+            transaction(database, cancel_job, mine.job_id), transaction(database, end, mine)
         )
         with database.read() as connection:
-            job = jobs.get(connection, mine.job_id)
+            job = get_job(connection, mine.job_id)
             assert job == ended
             assert len(models.of_jobs(connection, [job.id])) == (job.state == "succeeded")
         assert (job.state == "cancelled") is not isinstance(asked, IllegalTransition)
@@ -484,7 +506,7 @@ def test_a_cancel_racing_with_a_claim_is_never_lost(database: Database) -> None:
         with database.write() as connection:
             job_id = new_job(connection).id
         asked, taken = at_once(
-            transaction(database, jobs.cancel, job_id), transaction(database, claim, job_id)
+            transaction(database, cancel_job, job_id), transaction(database, claim, job_id)
         )
         assert asked.state == ("cancelled" if taken is None else "cancelling")
 
@@ -502,11 +524,11 @@ def test_a_cancel_is_not_lost_while_the_job_changes_hands(postgresql_url: str) -
                     releases.append(pool.submit(transaction(database, jobs.release, mine)))
                     wait_until(lambda: releases[0].done() or is_waiting(database))
 
-            asked = jobs.cancel(connection, mine.job_id)
+            asked = cancel_job(connection, mine.job_id)
         assert asked.state in ("cancelling", "cancelled")
         assert releases[0].result().state in ("queued", "cancelled")
         with database.read() as connection:
-            assert jobs.get(connection, mine.job_id).state == "cancelled"
+            assert get_job(connection, mine.job_id).state == "cancelled"
 
 
 # Handing back
@@ -527,7 +549,7 @@ def test_releasing_never_uses_the_attempts_up(connection: Connection) -> None:
         jobs.release(connection, mine)
         mine = claim_again(connection, mine.job_id)
         assert mine.attempt == attempt
-    assert jobs.get(connection, mine.job_id).failures == 0
+    assert get_job(connection, mine.job_id).failures == 0
 
 
 def test_retries_wait_twice_as_long_each_time_up_to_a_minute(connection: Connection) -> None:
@@ -584,7 +606,7 @@ def test_an_expired_lease_at_the_cap_fails_as_worker_lost(connection: Connection
 
 def test_an_expired_lease_of_a_job_asked_to_stop_ends_cancelled(connection: Connection) -> None:
     mine = new_claim(connection, lease_seconds=GONE)
-    jobs.cancel(connection, mine.job_id)
+    cancel_job(connection, mine.job_id)
     [job] = reap(connection)
     assert (job.state, job.state_reason) == ("cancelled", "cancelled_by_user")
 
@@ -609,7 +631,7 @@ def test_a_lease_that_is_being_renewed_is_left_alone(postgresql_url: str) -> Non
 def test_the_leases_of_a_lost_owner_can_be_ended(connection: Connection) -> None:
     mine = new_claim(connection, owner="gone")
     stopping = new_claim(connection, owner="gone")
-    jobs.cancel(connection, stopping.job_id)
+    cancel_job(connection, stopping.job_id)
     new_claim(connection, owner="alive")
     jobs.expire_leases(connection, owner="gone")
     assert {job.id for job in reap(connection)} == {mine.job_id, stopping.job_id}
@@ -626,9 +648,9 @@ def test_a_job_that_is_over_can_be_removed_and_leaves_its_model(
     record(connection, mine)
     end(connection, mine)
     _, _, _, model = everything(connection, mine.job_id)
-    assert jobs.remove(connection, mine.job_id).id == mine.job_id
+    assert remove_job(connection, mine.job_id).id == mine.job_id
     with pytest.raises(JobNotFound):
-        jobs.get(connection, mine.job_id)
+        get_job(connection, mine.job_id)
     assert jobs.metrics(connection, mine.job_id, after_epoch=0) == []
     assert event_types(connection, mine.job_id) == []
     assert models.of_jobs(connection, [mine.job_id]) == model
@@ -638,11 +660,11 @@ def test_a_job_that_is_not_over_cannot_be_removed(connection: Connection) -> Non
     queued, running, stopping = (new_job(connection).id for _ in range(3))
     for job_id in (running, stopping):
         claim(connection, job_id)
-    jobs.cancel(connection, stopping)
+    cancel_job(connection, stopping)
     for job_id in (queued, running, stopping):
         before = everything(connection, job_id)
         with pytest.raises(IllegalTransition):
-            jobs.remove(connection, job_id)
+            remove_job(connection, job_id)
         assert everything(connection, job_id) == before
 
 
@@ -667,6 +689,15 @@ def test_a_message_that_nobody_answers_is_sent_again(connection: Connection) -> 
     assert undelivered(connection, redispatch_seconds=-60) == [(job.id, "cpu")]
 
 
+def test_a_message_that_went_out_for_a_job_that_is_over_by_then_changes_nothing(
+    connection: Connection,
+) -> None:
+    job = new_job(connection)
+    over = jobs.cancel(connection, job.id, tenant=job.tenant)
+    jobs.mark_dispatched(connection, [job.id])
+    assert jobs.get(connection, job.id, tenant=job.tenant) == over
+
+
 def test_a_job_back_in_the_queue_is_undelivered(connection: Connection) -> None:
     mine = new_claim(connection)
     jobs.mark_dispatched(connection, [mine.job_id])
@@ -678,7 +709,7 @@ def test_a_job_that_runs_waits_or_is_over_needs_no_message(connection: Connectio
     new_claim(connection)
     retry(connection, new_claim(connection), backoff_seconds=60)
     succeed(connection, new_claim(connection))
-    jobs.cancel(connection, new_job(connection).id)
+    cancel_job(connection, new_job(connection).id)
     assert undelivered(connection, redispatch_seconds=-60) == []
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
+    initialize,
     invariant,
-    multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -20,11 +21,13 @@ from store import events, jobs, models
 from store.database import Database
 from store.errors import IllegalTransition, JobNotFound, LeaseLost
 from store.jobs import Claim, Job
+from store.keys import DEFAULT_TENANT
 from store.tables import jobs as jobs_table
 from store.tables import models as models_table
 from tests.store.examples import GONE, TRAINED, claim, epoch, new_job
 
 MAX_ATTEMPTS = 3
+MAX_JOBS = 3  # so that attempts at one meet
 WRITES: dict[str, Callable[..., Any]] = {
     "renew": lambda connection, mine: jobs.renew(connection, mine, lease_seconds=60),
     "renew for a moment": lambda connection, mine: jobs.renew(connection, mine, lease_seconds=GONE),
@@ -33,6 +36,7 @@ WRITES: dict[str, Callable[..., Any]] = {
     ),
     "fail": lambda connection, mine: jobs.fail(connection, mine, reason="diverged", detail="why"),
     "release": jobs.release,
+    "progressed": jobs.progressed,
     "retry": lambda connection, mine: jobs.retry(
         connection,
         mine,
@@ -44,40 +48,58 @@ WRITES: dict[str, Callable[..., Any]] = {
 }
 
 
+# Of those whose job is being worked on, by them or by an attempt after them, while there are any.
+A_CLAIM = st.runner().flatmap(lambda machine: st.sampled_from(machine.at_work or machine.claims))
+
+
 class Protocol(RuleBasedStateMachine):
     """Clients, workers and a reaper at work on a few jobs, any of them at any time."""
 
     database: ClassVar[Database]
     job_ids = Bundle("job_ids")
-    claims = Bundle("claims")
 
     def __init__(self) -> None:
         super().__init__()
         self.known: dict[str, Job] = {}
+        self.claims: list[Claim] = []
         self.removed: set[str] = set()
         with self.database.write() as connection:
             connection.execute(delete(jobs_table))
             connection.execute(delete(models_table))
 
+    @property
+    def at_work(self) -> list[Claim]:
+        states = ("running", "cancelling")
+        return [mine for mine in self.claims if self._state(mine.job_id) in states]
+
+    @initialize(target=job_ids)
+    def create_one(self) -> str:
+        return self.create()
+
+    @precondition(lambda self: len(self.known) < MAX_JOBS)
     @rule(target=job_ids)
     def create(self) -> str:
         with self.database.write() as connection:
             return self._know(new_job(connection)).id
 
-    @rule(target=claims, job_id=job_ids, lease_seconds=st.sampled_from([60, GONE]))
-    def claim(self, job_id: str, lease_seconds: float) -> Any:
+    @rule(job_id=job_ids, lease_seconds=st.sampled_from([60, GONE]), lost=st.booleans())
+    def claim(self, job_id: str, lease_seconds: float, *, lost: bool) -> None:
+        """A worker takes the job; maybe from one that is `lost`, and may yet write."""
         with self.database.write() as connection:
+            if lost:
+                jobs.expire_leases(connection, owner="me")
             job = claim(connection, job_id, lease_seconds=lease_seconds, max_attempts=MAX_ATTEMPTS)
-        if job is None:
-            return multiple()
-        assert job.attempt == self.known[job_id].attempt + 1
-        return Claim(job.id, job.attempt)
+        if job is not None:
+            assert job.attempt == self.known[job_id].attempt + 1
+            self.claims.append(Claim(job.id, job.attempt))
 
-    @rule(mine=claims, write=st.sampled_from(sorted(WRITES)))
+    @precondition(lambda self: self.claims)
+    @rule(mine=A_CLAIM, write=st.sampled_from(sorted(WRITES)))
     def write(self, mine: Claim, write: str) -> None:
         self._write(mine, ("running", "cancelling"), WRITES[write])
 
-    @rule(mine=claims, number=st.integers(1, 4))
+    @precondition(lambda self: self.claims)
+    @rule(mine=A_CLAIM, number=st.integers(1, 4))
     def record(self, mine: Claim, number: int) -> None:
         self._write(
             mine,
@@ -85,7 +107,8 @@ class Protocol(RuleBasedStateMachine):
             lambda connection, mine: jobs.record(connection, mine, epoch(number)),
         )
 
-    @rule(mine=claims)
+    @precondition(lambda self: self.claims)
+    @rule(mine=A_CLAIM)
     def cancelled(self, mine: Claim) -> None:
         self._write(mine, ("cancelling",), jobs.cancelled)
 
@@ -94,7 +117,7 @@ class Protocol(RuleBasedStateMachine):
         state = self._state(job_id)
         try:
             with self.database.write() as connection:
-                jobs.cancel(connection, job_id)
+                jobs.cancel(connection, job_id, tenant=DEFAULT_TENANT)
         except JobNotFound:
             assert state is None
         except IllegalTransition:
@@ -107,7 +130,7 @@ class Protocol(RuleBasedStateMachine):
         state = self._state(job_id)
         try:
             with self.database.write() as connection:
-                jobs.remove(connection, job_id)
+                jobs.remove(connection, job_id, tenant=DEFAULT_TENANT)
         except JobNotFound:
             assert state is None
         except IllegalTransition:
@@ -116,26 +139,20 @@ class Protocol(RuleBasedStateMachine):
             assert state in jobs.TERMINAL
             self.removed.add(job_id)
 
-    @rule()
-    def reap(self) -> None:
+    @rule(lost=st.booleans())
+    def reap(self, *, lost: bool) -> None:
         with self.database.write() as connection:
+            if lost:
+                jobs.expire_leases(connection, owner="me")
             jobs.reap(connection, max_attempts=MAX_ATTEMPTS, backoff_seconds=1)
 
     @rule()
-    def lose_all_workers(self) -> None:
-        with self.database.write() as connection:
-            jobs.expire_leases(connection, owner="me")
-
-    @rule()
-    def dispatch(self) -> None:
-        with self.database.write() as connection:
-            due = jobs.undelivered(connection, redispatch_seconds=30, limit=9)
-            jobs.mark_dispatched(connection, [job_id for job_id, _ in due])
-
-    @rule()
     def let_time_pass(self) -> None:
+        """Until jobs that were put back are due, and a dispatcher has told of them."""
         with self.database.write() as connection:
             connection.execute(update(jobs_table).values(run_after=0))
+            due = jobs.undelivered(connection, redispatch_seconds=30, limit=9)
+            jobs.mark_dispatched(connection, [job_id for job_id, _ in due])
 
     @invariant()
     def nothing_is_lost_or_invented(self) -> None:
@@ -143,7 +160,7 @@ class Protocol(RuleBasedStateMachine):
             for job_id, before in list(self.known.items()):
                 if job_id in self.removed:
                     continue
-                job = self._know(jobs.get(connection, job_id))
+                job = self._know(jobs.get(connection, job_id, tenant=DEFAULT_TENANT))
                 assert job.attempt >= before.attempt
                 if before.state in jobs.TERMINAL:
                     assert job.state == before.state
@@ -177,7 +194,9 @@ class Protocol(RuleBasedStateMachine):
     def _everything(self, job_id: str) -> tuple[Any, ...]:
         with self.database.read() as connection:
             return (
-                None if job_id in self.removed else jobs.get(connection, job_id),
+                None
+                if job_id in self.removed
+                else jobs.get(connection, job_id, tenant=DEFAULT_TENANT),
                 jobs.metrics(connection, job_id, after_epoch=0),
                 events.page(connection, job_id, after=0, limit=1000),
                 models.of_jobs(connection, [job_id]),

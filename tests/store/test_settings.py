@@ -6,7 +6,6 @@ from pydantic import ValidationError
 from store.settings import PREFIX, Settings
 
 SECRETS = {
-    "DROPOUT_API_KEY": "correct-horse-battery",
     "DROPOUT_REDIS_URL": "redis://:correct-horse-battery@cache/0",
     "DROPOUT_DATABASE_URL": "postgresql://me:correct-horse-battery@db/dropout",
 }
@@ -25,7 +24,7 @@ def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
 
 def test_every_setting_has_a_default() -> None:
     settings = Settings()
-    assert settings.api_key is None
+    assert settings.database_url is None
     assert settings.renew_seconds < settings.fence_seconds < settings.lease_seconds
 
 
@@ -90,6 +89,12 @@ def test_settings_cannot_change_under_a_reader() -> None:
         ("concurrency", "many"),
         ("threads_per_job", "0"),
         ("auto_device_queue", "tpu"),
+        ("artifact_cache_bytes", "0"),
+        ("artifact_url", "gs://bucket/prefix"),
+        ("artifact_url", "/some/folder"),
+        ("artifact_url", "s3:///prefix"),
+        ("artifact_url", "s3://key:secret@bucket/prefix"),
+        ("artifact_url", "s3://bucket/prefix?region=x"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(
@@ -103,3 +108,16 @@ def test_a_bad_value_is_refused_by_name(
 def test_an_unknown_flag_is_refused() -> None:
     with pytest.raises(ValidationError, match="leese_seconds"):
         Settings(leese_seconds=1)  # type: ignore[call-arg]
+
+
+def test_a_bad_value_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DROPOUT_ARTIFACT_URL", "s3://key:correct-horse-battery@bucket")
+    with pytest.raises(ValidationError) as raised:
+        Settings()
+    assert "correct-horse-battery" not in str(raised.value)
+
+
+def test_a_bucket_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for url in ("s3://bucket", "s3://my.bucket-1/", "s3://bucket/some/prefix"):
+        monkeypatch.setenv("DROPOUT_ARTIFACT_URL", url)
+        assert Settings().artifact_url == url
