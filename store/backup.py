@@ -171,6 +171,11 @@ def _source(settings: Settings) -> Path:
             "the records are in PostgreSQL: back them up with pg_dump, and then copy the artifacts "
             f"in {settings.artifact_root}"
         )
+    if settings.artifact_url is not None:
+        raise CannotBackUp(
+            f"the artifacts are in {settings.artifact_url}: copy {url.database} with sqlite3's "
+            ".backup, and then the bucket by its own means"
+        )
     path = Path(url.database or "")
     if not path.is_file():
         raise CannotBackUp(f"there is no service's database at {path}")

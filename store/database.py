@@ -1,44 +1,55 @@
 """One database, SQLite or PostgreSQL, through the same transactions."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from store import postgresql
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _BUSY_TIMEOUT_SECONDS = 30
-_CONNECT_TIMEOUT_SECONDS = 5
+_POOL_TIMEOUT_SECONDS = 5  # for a place in the pool, while all are taken
 _MIGRATION_LOCK = 0x64726F70  # any number that nothing else locks
+
+# The trouble of SQLite that passes: others write, or the disk is full, slow or away. What else it
+# reports as operational, such as a table that is missing, never will.
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+}
+# Of PostgreSQL.
+_DISK_FULL = "53100"
+_READ_ONLY = "25006"  # a primary that has become a standby
+_PRIMARY = 0xFF  # of a result code: the rest of the bits say more of the same
 
 
 class Database:
-    """Transactions on one database. Threads may share it; a forked child must make its own."""
+    """Transactions on one database. Threads may share it; a forked child must make its own.
 
-    def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            if parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            self._engine = create_engine(
-                parsed, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, pool_size=20
-            )
-            event.listen(self._engine, "connect", _configure_sqlite)
-            event.listen(self._engine, "begin", _begin_sqlite)
-        else:
-            self._engine = create_engine(
-                parsed.set(drivername="postgresql+psycopg"),
-                pool_size=10,
-                max_overflow=20,
-                pool_pre_ping=True,
-                connect_args={"connect_timeout": _CONNECT_TIMEOUT_SECONDS},
-            )
+    No call waits for long: a database that hangs is one that is away. A `patient` one is for what
+    may rightly take its time, and waits for as long as the connection stands.
+    """
+
+    def __init__(self, url: str, *, patient: bool = False) -> None:
+        self._url = make_url(url)
+        is_sqlite = self._url.get_backend_name() == "sqlite"
+        self._engine = (
+            _sqlite_engine(self._url) if is_sqlite else _postgresql_engine(self._url, patient)
+        )
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -56,7 +67,8 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema up to date. Safe to call from several processes at once."""
-        with self.write() as connection:
+        url = self._url.render_as_string(hide_password=False)
+        with closing(Database(url, patient=True)) as database, database.write() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             config = Config()
@@ -75,9 +87,43 @@ class Database:
 
 def is_unavailable(error: Exception) -> bool:
     """Whether a database error means "try again later" and not "this can never work"."""
+    if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY in _PASSING
+    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _READ_ONLY:
+        return True
     return isinstance(error, OperationalError | InterfaceError | PoolTimeout) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the database had no space left to write to."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_FULL
+    return getattr(cause, "sqlstate", None) == _DISK_FULL
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, pool_size=20)
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _postgresql_engine(url: URL, patient: bool) -> Engine:
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=10,
+        max_overflow=20,
+        pool_timeout=_POOL_TIMEOUT_SECONDS,
+        pool_pre_ping=True,
+    )
+    connect = postgresql.connect if patient else postgresql.connect_briskly
+    event.listen(engine, "do_connect", connect)
+    return engine
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

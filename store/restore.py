@@ -12,6 +12,7 @@ from typing import IO
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import DBAPIError
 
@@ -33,6 +34,7 @@ _BROKEN = (
     tarfile.TarError,
     EOFError,
     ValueError,
+    TypeError,  # of a gzip header that ends too soon
     FileExistsError,
     IsADirectoryError,
     NotADirectoryError,
@@ -91,6 +93,10 @@ def _require_own_database(settings: Settings) -> None:
             "DROPOUT_DATABASE_URL names another place than the data directory, where a backup's "
             "database goes"
         )
+    if settings.artifact_url is not None:
+        raise CannotRestore(
+            f"a backup's artifacts go to the data directory, and {settings.artifact_url} is set"
+        )
 
 
 def _require_empty(folder: Path) -> None:
@@ -132,7 +138,9 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) 
     """Write a member below the folder; its SHA-256. Raises TarError if it is none of a backup's."""
     safe = tarfile.data_filter(member, str(folder))
     parts = PurePosixPath(safe.name).parts
-    is_ours = safe.name in (MANIFEST, SQLITE_FILE) or (parts[0] == ARTIFACTS and ".." not in parts)
+    is_ours = safe.name in (MANIFEST, SQLITE_FILE) or (
+        parts[:1] == (ARTIFACTS,) and ".." not in parts
+    )
     content = tar.extractfile(safe) if safe.isreg() else None
     if not is_ours or content is None:
         raise tarfile.ReadError(f"{member.name!r} does not belong there")
@@ -164,6 +172,8 @@ def _make_current(path: Path, *, name: Path) -> int:
                 return _hand_back(transaction)
     except DBAPIError as error:
         raise CannotRestore(f"{name} has a damaged database: {error.orig}") from error
+    except CommandError as error:  # of a schema that no release had
+        raise CannotRestore(f"{name} has a damaged database: {error}") from error
 
 
 def _forget_requests(transaction: Connection) -> None:

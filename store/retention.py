@@ -7,24 +7,27 @@ put before the row that refers to them.
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 from sqlalchemy import ColumnElement, Connection, delete, func, make_url, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from store.artifacts import DATASETS, JOBS, ArtifactStore
 from store.database import Database
 from store.datasets import ACTIVE
 from store.idempotency import KEPT_SECONDS
+from store.jobs import TERMINAL
 from store.settings import SQLITE_FILE, Settings
-from store.tables import database_now, datasets, idempotency_keys, jobs, models
+from store.tables import database_now, datasets, events, idempotency_keys, jobs, models
 
 HOUR = 3600.0
 DAY = 24 * HOUR
 ASIDE = ("uploads", "scratch")  # the folders of the data directory where files are made
+EVENTS_AT_ONCE = 1000  # that one transaction deletes: others wait for it
 STOP_SECONDS = 5.0  # what a sweep that is cut short leaves is for the next
 
 log = structlog.get_logger()
@@ -37,6 +40,7 @@ class Swept:
     num_artifacts: int
     num_aside: int
     num_keys: int
+    num_events: int
 
 
 @contextmanager
@@ -69,18 +73,34 @@ def sweep(settings: Settings, database: Database, artifacts: ArtifactStore) -> S
     - Tables without a dataset, older than an hour.
     - Uploads and scratch files older than a day.
     - Idempotency keys older than a day.
+    - Of jobs that have been over for `keep_events_days`, the events of epochs, which are most of a
+      job's, and whose numbers stay in its metrics. What else happened to it stays.
 
     Of artifacts nothing is deleted that is older than every row, or that has another database
     beside it: it may not be this database's.
     """
     swept = Swept(
-        num_artifacts=_sweep_artifacts(settings, database, artifacts),
-        num_aside=sum(_sweep_aside(settings.data_dir / name, seconds=DAY) for name in ASIDE),
-        num_keys=_sweep_keys(database),
+        num_artifacts=_deleted(lambda: _sweep_artifacts(settings, database, artifacts)),
+        num_aside=_deleted(
+            lambda: sum(_sweep_aside(settings.data_dir / name, seconds=DAY) for name in ASIDE)
+        ),
+        num_keys=_deleted(lambda: _sweep_keys(database)),
+        num_events=_deleted(
+            lambda: _sweep_events(database, seconds=settings.keep_events_days * DAY)
+        ),
     )
-    if swept != Swept(0, 0, 0):
+    if any(vars(swept).values()):
         log.info("deleted what nobody needs", **vars(swept))
     return swept
+
+
+def _deleted(sweep_one: Callable[[], int]) -> int:
+    """How many; if it fails, it is left for the next sweep, and nothing of the others."""
+    try:
+        return sweep_one()
+    except (OSError, SQLAlchemyError) as error:
+        log.warning("what nobody needs was not deleted", error=repr(error))
+        return 0
 
 
 def _sweep_artifacts(settings: Settings, database: Database, artifacts: ArtifactStore) -> int:
@@ -101,6 +121,8 @@ def _sweep_artifacts(settings: Settings, database: Database, artifacts: Artifact
 
 def _belong_to_another(settings: Settings) -> bool:
     """Whether the data directory has a database, and the one in force is another."""
+    if settings.artifact_url is not None:
+        return False  # they do not lie beside it
     beside = settings.data_dir / SQLITE_FILE
     url = make_url(settings.database)
     in_force = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
@@ -184,3 +206,25 @@ def _sweep_keys(database: Database) -> int:
     old = idempotency_keys.c.created_at < database_now() - KEPT_SECONDS
     with database.write() as transaction:
         return transaction.execute(delete(idempotency_keys).where(old)).rowcount
+
+
+def _sweep_events(database: Database, *, seconds: float) -> int:
+    # Who looks for events takes no lock, and what is over does not change any more.
+    of_epochs = events.c.type == "epoch"
+    over = jobs.c.state.in_(TERMINAL) & (jobs.c.finished_at < database_now() - seconds)
+    query = (
+        select(events.c.job_id, func.min(events.c.sequence), func.max(events.c.sequence))
+        .join(jobs, jobs.c.id == events.c.job_id)
+        .where(over, of_epochs)
+        .group_by(events.c.job_id)
+    )
+    with database.read() as transaction:
+        found = transaction.execute(query).all()
+    num_deleted = 0
+    for job_id, first, last in found:
+        for start in range(first, last + 1, EVENTS_AT_ONCE):
+            numbers = events.c.sequence.between(start, start + EVENTS_AT_ONCE - 1)
+            part = delete(events).where(events.c.job_id == job_id, numbers, of_epochs)
+            with database.write() as transaction:
+                num_deleted += transaction.execute(part).rowcount
+    return num_deleted

@@ -13,19 +13,20 @@ from typing import Any
 
 import pytest
 
-from store import datasets, events, idempotency, jobs, models
-from store.artifacts import LocalArtifacts
+from store import datasets, events, idempotency, jobs, keys, models
 from store.backup import Backup, CannotBackUp, backup
 from store.database import Database
 from store.errors import DatasetNotFound, ModelNotFound
 from store.ids import new_id
 from store.jobs import Claim
+from store.keys import DEFAULT_TENANT, Scope
 from store.lifetime import AlreadyRunning, only_one
+from store.local_artifacts import LocalArtifacts
 from store.restore import LOCKS, CannotRestore, restore
 from store.settings import Settings
 from tests.store.concurrency import at_once
-from tests.store.examples import TRAINED, claim, new_claim, new_job
-from tests.store.first_tables import create_first_tables
+from tests.store.examples import TRAINED, claim, new_claim, new_job, spec
+from tests.store.stored_databases import load
 
 
 class Place:
@@ -60,7 +61,9 @@ class Place:
 
     def delete_dataset(self, dataset_id: str) -> None:
         """As the API does."""
-        self.artifacts.delete(self.write(datasets.remove, dataset_id).artifact)
+        self.artifacts.delete(
+            self.write(datasets.remove, dataset_id, tenant=DEFAULT_TENANT).artifact
+        )
 
     def new_model(self) -> str:
         mine = self.write(new_claim)
@@ -109,9 +112,9 @@ def test_what_was_backed_up_is_there_again(place: Place, elsewhere: Place, name:
 
     restored = restore(elsewhere.settings, target)
     assert restored.num_artifacts == 3
-    assert elsewhere.read(datasets.get, dataset.id) == dataset
-    model = elsewhere.read(models.get, model_id)
-    assert model == place.read(models.get, model_id)
+    assert elsewhere.read(datasets.get, dataset.id, tenant=DEFAULT_TENANT) == dataset
+    model = elsewhere.read(models.get, model_id, tenant=DEFAULT_TENANT)
+    assert model == place.read(models.get, model_id, tenant=DEFAULT_TENANT)
     keys = elsewhere.artifacts.list("")
     assert keys == place.artifacts.list("")
     assert [elsewhere.artifacts.fetch(key).read_text() for key in keys] == keys
@@ -125,7 +128,7 @@ def test_what_was_backed_up_is_there_again(place: Place, elsewhere: Place, name:
 def test_only_what_counts_is_in_it(place: Place, target: Path) -> None:
     """No table without a dataset, and nothing of jobs that are over but their models."""
     dataset, model_id = place.new_dataset(), place.new_model()
-    artifact = place.read(models.get, model_id).artifact
+    artifact = place.read(models.get, model_id, tenant=DEFAULT_TENANT).artifact
     unfinished = place.write(new_job).id
     for key in (f"datasets/{new_id('ds')}.parquet", f"{Path(artifact).parent}/checkpoints/1"):
         place.put(key)
@@ -143,12 +146,12 @@ def test_jobs_that_ran_wait_in_the_queue_uncharged(
     place: Place, elsewhere: Place, target: Path
 ) -> None:
     queued, running, cancelling = place.write(new_job), *(place.write(new_claim) for _ in range(2))
-    place.write(jobs.cancel, cancelling.job_id)
+    place.write(jobs.cancel, cancelling.job_id, tenant=DEFAULT_TENANT)
     place.backup(target)
 
     assert restore(elsewhere.settings, target).num_resumed == 1
     assert elsewhere.read(jobs.claimable, limit=9) == [queued.id, running.job_id]
-    assert elsewhere.read(jobs.get, cancelling.job_id).state == "cancelled"
+    assert elsewhere.read(jobs.get, cancelling.job_id, tenant=DEFAULT_TENANT).state == "cancelled"
     job = elsewhere.write(claim, running.job_id)
     assert (job.attempt, job.failures) == (2, 0)
     happened = elsewhere.read(events.page, running.job_id, after=0, limit=9)
@@ -158,10 +161,13 @@ def test_jobs_that_ran_wait_in_the_queue_uncharged(
 def test_a_request_that_was_in_flight_may_be_sent_again(
     place: Place, elsewhere: Place, target: Path
 ) -> None:
-    place.write(idempotency.reserve, "key", request_sha256="same")
+    place.write(idempotency.reserve, "key", request_sha256="same", tenant=DEFAULT_TENANT)
     place.backup(target)
     restore(elsewhere.settings, target)
-    assert elsewhere.write(idempotency.reserve, "key", request_sha256="same") is None
+    assert (
+        elsewhere.write(idempotency.reserve, "key", request_sha256="same", tenant=DEFAULT_TENANT)
+        is None
+    )
 
 
 class Interrupted(LocalArtifacts):
@@ -186,7 +192,7 @@ def test_what_is_deleted_during_a_backup_was_never_there(
 
     def delete() -> None:
         place.delete_dataset(first.id)
-        model = place.write(models.remove, model_id)
+        model = place.write(models.remove, model_id, tenant=DEFAULT_TENANT)
         place.artifacts.delete(f"{model.artifact}/model.json")  # and the other file later
 
     artifacts = Interrupted(place.settings.artifact_root, delete)
@@ -194,11 +200,11 @@ def test_what_is_deleted_during_a_backup_was_never_there(
     assert (made.num_datasets, made.num_models, made.lost) == (1, 0, [])
 
     restore(elsewhere.settings, target)
-    assert elsewhere.read(datasets.get, second.id) == second
+    assert elsewhere.read(datasets.get, second.id, tenant=DEFAULT_TENANT) == second
     with pytest.raises(DatasetNotFound):
-        elsewhere.read(datasets.get, first.id)
+        elsewhere.read(datasets.get, first.id, tenant=DEFAULT_TENANT)
     with pytest.raises(ModelNotFound):
-        elsewhere.read(models.get, model_id)
+        elsewhere.read(models.get, model_id, tenant=DEFAULT_TENANT)
 
 
 def test_a_job_that_ends_during_a_backup_is_in_it_unfinished(
@@ -242,7 +248,7 @@ def test_every_row_of_a_backup_taken_amid_uploads_and_deletions_has_its_file(
     assert num_uploads >= 9
     assert made.lost == []
     restore(elsewhere.settings, target)
-    for dataset in elsewhere.read(datasets.page, limit=10_000, after=None):
+    for dataset in elsewhere.read(datasets.page, tenant=DEFAULT_TENANT, limit=10_000, after=None):
         assert elsewhere.artifacts.fetch(dataset.artifact).read_text() == dataset.artifact
 
 
@@ -282,6 +288,17 @@ def test_postgresql_is_for_pg_dump(tmp_path: Path, target: Path) -> None:
         restore(settings, target)
 
 
+def test_a_bucket_is_for_whoever_keeps_it(place: Place, target: Path) -> None:
+    settings = Settings(data_dir=place.settings.data_dir, artifact_url="s3://bucket/prefix")
+    with pytest.raises(CannotBackUp, match=r"s3://bucket/prefix.*dropout\.db"):
+        backup(settings, place.artifacts, target)
+    place.backup(target)
+    elsewhere = settings.model_copy(update={"data_dir": target.parent / "elsewhere"})
+    with pytest.raises(CannotRestore, match="s3://bucket/prefix"):
+        restore(elsewhere, target)
+    assert not elsewhere.data_dir.exists()
+
+
 @pytest.mark.parametrize("content", [None, b"no database at all", b""])
 def test_what_is_no_service_cannot_be_backed_up(
     tmp_path: Path, target: Path, content: bytes | None
@@ -295,6 +312,15 @@ def test_what_is_no_service_cannot_be_backed_up(
     assert not target.exists()
 
 
+def test_keys_and_tenants_come_back(place: Place, elsewhere: Place, target: Path) -> None:
+    key, token = place.write(keys.create, tenant="garden", name="gate", scopes=[Scope.READ])
+    job = place.write(jobs.create, spec(), queue="cpu", tenant="garden")
+    place.backup(target)
+    restore(elsewhere.settings, target)
+    assert elsewhere.read(keys.find, token) == key
+    assert elsewhere.read(jobs.get, job.id, tenant="garden") == job
+
+
 def test_the_name_of_a_backup_says_what_it_is(place: Place, tmp_path: Path) -> None:
     with pytest.raises(CannotBackUp, match=r"\.tar\.gz"):
         place.backup(tmp_path / "backup.zip")
@@ -304,12 +330,15 @@ def test_a_backup_of_the_first_release_becomes_one_of_today(
     tmp_path: Path, elsewhere: Place, target: Path
 ) -> None:
     old = Settings(data_dir=tmp_path / "old")
-    create_first_tables(old.database)
+    old.data_dir.mkdir()
+    load("0001", old.database)
     artifacts = LocalArtifacts(old.artifact_root)
     assert len(backup(old, artifacts, target).lost) == 2
     restore(elsewhere.settings, target)
-    assert elsewhere.read(datasets.get, "ds_1").options == {}
-    assert elsewhere.read(models.get, "mdl_1").manifest["targets"] == ["c"]
+    [dataset] = elsewhere.read(datasets.page, tenant="default", limit=9, after=None)
+    [model] = elsewhere.read(models.page, tenant="default", limit=9, after=None)
+    assert dataset.options == {}
+    assert model.manifest["targets"] == ["label"]
 
 
 def assert_refused(elsewhere: Place, target: Path, words: str) -> None:
@@ -469,5 +498,5 @@ def test_a_restored_claim_is_not_the_old_workers(
     mine: Claim = place.write(new_claim)
     place.backup(target)
     restore(elsewhere.settings, target)
-    assert elsewhere.read(jobs.get, mine.job_id).owner is None
+    assert elsewhere.read(jobs.get, mine.job_id, tenant=DEFAULT_TENANT).owner is None
     place.write(jobs.renew, mine, lease_seconds=60)

@@ -7,10 +7,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, insert, inspect, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from store import jobs
 from store.database import Database, is_unavailable
+from store.keys import DEFAULT_TENANT
 from store.tables import idempotency_keys, metadata
 from tests.servers import PostgresServer
 from tests.store.concurrency import at_once, transaction
@@ -49,7 +50,7 @@ def test_migrating_again_changes_nothing(database: Database, database_url: str) 
     [job_id] = create_jobs(database_url, 1)
     database.migrate()
     with database.read() as connection:
-        assert jobs.get(connection, job_id).state == "queued"
+        assert jobs.get(connection, job_id, tenant=DEFAULT_TENANT).state == "queued"
 
 
 def test_processes_may_migrate_a_new_database_at_once(empty_url: str) -> None:
@@ -133,6 +134,41 @@ def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
         assert is_unavailable(caught.value)
 
 
+def test_a_database_that_another_writes_is_unavailable(sqlite_url: str) -> None:
+    with closing(Database(sqlite_url)) as database, closing(Database(sqlite_url)) as other:
+
+        def write_at_once(connection: Connection) -> None:
+            connection.execute(text("PRAGMA busy_timeout = 0"))
+            new_job(connection)
+
+        with other.write(), pytest.raises(DBAPIError) as caught, database.read() as connection:
+            write_at_once(connection)
+        assert is_unavailable(caught.value)
+
+
+def test_a_full_disk_is_unavailable(sqlite_url: str) -> None:
+    with closing(Database(sqlite_url)) as database:
+
+        def write_more(connection: Connection) -> None:
+            connection.execute(text("PRAGMA max_page_count = 1"))  # as many as there are
+            connection.execute(text("CREATE TABLE more (content BLOB)"))
+            connection.execute(text("INSERT INTO more VALUES (zeroblob(1000000))"))
+
+        with pytest.raises(DBAPIError) as caught:
+            transaction(database, write_more)()
+        assert is_unavailable(caught.value)
+
+
+def test_no_statement_takes_long_but_of_a_patient_database(postgresql_url: str) -> None:
+    def limit(url: str, *, patient: bool = False) -> object:
+        with closing(Database(url, patient=patient)) as database, database.read() as connection:
+            return connection.scalar(text("SHOW statement_timeout"))
+
+    assert limit(postgresql_url) == "10s"
+    assert limit(f"{postgresql_url}&options=-c statement_timeout=5s") == "5s"
+    assert limit(postgresql_url, patient=True) == "0"
+
+
 def test_a_broken_rule_is_not_a_reason_to_try_again(database: Database) -> None:
     query = insert(idempotency_keys).values(key="key", request_sha256="", created_at=0)
     with database.write() as connection:
@@ -142,16 +178,15 @@ def test_a_broken_rule_is_not_a_reason_to_try_again(database: Database) -> None:
     assert not is_unavailable(caught.value)
 
 
-def test_bad_sql_is_not_a_reason_to_try_again(postgresql_url: str) -> None:
-    with closing(Database(postgresql_url)) as database:
-        with pytest.raises(ProgrammingError) as caught, database.read() as connection:
-            connection.execute(text("SELECT nothing"))
-        assert not is_unavailable(caught.value)
+def test_bad_sql_is_not_a_reason_to_try_again(database: Database) -> None:
+    with pytest.raises(DBAPIError) as caught, database.read() as connection:
+        connection.execute(text("SELECT nothing FROM nowhere"))
+    assert not is_unavailable(caught.value)
 
 
 def test_a_deleted_job_takes_its_rows_along(database: Database, database_url: str) -> None:
     [job_id] = create_jobs(database_url, 1)
     with database.write() as connection:
-        jobs.cancel(connection, job_id)
-        jobs.remove(connection, job_id)
+        jobs.cancel(connection, job_id, tenant=DEFAULT_TENANT)
+        jobs.remove(connection, job_id, tenant=DEFAULT_TENANT)
         assert connection.scalar(text("SELECT count(*) FROM events")) == 0

@@ -2,6 +2,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,24 @@ import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
-from store import datasets, idempotency, jobs, models
-from store.artifacts import LocalArtifacts
+from store import datasets, events, idempotency, jobs, models, retention
 from store.database import Database
 from store.idempotency import KEPT_SECONDS
 from store.ids import new_id
+from store.jobs import Claim
+from store.keys import DEFAULT_TENANT
+from store.local_artifacts import LocalArtifacts
 from store.retention import DAY, HOUR, Swept, sweep, sweeping
 from store.settings import Settings
 from store.tables import database_now, idempotency_keys
-from tests.store.examples import TRAINED, claim, claim_again, new_claim, new_job
+from store.tables import jobs as jobs_table
+from tests.store.examples import TRAINED, claim, claim_again, epoch, new_claim, new_job
 from tests.waiting import wait_until
 
-NOTHING = Swept(num_artifacts=0, num_aside=0, num_keys=0)
+NOTHING = Swept(num_artifacts=0, num_aside=0, num_keys=0, num_events=0)
 LEASE = Settings().lease_seconds
+KEPT_DAYS = Settings().keep_events_days
+NUM_EPOCHS = 5
 
 # The questions to the rows need to be asked of each kind of database once.
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -59,13 +65,18 @@ class Place:
         self.write(datasets.create, columns=[], **facts, **named)
         return key
 
+    def metrics(self, job_id: str) -> list[int]:
+        """The epochs that its history has."""
+        with self.database.read() as transaction:
+            return [row["epoch"] for row in jobs.metrics(transaction, job_id, after_epoch=0)]
+
     def succeed(self, claim: jobs.Claim) -> models.Model:
         artifact = f"jobs/{claim.job_id}/{claim.attempt}/model"
         trained = models.TrainedModel(**{**vars(TRAINED), "artifact": artifact})
         self.write(jobs.succeed, claim, reason="completed", trained=trained)
         with self.database.read() as transaction:
             [model_id] = models.of_jobs(transaction, [claim.job_id]).values()
-            return models.get(transaction, model_id)
+            return models.get(transaction, model_id, tenant=DEFAULT_TENANT)
 
 
 def grow_older(path: Path, seconds: float) -> None:
@@ -92,7 +103,7 @@ def test_nothing_of_a_job_that_is_not_over_is_deleted(place: Place) -> None:
     lost = place.write(new_claim, lease_seconds=-1)
     running = place.write(claim, lost.job_id)
     queued, cancelling = place.write(new_job).id, place.write(new_claim).job_id
-    place.write(jobs.cancel, cancelling)
+    place.write(jobs.cancel, cancelling, tenant=DEFAULT_TENANT)
     keys = [
         *of_attempts(running.id, 1, 2),
         *of_attempts(queued, 1),
@@ -120,11 +131,11 @@ def test_a_model_outlives_its_job(place: Place) -> None:
     mine = place.write(new_claim)
     place.put(*of_attempts(mine.job_id, 1), age=LEASE + 60)
     model = place.succeed(mine)
-    place.write(jobs.remove, mine.job_id)
+    place.write(jobs.remove, mine.job_id, tenant=DEFAULT_TENANT)
     place.sweep()
     assert len(place.artifacts.list(model.artifact)) == 2
 
-    place.write(models.remove, model.id)
+    place.write(models.remove, model.id, tenant=DEFAULT_TENANT)
     place.sweep()
     assert place.artifacts.list("jobs") == []
 
@@ -195,13 +206,74 @@ def test_an_upload_goes_a_day_after_it_was_last_written_to(place: Place, folder:
 def test_an_idempotency_key_goes_after_a_day(place: Place) -> None:
     ages = {"old": KEPT_SECONDS + 60, "young": KEPT_SECONDS - 60}
     for key in ages:
-        place.write(idempotency.reserve, key, request_sha256="")
+        place.write(idempotency.reserve, key, request_sha256="", tenant=DEFAULT_TENANT)
     for key, age in ages.items():
         made = update(idempotency_keys).where(idempotency_keys.c.key == key)
         with place.database.write() as transaction:
             transaction.execute(made.values(created_at=database_now() - age))
     assert place.sweep().num_keys == 1
     assert place.sweep() == NOTHING
+
+
+def test_the_epochs_of_a_job_that_was_over_long_ago_are_events_no_more(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its metrics and the rest of its story stay, and so does all of a younger job."""
+    monkeypatch.setattr(retention, "EVENTS_AT_ONCE", 2)
+    old, young = finish_with_epochs(place), finish_with_epochs(place)
+    unfinished = run_epochs(place)
+    over_since(place, old, KEPT_DAYS * DAY + 60)
+    over_since(place, young, KEPT_DAYS * DAY - 60)
+
+    assert place.sweep() == replace(NOTHING, num_events=NUM_EPOCHS)
+    assert place.sweep() == NOTHING
+    story = {1: "queued", 2: "running", 3 + NUM_EPOCHS: "succeeded"}
+    assert story_of(place, old) == story
+    assert place.metrics(old) == list(range(1, NUM_EPOCHS + 1))
+    for job_id in (young, unfinished.job_id):
+        assert list(story_of(place, job_id).values()).count("epoch") == NUM_EPOCHS
+
+
+@on_sqlite
+def test_what_is_left_of_a_story_is_read_on_from_anywhere(place: Place) -> None:
+    old = finish_with_epochs(place)
+    over_since(place, old, KEPT_DAYS * DAY + 60)
+    place.sweep()
+    last = 3 + NUM_EPOCHS
+    assert [next_after(place, old, sequence) for sequence in (0, 1, 2, 3, last - 1)] == [
+        *(1, 2, last, last, last)
+    ]
+
+
+def run_epochs(place: Place) -> Claim:
+    mine: Claim = place.write(new_claim)
+    for number in range(1, NUM_EPOCHS + 1):
+        place.write(jobs.record, mine, epoch(number))
+    return mine
+
+
+def finish_with_epochs(place: Place) -> str:
+    mine = run_epochs(place)
+    place.succeed(mine)
+    return mine.job_id
+
+
+def over_since(place: Place, job_id: str, seconds: float) -> None:
+    ended = update(jobs_table).where(jobs_table.c.id == job_id)
+    with place.database.write() as transaction:
+        transaction.execute(ended.values(finished_at=database_now() - seconds))
+
+
+def story_of(place: Place, job_id: str) -> dict[int, str]:
+    with place.database.read() as transaction:
+        found = events.page(transaction, job_id, after=0, limit=100)
+    return {event.sequence: event.type for event in found}
+
+
+def next_after(place: Place, job_id: str, sequence: int) -> int:
+    with place.database.read() as transaction:
+        [event] = events.page(transaction, job_id, after=sequence, limit=1)
+    return event.sequence
 
 
 @on_sqlite
