@@ -2,7 +2,8 @@
 
 A checkpoint's name says where the run stood and what the file holds:
 `epoch-000012-batch-000007.<sha256>.safetensors`. It is written aside, flushed, and renamed, so a
-name that exists belongs to a whole file; a file that does not hash to its name is refused.
+name that exists belongs to a whole file; a file that does not hash to its name is refused, and so
+is one that says it is of another run.
 """
 
 import hashlib
@@ -34,12 +35,16 @@ def position(name: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def save_checkpoint(folder: Path, state: TrainingState) -> Path:
-    """Write `state` into `folder`, made if it is not there, and return the new file."""
-    content = save(
-        {name: tensor.cpu().contiguous() for name, tensor in state.tensors.items()},
-        metadata={"values": json.dumps(state.values, allow_nan=False)},
-    )
+def save_checkpoint(folder: Path, state: TrainingState, *, run: str | None = None) -> Path:
+    """Write `state` into `folder`, made if it is not there, and return the new file.
+
+    `run` names what is trained, so that nothing else goes on from it.
+    """
+    metadata = {"values": json.dumps(state.values, allow_nan=False)}
+    if run is not None:
+        metadata["run"] = run
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in state.tensors.items()}
+    content = save(tensors, metadata=metadata)
     epoch, batch = len(state.values["history"]), state.values["batch"]
     digest = hashlib.sha256(content).hexdigest()
     path = folder / f"epoch-{epoch:06d}-batch-{batch:06d}.{digest}.safetensors"
@@ -47,8 +52,11 @@ def save_checkpoint(folder: Path, state: TrainingState) -> Path:
     return path
 
 
-def load_checkpoint(path: Path) -> TrainingState:
-    """Read what `save_checkpoint` wrote. Raises CheckpointError unless every byte is as written."""
+def load_checkpoint(path: Path, *, run: str | None = None) -> TrainingState:
+    """Read what `save_checkpoint` wrote. Raises CheckpointError unless every byte is as written.
+
+    Also if it says that it is of another run than this one, if there is one.
+    """
     match = _NAME.fullmatch(path.name)
     if match is None:
         raise CheckpointError(path, "not a checkpoint's name")
@@ -62,6 +70,10 @@ def load_checkpoint(path: Path) -> TrainingState:
         # safetensors reads metadata from files alone; its format puts the header's length first.
         header_end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
         header = json.loads(content[_HEADER_LENGTH_BYTES:header_end])
-        return TrainingState(load(content), json.loads(header["__metadata__"]["values"]))
-    except (SafetensorError, ValueError, KeyError) as error:
+        metadata = header["__metadata__"]
+        state = TrainingState(load(content), json.loads(metadata["values"]))
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(path, f"unreadable: {error}") from error
+    if run is not None and metadata.get("run", run) != run:  # the first releases did not say
+        raise CheckpointError(path, "it is of another run")
+    return state

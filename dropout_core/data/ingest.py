@@ -24,6 +24,7 @@ from dropout_core.data.errors import DataError
 from dropout_core.data.readers import MISSING_WORDS, Format, ReadOptions, convert, read
 from dropout_core.data.readers.table import scan
 from dropout_core.data.schema import Column, describe
+from dropout_core.files import NO_SPACE, is_disk_full
 
 __all__ = [
     "MISSING_WORDS",
@@ -114,7 +115,8 @@ def ingest(
     With `as_text` the cells of a text file stay as they are written, strings all of them, and
     nothing is said of the columns. Whatever happens nothing but a whole `target` is left. Each
     reader may take all the memory of its limits: at most four read at once, others wait for their
-    turn. Raises DataError if the file cannot be used, or takes more than the limits.
+    turn. Raises DataError if the file cannot be used, or takes more than the limits, and OSError if
+    the disk is full.
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ingest-") as folder:
         table = Path(folder) / "table"
@@ -126,7 +128,7 @@ def ingest(
 
 
 def _ask(assignment: _Assignment) -> Table:
-    """Have a process of its own do it. Raises DataError."""
+    """Have a process of its own do it. Raises DataError and OSError."""
     limits = assignment.limits
     ours, theirs = _processes.Pipe(duplex=False)
     process = _processes.Process(target=_run, args=(theirs, assignment), daemon=True)
@@ -146,7 +148,7 @@ def _ask(assignment: _Assignment) -> Table:
         process.kill()
         process.join(_DEATH_SECONDS)
         process.close()
-    if isinstance(answer, DataError):
+    if isinstance(answer, DataError | OSError):
         raise answer
     assert isinstance(answer, Table)
     return answer
@@ -177,12 +179,15 @@ def _out_of_memory(limits: Limits) -> DataError:
 def _run(connection: Connection, assignment: _Assignment) -> None:
     """In the child."""
     limits = assignment.limits
-    answer: Table | DataError
+    answer: Table | DataError | OSError
     _limit(limits)
     try:
         answer = _read(assignment)
     except DataError as error:
-        answer = _out_of_memory(limits) if _is_memory(error.__cause__) else error
+        if is_disk_full(error.__cause__):
+            answer = _disk_full()
+        else:
+            answer = _out_of_memory(limits) if _is_memory(error.__cause__) else error
     except MemoryError:
         answer = _out_of_memory(limits)
     except RuntimeError as error:
@@ -190,9 +195,12 @@ def _run(connection: Connection, assignment: _Assignment) -> None:
             raise
         answer = _out_of_memory(limits)
     except OSError as error:
-        if error.errno not in (errno.EFBIG, errno.ENOMEM):
+        if is_disk_full(error):
+            answer = _disk_full()
+        elif error.errno in (errno.EFBIG, errno.ENOMEM):
+            answer = _out_of_memory(limits) if error.errno == errno.ENOMEM else _too_long(limits)
+        else:
             raise
-        answer = _out_of_memory(limits) if error.errno == errno.ENOMEM else _too_long(limits)
     connection.send(answer)
 
 
@@ -237,6 +245,10 @@ def _read(assignment: _Assignment) -> Table:
 
 def _is_memory(error: BaseException | None) -> bool:
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error).lower()))
+
+
+def _disk_full() -> OSError:
+    return OSError(errno.ENOSPC, NO_SPACE)
 
 
 def _too_long(limits: Limits) -> DataError:
