@@ -12,21 +12,30 @@ import threading
 
 import typer
 from celery import Celery
-from celery.signals import worker_shutting_down
+from celery.signals import setup_logging, worker_shutting_down
 
 from store import jobs
-from store.artifacts import LocalArtifacts
+from store.artifacts import open_artifacts
 from store.database import Database
 from store.lifetime import AlreadyRunning, on_parent_exit
 from store.logs import configure_logging
 from store.settings import Settings
+from store.tracing import configure_tracing, end_tracing
 from worker import dispatcher, local, tasks
 from worker.celery_app import QUEUES, create_celery
+from worker.instruments import Instruments
 from worker.supervisor import Worker, warm_up
 
 LATE_SECONDS = 120  # four times what a dispatcher lets pass before it sends a message again
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@cli.callback()
+def _begin() -> None:
+    # Not before Typer has put its own hook in place, for exceptions that nobody catches.
+    configure_logging()
+    configure_tracing("worker")
 
 
 @cli.command("local")
@@ -52,9 +61,12 @@ def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
     worker = _worker(settings, owner=f"{socket.gethostname()}:{os.getpid()}")
     tasks.register(celery, worker)
     worker_shutting_down.connect(lambda **_: worker.draining.set(), weak=False)
+    setup_logging.connect(lambda **_: None, weak=False)  # it is set up: Celery leaves it alone
+    _listen(worker.instruments, settings)
     warm_up()
     celery.worker_main(
         [
+            "--quiet",  # what it prints when it starts is no line of log
             "worker",
             "--pool=threads",  # supervisors wait; trainers are processes of their own
             f"--concurrency={settings.concurrency}",
@@ -73,22 +85,27 @@ def run_dispatch() -> None:
     settings = Settings()
     stop = threading.Event()
     _on_signals(stop)
-    dispatcher.run(settings, _database(settings), _celery(settings), stop)
+    instruments = Instruments()
+    _listen(instruments, settings)
+    dispatcher.run(settings, _database(settings), _celery(settings), stop, instruments=instruments)
 
 
 @cli.command("check-dispatch")
 def check_dispatch() -> None:
-    """Exit 0 unless a job has been due for long and no message has gone out for it."""
+    """Exit 0 unless a job has been due for long and no message went out, though there is room."""
     settings = Settings()
+    celery = _celery(settings)
     with Database(settings.database).read() as transaction:
         late = jobs.undelivered(
             transaction,
             redispatch_seconds=LATE_SECONDS,
             due_for_seconds=LATE_SECONDS,
             limit=1,
+            max_running=settings.tenant_running_jobs,
         )
-    if late:
-        sys.exit(f"error: job {late[0][0]} waits for a dispatcher")
+    for job_id, queue in late:
+        if dispatcher.room(celery, queue) > 0:
+            sys.exit(f"error: job {job_id} waits for a dispatcher")
 
 
 @cli.command("check-celery")
@@ -107,6 +124,13 @@ def _celery(settings: Settings) -> Celery:
         sys.exit(f"error: {error}")
 
 
+def _listen(instruments: Instruments, settings: Settings) -> None:
+    try:
+        instruments.listen(settings)
+    except OSError as error:
+        sys.exit(f"error: DROPOUT_WORKER_METRICS_PORT: {error}")
+
+
 def _node_name() -> str:
     return f"{os.getpid()}@{socket.gethostname()}"
 
@@ -115,9 +139,10 @@ def _worker(settings: Settings, *, owner: str) -> Worker:
     return Worker(
         settings=settings,
         database=_database(settings),
-        artifacts=LocalArtifacts(settings.artifact_root),
+        artifacts=open_artifacts(settings),
         owner=owner,
         draining=threading.Event(),
+        instruments=Instruments(),
     )
 
 
@@ -133,5 +158,7 @@ def _on_signals(stop: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    configure_logging()
-    cli()
+    try:
+        cli()
+    finally:
+        end_tracing()

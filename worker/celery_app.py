@@ -8,7 +8,8 @@ QUEUES = ("cpu", "gpu")
 SUPERVISE = "supervise"
 
 _CONNECT_SECONDS = 2
-_SOCKET_SECONDS = 30
+_SOCKET_SECONDS = 5  # nothing that is asked takes long: workers wait for messages without it
+_HEALTH_SECONDS = 10  # a worker that hears nothing for twice as long connects anew
 
 
 def create_celery(settings: Settings) -> Celery:
@@ -33,7 +34,8 @@ def create_celery(settings: Settings) -> Celery:
         broker_transport_options={
             "socket_connect_timeout": _CONNECT_SECONDS,
             "socket_timeout": _SOCKET_SECONDS,
-            "retry_on_timeout": True,
+            "socket_keepalive": True,
+            "health_check_interval": _HEALTH_SECONDS,
         },
         worker_hijack_root_logger=False,
         worker_send_task_events=False,

@@ -11,6 +11,7 @@ from store import jobs
 from store.database import is_unavailable
 from store.lifetime import only_one
 from store.retention import sweeping
+from worker.reaper import reap
 from worker.supervisor import Worker, supervise, warm_up
 
 OWNER = "local"
@@ -36,15 +37,18 @@ def run(worker: Worker, *, lock_timeout_seconds: float = 0) -> None:
             jobs.expire_leases(transaction, owner=worker.owner)
         warm_up()
         log.info("worker ready", concurrency=worker.settings.concurrency)
-        with sweeping(worker.settings, worker.database, worker.artifacts):
-            _Loop(worker, pool).run()
+        try:
+            with sweeping(worker.settings, worker.database, worker.artifacts):
+                _Loop(worker, pool).run()
+        finally:  # however it ends, or the pool would wait for the end of the jobs
+            worker.draining.set()
 
 
 class _Loop:
     def __init__(self, worker: Worker, pool: ThreadPoolExecutor) -> None:
         self._worker = worker
         self._pool = pool
-        self._running: dict[str, Future[None]] = {}
+        self._running: dict[str, Future[bool]] = {}
         self._reap_at = 0.0
 
     def run(self) -> None:
@@ -62,13 +66,8 @@ class _Loop:
     def _reap(self) -> None:
         if time.monotonic() < self._reap_at:
             return
-        settings = self._worker.settings
-        with self._worker.database.write() as transaction:
-            jobs.reap(
-                transaction,
-                max_attempts=settings.max_attempts,
-                backoff_seconds=settings.retry_backoff_seconds,
-            )
+        worker = self._worker
+        reap(worker.settings, worker.database, worker.instruments)
         self._reap_at = time.monotonic() + REAP_SECONDS
 
     def _start_jobs(self) -> None:
@@ -78,7 +77,11 @@ class _Loop:
         if num_free == 0:
             return
         with self._worker.database.read() as transaction:
-            due = jobs.claimable(transaction, limit=num_free)
+            due = jobs.claimable(
+                transaction,
+                limit=num_free,
+                max_running=self._worker.settings.tenant_running_jobs,
+            )
         for job_id in due:
             if job_id not in self._running:
                 self._running[job_id] = self._pool.submit(supervise, job_id, self._worker)

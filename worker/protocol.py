@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from store.artifacts import ArtifactStore
 from store.models import TrainedModel
 
 Order = Literal["checkpoint_and_stop", "finish_now"]
+Step = Literal["read data", "train", "checkpoint", "evaluate", "save"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Assignment:
     attempt: int
     spec: dict[str, Any]
     dataset_artifact: str
-    artifact_root: Path
+    artifacts: ArtifactStore
     scratch: Path
     num_threads: int
     checkpoint_seconds: float
@@ -40,6 +42,11 @@ def job_prefix(job_id: str) -> str:
 @dataclass(frozen=True)
 class EpochCompleted:
     metrics: dict[str, Any]  # an EpochMetrics; a resumed trainer sends those of its past again
+
+
+@dataclass(frozen=True)
+class FoldScored:
+    """A fold of the cross-validation is done: progress, though no epoch is recorded."""
 
 
 @dataclass(frozen=True)
@@ -62,4 +69,13 @@ class Stopped:
     """Checkpointed as ordered, for another trainer to go on from."""
 
 
-Message = EpochCompleted | Finished | Failed | Stopped
+@dataclass(frozen=True)
+class Timed:
+    """A step of the work that is done: for whoever measures, and of no weight for the job."""
+
+    step: Step
+    started_at: float  # Unix seconds, by the trainer's clock
+    seconds: float
+
+
+Message = EpochCompleted | FoldScored | Finished | Failed | Stopped

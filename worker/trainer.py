@@ -4,14 +4,15 @@ It is forked from a server that has torch loaded, so a small job starts at once,
 touched here. It holds no lease and writes no database: artifacts under its own prefix are all.
 """
 
-import errno
 import json
 import os
+import re
 import signal
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,10 +26,12 @@ from dropout_core.checkpoint import CheckpointError, load_checkpoint, position, 
 from dropout_core.cross_validation import summary
 from dropout_core.data.errors import DataError
 from dropout_core.experiment import Experiment
+from dropout_core.files import NO_SPACE, is_disk_full, sha256_of
 from dropout_core.metrics import Evaluation
 from dropout_core.tabular import MANIFEST, WEIGHTS
 from dropout_core.train import Diverged
-from store.artifacts import LocalArtifacts
+from store.artifacts import ArtifactStore
+from store.errors import StorageUnavailable
 from store.models import TrainedModel
 from store.spec import JobSpec
 from worker.protocol import (
@@ -36,14 +39,18 @@ from worker.protocol import (
     EpochCompleted,
     Failed,
     Finished,
+    FoldScored,
     Message,
     Order,
+    Step,
     Stopped,
+    Timed,
     job_prefix,
 )
 
 NICENESS = 5  # a server on the same machine answers first
 FOLDS = "folds"  # the folder that what they scored is in
+_DIGEST = re.compile(r"\.([0-9a-f]{64})\.parquet$")
 KEPT_CHECKPOINTS = 2  # if the newest is damaged, the one before serves
 
 
@@ -60,12 +67,14 @@ def main(connection: Connection, assignment: Assignment) -> None:
         last = Failed("invalid_data", str(error))
     except MemoryError as error:
         last = Failed("out_of_memory", str(error) or "memory ran out", retryable=True)
+    except StorageUnavailable:
+        last = Failed("worker_lost", "the artifact storage did not answer", retryable=True)
     except (BrokenPipeError, ConnectionResetError):
         return  # the supervisor is gone, and with it the reason to go on
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_disk_full(error):
             raise
-        last = Failed("disk_full", str(error))
+        last = Failed("disk_full", NO_SPACE)  # the error names a path of ours
     except RuntimeError as error:
         if not _is_out_of_memory(error):
             raise
@@ -77,9 +86,10 @@ class Trainer:
     def __init__(self, connection: Connection, assignment: Assignment) -> None:
         self._connection = connection
         self._assignment = assignment
-        self._artifacts = LocalArtifacts(assignment.artifact_root)
+        self._artifacts = assignment.artifacts
         self._spec = JobSpec.model_validate(assignment.spec)
-        self._experiment = _experiment(assignment, self._spec, self._artifacts)
+        with self._timed("read data"):
+            self._experiment = _experiment(assignment, self._spec, self._artifacts)
         self._training = self._experiment.training
         self._order: Order | None = None
         self._saved_at = time.monotonic()
@@ -88,10 +98,11 @@ class Trainer:
         """Train until the end, or until ordered to stop."""
         self._resume()
         threading.Thread(target=self._take_orders, daemon=True).start()
-        for metrics in self._training:
-            self._connection.send(EpochCompleted(asdict(metrics)))
-            if time.monotonic() - self._saved_at >= self._assignment.checkpoint_seconds:
-                self._checkpoint()
+        with self._timed("train"):
+            for metrics in self._training:
+                self._connection.send(EpochCompleted(asdict(metrics)))
+                if time.monotonic() - self._saved_at >= self._assignment.checkpoint_seconds:
+                    self._checkpoint()
         if self._training.finished:
             reason = "early_stopped" if self._training.stopped_early else "completed"
             if not self._cross_validate():
@@ -126,6 +137,7 @@ class Trainer:
                     return False
             evaluation = _as_served(fold)["test"].to_dict()
             self._put(f"{self._assignment.prefix}/{FOLDS}/{number}", json.dumps(evaluation))
+            self._connection.send(FoldScored())
             self._training = self._experiment.training
             del fold  # before the next one takes its memory
         return True
@@ -163,7 +175,7 @@ class Trainer:
         ]
         for _, key in sorted(names, reverse=True):
             try:
-                state = load_checkpoint(self._artifacts.fetch(key))
+                state = load_checkpoint(self._artifacts.fetch(key), run=self._assignment.job_id)
             except (CheckpointError, FileNotFoundError):
                 continue
             self._training.restore(state)
@@ -171,10 +183,21 @@ class Trainer:
                 self._connection.send(EpochCompleted(asdict(metrics)))
             return
 
+    @contextmanager
+    def _timed(self, step: Step) -> Iterator[None]:
+        """Tell how long a step took, if it comes to its end."""
+        started_at, began = time.time(), time.monotonic()
+        yield
+        self._connection.send(Timed(step, started_at, time.monotonic() - began))
+
     def _checkpoint(self) -> None:
         prefix = f"{self._assignment.prefix}/checkpoints"
-        with tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch:
-            path = save_checkpoint(Path(scratch), self._training.state())
+        with (
+            self._timed("checkpoint"),
+            tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch,
+        ):
+            state = self._training.state()
+            path = save_checkpoint(Path(scratch), state, run=self._assignment.job_id)
             self._artifacts.put(f"{prefix}/{path.name}", path)
         for key in self._artifacts.list(prefix)[:-KEPT_CHECKPOINTS]:
             self._artifacts.delete(key)
@@ -188,13 +211,17 @@ class Trainer:
 
     def _finish(self, reason: str) -> Finished:
         """Put the model in place and describe it; the supervisor makes it count."""
-        evaluations = _as_served(self._experiment)
+        with self._timed("evaluate"):
+            evaluations = _as_served(self._experiment)
         metrics = {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
         if folds := self._scored_folds():
             scored = [folds[number] for number in sorted(folds)]
             metrics["cross_validation"] = summary(scored, of=self._spec.dataset.split.folds)
         artifact = f"{self._assignment.prefix}/model"
-        with tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch:
+        with (
+            self._timed("save"),
+            tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch,
+        ):
             manifest = self._experiment.save(Path(scratch))
             size_bytes = (Path(scratch) / WEIGHTS).stat().st_size
             for name in (WEIGHTS, MANIFEST):
@@ -209,10 +236,12 @@ class Trainer:
         return Finished(reason, trained)  # type: ignore[arg-type]
 
 
-def _experiment(assignment: Assignment, spec: JobSpec, artifacts: LocalArtifacts) -> Experiment:
+def _experiment(assignment: Assignment, spec: JobSpec, artifacts: ArtifactStore) -> Experiment:
     chosen = spec.dataset
     try:
-        frame = pl.read_parquet(artifacts.fetch(assignment.dataset_artifact))
+        path = artifacts.fetch(assignment.dataset_artifact)
+        _verify(path, assignment.dataset_artifact)
+        frame = pl.read_parquet(path)
     except (FileNotFoundError, PolarsError) as error:
         raise DataError(f"the dataset's table cannot be read: {error}") from error
     return Experiment(
@@ -227,6 +256,16 @@ def _experiment(assignment: Assignment, spec: JobSpec, artifacts: LocalArtifacts
         model=spec.model,
         training=spec.training,
     )
+
+
+def _verify(path: Path, key: str) -> None:
+    """Raise DataError if the table is not what its key promises; keys of the first releases do not.
+
+    Parquet would not tell: a number with another bit is a number.
+    """
+    match = _DIGEST.search(key)
+    if match is not None and sha256_of(path) != match[1]:
+        raise DataError("the dataset's table is damaged: it does not match its checksum")
 
 
 def _as_served(experiment: Experiment) -> dict[str, Evaluation]:

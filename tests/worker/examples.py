@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from dropout_core.files import sha256_of
 from store import datasets, events, jobs, models
-from store.artifacts import ArtifactStore, LocalArtifacts
+from store.artifacts import ArtifactStore, open_artifacts
 from store.database import Database
 from store.ids import new_id
 from store.jobs import Job
+from store.keys import DEFAULT_TENANT
 from store.settings import Settings
 from store.spec import JobSpec
 from tests.waiting import wait_until
@@ -25,10 +27,19 @@ from worker.supervisor import Worker, supervise
 
 EPOCHS = 60
 MODEL = {"hidden": [16], "hidden_dropout": 0.2}
+WIDEST = {"hidden": [65_536, 65_536]}  # 17 GB of weights
 TRAINING = {"epochs": EPOCHS, "batch_size": 32, "seed": 7}
 
 # One that is still at it when something happens to it, however slow this machine is today.
 ENDLESS = {**TRAINING, "epochs": 100_000}
+
+# Between its only epoch and its end there is time for something to happen.
+LONG_EVALUATION: dict[str, Any] = {
+    "model": {"hidden": [256, 256]},
+    "num_rows": 20_000,
+    "batch_size": 4_000,
+    "epochs": 1,
+}
 
 # What a test would wait for in vain otherwise.
 SWIFT: dict[str, Any] = {
@@ -39,6 +50,7 @@ SWIFT: dict[str, Any] = {
     "fence_seconds": 20,
     "retry_backoff_seconds": 0.01,
     "grace_seconds": 10,
+    "finish_seconds": 10,
 }
 
 
@@ -63,16 +75,17 @@ def new_worker(database: Database, data_dir: Path, **settings: Any) -> Worker:
     return Worker(
         settings=chosen,
         database=database,
-        artifacts=LocalArtifacts(chosen.artifact_root),
+        artifacts=open_artifacts(chosen),
         owner="tester",
         draining=threading.Event(),
     )
 
 
-def new_dataset(worker: Worker) -> str:
+def new_dataset(worker: Worker, *, num_rows: int = 200) -> str:
     dataset_id = new_id("ds")
-    artifact = f"datasets/{dataset_id}.parquet"
-    put_table(worker, artifact, table())
+    path = _write_table(worker, table(num_rows))
+    artifact = f"datasets/{dataset_id}.{sha256_of(path)}.parquet"
+    worker.artifacts.put(artifact, path)
     with worker.database.write() as transaction:
         datasets.create(
             transaction,
@@ -81,18 +94,23 @@ def new_dataset(worker: Worker) -> str:
             format="csv",
             size_bytes=1,
             sha256="0" * 64,
-            num_rows=200,
+            num_rows=num_rows,
             columns=[],
             artifact=artifact,
+            tenant=DEFAULT_TENANT,
         )
     return dataset_id
 
 
 def put_table(worker: Worker, artifact: str, frame: pl.DataFrame) -> None:
+    worker.artifacts.put(artifact, _write_table(worker, frame))
+
+
+def _write_table(worker: Worker, frame: pl.DataFrame) -> Path:
     worker.settings.data_dir.mkdir(parents=True, exist_ok=True)
     path = worker.settings.data_dir / "table"
     frame.write_parquet(path)
-    worker.artifacts.put(artifact, path)
+    return path
 
 
 def put_left_over(artifacts: ArtifactStore, scratch: Path) -> None:
@@ -106,21 +124,32 @@ def put_left_over(artifacts: ArtifactStore, scratch: Path) -> None:
     os.utime(artifacts.fetch(key), (then, then))
 
 
-def new_job(worker: Worker, *, model: Any = MODEL, **training: Any) -> str:
+def new_job(
+    worker: Worker,
+    *,
+    model: Any = MODEL,
+    split: dict[str, Any] | None = None,
+    num_rows: int = 200,
+    queue: str = "cpu",
+    **training: Any,
+) -> str:
     """A job on a dataset of its own, as the API would store it."""
+    dataset = {"id": new_dataset(worker, num_rows=num_rows), "split": split or {}}
     values = {
-        "dataset": {"id": new_dataset(worker), "target": "label", "features": ["x", "y"]},
+        "dataset": {**dataset, "target": "label", "features": ["x", "y"]},
         "task": "binary",
         "model": model,
         "training": {**TRAINING, **training},
     }
     with worker.database.write() as transaction:
-        return jobs.create(transaction, JobSpec.model_validate(values), queue="cpu").id
+        return jobs.create(
+            transaction, JobSpec.model_validate(values), queue=queue, tenant=DEFAULT_TENANT
+        ).id
 
 
 def get_job(worker: Worker, job_id: str) -> Job:
     with worker.database.read() as transaction:
-        return jobs.get(transaction, job_id)
+        return jobs.get(transaction, job_id, tenant=DEFAULT_TENANT)
 
 
 def event_types(worker: Worker, job_id: str) -> list[str]:
@@ -132,7 +161,7 @@ def event_types(worker: Worker, job_id: str) -> list[str]:
 
 def models_of(worker: Worker, job_id: str) -> list[models.Model]:
     with worker.database.read() as transaction:
-        every = models.page(transaction, limit=100, after=None)
+        every = models.page(transaction, limit=100, after=None, tenant=DEFAULT_TENANT)
     return [model for model in every if model.job_id == job_id]
 
 
@@ -145,7 +174,7 @@ def wait_for_epoch(worker: Worker, job_id: str, epoch: int) -> None:
 
 
 @contextmanager
-def supervising(job_id: str, worker: Worker) -> Iterator[Future[None]]:
+def supervising(job_id: str, worker: Worker) -> Iterator[Future[bool]]:
     """An attempt that goes on beside the block, and is over when the block is."""
     with ThreadPoolExecutor(1) as pool:
         attempt = pool.submit(supervise, job_id, worker)
@@ -187,12 +216,12 @@ def repeatable(history: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return {name: history[name] for name in names}
 
 
-def run_uninterrupted(data_dir: Path) -> Result:
+def run_uninterrupted(data_dir: Path, **training: Any) -> Result:
     """What the job that `new_job` makes comes to if nothing happens to it."""
     database = Database(f"sqlite:///{data_dir / 'dropout.db'}")
     database.migrate()
     worker = new_worker(database, data_dir)
-    job_id = new_job(worker)
+    job_id = new_job(worker, **training)
     supervise(job_id, worker)
     database.close()
     return result(worker, job_id)

@@ -46,7 +46,7 @@ def end(process: subprocess.Popen[str]) -> None:
     process.terminate()
     try:
         process.wait(STOP_SECONDS)
-        wait_until(lambda: not any(is_alive(other) for other in left))
+        wait_until(lambda: not any(is_alive(other) for other in left), STOP_SECONDS)
     finally:
         for other in left:
             with suppress(psutil.NoSuchProcess):
@@ -91,6 +91,18 @@ def trainer_server() -> psutil.Process:
     """The process that trainers of this one are forked from."""
     [server] = (child for child in psutil.Process().children() if _is_forked(child))
     return server
+
+
+@contextmanager
+def trainers_with_memory(size_bytes: int) -> Iterator[None]:
+    """Trainers of this process that start now may have so much more memory than they start with."""
+    server = trainer_server()
+    limits = server.rlimit(psutil.RLIMIT_AS)
+    server.rlimit(psutil.RLIMIT_AS, (server.memory_info().vms + size_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        server.rlimit(psutil.RLIMIT_AS, limits)
 
 
 def wait_for_trainer(pid: int | None = None) -> psutil.Process:

@@ -6,6 +6,7 @@ from pathlib import Path
 from store import jobs
 from store.backup import backup
 from store.database import Database
+from store.keys import DEFAULT_TENANT
 from store.restore import restore
 from store.settings import Settings
 from tests.worker.examples import (
@@ -37,7 +38,7 @@ def test_a_job_that_trained_during_a_backup_ends_elsewhere_with_the_same_bits(
             wait_for_epoch(worker, job_id, RESUMED_AT)
             made = backup(here, worker.artifacts, file)
             with database.write() as transaction:
-                jobs.cancel(transaction, job_id)
+                jobs.cancel(transaction, job_id, tenant=DEFAULT_TENANT)
     assert (made.num_unfinished_jobs, made.lost) == (1, [])
 
     restored = restore(there, file)

@@ -8,8 +8,11 @@ from celery import Celery
 from pydantic import SecretStr
 
 from store.settings import Settings
+from tests.worker.examples import get_job, new_job
 from tests.worker.processes import python
+from worker import tasks
 from worker.celery_app import SUPERVISE, create_celery
+from worker.supervisor import Worker
 
 
 @pytest.fixture
@@ -55,3 +58,22 @@ def test_no_worker_answers_where_there_is_none(settings: Settings) -> None:
 
     assert check.returncode == 1
     assert check.stderr == "error: the worker of this host does not answer\n"
+
+
+def test_a_task_goes_on_with_what_else_is_due_in_its_queue(celery: Celery, worker: Worker) -> None:
+    """Celery would look for the next message a second later."""
+    first, second = new_job(worker, epochs=1), new_job(worker, epochs=1)
+    elsewhere = new_job(worker, epochs=1, queue="gpu")
+    tasks.register(celery, worker)
+    celery.tasks[SUPERVISE].apply(args=[first], routing_key="cpu").get()
+
+    states = [get_job(worker, job_id).state for job_id in (first, second, elsewhere)]
+    assert states == ["succeeded", "succeeded", "queued"]
+
+
+def test_a_message_that_comes_late_does_no_harm(celery: Celery, worker: Worker) -> None:
+    job_id = new_job(worker, epochs=1)
+    tasks.register(celery, worker)
+    for _ in range(3):
+        celery.tasks[SUPERVISE].apply(args=[job_id], routing_key="cpu").get()
+    assert get_job(worker, job_id).attempt == 1

@@ -15,8 +15,9 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, update
 
 from store import jobs
-from store.artifacts import LocalArtifacts
 from store.database import Database
+from store.keys import DEFAULT_TENANT
+from store.local_artifacts import LocalArtifacts
 from store.settings import Settings
 from store.spec import JobSpec
 from store.tables import jobs as jobs_table
@@ -25,7 +26,8 @@ from tests.waiting import wait_until
 from tests.worker.examples import put_left_over
 from tests.worker.processes import python
 from worker import dispatcher
-from worker.celery_app import create_celery
+from worker.celery_app import SUPERVISE, create_celery
+from worker.instruments import Instruments
 
 # What has nothing to do with the database needs to be shown on one alone.
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -50,7 +52,7 @@ def celery(settings: Settings) -> Iterator[Celery]:
 def new_job(database: Database, queue: str = "cpu") -> str:
     spec = JobSpec.model_validate({"dataset": {"id": "ds_1", "target": "label"}})
     with database.write() as transaction:
-        return jobs.create(transaction, spec, queue=queue).id
+        return jobs.create(transaction, spec, queue=queue, tenant=DEFAULT_TENANT).id
 
 
 def messages(celery: Celery, queue: str = "cpu") -> list[str]:
@@ -59,6 +61,15 @@ def messages(celery: Celery, queue: str = "cpu") -> list[str]:
         envelopes = client.rpop(queue, 100) or []
     arguments = [json.loads(b64decode(json.loads(envelope)["body"]))[0] for envelope in envelopes]
     return [job_id for [job_id] in arguments]
+
+
+def unsent(settings: Settings, database: Database) -> list[str]:
+    """The ids of due jobs for which no message has gone out."""
+    with database.read() as transaction:
+        due = jobs.undelivered(
+            transaction, redispatch_seconds=settings.redispatch_seconds, limit=100
+        )
+    return [job_id for job_id, _ in due]
 
 
 def claim(transaction: Connection, job_id: str, *, lease_seconds: float = 60) -> None:
@@ -71,7 +82,9 @@ def dispatching(settings: Settings, database: Database, celery: Celery) -> Itera
     """A dispatcher that goes on beside the block."""
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        ended = pool.submit(dispatcher.run, settings, database, celery, stop)
+        ended = pool.submit(
+            dispatcher.run, settings, database, celery, stop, instruments=Instruments()
+        )
         try:
             yield
         finally:
@@ -135,6 +148,40 @@ def test_what_is_not_due_waits(settings: Settings, database: Database, celery: C
     assert messages(celery) == []
 
 
+def test_more_messages_than_workers_can_use_do_not_pile_up(
+    settings: Settings, database: Database, celery: Celery
+) -> None:
+    """However often all of them are due to be sent again; and no queue waits for another."""
+    waiting = {new_job(database) for _ in range(2 * dispatcher.BACKLOG + 1)}
+    on_gpu = new_job(database, queue="gpu")
+    settings = settings.model_copy(update={"redispatch_seconds": 1e-9})
+    for _ in range(3):
+        dispatcher.relay(settings, database, celery)
+    assert dispatcher.room(celery, "cpu") == 0
+    assert set(messages(celery, "gpu")) == {on_gpu}
+
+    while taken := messages(celery):
+        assert len(taken) <= dispatcher.BACKLOG
+        with database.write() as transaction:
+            for job_id in waiting.intersection(taken):
+                claim(transaction, job_id)
+        waiting.difference_update(taken)
+        dispatcher.relay(settings, database, celery)
+    assert waiting == set()
+
+
+def test_two_dispatchers_send_all_there_is(
+    settings: Settings, database: Database, celery: Celery
+) -> None:
+    waiting = {new_job(database) for _ in range(20)}
+    with dispatching(settings, database, celery), dispatching(settings, database, celery):
+        wait_until(lambda: not unsent(settings, database))
+    sent = messages(celery)
+
+    assert set(sent) == waiting
+    assert max(sent.count(job_id) for job_id in waiting) <= 2
+
+
 def test_a_lost_job_is_taken_back_and_sent_again(
     settings: Settings, database: Database, celery: Celery
 ) -> None:
@@ -145,7 +192,7 @@ def test_a_lost_job_is_taken_back_and_sent_again(
         wait_until(lambda: messages(celery) == [job_id])
 
     with database.read() as transaction:
-        job = jobs.get(transaction, job_id)
+        job = jobs.get(transaction, job_id, tenant=DEFAULT_TENANT)
     assert (job.state, job.failures) == ("queued", 1)
 
 
@@ -177,6 +224,21 @@ def test_the_broker_may_go_and_come_back(
 
 
 @on_sqlite
+def test_leases_expire_also_while_the_broker_hangs(
+    own_redis: RedisServer, database: Database, settings: Settings
+) -> None:
+    job_id = new_job(database)
+    with create_celery(on_broker(settings, own_redis.url)) as celery:
+        own_redis.pause()
+        with dispatching(settings, database, celery):
+            with database.write() as transaction:
+                claim(transaction, job_id, lease_seconds=-1)
+            wait_until(lambda: unsent(settings, database) == [job_id])
+            own_redis.resume()
+            wait_until(lambda: job_id in messages(celery), 30)
+
+
+@on_sqlite
 def test_the_database_may_go_and_come_back(
     own_postgresql: PostgresServer, settings: Settings, celery: Celery
 ) -> None:
@@ -203,4 +265,11 @@ def test_its_health_is_that_no_job_waits_for_a_message(
 
     with database.write() as transaction:
         jobs.mark_dispatched(transaction, [job_id])
+    assert check_dispatch(settings) == (0, "")
+
+    with database.write() as transaction:
+        transaction.execute(update(jobs_table).values(dispatched_at=0))
+    with create_celery(settings) as celery:
+        for _ in range(dispatcher.BACKLOG):
+            celery.send_task(SUPERVISE, args=[job_id], queue="cpu")
     assert check_dispatch(settings) == (0, "")

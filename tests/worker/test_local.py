@@ -3,12 +3,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from json import JSONDecodeError
 from threading import Event
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from store import jobs
+from store.keys import DEFAULT_TENANT
 from tests.waiting import wait_until
 from tests.worker.examples import (
     ENDLESS,
@@ -40,9 +43,9 @@ def as_process(worker: Worker, *flags: str, **changed: Any) -> Iterator[subproce
 
 
 @contextmanager
-def in_thread(worker: Worker) -> Iterator[None]:
+def in_thread(worker: Worker, **changed: Any) -> Iterator[None]:
     """The embedded worker in this process, where it starts sooner."""
-    settings = worker.settings.model_copy(update={"concurrency": 1})
+    settings = worker.settings.model_copy(update={"concurrency": 1, **changed})
     embedded = replace(worker, settings=settings, owner=local.OWNER, draining=Event())
     with ThreadPoolExecutor(1) as pool:
         ended = pool.submit(local.run, embedded)
@@ -74,10 +77,36 @@ def test_cancelling_frees_its_place(worker: Worker) -> None:
     with in_thread(worker):
         wait_for_epoch(worker, first, 1)
         with worker.database.write() as transaction:
-            jobs.cancel(transaction, first)
+            jobs.cancel(transaction, first, tenant=DEFAULT_TENANT)
         wait_for_state(worker, second, "succeeded")
 
     assert get_job(worker, first).state == "cancelled"
+
+
+def test_a_job_that_cannot_be_started_does_not_end_the_worker(worker: Worker) -> None:
+    worker.settings.data_dir.mkdir()
+    worker.scratch.write_text("a file where a folder has to be")
+    job_id = new_job(worker, epochs=3)
+    with in_thread(worker):
+        wait_until(lambda: get_job(worker, job_id).failures > 0, 30)
+        worker.scratch.unlink()
+        wait_for_state(worker, job_id, "succeeded")
+
+
+def test_a_worker_that_fails_hands_its_jobs_back(worker: Worker) -> None:
+    job_id = new_job(worker, **ENDLESS)
+
+    def run_beside_a_spoilt_row() -> None:
+        with in_thread(worker, concurrency=2):
+            wait_for_epoch(worker, job_id, 1)
+            spoilt = new_job(worker)
+            with worker.database.write() as transaction:
+                transaction.execute(text(f"UPDATE jobs SET spec = '{{' WHERE id = '{spoilt}'"))
+            wait_for_state(worker, job_id, "queued")
+
+    with pytest.raises(JSONDecodeError):
+        run_beside_a_spoilt_row()
+    assert get_job(worker, job_id).failures == 0
 
 
 def test_what_nobody_needs_is_deleted(worker: Worker) -> None:

@@ -10,9 +10,11 @@ import pytest
 from sqlalchemy import update
 
 from dropout_core.tabular import WEIGHTS
-from store import datasets, events, jobs
+from store import events, jobs
 from store.database import Database
 from store.jobs import Claim, Job
+from store.keys import DEFAULT_TENANT
+from store.tables import datasets as datasets_table
 from store.tables import jobs as jobs_table
 from tests.servers import PostgresServer
 from tests.waiting import wait_until
@@ -34,7 +36,7 @@ from tests.worker.examples import (
     wait_for_epoch,
 )
 from tests.worker.processes import is_alive, wait_for_trainer
-from worker.supervisor import Worker, supervise
+from worker.supervisor import KILLED, Worker, supervise
 
 REQUEUED_ONCE = ["queued", "running", "requeued", "running", "succeeded"]
 
@@ -64,6 +66,10 @@ def after_a_lost_lease(worker: Worker, job_id: str) -> Claim:
 def is_due(worker: Worker, job_id: str) -> bool:
     with worker.database.read() as transaction:
         return job_id in jobs.claimable(transaction, limit=1)
+
+
+def has_scored_a_fold(worker: Worker, job_id: str) -> bool:
+    return any("/folds/" in key for key in artifacts_of(worker, job_id))
 
 
 def kill_in(worker: Worker, job_id: str, epoch: int) -> Job:
@@ -152,7 +158,7 @@ def test_a_lost_attempt_says_what_ended_it(worker: Worker) -> None:
 
     with worker.database.read() as transaction:
         happened = events.page(transaction, job_id, after=0, limit=100_000)
-    assert happened[-1].data == {"attempt": 1, "detail": "the trainer was ended by SIGKILL"}
+    assert happened[-1].data == {"attempt": 1, "detail": KILLED}
 
 
 def test_a_job_that_always_dies_is_given_up(worker: Worker) -> None:
@@ -167,8 +173,53 @@ def test_a_job_that_always_dies_is_given_up(worker: Worker) -> None:
 
     job = get_job(worker, job_id)
     assert (job.state, job.state_reason, job.attempt) == ("failed", "worker_lost", 2)
-    assert job.detail == "the trainer was ended by SIGKILL"
+    assert job.detail == KILLED
+    assert "out of memory" in KILLED  # most often the kernel's doing, and nobody else says so
     assert artifacts_of(worker, job_id) == []
+
+
+def test_a_supervisor_that_fails_hands_its_job_back_at_once(worker: Worker) -> None:
+    worker.settings.data_dir.mkdir()
+    worker.scratch.write_text("a file where a folder has to be")
+    job_id = new_job(worker, epochs=3)
+    supervise(job_id, worker)
+
+    job = get_job(worker, job_id)
+    assert (job.state, job.failures, job.owner) == ("queued", 1, None)
+    with worker.database.read() as transaction:
+        happened = events.page(transaction, job_id, after=0, limit=100)
+    assert happened[-1].data["detail"] == "the supervisor failed: FileExistsError"
+    worker.scratch.unlink()
+    assert run_to_end(worker, job_id).state == "succeeded"
+
+
+@on_sqlite
+def test_files_that_cannot_be_deleted_change_nothing(worker: Worker, tmp_path: Path) -> None:
+    job_id = new_job(worker, epochs=3)
+    stray = worker.settings.artifact_root / "jobs" / job_id / "0" / "stray"
+    stray.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere").touch()
+    stray.symlink_to(tmp_path / "elsewhere")  # which an artifact store refuses to touch
+    supervise(job_id, worker)
+
+    assert get_job(worker, job_id).state == "succeeded"
+    assert len(models_of(worker, job_id)) == 1
+    assert stray.is_symlink()
+
+
+@on_sqlite
+def test_a_scored_fold_forgives_earlier_failures(worker: Worker) -> None:
+    worker = replace(worker, settings=worker.settings.model_copy(update={"max_attempts": 2}))
+    job_id = new_job(worker, epochs=60, split={"folds": 6})
+    for _ in range(2):
+        with supervising(job_id, worker):
+            wait_until(lambda: has_scored_a_fold(worker, job_id), 60)
+            wait_until(lambda: get_job(worker, job_id).failures == 0, 60)
+            wait_for_trainer().kill()
+        wait_until(lambda: is_due(worker, job_id))
+
+    assert run_to_end(worker, job_id).attempt == 3
+    assert event_types(worker, job_id).count("requeued") == 2
 
 
 def test_draining_hands_the_job_on_uncharged(worker: Worker, uninterrupted: Result) -> None:
@@ -215,7 +266,7 @@ def test_a_cancel_stops_a_job_soon_and_leaves_no_files(worker: Worker) -> None:
         wait_for_epoch(worker, job_id, 3)
         assert artifacts_of(worker, job_id) != []
         with worker.database.write() as transaction:
-            jobs.cancel(transaction, job_id)
+            jobs.cancel(transaction, job_id, tenant=DEFAULT_TENANT)
         wait_until(attempt.done, 5)
 
     job = get_job(worker, job_id)
@@ -231,7 +282,7 @@ def test_a_cancel_does_not_wait_for_the_epoch(worker: Worker) -> None:
     with supervising(job_id, worker) as attempt:
         wait_for_trainer()
         with worker.database.write() as transaction:
-            jobs.cancel(transaction, job_id)
+            jobs.cancel(transaction, job_id, tenant=DEFAULT_TENANT)
         wait_until(attempt.done, 5)
 
     job = get_job(worker, job_id)
@@ -274,9 +325,9 @@ def test_a_loss_that_is_no_number_has_diverged(worker: Worker) -> None:
 @on_sqlite
 def test_a_table_without_the_target_is_invalid_data(worker: Worker) -> None:
     job_id = new_job(worker)
-    with worker.database.read() as transaction:
-        dataset = datasets.get(transaction, get_job(worker, job_id).dataset_id)
-    put_table(worker, dataset.artifact, table().drop("label"))
+    put_table(worker, "datasets/other.parquet", table().drop("label"))
+    with worker.database.write() as transaction:
+        transaction.execute(update(datasets_table).values(artifact="datasets/other.parquet"))
     supervise(job_id, worker)
 
     job = get_job(worker, job_id)
@@ -324,7 +375,7 @@ def test_a_job_that_another_has_ended_is_let_go_even_when_deleted(
         claim = after_a_lost_lease(worker, job_id)
         with worker.database.write() as transaction:
             jobs.fail(transaction, claim, reason="diverged", detail="elsewhere")
-            jobs.remove(transaction, job_id)
+            jobs.remove(transaction, job_id, tenant=DEFAULT_TENANT)
     assert not is_alive(trainer)
 
 
@@ -390,6 +441,8 @@ def test_a_database_that_stays_away_ends_the_trainer(
             wait_until(attempt.done)
         own_postgresql.start()
         assert not is_alive(trainer)
+        failed = "dropout_lease_renewals_failed_total"
+        assert (worker.instruments.registry.get_sample_value(failed) or 0) > 0
 
         assert run_to_end(worker, job_id).attempt == 2
         assert result(worker, job_id) == uninterrupted

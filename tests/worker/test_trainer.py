@@ -6,18 +6,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from dropout_core.checkpoint import load_checkpoint, save_checkpoint
 from dropout_core.tabular import WEIGHTS
-from store.artifacts import LocalArtifacts
+from store.local_artifacts import LocalArtifacts
 from store.spec import JobSpec
 from tests.waiting import wait_until
-from tests.worker.examples import ENDLESS, EPOCHS, MODEL, TRAINING, Result, table
-from tests.worker.processes import trainer_server
+from tests.worker.examples import ENDLESS, EPOCHS, MODEL, TRAINING, WIDEST, Result, table
+from tests.worker.processes import trainers_with_memory
 from worker import trainer
-from worker.protocol import Assignment, EpochCompleted, Failed, Finished, Stopped
+from worker.protocol import (
+    Assignment,
+    EpochCompleted,
+    Failed,
+    Finished,
+    FoldScored,
+    Stopped,
+    Timed,
+)
 
 ANSWER_SECONDS = 60
 
@@ -52,7 +59,7 @@ def assignment(
         attempt=attempt,
         spec=JobSpec.model_validate(spec).model_dump(mode="json"),
         dataset_artifact="datasets/1.parquet",
-        artifact_root=folder / "artifacts",
+        artifacts=LocalArtifacts(folder / "artifacts"),
         scratch=folder / "scratch",
         num_threads=1,
         checkpoint_seconds=0,
@@ -70,16 +77,19 @@ class Trainer:
         theirs.close()
 
     def next(self) -> Any:
-        assert self.pipe.poll(ANSWER_SECONDS), "the trainer says nothing"
-        return self.pipe.recv()
+        """The next message that says something of the job."""
+        while True:
+            assert self.pipe.poll(ANSWER_SECONDS), "the trainer says nothing"
+            if not isinstance(message := self.pipe.recv(), Timed):
+                return message
 
     def epochs(self, number: int) -> list[int]:
         """The next messages, which have to be epochs."""
         return [self.next().metrics["epoch"] for _ in range(number)]
 
     def last(self) -> Any:
-        """The message after the epochs."""
-        while isinstance(message := self.next(), EpochCompleted):
+        """The message after the epochs and the folds."""
+        while isinstance(message := self.next(), EpochCompleted | FoldScored):
             pass
         return message
 
@@ -93,18 +103,6 @@ def training(assignment: Assignment) -> Iterator[Trainer]:
         running.process.kill()
         running.process.join()
         running.pipe.close()
-
-
-@contextmanager
-def little_memory() -> Iterator[None]:
-    """Trainers that are started now have room for their threads, and none for 17 GB of weights."""
-    server = trainer_server()
-    limits = server.rlimit(psutil.RLIMIT_AS)
-    server.rlimit(psutil.RLIMIT_AS, (server.memory_info().vms + 2**33, limits[1]))
-    try:
-        yield
-    finally:
-        server.rlimit(psutil.RLIMIT_AS, limits)
 
 
 def mark(artifacts: LocalArtifacts, key: str, loss: float, folder: Path) -> None:
@@ -231,8 +229,7 @@ def test_ordered_to_finish_it_leaves_out_the_folds_that_are_left(
 def test_memory_that_there_is_not_may_be_there_another_time(
     tmp_path: Path, artifacts: LocalArtifacts
 ) -> None:
-    widest = {"hidden": [65_536, 65_536]}
-    with little_memory(), training(assignment(tmp_path, model=widest)) as running:
+    with trainers_with_memory(2**33), training(assignment(tmp_path, model=WIDEST)) as running:
         failed = running.last()
 
     assert isinstance(failed, Failed)
