@@ -8,20 +8,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from pydantic import ValidationError
 
-from store.settings import PREFIX, Settings
+from app import key_commands
+from app.terminal import DataDir, fail, say, settings_of, warn
 
 cli = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
+cli.add_typer(key_commands.cli, name="keys")
 
-Host = Annotated[str, typer.Option(help="Address to bind; beyond loopback an API key is needed.")]
+Host = Annotated[str, typer.Option(help="Address to bind; beyond loopback there has to be a key.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to bind; 0 takes a free one.")]
-DataDir = Annotated[Path | None, typer.Option(help="Where everything is kept.")]
 Processes = Annotated[int, typer.Option(min=1, help="API processes that share the port.")]
 
 
@@ -39,18 +39,22 @@ def serve(
     processes: Processes = 1,
 ) -> None:
     """Run the whole service on this machine: API and local worker on SQLite."""
+    from sqlalchemy.exc import DBAPIError
+
     from app import security
     from app import serve as embedded
     from store.lifetime import AlreadyRunning
     from store.logs import configure_logging
 
-    settings = _settings(data_dir=data_dir)
+    settings = settings_of(data_dir=data_dir)
     configure_logging()
     try:
         security.check_bind(host, settings)
         embedded.serve(settings, host=host, port=port, num_processes=processes)
     except (security.UnsafeBind, AlreadyRunning, embedded.NotReady, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
+    except DBAPIError as error:
+        fail(f"the database failed: {error.orig}")
 
 
 @cli.command()
@@ -67,12 +71,15 @@ def api(
 
     from app import security
     from app.main import create_app
+    from app.protocol import BoundedHttp
     from dropout_core.data.ingest import warm_up
     from store.lifetime import on_parent_exit
     from store.logs import configure_logging
+    from store.tracing import configure_tracing
 
-    settings = _settings(data_dir=data_dir)
+    settings = settings_of(data_dir=data_dir)
     configure_logging()
+    configure_tracing("api")
     try:
         if fd is None:
             security.check_bind(host, settings)
@@ -81,7 +88,8 @@ def api(
             host=host,
             port=port,
             loop="uvloop",
-            http="httptools",
+            http=BoundedHttp,
+            log_config=None,  # its lines go the way of all others
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -90,7 +98,7 @@ def api(
         server = uvicorn.Server(config)
         listener = config.bind_socket() if fd is None else socket.socket(fileno=fd)
     except (security.UnsafeBind, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
     if with_parent:
         on_parent_exit(lambda: setattr(server, "should_exit", True))
     # So that the first upload need not wait for what reads it.
@@ -122,16 +130,16 @@ def backup(
 ) -> None:
     """Copy all that the service on this machine keeps into one file, while it runs."""
     from store import backup as to_file
-    from store.artifacts import LocalArtifacts
+    from store.artifacts import open_artifacts
 
-    settings = _settings(data_dir=data_dir)
+    settings = settings_of(data_dir=data_dir)
     try:
         with _ending_in_order():
-            made = to_file.backup(settings, LocalArtifacts(settings.artifact_root), file)
+            made = to_file.backup(settings, open_artifacts(settings), file)
     except (to_file.CannotBackUp, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
     _warn_of_lost(made.lost)
-    _say(
+    say(
         f"{file} holds {made.num_datasets} datasets, {made.num_models} models and "
         f"{made.num_unfinished_jobs} unfinished jobs: {made.size_bytes} bytes"
     )
@@ -147,14 +155,14 @@ def restore(
     from store import restore as from_file
     from store.lifetime import AlreadyRunning
 
-    settings = _settings(data_dir=data_dir)
+    settings = settings_of(data_dir=data_dir)
     try:
         with _ending_in_order():
             restored = from_file.restore(settings, file)
     except (from_file.CannotRestore, AlreadyRunning, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
     _warn_of_lost(restored.lost)
-    _say(
+    say(
         f"{settings.data_dir} is as it was at {restored.created_at}: {restored.num_artifacts} "
         f"artifacts, {restored.num_resumed} jobs that ran go on"
     )
@@ -168,24 +176,12 @@ def demo() -> None:
     try:
         show.run()
     except show.DemoFailed as error:
-        _fail(str(error))
-
-
-def _settings(**flags: Any) -> Settings:
-    """Flags, then the environment, then defaults; exits with one line if they make no sense."""
-    try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
-    except ValidationError as error:
-        _fail("; ".join(_flaw(flaw["loc"], flaw["msg"]) for flaw in error.errors()))
-
-
-def _flaw(location: tuple[int | str, ...], message: str) -> str:
-    return ": ".join([*(f"{PREFIX}{name}".upper() for name in location[:1]), message])
+        fail(str(error))
 
 
 def _become(role: str, *arguments: str, data_dir: Path | None) -> NoReturn:
     """Turn this process into one of the worker's, which this package does not import."""
-    environment = os.environ | _settings(data_dir=data_dir).as_environment()
+    environment = os.environ | settings_of(data_dir=data_dir).as_environment()
     command = [sys.executable, "-m", "worker", role, *arguments]
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell is wanted
 
@@ -193,7 +189,7 @@ def _become(role: str, *arguments: str, data_dir: Path | None) -> NoReturn:
 @contextmanager
 def _ending_in_order() -> Iterator[None]:
     """Have SIGTERM undo what is half done, as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, lambda *_: _fail("ended before it was done"))
+    before = signal.signal(signal.SIGTERM, lambda *_: fail("ended before it was done"))
     try:
         yield
     finally:
@@ -202,13 +198,4 @@ def _ending_in_order() -> Iterator[None]:
 
 def _warn_of_lost(keys: list[str]) -> None:
     for key in keys:
-        print(f"warning: the artifact {key} was lost before", file=sys.stderr)  # noqa: T201
-
-
-def _say(message: str) -> None:
-    print(message)  # noqa: T201
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201
-    sys.exit(1)
+        warn(f"the artifact {key} was lost before")

@@ -1,6 +1,8 @@
 """What endpoints ask for."""
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +11,16 @@ from fastapi import Depends, Query, Request
 from pydantic_core import from_json
 
 from app.errors import RequestError
+from app.health.readiness import Readiness
 from app.inference.predictors import Predictors
 from app.metrics.instruments import Instruments
-from store.artifacts import LocalArtifacts
+from app.security import Caller, Keyring
+from store.artifacts import ArtifactStore
 from store.database import Database
 from store.settings import Settings
 
+SLOW_REQUESTS = 8  # at a time; of forty threads
+PLACE_SECONDS = 20.0
 MAX_NUMBER = 2**31 - 1  # of events and epochs: the databases' integers
 
 
@@ -24,18 +30,27 @@ class Context:
 
     settings: Settings
     database: Database
-    artifacts: LocalArtifacts
+    artifacts: ArtifactStore
     predictors: Predictors
     instruments: Instruments
+    readiness: Readiness
+    keyring: Keyring
+    slow: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SLOW_REQUESTS))
 
     @property
     def uploads(self) -> Path:
         return self.settings.data_dir / "uploads"
 
 
-def _context(request: Request) -> Context:
+# Plain functions would be called in threads, for which nobody should have to wait more than once.
+async def _context(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
+
+
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
 
 
 def _require_media_type(request: Request, wanted: str) -> None:
@@ -59,12 +74,29 @@ async def require_json(request: Request) -> None:
             raise RequestError(400, "malformed_json", f"the body is not JSON: {error}") from error
 
 
-def require_form(request: Request) -> None:
+async def take_place(context: "ContextDep") -> AsyncIterator[None]:
+    """Hold one of the places for requests that take long, so that others find a thread.
+
+    Raises RequestError (503) if none comes free in time.
+    """
+    try:
+        await asyncio.wait_for(context.slow.acquire(), PLACE_SECONDS)
+    except TimeoutError as error:
+        detail = f"{SLOW_REQUESTS} requests that take long are under way here; try again"
+        raise RequestError(503, "busy", detail) from error
+    try:
+        yield
+    finally:
+        context.slow.release()
+
+
+async def require_form(request: Request) -> None:
     """Raise 415 unless the body is declared as a multipart form."""
     _require_media_type(request, "multipart/form-data")
 
 
 ContextDep = Annotated[Context, Depends(_context)]
+CallerDep = Annotated[Caller, Depends(_caller)]
 Limit = Annotated[int, Query(ge=1, le=100, description="Items of a page.")]
 After = Annotated[str | None, Query(description="The `last_id` of the page before.")]
 Number = Annotated[int, Query(ge=0, le=MAX_NUMBER)]

@@ -8,26 +8,34 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from polars.exceptions import PolarsError
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from dropout_core.errors import ModelError
+from dropout_core.files import is_disk_full
 from store import errors as store_errors
-from store.database import is_unavailable
+from store.database import is_full, is_unavailable
 
 RETRY_AFTER_SECONDS = 5
+MAX_FLAWS = 100  # that an answer names: a body of megabytes may have a million
+QUOTA_RETRY_SECONDS = 30  # jobs end by themselves, datasets are deleted
 
 STATUS: dict[type[Exception], int] = {
     store_errors.DatasetNotFound: 404,
     store_errors.JobNotFound: 404,
     store_errors.ModelNotFound: 404,
     store_errors.DatasetInUse: 409,
+    store_errors.QuotaExceeded: 429,
     store_errors.IllegalTransition: 409,
     store_errors.RequestInFlight: 409,
     store_errors.IdempotencyKeyReused: 422,
     ModelError: 500,
 }
+
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 # Of the framework's own refusals.
 CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
@@ -87,6 +95,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(SQLAlchemyError, _database_error)
+    app.add_exception_handler(store_errors.StorageUnavailable, _storage_error)
+    for failure in (OSError, PolarsError):
+        app.add_exception_handler(failure, _file_error)
     app.add_exception_handler(Exception, _unexpected)
     for kind in STATUS:
         app.add_exception_handler(kind, _known_error)
@@ -143,12 +154,14 @@ def _snake_case(name: str) -> str:
 
 def _request_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    return problem(error.status, error.code, error.detail, error.errors)
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.status == 503 else None
+    return problem(error.status, error.code, error.detail, error.errors, headers)
 
 
 def _known_error(_: Request, error: Exception) -> JSONResponse:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    return problem(status, _snake_case(type(error).__name__), str(error))
+    headers = {"Retry-After": str(QUOTA_RETRY_SECONDS)} if status == 429 else None
+    return problem(status, _snake_case(type(error).__name__), str(error), headers=headers)
 
 
 def _validation_error(_: Request, error: Exception) -> JSONResponse:
@@ -158,7 +171,7 @@ def _validation_error(_: Request, error: Exception) -> JSONResponse:
         why, where = found[0]["ctx"]["error"], found[0]["loc"][-1]
         return problem(400, "malformed_json", f"the body is not JSON: {why} at character {where}")
     flaws = []
-    for flaw in found:
+    for flaw in found[:MAX_FLAWS]:
         source, *location = flaw["loc"]
         in_body = source == "body"
         pointer = (
@@ -168,26 +181,71 @@ def _validation_error(_: Request, error: Exception) -> JSONResponse:
         )
         flaws.append(Flaw(pointer=pointer, detail=flaw["msg"]))
     detail = "; ".join(f"{flaw.pointer or '/'}: {flaw.detail}" for flaw in flaws[:3])
-    more = f" (and {len(flaws) - 3} more)" if len(flaws) > 3 else ""
+    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
     return problem(422, "invalid_request", detail + more, flaws)
 
 
-def _http_exception(_: Request, error: Exception) -> JSONResponse:
+def _http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if is_disk_full(error.__cause__):  # while a form was received, which is said to be malformed
+        return _disk_full_problem()
     code = CODES.get(error.status_code, "http_error")
-    return problem(error.status_code, code, str(error.detail), headers=error.headers)
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = _allowed_methods(request) or ["GET", "HEAD"]  # those of mounted files
+        headers = {"Allow": ", ".join(allowed)}
+    return problem(error.status_code, code, str(error.detail), headers=headers)
 
 
-def _database_error(request: Request, error: Exception) -> JSONResponse:
+def _allowed_methods(request: Request) -> list[str]:
+    """What the path can be asked for; Starlette tells those of its first route alone."""
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    return [
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    ]
+
+
+def database_problem(error: Exception, *, path: str) -> JSONResponse:
+    """The answer to a request that the database failed."""
+    if is_full(error):
+        return _disk_full_problem()
     if is_unavailable(error):
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
         detail = "the database does not answer; try again"
         return problem(503, "database_unavailable", detail, headers=headers)
     if isinstance(error, DataError):  # such as a NUL, which PostgreSQL does not take as text
         return problem(422, "invalid_request", "a value is none that the database can hold")
-    return _unexpected(request, error)
+    return _unexpected_problem(error, path=path)
+
+
+def _database_error(request: Request, error: Exception) -> JSONResponse:
+    return database_problem(error, path=request.url.path)
+
+
+def _storage_error(_: Request, error: Exception) -> JSONResponse:
+    log.warning("the artifact storage does not answer", error=str(error))
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    detail = "the artifact storage does not answer; try again"
+    return problem(503, "storage_unavailable", detail, headers=headers)
+
+
+def _file_error(request: Request, error: Exception) -> JSONResponse:
+    if is_disk_full(error):
+        return _disk_full_problem()
+    return _unexpected_problem(error, path=request.url.path)
+
+
+def _disk_full_problem() -> JSONResponse:
+    log.error("the disk is full")
+    return problem(507, "disk_full", "there is no space left here to store this")
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("unexpected error", path=request.url.path, exc_info=error)
+    return _unexpected_problem(error, path=request.url.path)
+
+
+def _unexpected_problem(error: Exception, *, path: str) -> JSONResponse:
+    log.error("unexpected error", path=path, exc_info=error)
     return problem(500, "internal_error", "something went wrong here; the log says what")

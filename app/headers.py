@@ -15,6 +15,12 @@ _NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ances
 _PRIVATE = ("/v1/", "/v2/")
 
 
+def secure(headers: MutableHeaders) -> None:
+    """Add the headers; a policy that is there stands."""
+    headers.update(_EVERYWHERE)
+    headers.setdefault(POLICY, _NOTHING)
+
+
 class SecurityHeaders:
     """Add the headers to every answer, and to those about data that no cache may keep them.
 
@@ -33,8 +39,7 @@ class SecurityHeaders:
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(_EVERYWHERE)
-                headers.setdefault(POLICY, _NOTHING)
+                secure(headers)
                 if is_private:
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)

@@ -37,30 +37,45 @@ class Reservation:
             idempotency.complete(transaction, self._key, answer)
         return JSONResponse(answer.body, answer.status, answer.headers)
 
+    def release(self, context: Context) -> None:
+        """Free the key of a request that failed and stored nothing."""
+        if self._key is not None:
+            with context.database.write() as transaction:
+                idempotency.release(transaction, self._key)
+
+
+def reserve(
+    transaction: Connection, key: str | None, *, tenant: str, operation: str, request: bytes
+) -> Reservation:
+    """Reserve the key, if there is one, in the transaction that does what is asked.
+
+    So a process that dies leaves no key in flight, and a second request waits for the first. What
+    takes long must not: see `once`. `request` stands for everything that the request asks for.
+    Raises IdempotencyKeyReused and RequestInFlight.
+    """
+    if key is None:
+        return Reservation(None, None)
+    scoped = hashlib.sha256(f"{tenant} {operation} {key}".encode()).hexdigest()
+    digest = hashlib.sha256(request).hexdigest()
+    stored = idempotency.reserve(transaction, scoped, tenant=tenant, request_sha256=digest)
+    if stored is None:
+        return Reservation(scoped, None)
+    headers = {**stored.headers, "Idempotent-Replay": "true"}
+    return Reservation(None, JSONResponse(stored.body, stored.status, headers))
+
 
 @contextmanager
 def once(
-    context: Context, key: str | None, *, operation: str, request: bytes
+    context: Context, key: str | None, *, tenant: str, operation: str, request: bytes
 ) -> Iterator[Reservation]:
     """Reserve the key, if there is one, for a block that completes it; a block that fails frees it.
 
-    `request` stands for everything that the request asks for. Raises IdempotencyKeyReused and
-    RequestInFlight.
+    While the block runs, a second request raises RequestInFlight. For the rest see `reserve`.
     """
-    if key is None:
-        yield Reservation(None, None)
-        return
-    scoped = hashlib.sha256(f"{operation} {key}".encode()).hexdigest()
-    digest = hashlib.sha256(request).hexdigest()
     with context.database.write() as transaction:
-        stored = idempotency.reserve(transaction, scoped, request_sha256=digest)
-    if stored is not None:
-        headers = {**stored.headers, "Idempotent-Replay": "true"}
-        yield Reservation(None, JSONResponse(stored.body, stored.status, headers))
-        return
+        reservation = reserve(transaction, key, tenant=tenant, operation=operation, request=request)
     try:
-        yield Reservation(scoped, None)
+        yield reservation
     except BaseException:
-        with context.database.write() as transaction:
-            idempotency.release(transaction, scoped)
+        reservation.release(context)
         raise

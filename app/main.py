@@ -9,6 +9,7 @@ import torch
 from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
+from starlette.types import ASGIApp
 
 from app import docs, errors
 from app.datasets import endpoints as datasets
@@ -16,30 +17,35 @@ from app.deps import Context
 from app.errors import problem_responses
 from app.headers import SecurityHeaders
 from app.health import endpoints as health
+from app.health.readiness import Readiness
 from app.inference import endpoints as inference
 from app.inference.predictors import Predictors
 from app.jobs import endpoints as jobs
-from app.limits import BodyLimit
+from app.limits import BodyLimit, RequestRate
 from app.metrics import endpoints as metrics
 from app.metrics.instruments import Instruments
 from app.metrics.recorded import RecordedJobs
 from app.metrics.requests import RequestDurations
 from app.models import endpoints as models
 from app.request_ids import RequestIds
-from app.security import KeyGuard, documented_key
+from app.request_spans import RequestSpans
+from app.security import Authentication, Keyring, documented_key
 from app.walkthrough import DESCRIPTION
-from store.artifacts import LocalArtifacts
+from store import tracing
+from store.artifacts import open_artifacts
 from store.database import Database
 from store.settings import Settings
 
 _UPLOADS = re.compile(r"/v1/datasets|/v1/models/[^/]+/predict-file")
+_ROWS = re.compile(r"/v1/models/[^/]+/predict")
 _FORM_BYTES = 64 * 1024  # what a multipart form adds to its file
+_CONFIG_BYTES = 4 * 1024**2  # of other JSON, whose every value is looked at one by one
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The API on the database and the artifacts of `settings`."""
     database = Database(settings.database)
-    artifacts = LocalArtifacts(settings.artifact_root)
+    artifacts = open_artifacts(settings)
     release = version("dropout-service")
     context = Context(
         settings=settings,
@@ -50,6 +56,8 @@ def create_app(settings: Settings) -> FastAPI:
             recorded=RecordedJobs(database),
             versions={"version": release, "torch": torch.__version__},
         ),
+        keyring=Keyring(database),
+        readiness=Readiness(database, artifacts, settings.redis_url),
     )
 
     @asynccontextmanager
@@ -59,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
         database.migrate()
         yield
         database.close()
+        tracing.end_tracing()  # here, since uvicorn ends the process by the signal that it got
 
     app = FastAPIOffline(
         title="Dropout Service",
@@ -73,23 +82,31 @@ def create_app(settings: Settings) -> FastAPI:
     docs.install(app)
     app.add_middleware(
         BodyLimit,
-        default_bytes=settings.max_request_bytes,
-        uploads=_UPLOADS,
-        upload_bytes=settings.max_upload_bytes + _FORM_BYTES,
+        default_bytes=min(_CONFIG_BYTES, settings.max_request_bytes),
+        larger={
+            _UPLOADS: settings.max_upload_bytes + _FORM_BYTES,
+            _ROWS: settings.max_request_bytes,
+        },
     )
-    if settings.api_key is not None:
-        # Metrics tell how much is done here, by which versions, and unlike a probe of health, who
-        # scrapes can send a key.
-        app.add_middleware(KeyGuard, prefixes=("/v1", "/metrics"), key=settings.api_key)
+    if settings.tenant_requests_per_second is not None:
+        app.add_middleware(
+            RequestRate,
+            database=database,
+            per_second=settings.tenant_requests_per_second,
+            burst=settings.tenant_request_burst,
+        )
+    app.add_middleware(Authentication, keyring=context.keyring)
     for domain in (datasets, jobs, models, inference):
         app.include_router(
             domain.router,
             dependencies=[Depends(documented_key)],
-            responses=problem_responses(401, 422, 503),
+            responses=problem_responses(401, 403, 422, 429, 503, 507),
         )
     app.include_router(health.router)
     app.include_router(
-        metrics.router, dependencies=[Depends(documented_key)], responses=problem_responses(401)
+        metrics.router,
+        dependencies=[Depends(documented_key)],
+        responses=problem_responses(401, 403),
     )
 
     @app.get("/", include_in_schema=False)
@@ -97,6 +114,12 @@ def create_app(settings: Settings) -> FastAPI:
         return RedirectResponse(docs.PATH)
 
     # Around all that Starlette builds, or the answer to an unexpected error would go without.
-    stack = RequestDurations(app.build_middleware_stack(), instruments=context.instruments)
+    stack: ASGIApp = RequestDurations(
+        app.build_middleware_stack(),
+        instruments=context.instruments,
+        access_log=settings.access_log,
+    )
+    if tracing.is_tracing():
+        stack = RequestSpans(stack)
     app.middleware_stack = RequestIds(SecurityHeaders(stack))
     return app

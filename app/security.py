@@ -1,15 +1,42 @@
-"""Who may call: on loopback anybody, elsewhere whoever holds the key."""
+"""Who may call, and what: see docs/decisions/0014.
 
-import hmac
+While there are no keys, anybody on this machine may do everything, and nobody else can: the API
+binds to loopback alone, and a page that a browser has from elsewhere is turned away.
+"""
+
 import ipaddress
+import re
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
 
+import structlog
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPBearer
-from pydantic import SecretStr
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
-from app.errors import problem
+from app import docs
+from app.errors import database_problem, problem
+from store import keys
+from store.database import Database
+from store.keys import DEFAULT_TENANT, Scope
 from store.settings import Settings
+
+REMEMBERED_SECONDS = 2.0  # how long a key is taken for good without another look, and works revoked
+USE_NOTED_SECONDS = 60.0
+
+_OPEN = frozenset({"/", "/livez", "/readyz", "/openapi.json", docs.PATH})
+# Of a request that a proxy passed on, from wherever it came.
+_PASSED_ON = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_PREDICTING = re.compile(r"/v1/models/[^/]+/(predict|predict-file|evaluate|importance)|/v2/.*")
+
+_HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d+)?", re.ASCII)
+
+log = structlog.get_logger()
 
 
 class UnsafeBind(Exception):
@@ -17,37 +44,172 @@ class UnsafeBind(Exception):
 
 
 def check_bind(host: str, settings: Settings) -> None:
-    """Raise UnsafeBind if anybody could call `host` without a key."""
-    if settings.api_key is None and not _is_loopback(host):
+    """Raise UnsafeBind if `host` is open to other machines while nobody is known to have a key."""
+    if _is_loopback(host):
+        return
+    try:
+        with closing(Database(settings.database)) as database:
+            database.migrate()
+            with database.read() as transaction:
+                if keys.any_in_force(transaction):
+                    return
+    except DBAPIError as error:
         raise UnsafeBind(
-            f"{host} is open to other machines: set DROPOUT_API_KEY, or bind to 127.0.0.1"
-        )
+            f"{host} is open to other machines, and the database does not tell whether there is a "
+            f"key to call with: {error.orig}"
+        ) from error
+    raise UnsafeBind(
+        f"{host} is open to other machines, and there is no key to call with: make one with "
+        "`dropout-service keys create`, or bind to 127.0.0.1"
+    )
 
 
 documented_key = HTTPBearer(
-    auto_error=False, description="Needed where the service was started with DROPOUT_API_KEY."
+    auto_error=False, description="A key of `dropout-service keys create`, once there is one."
 )
-"""For the API page: KeyGuard does the work."""
+"""For the API page: Authentication does the work."""
 
 
-class KeyGuard:
-    """Answer 401 to a call below `prefixes` without the key, before its body is read."""
+@dataclass(frozen=True)
+class Caller:
+    """Whose call it is, and what they may do. `token` is empty while there are no keys."""
 
-    def __init__(self, app: ASGIApp, *, prefixes: tuple[str, ...], key: SecretStr) -> None:
+    tenant: str
+    scopes: frozenset[Scope]
+    token: str = field(repr=False)
+
+
+ANYBODY = Caller(DEFAULT_TENANT, frozenset(Scope), "")
+
+
+def needed_scope(method: str, path: str) -> Scope | None:
+    """What a caller has to be allowed; None for what is open to all: health and the API page."""
+    if path in _OPEN or path.startswith(f"{docs.ASSETS}/"):
+        return None
+    if not path.startswith(("/v1/", "/v2/")):  # metrics, which are of all tenants, and nothing else
+        return Scope.ADMIN
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return Scope.READ
+    is_prediction = method == "POST" and _PREDICTING.fullmatch(path)
+    return Scope.PREDICT if is_prediction else Scope.TRAIN
+
+
+class Keyring:
+    """Which caller a token makes, asked of the database and remembered for a moment."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._callers: dict[str, tuple[Caller, float]] = {}
+        self._noted: dict[str, float] = {}
+        self._has_keys = False  # and never the other way: a revoked key opens nothing
+        self._open_until = 0.0
+
+    async def caller(self, token: str) -> Caller | None:
+        """None if the token is no key in force, and one is needed. Raises SQLAlchemyError."""
+        now = time.monotonic()
+        if now < self._open_until:
+            return ANYBODY
+        caller, until = self._callers.get(token, (None, 0.0))
+        return caller if now < until else await run_in_threadpool(self._look_up, token)
+
+    def last_known(self, token: str) -> Caller | None:
+        """Whom the token made when the database last answered; None if it was not asked."""
+        was_open = self._open_until > 0 and not self._has_keys
+        return ANYBODY if was_open else self._callers.get(token, (None, 0.0))[0]
+
+    async def still_knows(self, caller: Caller) -> bool:
+        """Whether the caller's key is in force, as far as the database tells."""
+        try:
+            return await self.caller(caller.token) is not None
+        except SQLAlchemyError:
+            return True
+
+    def _look_up(self, token: str) -> Caller | None:
+        with self._database.read() as transaction:
+            if not self._has_keys and keys.any_exist(transaction):
+                self._has_keys = True
+            key = keys.find(transaction, token)
+        now = time.monotonic()
+        if not self._has_keys:
+            self._open_until = now + REMEMBERED_SECONDS
+            return ANYBODY
+        if key is None:
+            self._callers.pop(token, None)
+            return None
+        if now - self._noted.get(key.id, -USE_NOTED_SECONDS) >= USE_NOTED_SECONDS:
+            self._noted[key.id] = now
+            self._note_use(key.id)
+        caller = Caller(key.tenant, frozenset(map(Scope, key.scopes)), token)
+        self._callers[token] = caller, now + REMEMBERED_SECONDS
+        return caller
+
+    def _note_use(self, key_id: str) -> None:
+        try:
+            with self._database.write() as transaction:
+                keys.note_use(transaction, key_id)
+        except SQLAlchemyError:  # a full disk is no reason to refuse a read
+            log.warning("the use of a key was not noted", key=key_id)
+
+
+class Authentication:
+    """Know the caller, or answer 401 or 403, before the body is read."""
+
+    def __init__(self, app: ASGIApp, *, keyring: Keyring) -> None:
         self._app = app
-        self._prefixes = prefixes
-        self._key = key.get_secret_value().encode()
+        self._keyring = keyring
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(self._prefixes):
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        needed = needed_scope(scope.get("method", ""), scope.get("path", ""))
+        if scope["type"] != "http" or needed is None:
             return await self._app(scope, receive, send)
-        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), self._key):
-            return await self._app(scope, receive, send)
-        detail = "send the API key as `Authorization: Bearer <key>`"
-        headers = {"WWW-Authenticate": "Bearer"}
-        answer = problem(401, "unauthorized", detail, headers=headers)
-        return await answer(scope, receive, send)
+        headers = Headers(scope=scope)
+        try:
+            caller = await self._keyring.caller(_token(headers))
+        except SQLAlchemyError as error:
+            # Metrics are there to tell that the database is away.
+            caller = self._keyring.last_known(_token(headers)) if needed is Scope.ADMIN else None
+            if caller is None:
+                return await database_problem(error, path=scope["path"])(scope, receive, send)
+        if refusal := _refusal(caller, needed, headers):
+            return await refusal(scope, receive, send)
+        scope.setdefault("state", {})["caller"] = caller
+        return await self._app(scope, receive, send)
+
+
+def _token(headers: Headers) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _refusal(caller: Caller | None, needed: Scope, headers: Headers) -> Response | None:
+    if caller is None:
+        detail = "send an API key that is in force, as `Authorization: Bearer <key>`"
+        return problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
+    if caller is ANYBODY and not _is_from_here(headers):
+        detail = (
+            "without keys this service is for programs on its own machine alone, and not for pages "
+            "or names from elsewhere: make a key with `dropout-service keys create`"
+        )
+        return problem(403, "forbidden", detail)
+    if not caller.scopes & {needed, Scope.ADMIN}:
+        detail = f"the key has no scope {needed.value!r}: {', '.join(sorted(caller.scopes))} is all"
+        return problem(403, "forbidden", detail)
+    return None
+
+
+def _is_from_here(headers: Headers) -> bool:
+    """Whether the caller named this machine by a name of its own, and is no page of another's.
+
+    A browser's pages can reach loopback too, under a name that is made to lead there.
+    """
+    host = headers.get("host", "")
+    origin = headers.get("origin")
+    named = _HOST.fullmatch(host)
+    if named is None or not _is_loopback(named["name"].strip("[]").lower()):
+        return False
+    if any(name in headers for name in _PASSED_ON):
+        return False
+    return origin is None or origin in (f"http://{host}", f"https://{host}")
 
 
 def _is_loopback(host: str) -> bool:

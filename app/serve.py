@@ -12,7 +12,7 @@ from collections.abc import Callable
 import httpx
 import structlog
 
-from app.metrics import folder
+from store import metrics_folder
 from store.database import Database
 from store.lifetime import only_one
 from store.settings import Settings
@@ -51,7 +51,9 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
         descriptor = listener.fileno()
         api = [sys.executable, "-m", "app", "api", "--fd", str(descriptor), "--with-parent"]
         worker = [sys.executable, "-m", "worker", "local", "--with-parent"]
-        environment = os.environ | settings.as_environment() | folder.fresh(settings.data_dir)
+        environment = (
+            os.environ | settings.as_environment() | metrics_folder.fresh(settings.data_dir)
+        )
 
         def start(command: list[str]) -> Callable[[], subprocess.Popen[bytes]]:
             return lambda: subprocess.Popen(  # noqa: S603 - our own interpreter and modules

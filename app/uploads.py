@@ -13,7 +13,7 @@ _CHUNK_BYTES = 1024**2
 class Upload:
     """The files of a request in a folder of their own in `parent`, which goes when the block ends.
 
-    `sha256` is that of all of them, one after the other.
+    `sha256` is that of all of them, one after the other. Raises OSError, and leaves nothing.
     """
 
     def __init__(self, parent: Path, files: Sequence[UploadFile]) -> None:
@@ -21,7 +21,11 @@ class Upload:
         self._folder = tempfile.TemporaryDirectory(dir=parent)
         self._digest = hashlib.sha256()
         self.folder = Path(self._folder.name)
-        self.paths = [self._receive(file, number) for number, file in enumerate(files)]
+        try:
+            self.paths = [self._receive(file, number) for number, file in enumerate(files)]
+        except BaseException:
+            self._folder.cleanup()
+            raise
         self.sha256 = self._digest.hexdigest()
 
     def __enter__(self) -> "Upload":

@@ -5,20 +5,24 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Response, UploadFile
 from fastapi.responses import JSONResponse
+from sqlalchemy import Connection
 
 from app.datasets.schemas import DatasetAnswer
 from app.datasets.service import in_place
-from app.deps import After, ContextDep, Limit, require_form
+from app.deps import After, CallerDep, Context, ContextDep, Limit, require_form, take_place
 from app.errors import problem_responses
 from app.idempotency import IdempotencyKey, once
 from app.reading import Reading, only_fields
 from app.schemas import Page, page_of
+from app.security import Caller
 from app.uploads import Upload
-from store import datasets
+from store import datasets, quotas
+from store.artifacts import discard
 from store.idempotency import Answer
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
+MAX_NAME_CHARACTERS = 200
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes none in text
 
 
@@ -27,10 +31,15 @@ NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes none in text
     status_code=201,
     response_model=DatasetAnswer,
     responses=problem_responses(413, 415, 422),
-    dependencies=[Depends(require_form), Depends(only_fields("file", "name"))],
+    dependencies=[
+        Depends(require_form),
+        Depends(only_fields("file", "name")),
+        Depends(take_place),
+    ],
 )
 def create_dataset(
     context: ContextDep,
+    caller: CallerDep,
     file: Annotated[
         list[UploadFile],
         File(
@@ -40,26 +49,35 @@ def create_dataset(
         ),
     ],
     options: Reading,
-    name: Annotated[str | None, Form(min_length=1, max_length=200, pattern=NO_NUL)] = None,
+    name: Annotated[
+        str | None, Form(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=NO_NUL)
+    ] = None,
     key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Upload a table.
 
     How it is written and what its columns are is found out, and answered.
     """
-    chosen = name or PurePosixPath(file[0].filename or "").name or "dataset"
+    chosen = name or _name_of(file[0]) or "dataset"
 
     with Upload(context.uploads, file) as upload:
         request = f"{upload.sha256} {chosen} {options.model_dump_json()}".encode()
-        with once(context, key, operation="POST /v1/datasets", request=request) as reservation:
+        with once(
+            context, key, tenant=caller.tenant, operation="POST /v1/datasets", request=request
+        ) as reservation:
             if reservation.replay is not None:
                 return reservation.replay
+            with context.database.read() as transaction:
+                _require_place(transaction, context, caller, upload)
             # Parsing takes its time, so it is over before the transaction begins.
             with (
                 in_place(context, upload, options) as facts,
                 context.database.write() as transaction,
             ):
-                dataset = DatasetAnswer.of(datasets.create(transaction, name=chosen, **facts))
+                _require_place(transaction, context, caller, upload)
+                dataset = DatasetAnswer.of(
+                    datasets.create(transaction, tenant=caller.tenant, name=chosen, **facts)
+                )
                 location = {"Location": f"/v1/datasets/{dataset.id}"}
                 answer = Answer(201, location, dataset.model_dump(mode="json"))
                 return reservation.complete(transaction, answer)
@@ -67,25 +85,44 @@ def create_dataset(
 
 @router.get("")
 def list_datasets(
-    context: ContextDep, limit: Limit = 20, after: After = None
+    context: ContextDep, caller: CallerDep, limit: Limit = 20, after: After = None
 ) -> Page[DatasetAnswer]:
     """Datasets, newest first."""
     with context.database.read() as transaction:
-        found = datasets.page(transaction, limit=limit + 1, after=after)
+        found = datasets.page(transaction, tenant=caller.tenant, limit=limit + 1, after=after)
     return page_of([DatasetAnswer.of(d) for d in found], [d.id for d in found], limit)
 
 
 @router.get("/{dataset_id}", responses=problem_responses(404))
-def get_dataset(context: ContextDep, dataset_id: str) -> DatasetAnswer:
+def get_dataset(context: ContextDep, caller: CallerDep, dataset_id: str) -> DatasetAnswer:
     """A dataset and its columns."""
     with context.database.read() as transaction:
-        return DatasetAnswer.of(datasets.get(transaction, dataset_id))
+        return DatasetAnswer.of(datasets.get(transaction, dataset_id, tenant=caller.tenant))
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=problem_responses(404, 409))
-def delete_dataset(context: ContextDep, dataset_id: str) -> Response:
+def delete_dataset(context: ContextDep, caller: CallerDep, dataset_id: str) -> Response:
     """Delete a dataset that no unfinished job needs."""
     with context.database.write() as transaction:
-        dataset = datasets.remove(transaction, dataset_id)
-    context.artifacts.delete(dataset.artifact)
+        dataset = datasets.remove(transaction, dataset_id, tenant=caller.tenant)
+    discard(context.artifacts, dataset.artifact)
     return Response(status_code=204)
+
+
+def _name_of(file: UploadFile) -> str:
+    """Of the file where it comes from, as far as it can be a dataset's."""
+    own = PurePosixPath(file.filename or "").name
+    return own.replace("\0", "")[:MAX_NAME_CHARACTERS]
+
+
+def _require_place(
+    transaction: Connection, context: Context, caller: Caller, upload: Upload
+) -> None:
+    """Raise QuotaExceeded if the caller may not keep what was uploaded."""
+    quotas.require_place_for_dataset(
+        transaction,
+        tenant=caller.tenant,
+        size_bytes=upload.size_bytes,
+        max_datasets=context.settings.tenant_datasets,
+        max_bytes=context.settings.tenant_dataset_bytes,
+    )

@@ -5,11 +5,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import polars as pl
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import reading
 from app.deps import Context
 from app.uploads import Upload
 from dropout_core.data.ingest import ReadOptions, ingest
+from dropout_core.files import sha256_of
+from store.artifacts import DATASETS, discard
+from store.database import is_full, is_unavailable
 from store.datasets import Dataset
 from store.errors import DatasetNotFound
 from store.ids import new_id
@@ -25,7 +29,7 @@ def in_place(context: Context, upload: Upload, options: ReadOptions) -> Iterator
     with reading.refusing_unusable():
         table = ingest(upload.paths, path, options=options, limits=reading.limits(context.settings))
     dataset_id = new_id("ds")
-    artifact = f"datasets/{dataset_id}.parquet"
+    artifact = f"{DATASETS}/{dataset_id}.{sha256_of(path)}.parquet"
     facts = {
         "id": dataset_id,
         "format": table.format,
@@ -40,8 +44,10 @@ def in_place(context: Context, upload: Upload, options: ReadOptions) -> Iterator
     try:
         context.artifacts.put(artifact, path)
         yield facts
-    except BaseException:
-        context.artifacts.delete(artifact)
+    except BaseException as error:
+        # A database that went away may have committed: then the table is needed, else it is swept.
+        if not (isinstance(error, SQLAlchemyError) and is_unavailable(error)) or is_full(error):
+            discard(context.artifacts, artifact)
         raise
 
 

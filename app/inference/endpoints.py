@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from app import reading
 from app.datasets.service import load
-from app.deps import ContextDep, require_form, require_json
+from app.deps import CallerDep, ContextDep, require_form, require_json, take_place
 from app.errors import invalid, problem_responses
 from app.inference import evaluation, files, importance, rows
 from app.inference.answer_files import CSV, PARQUET
@@ -36,10 +36,12 @@ _CHUNK_BYTES = 1024**2
 
 
 @router.post("/predict", dependencies=[Depends(require_json)])
-def predict(context: ContextDep, model_id: str, request: PredictRequest) -> PredictAnswer:
+def predict(
+    context: ContextDep, caller: CallerDep, model_id: str, request: PredictRequest
+) -> PredictAnswer:
     """Predict rows. A row's answer is the same bits in whatever company it comes."""
     with context.database.read() as transaction:
-        model = models.get(transaction, model_id)
+        model = models.get(transaction, model_id, tenant=caller.tenant)
     predictor = context.predictors.get(model)
     facts = predictor.description
     predictions = rows.predict(predictor, request.instances)
@@ -59,7 +61,7 @@ def predict(context: ContextDep, model_id: str, request: PredictRequest) -> Pred
 @router.post(
     "/predict-file",
     response_class=StreamingResponse,
-    dependencies=[Depends(require_form), Depends(only_fields("file"))],
+    dependencies=[Depends(require_form), Depends(only_fields("file")), Depends(take_place)],
     responses={
         200: {
             "content": {CSV: {"schema": {"type": "string"}}, PARQUET: {}},
@@ -70,6 +72,7 @@ def predict(context: ContextDep, model_id: str, request: PredictRequest) -> Pred
 )
 def predict_file(
     context: ContextDep,
+    caller: CallerDep,
     http: Request,
     model_id: str,
     file: Annotated[UploadFile, File(description="CSV, TSV, Parquet, NPZ or IDX, also in gzip.")],
@@ -86,7 +89,7 @@ def predict_file(
     """
     media_type = files.answer_type(http.headers.getlist("accept"))
     with context.database.read() as transaction:
-        model = models.get(transaction, model_id)
+        model = models.get(transaction, model_id, tenant=caller.tenant)
     predictor = context.predictors.get(model)
     with Upload(context.uploads, [file]) as upload:
         path = files.predict(
@@ -108,13 +111,15 @@ def predict_file(
     )
 
 
-@router.post("/evaluate", dependencies=[Depends(require_json)])
-def evaluate(context: ContextDep, model_id: str, request: EvaluateRequest) -> EvaluationAnswer:
+@router.post("/evaluate", dependencies=[Depends(require_json), Depends(take_place)])
+def evaluate(
+    context: ContextDep, caller: CallerDep, model_id: str, request: EvaluateRequest
+) -> EvaluationAnswer:
     """Score the model on every row of a dataset."""
     with context.database.read() as transaction:
-        model = models.get(transaction, model_id)
+        model = models.get(transaction, model_id, tenant=caller.tenant)
         try:
-            dataset = datasets.get(transaction, request.dataset)
+            dataset = datasets.get(transaction, request.dataset, tenant=caller.tenant)
         except DatasetNotFound as error:
             raise invalid("/dataset", str(error)) from error
     predictor = context.predictors.get(model)
@@ -126,13 +131,17 @@ def evaluate(context: ContextDep, model_id: str, request: EvaluateRequest) -> Ev
     return EvaluationAnswer(**evaluation.evaluate(predictor, frame).to_dict())
 
 
-@router.post("/importance", dependencies=[Depends(require_json)], responses=problem_responses(409))
+@router.post(
+    "/importance",
+    dependencies=[Depends(require_json), Depends(take_place)],
+    responses=problem_responses(409),
+)
 def measure_importance(
-    context: ContextDep, model_id: str, request: ImportanceRequest
+    context: ContextDep, caller: CallerDep, model_id: str, request: ImportanceRequest
 ) -> ImportanceAnswer:
     """Measure by how much the model gets worse when a feature is shuffled between rows."""
     with context.database.read() as transaction:
-        model = models.get(transaction, model_id)
+        model = models.get(transaction, model_id, tenant=caller.tenant)
         source = importance.find_rows(transaction, model, request.dataset)
     predictor = context.predictors.get(model)
     frame = importance.load_rows(context, predictor, source)

@@ -60,12 +60,14 @@ def find_rows(transaction: Connection, model: Model, dataset_id: str | None) -> 
     """
     if dataset_id is not None:
         try:
-            return Rows(datasets.get(transaction, dataset_id), None)
+            return Rows(datasets.get(transaction, dataset_id, tenant=model.tenant), None)
         except DatasetNotFound as error:
             raise invalid("/dataset", str(error)) from error
     try:
-        spec = JobSpec.model_validate(jobs.get(transaction, model.job_id).spec)
-        return Rows(datasets.get(transaction, spec.dataset.id), spec.dataset.split)
+        spec = JobSpec.model_validate(jobs.get(transaction, model.job_id, tenant=model.tenant).spec)
+        return Rows(
+            datasets.get(transaction, spec.dataset.id, tenant=model.tenant), spec.dataset.split
+        )
     except (JobNotFound, DatasetNotFound) as error:
         raise _held_out_rows_gone(error) from error
 

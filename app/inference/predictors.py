@@ -1,14 +1,17 @@
 """Models loaded once and kept, the least recently used going first."""
 
+import json
 import threading
 from collections import OrderedDict
 
 from dropout_core.errors import ModelError
 from dropout_core.inference import Predictor
-from dropout_core.tabular import MANIFEST, WEIGHTS
+from dropout_core.tabular import MANIFEST, WEIGHTS, Description, Manifest
 from store.artifacts import ArtifactStore
 from store.errors import ModelNotFound
 from store.models import Model
+
+BESIDE_BYTES = 100 * 1024  # what a model takes beside its weights, about
 
 
 class Predictors:
@@ -30,7 +33,7 @@ class Predictors:
                 return self._loaded[model.id][0]
         predictor = self._load(model)
         with self._lock:
-            self._loaded[model.id] = (predictor, model.size_bytes)
+            self._loaded[model.id] = (predictor, model.size_bytes + BESIDE_BYTES)
             while self._num_bytes() > self._max_bytes and len(self._loaded) > 1:
                 self._loaded.popitem(last=False)
         return predictor
@@ -44,12 +47,23 @@ class Predictors:
             manifest, _ = (
                 self._artifacts.fetch(f"{model.artifact}/{name}") for name in (MANIFEST, WEIGHTS)
             )
-            return Predictor.load(manifest.parent)
+            predictor = Predictor.load(manifest.parent)
         except (FileNotFoundError, ModelError) as error:
             # Deleted since its row was read.
             if isinstance(error.__cause__ or error, FileNotFoundError):
                 raise ModelNotFound(model.id) from error
             raise
+        if not _is_as_recorded(predictor, model):
+            raise ModelError("the manifest is not the one that was recorded")
+        return predictor
 
     def _num_bytes(self) -> int:
         return sum(size for _, size in self._loaded.values())
+
+
+def _is_as_recorded(predictor: Predictor, model: Model) -> bool:
+    """The manifest vouches for the weights, and the model's row for the manifest."""
+    if model.manifest.get("format_version") != Description.model_fields["format_version"].default:
+        return True  # of the first release: its row was rewritten since, and its file was not
+    recorded = Manifest.model_validate_json(json.dumps(model.manifest))
+    return recorded == predictor.description

@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from sqlalchemy import Connection
 
-from app.deps import MAX_NUMBER, After, ContextDep, Limit, Number, require_json
+from app.deps import MAX_NUMBER, After, CallerDep, ContextDep, Limit, Number, require_json
 from app.errors import RequestError, problem_responses
-from app.idempotency import IdempotencyKey, once
+from app.idempotency import IdempotencyKey, reserve
 from app.jobs.schemas import (
     EXAMPLE,
     EventAnswer,
@@ -19,13 +20,15 @@ from app.jobs.schemas import (
     ValidationAnswer,
 )
 from app.jobs.service import resolve
-from app.jobs.stream import stream
+from app.jobs.stream import require_place, stream
 from app.schemas import Page, page_of
-from store import events, jobs, models
+from store import events, jobs, models, quotas, tracing
 from store.idempotency import Answer
 from store.spec import JobSpec
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+log = structlog.get_logger()
 
 
 @router.post(
@@ -40,6 +43,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 )
 def create_job(
     context: ContextDep,
+    caller: CallerDep,
     spec: Annotated[JobSpec, Body(examples=[EXAMPLE])],
     *,
     validate_only: Annotated[bool, Query(description="Check the job, run nothing.")] = False,
@@ -48,7 +52,7 @@ def create_job(
     """Submit a job. Once this answers 202, the job will run whatever happens to the service."""
     if validate_only:
         with context.database.write() as transaction:
-            resolved = resolve(transaction, spec, context.settings)
+            resolved = resolve(transaction, spec, context.settings, tenant=caller.tenant)
         checked = ValidationAnswer(
             resolved_config=resolved.spec.model_dump(mode="json"),
             warnings=list(resolved.warnings),
@@ -58,59 +62,79 @@ def create_job(
         return JSONResponse(checked.model_dump(mode="json"))
 
     request = spec.model_dump_json().encode()
-    with once(context, key, operation="POST /v1/jobs", request=request) as reservation:
+    with context.database.write() as transaction:
+        reservation = reserve(
+            transaction, key, tenant=caller.tenant, operation="POST /v1/jobs", request=request
+        )
         if reservation.replay is not None:
             return reservation.replay
-        with context.database.write() as transaction:
-            resolved = resolve(transaction, spec, context.settings)
-            created = jobs.create(
-                transaction, resolved.spec, queue=resolved.queue, warnings=resolved.warnings
-            )
-            job = JobAnswer.of(created)
-            location = {"Location": f"/v1/jobs/{job.id}"}
-            answer = Answer(202, location, job.model_dump(mode="json"))
-            return reservation.complete(transaction, answer)
+        quotas.require_place_in_queue(
+            transaction, tenant=caller.tenant, max_queued=context.settings.tenant_queued_jobs
+        )
+        resolved = resolve(transaction, spec, context.settings, tenant=caller.tenant)
+        created = jobs.create(
+            transaction,
+            resolved.spec,
+            tenant=caller.tenant,
+            queue=resolved.queue,
+            warnings=resolved.warnings,
+            traceparent=tracing.traceparent(),
+        )
+        job = JobAnswer.of(created)
+        location = {"Location": f"/v1/jobs/{job.id}"}
+        answer = Answer(202, location, job.model_dump(mode="json"))
+        accepted = reservation.complete(transaction, answer)
+    log.info("job accepted", job=job.id)  # where the request's id meets the job's
+    return accepted
 
 
 @router.get("")
 def list_jobs(
-    context: ContextDep, limit: Limit = 20, after: After = None, state: State | None = None
+    context: ContextDep,
+    caller: CallerDep,
+    limit: Limit = 20,
+    after: After = None,
+    state: State | None = None,
 ) -> Page[JobAnswer]:
     """Jobs, newest first."""
     with context.database.read() as transaction:
-        found = jobs.page(transaction, limit=limit + 1, after=after, state=state)
+        found = jobs.page(
+            transaction, tenant=caller.tenant, limit=limit + 1, after=after, state=state
+        )
         model_ids = models.of_jobs(transaction, [job.id for job in found])
     answers = [JobAnswer.of(job, model_ids.get(job.id)) for job in found]
     return page_of(answers, [job.id for job in found], limit)
 
 
 @router.get("/{job_id}", responses=problem_responses(404))
-def get_job(context: ContextDep, job_id: str) -> JobAnswer:
+def get_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer:
     """A job and how far it is."""
     with context.database.read() as transaction:
-        return _answer(transaction, jobs.get(transaction, job_id))
+        return _answer(transaction, jobs.get(transaction, job_id, tenant=caller.tenant))
 
 
 @router.delete("/{job_id}", status_code=204, responses=problem_responses(404, 409))
-def delete_job(context: ContextDep, job_id: str) -> Response:
+def delete_job(context: ContextDep, caller: CallerDep, job_id: str) -> Response:
     """Delete a job that is over, and its history. Its model stays."""
     with context.database.write() as transaction:
-        jobs.remove(transaction, job_id)
+        jobs.remove(transaction, job_id, tenant=caller.tenant)
     return Response(status_code=204)
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problem_responses(404, 409))
-def cancel_job(context: ContextDep, job_id: str) -> JobAnswer:
+def cancel_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer:
     """Ask a job to stop; a cancel that was answered never becomes a success later."""
     with context.database.write() as transaction:
-        return _answer(transaction, jobs.cancel(transaction, job_id))
+        return _answer(transaction, jobs.cancel(transaction, job_id, tenant=caller.tenant))
 
 
 @router.get("/{job_id}/metrics", responses=problem_responses(404))
-def get_metrics(context: ContextDep, job_id: str, after_epoch: Number = 0) -> MetricsAnswer:
+def get_metrics(
+    context: ContextDep, caller: CallerDep, job_id: str, after_epoch: Number = 0
+) -> MetricsAnswer:
     """The metrics of every epoch so far, or of those after one."""
     with context.database.read() as transaction:
-        jobs.get(transaction, job_id)
+        jobs.get(transaction, job_id, tenant=caller.tenant)
         rows = jobs.metrics(transaction, job_id, after_epoch=after_epoch)
     return MetricsAnswer(
         **{name: [row[name] for row in rows] for name in MetricsAnswer.model_fields}
@@ -127,6 +151,7 @@ def get_metrics(context: ContextDep, job_id: str, after_epoch: Number = 0) -> Me
 )
 def get_events(
     context: ContextDep,
+    caller: CallerDep,
     request: Request,
     job_id: str,
     limit: Limit = 100,
@@ -139,12 +164,13 @@ def get_events(
     and end with the terminal one.
     """
     with context.database.read() as transaction:
-        jobs.get(transaction, job_id)
+        jobs.get(transaction, job_id, tenant=caller.tenant)
         found = events.page(transaction, job_id, after=after, limit=limit + 1)
     if "text/event-stream" in request.headers.get("accept", ""):
-        seen = after if last_event_id is None else _sequence(last_event_id)
+        seen = after if last_event_id is None else last_event_of(last_event_id)
+        require_place(caller.tenant)
         return StreamingResponse(
-            stream(context, job_id, after=seen),
+            stream(context, job_id, caller=caller, after=seen),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
         )
@@ -156,7 +182,8 @@ def _answer(transaction: Connection, job: jobs.Job) -> JobAnswer:
     return JobAnswer.of(job, models.of_jobs(transaction, [job.id]).get(job.id))
 
 
-def _sequence(last_event_id: str) -> int:
+def last_event_of(last_event_id: str) -> int:
+    """The event to go on after, by a Last-Event-ID header. Raises RequestError (422)."""
     if not last_event_id.isdecimal() or len(last_event_id) > len(str(MAX_NUMBER)):
         raise RequestError(
             422, "invalid_request", "Last-Event-ID has to be the id of one of this job's events"

@@ -119,7 +119,10 @@ class EventAnswer(BaseModel):
 
 
 class EventPage(BaseModel):
-    """Events, oldest first; `?after=last_id` is the next part."""
+    """Events, oldest first; `?after=last_id` is the next part.
+
+    Of a job that has been over for long the epochs' events are gone: its ids have gaps.
+    """
 
     data: list[EventAnswer]
     has_more: bool

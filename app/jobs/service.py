@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from app.errors import escaped, invalid
 from dropout_core import memory
-from dropout_core.config import Task
+from dropout_core.config import Task, TrainingConfig
 from dropout_core.data.errors import DataError
 from dropout_core.data.schema import Column, Selection, select
 from dropout_core.data.splits import check_split
@@ -45,14 +45,16 @@ class _Plan:
     warnings: tuple[str, ...]
 
 
-def resolve(transaction: Connection, spec: JobSpec, settings: Settings) -> ResolvedJob:
+def resolve(
+    transaction: Connection, spec: JobSpec, settings: Settings, *, tenant: str
+) -> ResolvedJob:
     """Settle features, their types, task and queue against the dataset, which stays until the
     transaction ends.
 
     Raises RequestError (422) naming the field that makes the job impossible.
     """
     try:
-        dataset = datasets.get(transaction, spec.dataset.id, lock=True)
+        dataset = datasets.get(transaction, spec.dataset.id, tenant=tenant, lock=True)
     except DatasetNotFound as error:
         raise invalid("/dataset/id", str(error)) from error
     try:
@@ -66,6 +68,13 @@ def resolve(transaction: Connection, spec: JobSpec, settings: Settings) -> Resol
         "out_features": plan.num_outputs,
         "num_embedded": plan.inputs.num_embedded(spec.preprocessing),
     }
+    num_parameters = memory.num_parameters(spec.model, **sizes)
+    if num_parameters > settings.max_parameters:
+        raise invalid(
+            "/model/hidden",
+            f"{num_parameters} parameters, {settings.max_parameters} are allowed: fewer or "
+            "narrower layers have less",
+        )
     estimated = memory.training_bytes(
         spec.model,
         spec.training,
@@ -87,10 +96,16 @@ def resolve(transaction: Connection, spec: JobSpec, settings: Settings) -> Resol
         }
     )
     return ResolvedJob(
-        spec=spec.model_copy(update={"dataset": chosen, "task": selection.task}),
+        spec=spec.model_copy(
+            update={
+                "dataset": chosen,
+                "task": selection.task,
+                "training": _within_limits(spec.training, settings),
+            }
+        ),
         warnings=plan.warnings,
         queue=_queue(spec, settings),
-        num_parameters=memory.num_parameters(spec.model, **sizes),
+        num_parameters=num_parameters,
         estimated_bytes=estimated,
     )
 
@@ -168,6 +183,22 @@ def _check_training(spec: JobSpec, task: Task, *, num_train: int, num_outputs: i
         )
     if spec.model.batch_norm and min(num_train, training.batch_size) < 2:
         raise invalid("/model/batch_norm", "batch norm needs batches of at least 2 rows")
+
+
+def _within_limits(training: TrainingConfig, settings: Settings) -> TrainingConfig:
+    """With the longest time that a job may run, where it names none."""
+    limits: dict[str, float | None] = {
+        "epochs": settings.max_epochs,
+        "batch_size": settings.max_batch_size,
+        "max_runtime_seconds": settings.max_runtime_seconds,
+    }
+    for name, limit in limits.items():
+        asked = getattr(training, name)
+        if limit is not None and asked is not None and asked > limit:
+            raise invalid(f"/training/{name}", f"{asked:g} is more than {limit:g}, the limit here")
+    if training.max_runtime_seconds is not None:
+        return training
+    return training.model_copy(update={"max_runtime_seconds": settings.max_runtime_seconds})
 
 
 def _queue(spec: JobSpec, settings: Settings) -> str:

@@ -2,30 +2,71 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import format_sse_event
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.deps import Context
 from app.jobs.schemas import EventAnswer
+from app.security import Caller
 from store import events
-from store.errors import JobNotFound
+from store.database import is_unavailable
+from store.errors import JobNotFound, QuotaExceeded
 from store.jobs import TERMINAL, get
 
 POLL_SECONDS = 0.2
+AWAY_SECONDS = 2.0  # between two looks for a database that is away
 KEEP_ALIVE_SECONDS = 15
 BATCH = 500
+MAX_STREAMS = 100  # of a tenant in one process: each asks the database every POLL_SECONDS
+
+_num_open: Counter[str] = Counter()
 
 
-async def stream(context: Context, job_id: str, *, after: int) -> AsyncIterator[bytes]:
-    """Events numbered above `after` as they happen, up to the terminal one."""
+def require_place(tenant: str) -> None:
+    """Raise QuotaExceeded if another stream would be one too many."""
+    if _num_open[tenant] >= MAX_STREAMS:
+        raise QuotaExceeded(f"{MAX_STREAMS} streams of events may be open, and so many are")
+
+
+async def stream(
+    context: Context, job_id: str, *, caller: Caller, after: int
+) -> AsyncIterator[bytes]:
+    """Events numbered above `after` as they happen, up to the terminal one.
+
+    Cut short, to be resumed, if the caller's key is no longer in force.
+    """
+    tenant = caller.tenant
+    _num_open[tenant] += 1
+    try:
+        async for event in _events(context, job_id, tenant=tenant, after=after):
+            if event is not None:
+                yield event
+            elif not await context.keyring.still_knows(caller):
+                return
+    finally:
+        _num_open[tenant] -= 1
+
+
+async def _events(
+    context: Context, job_id: str, *, tenant: str, after: int
+) -> AsyncIterator[bytes | None]:
+    """Events as bytes, and None for each look at the database."""
     sent_at = time.monotonic()
     while True:
         try:
-            found, over = await run_in_threadpool(_read, context, job_id, after)
+            found, over = await run_in_threadpool(_read, context, job_id, tenant, after)
         except JobNotFound:
             return  # deleted while it was watched
+        except SQLAlchemyError as error:
+            if not is_unavailable(error):
+                raise
+            await asyncio.sleep(AWAY_SECONDS)
+            continue
+        yield None
         for event in found:
             answer = EventAnswer.of(event)
             yield format_sse_event(
@@ -43,9 +84,11 @@ async def stream(context: Context, job_id: str, *, after: int) -> AsyncIterator[
             await asyncio.sleep(POLL_SECONDS)
 
 
-def _read(context: Context, job_id: str, after: int) -> tuple[list[events.Event], bool]:
+def _read(
+    context: Context, job_id: str, tenant: str, after: int
+) -> tuple[list[events.Event], bool]:
     """New events, and whether the job is over, as of one moment."""
     with context.database.read() as transaction:
         # The state first: what is over then has all its events there already.
-        over = get(transaction, job_id).state in TERMINAL
+        over = get(transaction, job_id, tenant=tenant).state in TERMINAL
         return events.page(transaction, job_id, after=after, limit=BATCH), over

@@ -1,5 +1,6 @@
 """`/metrics`."""
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
@@ -7,9 +8,15 @@ from app.deps import ContextDep
 
 router = APIRouter(tags=["health"])
 
+# Not those that requests may have taken, who wait for a database that hangs.
+_threads = CapacityLimiter(2)
+
 
 @router.get("/metrics", response_class=PlainTextResponse)
-def get_metrics(context: ContextDep, http: Request) -> Response:
+async def get_metrics(context: ContextDep, http: Request) -> Response:
     """What the service counts, for Prometheus. Without its database, what needs none of it."""
-    body, media_type = context.instruments.expose(http.headers.get("accept"))
+    accept = http.headers.get("accept")
+    body, media_type = await to_thread.run_sync(
+        context.instruments.expose, accept, limiter=_threads
+    )
     return Response(body, headers={"Content-Type": media_type})

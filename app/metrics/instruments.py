@@ -1,10 +1,10 @@
 """What the processes of the API count themselves, and how all of it is told.
 
 Several processes may share a port. prometheus_client then keeps their numbers in files of one
-folder, and any of them answers for all; see `folder.py`.
+folder, and any of them answers for all; see store/metrics_folder.py. The numbers of a worker beside
+them are in that folder too, and come out with theirs.
 """
 
-import os
 import platform
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from app.metrics import folder
+from store import metrics_files, metrics_folder
 
 # Health takes a millisecond, a file of predictions minutes.
 REQUEST_SECONDS = (
@@ -32,8 +32,9 @@ class Instruments:
 
     def __init__(self, *, recorded: Collector, versions: dict[str, str]) -> None:
         self._registry = CollectorRegistry()
-        shared = os.environ.get(folder.VARIABLE)
+        shared = metrics_folder.given()
         if shared is not None:
+            metrics_files.take_space_first()
             MultiProcessCollector(self._registry, path=shared)  # type: ignore[no-untyped-call]
         # The files hold the numbers of this process as well: told by both, they would come twice.
         own = self._registry if shared is None else None

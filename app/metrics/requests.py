@@ -1,14 +1,20 @@
-"""How long requests take, by where they were routed to."""
+"""How long requests take, by where they were routed to: as a metric, and as a line of log."""
 
 import time
+from urllib.parse import quote
 
+import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.metrics.instruments import Instruments
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked by machines, every few seconds
 EVENT_STREAM = "text/event-stream"
+MAX_PATH_CHARACTERS = 200  # of a line of log
+
+log = structlog.get_logger()
 
 
 class RequestDurations:
@@ -16,11 +22,14 @@ class RequestDurations:
 
     By the template of its route, never by its path, and by methods that exist: whoever calls
     cannot make labels up. An answer that never began counts as the 500 that the server makes of it.
+
+    With `access_log`, each request is a line of log too, but for probes that went well.
     """
 
-    def __init__(self, app: ASGIApp, *, instruments: Instruments) -> None:
+    def __init__(self, app: ASGIApp, *, instruments: Instruments, access_log: bool) -> None:
         self._app = app
         self._seconds = instruments.request_seconds
+        self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,13 +50,34 @@ class RequestDurations:
             await self._app(scope, receive, send_noting)
         finally:
             seconds = (over_at or time.perf_counter()) - started_at
-            method = scope["method"] if scope["method"] in METHODS else "other"
-            self._seconds.labels(method, _route(scope), f"{status // 100}xx").observe(seconds)
+            labels = method_of(scope), route_of(scope), f"{status // 100}xx"
+            self._seconds.labels(*labels).observe(seconds)
+            if self._access_log and (status >= 400 or scope["path"] not in PROBES):
+                _log_request(scope, status, seconds)
 
 
-def _route(scope: Scope) -> str:
+def method_of(scope: Scope) -> str:
+    """The method, or `other` for one that does not exist."""
+    return scope["method"] if scope["method"] in METHODS else "other"
+
+
+def route_of(scope: Scope) -> str:
     """The template, such as `/v1/jobs/{job_id}`; the root of mounted files; or `none`."""
     if "route" in scope:
         template: str = scope["route"].path
         return template
     return scope["root_path"] if "endpoint" in scope else "none"
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    caller = scope.get("state", {}).get("caller")
+    log.info(
+        "request",
+        method=method_of(scope),
+        route=route_of(scope),
+        # Quoted, since a caller chose it and a terminal obeys some characters.
+        path=quote(scope["path"])[:MAX_PATH_CHARACTERS],
+        status=status,
+        duration_seconds=round(seconds, 6),
+        tenant=None if caller is None else caller.tenant,
+    )

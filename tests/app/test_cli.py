@@ -37,7 +37,7 @@ def test_every_role_explains_itself(role: str) -> None:
 
 def test_an_open_address_without_a_key_is_refused(tmp_path: Path) -> None:
     done = run("api", "--host", "0.0.0.0", "--port", "0", data_dir=tmp_path)
-    assert_refused(done, "0.0.0.0", "DROPOUT_API_KEY")
+    assert_refused(done, "0.0.0.0", "dropout-service keys create")
 
 
 @pytest.mark.parametrize("role", ["worker", "dispatch"])

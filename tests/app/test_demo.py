@@ -16,7 +16,7 @@ def run(command: list[str], tmp_path: Path, **settings: object) -> subprocess.Co
 
 def test_the_demo_compares_two_models_and_leaves_nothing(tmp_path: Path) -> None:
     # It has nothing to do with a service that this machine is set up for.
-    other = {"database_url": "postgresql://127.0.0.1:1/other", "api_key": "open-sesame-" * 4}
+    other = {"database_url": "postgresql://127.0.0.1:1/other"}
     done = run([COMMAND, "demo"], tmp_path, **other)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("dropout*")) == []

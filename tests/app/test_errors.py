@@ -144,7 +144,14 @@ def test_a_method_that_a_path_has_not_is_405(sqlite_client: Client) -> None:
         for method in set(METHODS) - allowed:
             response = sqlite_client.request(method, path)
             assert_problem(response, 405, "method_not_allowed")
-            assert response.headers["allow"]
+            assert set(response.headers["allow"].lower().split(", ")) - {"head"} == allowed
+
+
+@pytest.mark.parametrize("headers", [{"Host": "[::1"}, {"Origin": "http://["}])
+def test_an_address_that_is_none_is_not_of_this_machine(
+    sqlite_client: Client, headers: dict[str, str]
+) -> None:
+    assert_problem(sqlite_client.get("/v1/jobs", headers=headers), 403, "forbidden")
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/models/mdl_0/predict"])

@@ -7,7 +7,7 @@ from store.settings import Settings
 from tests.app.conftest import TestClient
 from tests.app.problems import assert_problem
 from tests.servers import PostgresServer, RedisServer
-from tests.store.first_tables import create_first_tables
+from tests.store.stored_databases import load
 from tests.waiting import wait_until
 
 Client = httpx.Client
@@ -61,13 +61,13 @@ def test_an_upload_that_the_database_did_not_take_leaves_no_file(
 
 def test_what_an_older_release_stored_is_still_answered(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
-    create_first_tables(settings.database)
+    load("0001", settings.database)
     with TestClient(create_app(settings)) as client:
         dataset, job, model = (
             client.get(f"/v1/{kind}").json()["data"][0] for kind in ("datasets", "jobs", "models")
         )
         assert (dataset["options"], dataset["warnings"], job["warnings"]) == ({}, [], [])
-        assert (model["target"], model["features"]) == ("c", ["a", "b"])
+        assert (model["target"], model["features"]) == ("label", ["length", "petals", "wild"])
         body = job["resolved_config"] | {"training": {"epochs": 1}}
         assert client.post("/v1/jobs", json=body).status_code == 202
 

@@ -7,6 +7,7 @@ import pytest
 
 from store import idempotency
 from store.database import Database
+from store.keys import DEFAULT_TENANT
 from tests.app import tables
 from tests.app.problems import assert_problem
 from tests.app.service import submit, upload
@@ -99,13 +100,17 @@ def test_no_key_means_a_job_each_time(client: Client, dataset_id: str) -> None:
 def test_a_request_in_flight_is_not_done_again(
     client: Client, database: Database, dataset_id: str
 ) -> None:
-    scoped = hashlib.sha256(f"POST /v1/jobs {KEY['Idempotency-Key']}".encode()).hexdigest()
+    name = f"{DEFAULT_TENANT} POST /v1/jobs {KEY['Idempotency-Key']}"
+    scoped = hashlib.sha256(name.encode()).hexdigest()
     answer = post_job(client, dataset_id)
     with database.write() as transaction:
         # As between the first request's reservation and its answer.
         row = transaction.exec_driver_sql("SELECT request_sha256 FROM idempotency_keys").scalar()
         transaction.exec_driver_sql("DELETE FROM idempotency_keys")
-        assert idempotency.reserve(transaction, scoped, request_sha256=str(row)) is None
+        assert (
+            idempotency.reserve(transaction, scoped, request_sha256=str(row), tenant=DEFAULT_TENANT)
+            is None
+        )
     assert answer.status_code == 202
     assert_problem(post_job(client, dataset_id), 409, "request_in_flight")
     assert num_listed(client, "jobs") == 1

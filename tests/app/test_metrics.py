@@ -2,11 +2,11 @@ import asyncio
 import json
 import math
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,26 @@ import httpx
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
-from sqlalchemy import update
+from sqlalchemy import make_url, update
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from app.main import create_app
-from app.metrics import folder
 from app.metrics.instruments import Instruments
 from app.metrics.recorded import RecordedJobs
 from app.metrics.requests import RequestDurations
-from store import jobs, statistics
+from store import jobs, metrics_folder, statistics
 from store.database import Database
+from store.keys import DEFAULT_TENANT
 from store.settings import Settings
 from store.tables import jobs as jobs_table
 from tests.app.conftest import TestClient
 from tests.app.problems import assert_problem
 from tests.app.service import Service
-from tests.store.examples import TRAINED, new_claim, new_job
+from tests.store.examples import TRAINED, new_claim, new_job, new_key
 
 Client = httpx.Client
 
-KEY = "open-sesame-" * 4
 REQUESTS = "dropout_http_request_duration_seconds"
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -123,7 +122,7 @@ def test_an_event_stream_counts_until_it_begins() -> None:
         pass
 
     instruments = Instruments(recorded=Nothing(), versions={})
-    app = RequestDurations(stream, instruments=instruments)
+    app = RequestDurations(stream, instruments=instruments, access_log=False)
     started_at = time.perf_counter()
     asyncio.run(app({"type": "http", "method": "GET", "root_path": ""}, receive, send))
     samples = samples_of(instruments.expose(None)[0].decode())
@@ -185,7 +184,9 @@ def test_recorded_jobs_are_told_by_state_and_outcome(database: Database) -> None
     lived(database, "failed", created=0, started=0.25, finished=1.25)
     lived(database, "running", created=0, started=1, finished=None)
     with database.write() as transaction:
-        jobs.cancel(transaction, new_job(transaction).id)  # which never was started
+        jobs.cancel(
+            transaction, new_job(transaction).id, tenant=DEFAULT_TENANT
+        )  # which never was started
     samples = told(database)
     states = {"queued": 0, "running": 1, "cancelling": 0}
     states |= {"succeeded": 2, "failed": 1, "cancelled": 1}
@@ -220,7 +221,7 @@ def test_the_longest_due_job_tells_the_age_of_the_queue(database: Database) -> N
     # Up to the timeout of a test later; what backs off is not due at all.
     assert 1000 <= value(told(database), "dropout_oldest_queued_job_age_seconds") < 1200
     with database.write() as transaction:
-        jobs.cancel(transaction, waiting)
+        jobs.cancel(transaction, waiting, tenant=DEFAULT_TENANT)
     assert value(told(database), "dropout_oldest_queued_job_age_seconds") == 0
 
 
@@ -246,13 +247,12 @@ def told(database: Database) -> Samples:
     return samples_of(instruments.expose(None)[0].decode())
 
 
-def test_a_database_that_is_down_is_told_beside_the_rest(tmp_path: Path) -> None:
-    with socket.socket() as silent:  # bound, so that nobody else listens there either
-        silent.bind(("127.0.0.1", 0))
-        url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
-        client = TestClient(create_app(Settings(data_dir=tmp_path, database_url=url)))
-        client.get("/livez")
-        samples = scrape(client)
+def test_a_database_that_went_away_is_told_beside_the_rest(sqlite_url: str, tmp_path: Path) -> None:
+    client = TestClient(create_app(Settings(data_dir=tmp_path, database_url=sqlite_url)))
+    assert value(scrape(client), "dropout_database_up") == 1
+    client.get("/livez")
+    Path(make_url(sqlite_url).database or "").write_bytes(b"no database" * 10_000)
+    samples = scrape(client)
     assert value(samples, "dropout_database_up") == 0
     assert not labels_of(samples, "dropout_jobs")
     assert len(labels_of(samples, "dropout_build_info")) == 1
@@ -261,9 +261,11 @@ def test_a_database_that_is_down_is_told_beside_the_rest(tmp_path: Path) -> None
 
 
 def test_metrics_need_the_key_where_there_is_one(sqlite_url: str) -> None:
-    client = TestClient(create_app(Settings(database_url=sqlite_url, api_key=KEY)))
+    with closing(Database(sqlite_url)) as database, database.write() as transaction:
+        token = new_key(transaction)
+    client = TestClient(create_app(Settings(database_url=sqlite_url)))
     assert_problem(client.get("/metrics"), 401, "unauthorized")
-    answer = client.get("/metrics", headers={"Authorization": f"Bearer {KEY}"})
+    answer = client.get("/metrics", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 200
 
 
@@ -301,7 +303,7 @@ print(json.dumps(instruments.expose(None)[0].decode()))
 def test_any_process_answers_for_all_even_those_that_are_gone(tmp_path: Path) -> None:
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "histogram_1.db").write_text("of a service that ran before")
-    environment = os.environ | folder.fresh(tmp_path)
+    environment = os.environ | metrics_folder.fresh(tmp_path)
     answers = [
         subprocess.run(
             [sys.executable, "-c", PROCESS, str(num_rows)],

@@ -1,0 +1,38 @@
+"""What every command does alike: settings from its flags, one line for what is wrong."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from store.settings import PREFIX, Settings
+
+DataDir = Annotated[Path | None, typer.Option(help="Where everything is kept.")]
+
+
+def settings_of(**flags: Any) -> Settings:
+    """Flags, then the environment, then defaults; exits with one line if they make no sense."""
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        fail("; ".join(_flaw(flaw["loc"], flaw["msg"]) for flaw in error.errors()))
+
+
+def _flaw(location: tuple[int | str, ...], message: str) -> str:
+    return ": ".join([*(f"{PREFIX}{name}".upper() for name in location[:1]), message])
+
+
+def say(message: str) -> None:
+    print(message)  # noqa: T201
+
+
+def warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)  # noqa: T201
+
+
+def fail(message: str) -> NoReturn:
+    message = " ".join(message.split())  # errors of libraries have several
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(1)
