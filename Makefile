@@ -1,7 +1,7 @@
 # `make` or `make help` lists the targets. All of them make the environment first, in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test test-kill test-tables bench bench-accuracy bench-files \
-	bench-peers bench-service bench-tables check format clean
+.PHONY: help install demo serve test test-faults test-fuzz test-tables soak audit bench \
+	bench-accuracy bench-files bench-peers bench-service bench-tables check format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,12 +25,30 @@ demo: .venv/installed ## Train two models over HTTP and compare them, in under a
 serve: .venv/installed ## Run the service at http://127.0.0.1:8000 until interrupted
 	@$(BIN)/dropout-service serve
 
-test: .venv/installed ## Run all tests, against real servers that it starts itself, then check
+test: .venv/installed ## Run the tests, against real servers that it starts itself, then check
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 	@$(MAKE) --no-print-directory check
 
-test-kill: .venv/installed ## Kill -9 trainer, worker and API at 20 random moments each
-	KILLS=20 $(BIN)/pytest tests/integration/test_kill.py
+test-faults: .venv/installed ## Break the service in every way twenty times, and count what it lost
+	@rm -f build/faults.jsonl
+	FAULTS=20 $(BIN)/pytest --timeout 7200 tests/faults; \
+		status=$$?; $(BIN)/python -m tests.faults.figures; exit $$status
+
+test-fuzz: .venv/installed ## Try thousands of bad requests and damaged files, and count them
+	@rm -f build/fuzz.jsonl
+	FUZZ=20 $(BIN)/pytest --timeout 3600 tests/fuzz tests/app/test_fuzz.py tests/app/test_schemathesis.py; \
+		status=$$?; $(BIN)/python -m tests.fuzz.figures; exit $$status
+
+soak: .venv/installed ## Twenty jobs a second for ten minutes, and a process killed every five seconds
+	$(BIN)/python -m tests.faults.soak --minutes 10 --rate 20 --kill-every 5
+
+.venv/audit-installed: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[audit]'
+	@touch $@
+
+audit: .venv/audit-installed ## Search the sources and the dependencies for what is known to be unsafe
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive app worker store dropout_core
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement constraints.txt
 
 test-tables: .venv/installed ## Feed a thousand arbitrary tables to a service, from upload to prediction
 	TABLES=1000 $(BIN)/pytest --timeout 3600 tests/app/test_any_table.py

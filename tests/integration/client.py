@@ -36,6 +36,13 @@ class Client:
     def post(self, path: str, **request: Any) -> Any:
         return self._http.post(path, **request).raise_for_status().json()
 
+    def request(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """The answer, whatever it says."""
+        return self._http.request(method, path, **request)
+
+    def delete(self, path: str) -> None:
+        self._http.delete(path).raise_for_status()
+
     def upload(self) -> str:
         """The table that all tests learn from; its id."""
         content = io.BytesIO()

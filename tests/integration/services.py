@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
 import psycopg
@@ -46,11 +46,11 @@ class Embedded:
 
 
 @contextmanager
-def embedded(folder: Path) -> Iterator[Embedded]:
-    settings = Settings(data_dir=folder / "data", **SWIFT)
+def embedded(folder: Path, *, num_processes: int = 1, **settings: Any) -> Iterator[Embedded]:
+    chosen = Settings(data_dir=folder / "data", **SWIFT | settings)
     folder.mkdir(exist_ok=True)
-    command = [COMMAND, "serve", "--port", "0"]
-    with running(command, settings, log=folder / "log") as process:
+    command = [COMMAND, "serve", "--port", "0", "--processes", str(num_processes)]
+    with running(command, chosen, log=folder / "log") as process:
         assert process.stdout is not None
         ready = process.stdout.readline()
         assert ready.startswith("Dropout Service is ready at http://"), ready
@@ -64,7 +64,7 @@ class ScaledOut:
     client: Client
     worker: subprocess.Popen[str]
 
-    def __init__(self, folder: Path, *, database_url: str, redis_url: str) -> None:
+    def __init__(self, folder: Path, *, database_url: str, redis_url: str, **settings: Any) -> None:
         folder.mkdir(exist_ok=True)
         self._folder = folder
         self.settings = Settings(
@@ -77,6 +77,7 @@ class ScaledOut:
                 "lease_seconds": 2,
                 "fence_seconds": 1.5,
                 "redispatch_seconds": 1,
+                **settings,
             }
         )
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 OURS = ("api", "dispatcher", "worker-cpu", "worker-gpu")
-KEY = "the key of the test"
+FIRST_KEY = re.compile(r"docker compose run --build --rm (\S+) dropout-service (keys .+)")
 
 
 def test_every_service_is_there() -> None:
@@ -49,7 +49,6 @@ def test_no_secret_has_a_default() -> None:
     assert {variable.split(":")[0] for variable in variables} == {
         "POSTGRES_PASSWORD",
         "REDIS_PASSWORD",
-        "DROPOUT_API_KEY",
     }
     assert all(":?" in variable for variable in variables)
 
@@ -101,6 +100,8 @@ class Stand:
     The values of the file stay as they are but for addresses, credentials and the data directory.
     """
 
+    key: str
+
     def __init__(self, folder: Path, *, database_url: str, redis_url: str) -> None:
         self.port = free_port()
         self._folder = folder
@@ -108,7 +109,7 @@ class Stand:
             "DROPOUT_DATA_DIR": str(folder / "data"),
             "DROPOUT_DATABASE_URL": database_url,
             "DROPOUT_REDIS_URL": redis_url,
-            "DROPOUT_API_KEY": KEY,
+            "TMPDIR": str(folder),
         }
 
     def environment(self, name: str) -> dict[str, str]:
@@ -119,6 +120,18 @@ class Stand:
         assert program == "dropout-service"
         log = self._folder / f"log-{name}"
         return running([COMMAND, *arguments], self.environment(name), log=log)
+
+    def make_key(self) -> str:
+        """The token of the first key, by the command that the head of the file names."""
+        [(name, command)] = FIRST_KEY.findall(TEXT)
+        made = subprocess.run(
+            [COMMAND, *shlex.split(command)],
+            env=os.environ | self.environment(name),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return made.stdout.strip()
 
     def is_healthy(self, name: str) -> bool:
         _, program, *arguments = self._arguments(SERVICES[name]["healthcheck"]["test"])
@@ -141,6 +154,7 @@ def stand(tmp_path: Path, redis_url: str) -> Iterator[Stand]:
     with ExitStack() as stack:
         database_url = stack.enter_context(new_postgresql())
         stand = Stand(tmp_path, database_url=database_url, redis_url=redis_url)
+        stand.key = stand.make_key()
         for name in OURS:
             stack.enter_context(stand.start(name))
         yield stand
@@ -151,7 +165,7 @@ def test_its_commands_and_health_checks_do_work(stand: Stand) -> None:
         wait_until(lambda name=name: stand.is_healthy(name), START_SECONDS)
     address = f"http://127.0.0.1:{stand.port}"
     assert httpx.get(f"{address}/v1/jobs", trust_env=False).status_code == 401
-    with Client(address, key=KEY) as client:
+    with Client(address, key=stand.key) as client:
         job_id = client.submit()
 
         assert client.result(job_id).epochs_announced == list(range(1, EPOCHS + 1))

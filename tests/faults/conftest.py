@@ -1,0 +1,84 @@
+"""How often each fault is tried, and where what came of it is written down.
+
+`make test` tries each once; `make test-faults` sets FAULTS, tries each so often, at other moments
+every time, and prints the table. FAULTS_SEED repeats the moments of a test that failed.
+"""
+
+import os
+import random
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.faults import figures
+from tests.faults.stand import LONGER_EPOCHS, SHORT_LEASES, Stand, standing
+from tests.faults.system import embedded, scaled_out
+from tests.integration.conftest import broker, uninterrupted
+from tests.integration.services import new_postgresql
+from tests.servers import RedisServer
+from tests.worker.examples import Result, run_uninterrupted
+
+__all__ = ["broker", "uninterrupted"]
+
+# The two shapes of the service; see `stand`.
+SHAPES = ("embedded", "scaled_out")
+
+
+@pytest.fixture(scope="session")
+def num_runs() -> int:
+    """How often a test tries its fault."""
+    return int(os.environ.get("FAULTS", "1"))
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """What chooses the moments of a test's faults; its seed is told where the test fails."""
+    drawn = str(secrets.randbits(32)) if "FAULTS" in os.environ else "0"
+    chosen = os.environ.get("FAULTS_SEED", drawn)
+    print(f"FAULTS_SEED={chosen}")  # noqa: T201
+    return random.Random(f"{chosen} {request.node.name}")
+
+
+@pytest.fixture(scope="session")
+def record_fault() -> Callable[..., None]:
+    """Note what came of a fault: its name, how often it was tried, and the facts."""
+    return figures.record
+
+
+@pytest.fixture(scope="session")
+def longer_uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """What a job of LONGER_EPOCHS comes to if nothing happens to it."""
+    return run_uninterrupted(tmp_path_factory.mktemp("longer"), epochs=LONGER_EPOCHS)
+
+
+@pytest.fixture(scope="session")
+def embedded_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """The embedded default; whoever hurts it heals it."""
+    folder = tmp_path_factory.mktemp("embedded-stand")
+    with standing(embedded(folder, **SHORT_LEASES)) as stand:
+        yield stand
+
+
+@pytest.fixture(scope="session")
+def scaled_out_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """API, dispatcher and two workers; whoever hurts it heals it."""
+    folder = tmp_path_factory.mktemp("scaled-out-stand")
+    with new_postgresql() as url, RedisServer() as redis:
+        places = {"database_url": url, "redis_url": redis.url}
+        with standing(scaled_out(folder, **SHORT_LEASES, **places)) as stand:
+            yield stand
+
+
+@pytest.fixture
+def shape(request: pytest.FixtureRequest) -> str:
+    """The shape that the test's stand has."""
+    return str(request.node.callspec.params["stand"])
+
+
+@pytest.fixture(params=SHAPES)
+def stand(request: pytest.FixtureRequest) -> Iterator[Stand]:
+    """The service, whole: the test runs once on each shape."""
+    stand: Stand = request.getfixturevalue(f"{request.param}_stand")
+    yield stand
+    stand.system.heal()

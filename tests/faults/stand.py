@@ -1,0 +1,120 @@
+"""A whole system to be hurt: its processes, its caller, and its records as seen from beside it."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import make_url, select
+
+from store import jobs
+from store.artifacts import ArtifactStore, open_artifacts
+from store.database import Database
+from store.jobs import Job
+from store.keys import DEFAULT_TENANT
+from store.tables import jobs as jobs_table
+from tests.faults.system import System
+from tests.integration.client import Client
+from tests.worker.examples import SWIFT
+from tests.worker.processes import wait_for_trainer
+
+# A lease that a test can wait out, and one job a worker, so that a trainer's job is known.
+SHORT_LEASES: dict[str, Any] = {
+    **SWIFT,
+    "concurrency": 1,
+    "lease_seconds": 3,
+    "fence_seconds": 2.5,
+    "redispatch_seconds": 1,
+    "max_attempts": 100,  # a machine too busy to renew in time costs time, and fails no test
+}
+
+
+# What `make test` can do without, because its neighbours say most of it.
+only_in_full = pytest.mark.skipif("FAULTS" not in os.environ, reason="make test-faults tries it")
+
+# Of a job that is still at it when something happens in its first third.
+LONGER_EPOCHS = 150
+
+# For tests that wait for long, and wait out what they do not expect.
+five_minutes_a_run = pytest.mark.timeout(300 * int(os.environ.get("FAULTS", "1")))
+
+
+@dataclass(frozen=True)
+class Stand:
+    system: System
+    client: Client
+    database: Database
+    artifacts: ArtifactStore
+
+    def job(self, job_id: str) -> Job:
+        with self.database.read() as transaction:
+            return jobs.get(transaction, job_id, tenant=DEFAULT_TENANT)
+
+    def supervisor(self, job_id: str) -> psutil.Process:
+        """The worker that runs the job; any if there is one alone."""
+        owner = self.job(job_id).owner
+        assert owner is not None, "nobody runs the job"
+        pid = owner.rpartition(":")[2]
+        workers = self.system.find("worker")
+        return next((worker for worker in workers if str(worker.pid) == pid), workers[0])
+
+    def trainer(self, job_id: str) -> psutil.Process:
+        return wait_for_trainer(self.supervisor(job_id).pid)
+
+    def has_model_files(self, job_id: str, attempt: int) -> bool:
+        """Whether all files of a model lie there, whether or not it counts."""
+        prefix = f"jobs/{job_id}/{attempt}/model"
+        return f"{prefix}/model.json" in self.artifacts.list(prefix)  # it is put last
+
+    def num_models(self, job_id: str) -> int:
+        every = self.client.get("/v1/models", limit=100)["data"]
+        return sum(model["job"] == job_id for model in every)
+
+    def says(self, *words: str) -> bool:
+        """Whether a worker has logged a line with all of these words."""
+        logs = self.system.settings.data_dir.parent.glob("log-*")
+        return any(
+            all(word in line for word in words)
+            for log in logs
+            for line in log.read_text().splitlines()
+        )
+
+    def happened(self, job_id: str) -> list[str]:
+        """What the job's events say, without its epochs."""
+        return [e["type"] for e in self.client.events(job_id) if e["type"] != "epoch"]
+
+
+@contextmanager
+def standing(system: System) -> Iterator[Stand]:
+    with (
+        system,
+        Client(system.addresses[0]) as client,
+        closing(Database(system.settings.database)) as database,
+    ):
+        yield Stand(system, client, database, open_artifacts(system.settings))
+
+
+@contextmanager
+def writes_held(database_url: str, job_id: str) -> Iterator[None]:
+    """Nobody writes the job: its row is locked, which for SQLite is all of the database."""
+    with closing(_unhurried(database_url)) as database, database.write() as transaction:
+        query = select(jobs_table.c.id).where(jobs_table.c.id == job_id).with_for_update()
+        transaction.execute(query)
+        yield
+
+
+def _unhurried(database_url: str) -> Database:
+    """One whose server does not end what is held for nothing, as it does everybody else's."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "postgresql":
+        url = url.update_query_dict({"options": "-c idle_in_transaction_session_timeout=0"})
+    return Database(url.render_as_string(hide_password=False), patient=True)
+
+
+def kill_all_of(process: psutil.Process) -> None:
+    """Kill a process and all that it has started, at once."""
+    os.killpg(process.pid, signal.SIGKILL)

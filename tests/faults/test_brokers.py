@@ -1,0 +1,304 @@
+"""What a Redis that fails may cost: time, and nothing else.
+
+All of it with a worker to whom Redis sends anew what was not acknowledged for a second, which is
+less than its jobs take.
+"""
+
+import os
+import random
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+import redis
+
+from tests.faults import impatient_worker
+from tests.faults.stand import five_minutes_a_run, only_in_full
+from tests.integration.client import Client
+from tests.integration.services import ScaledOut, new_postgresql
+from tests.servers import RedisServer
+from tests.waiting import wait_until
+from tests.worker.examples import ENDLESS, MODEL, TRAINING
+from tests.worker.processes import python, running
+from worker.celery_app import SUPERVISE, create_celery
+
+pytestmark = [pytest.mark.xdist_group("faults-brokers"), five_minutes_a_run]
+
+RETURN_SECONDS = 60  # how soon after its return a broker's messages are taken again
+RESTARTS = 10
+SUBMIT_SECONDS = 0.2  # what no more than one submission in a hundred may take
+LEASES = {"lease_seconds": 30, "fence_seconds": 20}  # nothing here waits for one
+
+
+class Impatient(ScaledOut):
+    def start_worker(self) -> None:
+        self.worker = self._processes.enter_context(self.another_worker())
+
+    def another_worker(self) -> AbstractContextManager[subprocess.Popen[str]]:
+        """One more, for the length of a `with`."""
+        command = python("-m", impatient_worker.__name__)
+        return running(command, self.settings, log=self._folder / "log-worker")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, broker: RedisServer) -> Iterator[Impatient]:
+    folder = tmp_path_factory.mktemp("impatient")
+    with (
+        new_postgresql() as database_url,
+        Impatient(folder, database_url=database_url, redis_url=broker.url, **LEASES) as service,
+    ):
+        yield service
+
+
+@pytest.fixture
+def second_worker(service: Impatient) -> Iterator[None]:
+    """Who takes what is sent while the other runs a job."""
+    with service.another_worker():
+        yield
+
+
+@pytest.fixture
+def client(service: Impatient) -> Client:
+    return service.client
+
+
+@pytest.fixture(scope="module")
+def dataset_id(service: Impatient) -> str:
+    return service.client.upload()
+
+
+def job_on(dataset_id: str, *, epochs: int = 2) -> dict[str, Any]:
+    return {
+        "dataset": {"id": dataset_id, "target": "label"},
+        "model": MODEL,
+        "training": {**TRAINING, "epochs": epochs},
+    }
+
+
+# Each tells whether all has happened that is to happen before it ends.
+Outage = Iterator[Callable[[], bool]]
+
+
+@contextmanager
+def restarted(broker: RedisServer) -> Outage:
+    """Again and again while the block goes on; then it is away."""
+
+    def restart() -> None:
+        for _ in range(RESTARTS):
+            broker.stop()
+            broker.start()
+        broker.stop()
+
+    with ThreadPoolExecutor(1) as pool:
+        restarts = pool.submit(restart)
+        try:
+            yield restarts.done
+            restarts.result()
+        finally:
+            pool.shutdown()
+            broker.stop()
+            broker.start()
+
+
+@contextmanager
+def flushed(broker: RedisServer) -> Outage:
+    yield lambda: True
+    with redis.Redis.from_url(broker.url) as connection:
+        wait_until(lambda: connection.llen("cpu") > 0)
+        connection.flushall()
+
+
+@contextmanager
+def paused(broker: RedisServer) -> Outage:
+    broker.pause()
+    try:
+        yield lambda: True
+    finally:
+        broker.resume()
+
+
+@contextmanager
+def unreachable(broker: RedisServer) -> Outage:
+    broker.stop()
+    try:
+        yield lambda: True
+    finally:
+        broker.start()
+
+
+OUTAGES = [
+    flushed,
+    unreachable,
+    pytest.param(restarted, marks=only_in_full),
+    pytest.param(paused, marks=only_in_full),
+]
+
+
+class Submissions:
+    """Jobs that one caller submits as long as the block lasts, and the seconds each took."""
+
+    def __init__(self, client: Client, dataset_id: str) -> None:
+        self.job_ids: list[str] = []
+        self.seconds: list[float] = []
+        self._client = client
+        self._job = job_on(dataset_id)
+
+    def submit(self, *, for_seconds: float, until: Callable[[], bool]) -> None:
+        """One at least. All but a few are cancelled, or they would run for long afterwards."""
+        deadline = time.monotonic() + for_seconds
+        while not self.job_ids or time.monotonic() < deadline or not until():
+            began = time.monotonic()
+            job_id = str(self._client.post("/v1/jobs", json=self._job)["id"])
+            self.seconds.append(time.monotonic() - began)
+            if len(self.job_ids) < 3:
+                self.job_ids.append(job_id)
+            else:
+                self._client.cancel(job_id)
+
+
+def readiness(client: Client) -> tuple[int, str]:
+    """The status of /readyz, and what it says of Redis."""
+    answer = client.request("GET", "/readyz")
+    return answer.status_code, answer.json()["checks"]["redis"]
+
+
+def wait_until_taken(client: Client, job_id: str) -> None:
+    wait_until(lambda: client.job(job_id)["state"] != "queued", RETURN_SECONDS)
+
+
+def wait_out(seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > deadline, seconds + 1)
+
+
+def p99(seconds: list[float]) -> float:
+    return statistics.quantiles(seconds, n=100)[98] if len(seconds) > 1 else seconds[0]
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_no_job_is_lost_to_a_broker_that_fails_and_none_waits_for_it(
+    client: Client,
+    broker: RedisServer,
+    dataset_id: str,
+    outage: Callable[[RedisServer], AbstractContextManager[Callable[[], bool]]],
+    num_runs: int,
+    record_fault: Callable[..., None],
+    chance: random.Random,
+) -> None:
+    """A job runs meanwhile; the worker has one place, so the others are taken only afterwards."""
+    submissions = Submissions(client, dataset_id)
+    returned_in, num_accepted, num_ended = [], 0, 0
+    for _ in range(num_runs):
+        running = client.submit(**ENDLESS)
+        client.wait_for_epoch(running, 1)
+        submissions.job_ids = []
+        with outage(broker) as is_complete:
+            # Also for longer than a worker waits for a connection that is silent.
+            for_seconds = 0 if num_runs == 1 else chance.uniform(0, 45)
+            submissions.submit(for_seconds=for_seconds, until=is_complete)
+            if outage is not flushed:
+                assert readiness(client) == (200, "failed")
+        began = time.monotonic()
+        assert client.job(running)["attempt"] == 1
+        client.cancel(running)
+        wait_until_taken(client, submissions.job_ids[0])
+        returned_in.append(time.monotonic() - began)
+        num_accepted += 1 + len(submissions.job_ids)
+        for job_id in submissions.job_ids:
+            assert client.wait_until_over(job_id)["state"] == "succeeded"
+            num_ended += 1
+        assert client.wait_until_over(running)["attempt"] == 1
+        num_ended += 1
+        wait_until(lambda: readiness(client) == (200, "ok"))
+
+    record_fault(
+        f"Redis {outage.__name__}, a job running",
+        runs=num_runs,
+        jobs=num_accepted,
+        lost=num_accepted - num_ended,
+        submitted=len(submissions.seconds),
+        submit_p99_ms=round(1000 * p99(submissions.seconds), 1),
+        longest_return_seconds=round(max(returned_in), 1),
+    )
+    if "FAULTS" in os.environ:
+        assert p99(submissions.seconds) < SUBMIT_SECONDS
+
+
+@pytest.mark.usefixtures("second_worker")
+def test_a_message_delivered_three_times_is_one_run(
+    service: Impatient,
+    client: Client,
+    dataset_id: str,
+    num_runs: int,
+    record_fault: Callable[..., None],
+) -> None:
+    """To a job that waits, to one that runs, and to one that is over."""
+    second_runs = 0
+    with create_celery(service.settings) as celery:
+
+        def deliver(job_id: str) -> None:
+            for _ in range(3):
+                celery.send_task(SUPERVISE, args=[job_id], queue="cpu")
+
+        for _ in range(num_runs):
+            job_id = client.submit(**ENDLESS)
+            deliver(job_id)
+            client.wait_for_epoch(job_id, 1)
+            deliver(job_id)
+            run_another(client, dataset_id)
+            end_one_run(client, job_id)
+            deliver(job_id)
+            run_another(client, dataset_id)
+            second_runs += client.job(job_id)["attempt"] - 1
+            assert second_runs == 0
+    record_fault("a message delivered three times", runs=num_runs, second_runs=second_runs)
+
+
+@only_in_full
+@pytest.mark.usefixtures("second_worker")
+def test_a_job_that_outlasts_the_visibility_timeout_is_one_run(
+    client: Client, dataset_id: str, num_runs: int, record_fault: Callable[..., None]
+) -> None:
+    second_runs = 0
+    for _ in range(num_runs):
+        job_id = client.submit(**ENDLESS)
+        client.wait_for_epoch(job_id, 1)
+        wait_out(3 * impatient_worker.VISIBILITY["visibility_timeout"])
+        run_another(client, dataset_id)
+        end_one_run(client, job_id)
+        second_runs += client.job(job_id)["attempt"] - 1
+    record_fault("visibility timeout shorter than the job", runs=num_runs, second_runs=second_runs)
+
+
+def run_another(client: Client, dataset_id: str) -> None:
+    """A job whose message is behind all that were sent, so that they are taken when it is over."""
+    job_id = str(client.post("/v1/jobs", json=job_on(dataset_id))["id"])
+    assert client.wait_until_over(job_id)["state"] == "succeeded"
+
+
+def end_one_run(client: Client, job_id: str) -> None:
+    """Cancel what runs; AssertionError unless it ran once, and to this moment."""
+    assert client.job(job_id)["state"] == "running"
+    client.cancel(job_id)
+    client.wait_until_over(job_id)
+    happened = [event["type"] for event in client.events(job_id) if event["type"] != "epoch"]
+    assert happened == ["queued", "running", "cancelling", "cancelled"]
+
+
+@only_in_full
+def test_a_worker_ends_in_time_while_the_broker_hangs(
+    service: Impatient, client: Client, broker: RedisServer, dataset_id: str
+) -> None:
+    job_id = client.submit(**ENDLESS)
+    client.wait_for_epoch(job_id, 1)
+    with paused(broker):
+        service.worker.terminate()
+        assert service.worker.wait(2 * service.settings.grace_seconds) == 0
+        assert client.job(job_id)["state"] == "queued"
+    client.cancel(job_id)
+    service.start_worker()
