@@ -23,11 +23,16 @@ NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancest
 
 
 @pytest.fixture
-def failing(sqlite_url: str, tmp_path: Path) -> Iterator[Client]:
+def admin(sqlite_url: str) -> dict[str, str]:
+    """The headers of who may all; there is a key then."""
+    with closing(Database(sqlite_url)) as database, database.write() as transaction:
+        return {"Authorization": f"Bearer {new_key(transaction)}"}
+
+
+@pytest.fixture
+def failing(sqlite_url: str, tmp_path: Path, admin: dict[str, str]) -> Iterator[Client]:
     """Calls an API whose `/fail` fails as nobody expected, and which has a key."""
     settings = Settings(data_dir=tmp_path / "data", database_url=sqlite_url)
-    with closing(Database(sqlite_url)) as database, database.write() as transaction:
-        new_key(transaction)
     app = create_app(settings)
 
     @app.get("/fail")
@@ -52,17 +57,20 @@ ANSWERS = [
     ("GET", "/", 307),
     ("GET", "/v1/jobs", 401),
     ("GET", "/metrics", 401),
-    ("GET", "/nowhere", 404),
+    ("GET", "/nowhere", 401),
     ("DELETE", "/livez", 405),
-    ("GET", "/fail", 500),
 ]
+ANSWERS_TO_ADMIN = [("GET", "/nowhere", 404), ("GET", "/fail", 500)]
 
 
-@pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
+@pytest.mark.parametrize(
+    ("is_admin", "method", "path", "status"),
+    [*((False, *case) for case in ANSWERS), *((True, *case) for case in ANSWERS_TO_ADMIN)],
+)
 def test_every_answer_is_secured_and_named(
-    failing: Client, method: str, path: str, status: int
+    failing: Client, admin: dict[str, str], is_admin: bool, method: str, path: str, status: int
 ) -> None:
-    headers = {"Origin": "https://elsewhere.example"}
+    headers = {"Origin": "https://elsewhere.example", **(admin if is_admin else {})}
     with capture_logs():
         response = failing.request(method, path, headers=headers, follow_redirects=False)
     assert response.status_code == status
@@ -130,12 +138,14 @@ def test_an_id_that_could_do_harm_is_replaced(sqlite_client: Client, given: str)
     assert all(re.fullmatch(r"req_[0-9a-z]{26}", name) for name in ids)
 
 
-def test_lines_of_log_carry_the_id_of_their_request(failing: Client, tmp_path: Path) -> None:
+def test_lines_of_log_carry_the_id_of_their_request(
+    failing: Client, admin: dict[str, str], tmp_path: Path
+) -> None:
     """Those of the event loop and those of threads, and none of it is left for the next."""
     (tmp_path / "data").mkdir(exist_ok=True)
     (tmp_path / "data" / "artifacts").write_text("a file where a folder has to be")
     with capture_logs(processors=[merge_contextvars]) as lines:
-        failing.get("/fail", headers={"X-Request-ID": "first"})
+        failing.get("/fail", headers={"X-Request-ID": "first", **admin})
         failing.get("/readyz", headers={"X-Request-ID": "second"})
     told = [line for line in lines if line["event"] != "request"]
     assert {line["request_id"] for line in lines} == {"first", "second"}
