@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from dropout_core.checkpoint import CheckpointError, load_checkpoint, position
 from store.database import Database
 from store.retention import DAY, sweep
 from tests.app.conftest import TestClient
+from tests.faults.stand import only_in_full
 from tests.store.examples import GONE, claim
 from tests.store.test_retention import grow_older
 from tests.worker.examples import (
@@ -96,13 +98,18 @@ def flip(path: Path, place: int, bit: int) -> None:
     path.write_bytes(content)
 
 
-DAMAGES: list[Damage] = [
+DAMAGES: list[Any] = [
     cut_short,
-    emptied,
-    bit_flipped_in_the_header,
     bit_flipped_in_a_tensor,
-    named_for_another_content,
-    made_to_say_that_it_is_newer,
+    *(
+        pytest.param(damage, marks=only_in_full)
+        for damage in (
+            emptied,
+            bit_flipped_in_the_header,
+            named_for_another_content,
+            made_to_say_that_it_is_newer,
+        )
+    ),
 ]
 
 
@@ -153,7 +160,7 @@ def test_without_any_checkpoint_that_holds_a_job_begins_anew(
     assert result(worker, job_id) == uninterrupted
 
 
-@pytest.mark.parametrize("under_its_own_name", [False, True])
+@pytest.mark.parametrize("under_its_own_name", [False, pytest.param(True, marks=only_in_full)])
 def test_a_checkpoint_of_another_job_is_refused(
     worker: Worker,
     uninterrupted: Result,

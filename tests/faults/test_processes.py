@@ -64,7 +64,7 @@ ENDS_THE_ATTEMPT = (trainer, supervisor, whole_worker)
     ("stand", "kill"),
     [
         pytest.param("embedded", trainer, marks=only_in_full),
-        ("embedded", supervisor),
+        pytest.param("embedded", supervisor, marks=only_in_full),
         pytest.param("embedded", api, marks=only_in_full),
         pytest.param("embedded", trainer_server, marks=only_in_full),
         pytest.param("embedded", whole_worker, marks=only_in_full),

@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.xdist_group("faults-processes"), pytest.mark.timeout(3
 
 Record = Callable[..., None]
 
-LONG_EPOCHS: dict[str, Any] = {"model": {"hidden": [512, 512]}, "batch_size": 1, "epochs": 3}
+LONG_EPOCHS: dict[str, Any] = {"model": {"hidden": [512, 512]}, "batch_size": 1, "epochs": 30}
 FOLDS: dict[str, Any] = {"split": {"folds": 4}, "epochs": 30}
 
 
@@ -67,7 +67,7 @@ def at_the_final_evaluation(worker: Worker, job_id: str) -> None:
 @pytest.mark.parametrize(
     ("moment", "job"),
     [
-        (within_an_epoch, LONG_EPOCHS),
+        pytest.param(within_an_epoch, LONG_EPOCHS, marks=only_in_full),
         pytest.param(between_folds, FOLDS, marks=only_in_full),
         pytest.param(at_the_final_evaluation, LONG_EVALUATION, marks=only_in_full),
     ],
@@ -127,6 +127,7 @@ def patient_stand(tmp_path: Path) -> Iterator[Stand]:
             yield stand
 
 
+@only_in_full
 def test_sigterm_ends_the_process_in_time_with_exit_code_0(
     patient_stand: Stand, longer_uninterrupted: Result, num_runs: int, record_fault: Record
 ) -> None:

@@ -151,6 +151,7 @@ def test_a_zombie_that_wakes_when_all_is_over_is_refused(
     )
 
 
+@only_in_full
 def test_a_zombie_does_not_disturb_its_successor(
     scaled_out_stand: Stand, uninterrupted: Result, num_runs: int, record_fault: Record
 ) -> None:
@@ -244,6 +245,7 @@ def test_a_trainer_that_stands_still_keeps_its_job(
     record_fault(f"trainer stopped past the lease, {shape}", runs=num_runs, jobs_lost=0)
 
 
+@only_in_full
 def test_alone_it_finds_its_lease_lost_and_begins_again(
     embedded_stand: Stand, uninterrupted: Result, num_runs: int, record_fault: Record
 ) -> None:
@@ -267,6 +269,7 @@ def test_alone_it_finds_its_lease_lost_and_begins_again(
     )
 
 
+@only_in_full
 def test_a_trainer_that_hangs_has_no_more_than_its_time(
     tmp_path: Path, sqlite_url: str, num_runs: int, record_fault: Record
 ) -> None:

@@ -223,7 +223,10 @@ def as_gzip(frame: pl.DataFrame) -> bytes:
     return gzip.compress(as_csv(frame))
 
 
-@pytest.mark.parametrize("form", [as_csv, as_gzip, as_parquet, as_npz])
+@pytest.mark.parametrize(
+    "form",
+    [as_csv, *(pytest.param(form, marks=only_in_full) for form in (as_gzip, as_parquet, as_npz))],
+)
 def test_an_upload_is_stored_whole_or_refused_and_leaves_nothing(
     place: Place,
     disk: SmallDisk,
