@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -97,6 +98,10 @@ def answer(client: Client) -> tuple[int, bool, float]:
     return response.status_code, "retry-after" in response.headers, time.monotonic() - began
 
 
+def is_at_attempt(client: Client, job_id: str, attempt: int) -> bool:
+    return bool(client.job(job_id)["attempt"] == attempt)
+
+
 def wait_until_dead(process: psutil.Process, timeout_seconds: float) -> None:
     wait_until(lambda: not is_alive(process), timeout_seconds)
 
@@ -152,6 +157,8 @@ def test_a_database_that_is_away_stops_the_trainer_and_loses_nothing(
                 assert (status, says_when) == (503, True)
                 slowest = max(slowest, seconds)
         wait_until(client.is_ready, JOB_SECONDS)
+        # What the trainer had sent before it was killed counts first, and still as its attempt's.
+        wait_until(partial(is_at_attempt, client, job_id, 2), JOB_SECONDS)
 
         num_epochs = client.job(job_id)["progress"]["epochs_completed"] + 10
         client.wait_for_epoch(job_id, num_epochs)
