@@ -1,6 +1,7 @@
 """One database, SQLite or PostgreSQL, through the same transactions."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from store import postgresql
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _BUSY_TIMEOUT_SECONDS = 30
+_RETRY_SECONDS = 0.02
 _POOL_TIMEOUT_SECONDS = 5  # for a place in the pool, while all are taken
 _MIGRATION_LOCK = 0x64726F70  # any number that nothing else locks
 
@@ -128,8 +130,23 @@ def _postgresql_engine(url: URL, patient: bool) -> Engine:
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where _begin_sqlite says, not by chance
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    _write_ahead(connection)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: Any) -> None:
+    """Of two who turn a new file over at once, SQLite refuses one without having it wait."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & _PRIMARY == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() >= deadline:
+                raise
+        time.sleep(_RETRY_SECONDS)
 
 
 def _begin_sqlite(connection: Connection) -> None:
