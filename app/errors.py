@@ -14,6 +14,7 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from app.metrics.requests import METHODS
 from dropout_core.errors import ModelError
 from dropout_core.files import is_disk_full
 from store import errors as store_errors
@@ -34,8 +35,6 @@ STATUS: dict[type[Exception], int] = {
     store_errors.IdempotencyKeyReused: 422,
     ModelError: 500,
 }
-
-_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 # Of the framework's own refusals.
 CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
@@ -199,7 +198,7 @@ def _http_exception(request: Request, error: Exception) -> JSONResponse:
 
 def _allowed_methods(request: Request) -> list[str]:
     """What the path can be asked for; Starlette tells those of its first route alone."""
-    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    scopes = {method: {**request.scope, "method": method} for method in sorted(METHODS)}
     return [
         method
         for method, scope in scopes.items()

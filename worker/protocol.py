@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from store.artifacts import ArtifactStore
+from store.artifacts import JOBS, ArtifactStore
 from store.models import TrainedModel
 
 Order = Literal["checkpoint_and_stop", "finish_now"]
@@ -36,7 +36,7 @@ class Assignment:
 
 def job_prefix(job_id: str) -> str:
     """Where all attempts of a job put theirs."""
-    return f"jobs/{job_id}"
+    return f"{JOBS}/{job_id}"
 
 
 @dataclass(frozen=True)

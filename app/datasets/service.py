@@ -23,7 +23,8 @@ from store.ids import new_id
 def in_place(context: Context, upload: Upload, options: ReadOptions) -> Iterator[dict[str, Any]]:
     """Put the table in place for a block that inserts its row, with the facts of that row.
 
-    The table is deleted if the block fails. Raises RequestError (422) if the files are unusable.
+    The table is deleted if the block fails, unless its row may be there all the same. Raises
+    RequestError (422) if the files are unusable.
     """
     path = upload.folder / "table"
     with reading.refusing_unusable():

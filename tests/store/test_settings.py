@@ -121,3 +121,11 @@ def test_a_bucket_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for url in ("s3://bucket", "s3://my.bucket-1/", "s3://bucket/some/prefix"):
         monkeypatch.setenv("DROPOUT_ARTIFACT_URL", url)
         assert Settings().artifact_url == url
+
+
+def test_a_key_of_earlier_releases_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To start without it would open what was locked."""
+    monkeypatch.setenv("DROPOUT_API_KEY", "correct-horse-battery")
+    with pytest.raises(ValidationError, match="keys create") as refusal:
+        Settings()
+    assert "horse" not in str(refusal.value)
