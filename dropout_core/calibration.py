@@ -10,35 +10,47 @@ from torch import Tensor
 
 NUM_BINS = 10
 
+_INNER_EDGES = torch.arange(1, NUM_BINS, dtype=torch.float64) / NUM_BINS
 
-def reliability(confidence: Tensor, correct: Tensor) -> list[dict[str, Any]]:
+
+class Reliability:
     """Mean confidence and accuracy of the decisions in each of ten equal bins of confidence.
 
-    Shapes: (N) float64 in [0, 1] and (N) bool. A bin holds its upper edge and not its lower one;
-    empty bins are left out.
+    A bin holds its upper edge and not its lower one; empty bins are left out. The sums are those of
+    all decisions in the order they were added, in whatever batches.
     """
-    inner_edges = torch.arange(1, NUM_BINS, dtype=torch.float64) / NUM_BINS
-    bins = torch.bucketize(confidence, inner_edges)
-    counts = torch.bincount(bins, minlength=NUM_BINS)
-    means, accuracies = (
-        (torch.bincount(bins, weights=values, minlength=NUM_BINS) / counts).tolist()
-        for values in (confidence, correct.double())
-    )
-    return [
-        {
-            "lower": index / NUM_BINS,
-            "upper": (index + 1) / NUM_BINS,
-            "num_rows": count,
-            "mean_confidence": means[index],
-            "accuracy": accuracies[index],
-        }
-        for index, count in enumerate(counts.tolist())
-        if count
-    ]
+
+    def __init__(self) -> None:
+        self._counts = torch.zeros(NUM_BINS, dtype=torch.int64)
+        self._confidence, self._correct = torch.zeros(2, NUM_BINS, dtype=torch.float64)
+
+    def add(self, confidence: Tensor, correct: Tensor) -> None:
+        """Count decisions. Shapes: (N) float64 in [0, 1] and (N) bool."""
+        bins = torch.bucketize(confidence, _INNER_EDGES)
+        self._counts += torch.bincount(bins, minlength=NUM_BINS)
+        self._confidence.index_add_(0, bins, confidence)
+        self._correct.index_add_(0, bins, correct.double())
+
+    def bins(self) -> list[dict[str, Any]]:
+        """`lower`, `upper`, `num_rows`, `mean_confidence` and `accuracy` of each bin."""
+        means, accuracies = (
+            (sums / self._counts).tolist() for sums in (self._confidence, self._correct)
+        )
+        return [
+            {
+                "lower": index / NUM_BINS,
+                "upper": (index + 1) / NUM_BINS,
+                "num_rows": count,
+                "mean_confidence": means[index],
+                "accuracy": accuracies[index],
+            }
+            for index, count in enumerate(self._counts.tolist())
+            if count
+        ]
 
 
 def expected_calibration_error(bins: list[dict[str, Any]]) -> float:
-    """The mean distance of confidence and accuracy, a bin of `reliability` counting by its rows."""
+    """The mean distance of confidence and accuracy, a bin of `Reliability` counting by its rows."""
     total = sum(b["num_rows"] for b in bins)
     gaps = (b["num_rows"] * abs(b["mean_confidence"] - b["accuracy"]) for b in bins)
     return float(sum(gaps) / total)

@@ -29,8 +29,8 @@ from dropout_core.data.errors import DataError
 from dropout_core.data.readers.table import as_stored
 from dropout_core.data.schema import Selection, describe, select
 from dropout_core.data.splits import Split
+from dropout_core.evaluation import Evaluation
 from dropout_core.inference import Predictor, fingerprint
-from dropout_core.metrics import Evaluation
 from dropout_core.tabular import Description, Manifest, TabularModel, build_model, save_model
 from dropout_core.train import Training, TrainingData, train
 

@@ -1,21 +1,24 @@
 """Predictor: a trained model with dropout off, whose answer for a row is the same bits every time.
 
 A matrix product rounds differently with the number of rows, and with narrow outputs even with the
-row's place among them. So every product here has one shape, `TILE_ROWS` rows by at least
-`TILE_COLUMNS` outputs, whatever the request; a row's bits then depend on the row alone, which
-each model proves on this machine when it is loaded.
+row's place among them. So every product here has `TILE_ROWS` rows, or another number of TILES that
+gives the same bits, and at least `TILE_COLUMNS` outputs, whatever the request; a row's bits then
+depend on the row alone, which each model proves on this machine when it is loaded.
 
-Shapes: N rows, V values, K codes of categories, C outputs.
+Shapes: N rows, T rows of a tile, V values, K codes of categories, C outputs.
 """
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,16 +26,14 @@ from dropout_core.data import prepare
 from dropout_core.data.errors import DataError
 from dropout_core.data.missing import MISSING_WORDS
 from dropout_core.errors import ModelError
-from dropout_core.metrics import (
-    Evaluation,
-    evaluate_classification,
-    evaluate_multilabel,
-    evaluate_regression,
-)
+from dropout_core.evaluation import Evaluation, evaluate
 from dropout_core.tabular import Description, TabularModel, load_model
+from dropout_core.uncertainty import SubNetworks, Uncertainty, summarise
 
 TILE_ROWS = 32
 TILE_COLUMNS = 16
+TILES = (8, 16, 32, 64, 128)  # what may be used: few rows take less time, many give more a second
+BLOCK = 32  # elements that torch computes at once: what is left of a tensor may round differently
 MAX_CELLS = 4_000_000  # of the matrix that a part of a frame becomes
 
 
@@ -47,34 +48,69 @@ class Predictions:
 
 
 class Predictor:
-    """A model for inference on one device. Raises ModelError if it is not batch-invariant there."""
+    """A model for inference on one device. Raises ModelError if it is not batch-invariant there.
+
+    `fingerprint` names what the promise of equal bits is scoped to: the machine, and the number of
+    threads only where that changes a bit.
+    """
 
     def __init__(
         self, model: TabularModel, description: Description, *, device: str = "cpu"
     ) -> None:
+        self._serve(copy.deepcopy(model), description, device)
+
+    def _serve(self, model: TabularModel, description: Description, device: str) -> None:
         self.description = description
         self.device = torch.device(device)
-        self.fingerprint = fingerprint(self.device)
-        self._model = copy.deepcopy(model).to(self.device).eval().requires_grad_(False)
+        self.fingerprint = machine(self.device)
+        self._model = model.to(self.device).eval().requires_grad_(False)
+        self._sub_networks = SubNetworks(self._model.network)
         _widen_narrow_layers(self._model)
-        self._prove_batch_invariance()
+        self._tiles = self._proven_tiles()
+        if self._depends_on_threads():
+            self.fingerprint = fingerprint(self.device)
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether every feature is a number or a truth value, as `encode_numbers` takes them."""
+        return self.description.encoder.is_numeric
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu") -> "Predictor":
-        """Read a model that `save_model` wrote. Raises ModelError unless its checksum holds."""
-        return cls(*load_model(folder), device=device)
+        """Read a model that `save_model` wrote. Raises ModelError unless its checksum holds.
+
+        On a CPU its weights stay in the file, memory-mapped; see `load_model`.
+        """
+        predictor = cls.__new__(cls)
+        predictor._serve(*load_model(folder), device)
+        return predictor
 
     def frame_of(self, instances: Sequence[Any]) -> pl.DataFrame:
         """JSON rows as a frame for `predict`; see `Encoder.frame_of`. Targets are passed over."""
         facts = self.description
         return facts.encoder.frame_of(instances, ignored=facts.targets)
 
-    def encode(self, frame: pl.DataFrame, *, missing: Collection[str] = MISSING_WORDS) -> Tensor:
+    def encode(
+        self,
+        frame: pl.DataFrame,
+        *,
+        refuse_missing: bool = True,
+        missing: Collection[str] = MISSING_WORDS,
+    ) -> Tensor:
         """The features of each row as numbers: (N, V + K) float64; see `Encoder.encode`.
 
         Raises DataError naming the row and column of what cannot be read.
         """
-        return torch.from_numpy(self.description.encoder.encode(frame, missing=missing))
+        encoder = self.description.encoder
+        matrix = encoder.encode(frame, refuse_missing=refuse_missing, missing=missing)
+        return torch.from_numpy(matrix)
+
+    def encode_numbers(
+        self, numbers: NDArray[np.float64], *, refuse_missing: bool = True
+    ) -> Tensor:
+        """`encode` for a table of numbers where the encoder `is_numeric`: (N, F) -> (N, V)."""
+        encoder = self.description.encoder
+        return torch.from_numpy(encoder.encode_numbers(numbers, refuse_missing=refuse_missing))
 
     @torch.inference_mode()
     def outputs(self, matrix: Tensor) -> Tensor:
@@ -82,18 +118,28 @@ class Predictor:
 
         Shape: (N, V + K), as `encode` gives it -> (N, C) float64.
         """
-        num_rows, num_columns = matrix.shape
+        num_columns = matrix.shape[1]
         expected = self.description.encoder.num_columns
         if num_columns != expected:
             raise ValueError(f"{num_columns} columns given, the model takes {expected}")
-        result = torch.empty(num_rows, self.description.num_outputs, dtype=torch.float64)
-        tile = torch.zeros(TILE_ROWS, num_columns, dtype=torch.float64, device=self.device)
-        for start in range(0, num_rows, TILE_ROWS):
-            rows = matrix[start : start + TILE_ROWS]
-            tile[: len(rows)] = rows
-            outputs = self._probabilities(self._model(tile))
-            result[start : start + len(rows)] = outputs[: len(rows)].cpu()
-        return result
+        return self._outputs(matrix, self._model.network)
+
+    @torch.inference_mode()
+    def monte_carlo(self, matrix: Tensor, *, num_samples: int, seed: int) -> Uncertainty:
+        """What the model's dropout, left on, says of each row: (N, V + K) as `encode` gives it.
+
+        A row's bits depend on the row, the seed and the number of samples alone. Raises ValueError
+        unless there are at least two samples. Gal and Ghahramani 2016, section 4.
+        """
+        samples = (
+            self._outputs(matrix, self._sub_network(seed, number)) for number in range(num_samples)
+        )
+        return summarise(samples, task=self.description.task)
+
+    def parts(self, num_rows: int) -> Iterator[slice]:
+        """Rows in parts whose matrices take little memory."""
+        size = max(TILE_ROWS, MAX_CELLS // self.description.encoder.num_columns)
+        return (slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size))
 
     def outputs_of(
         self, frame: pl.DataFrame, *, missing: Collection[str] = MISSING_WORDS
@@ -102,13 +148,12 @@ class Predictor:
 
         Takes and raises what `encode` does.
         """
-        num_rows = max(TILE_ROWS, MAX_CELLS // self.description.encoder.num_columns)
         parts = [torch.empty(0, self.description.num_outputs, dtype=torch.float64)]
-        for start in range(0, max(1, len(frame)), num_rows):
+        for rows in self.parts(max(1, len(frame))):
             try:
-                matrix = self.encode(frame[start : start + num_rows], missing=missing)
+                matrix = self.encode(frame[rows], missing=missing)
             except DataError as error:
-                raise error.shifted(start) from error
+                raise error.shifted(rows.start) from error
             parts.append(self.outputs(matrix))
         return torch.cat(parts)
 
@@ -129,7 +174,8 @@ class Predictor:
                 return Predictions([_by_name(targets, row) for row in chosen], outputs)
             case _:
                 assert classes is not None
-                return Predictions([classes[i] for i in outputs.argmax(dim=1).tolist()], outputs)
+                likeliest = outputs.numpy().argmax(axis=1).tolist()
+                return Predictions([classes[i] for i in likeliest], outputs)
 
     def evaluate(self, frame: pl.DataFrame) -> Evaluation:
         """Score rows that have the targets too; those where one is missing do not count."""
@@ -140,14 +186,26 @@ class Predictor:
     def score(self, outputs: Tensor, targets: Tensor) -> Evaluation:
         """Score outputs (N, C) against targets as `prepare.target_tensor` gives them."""
         facts = self.description
-        match facts.task:
-            case "regression":
-                return evaluate_regression(outputs, targets, names=facts.targets)
-            case "multilabel":
-                return evaluate_multilabel(outputs, targets, labels=facts.targets)
-            case _:
-                assert facts.classes is not None
-                return evaluate_classification(outputs, targets, classes=facts.classes)
+        names = facts.targets if facts.classes is None else facts.classes
+        return evaluate(outputs, targets, task=facts.task, names=names)
+
+    def _sub_network(self, seed: int, number: int) -> nn.Module:
+        network = self._sub_networks.sample(seed=seed, number=number)
+        _widen_narrow_layers(network)
+        return network
+
+    def _outputs(self, matrix: Tensor, network: nn.Module) -> Tensor:
+        """`outputs` by that network, tile by tile."""
+        num_rows = len(matrix)
+        result = torch.empty(num_rows, self.description.num_outputs, dtype=torch.float64)
+        for rows, num_padded in _cut(num_rows, self._tiles):
+            tile = F.pad(matrix[rows], (0, 0, 0, num_padded)) if num_padded else matrix[rows]
+            result[rows] = self._tile_outputs(tile, network)[: len(tile) - num_padded].cpu()
+        return result
+
+    def _tile_outputs(self, tile: Tensor, network: nn.Module) -> Tensor:
+        """(T, V + K) -> (T, C)."""
+        return self._probabilities(self._model(tile.to(self.device), network))
 
     def _probabilities(self, outputs: Tensor) -> Tensor:
         match self.description.task:
@@ -158,33 +216,84 @@ class Predictor:
             case _:
                 return outputs.softmax(dim=1)
 
-    def _prove_batch_invariance(self) -> None:
-        """Each of a tile's rows must have the same bits in every place and in any company."""
+    @torch.inference_mode()
+    def _proven_tiles(self) -> tuple[int, ...]:
+        """The TILES in which a row's bits depend on that row alone, the smallest first.
+
+        Raises ModelError if that of `TILE_ROWS` is none.
+        """
         rows = self._example_rows()
-        together = self.outputs(rows)
-        for shift in range(1, TILE_ROWS):
-            rolled = self.outputs(rows.roll(shift, dims=0))
-            alone = self.outputs(rows[shift : shift + 1])
-            if not _same_bits(rolled.roll(-shift, dims=0), together) or not _same_bits(
-                alone[0], together[shift]
-            ):
-                raise ModelError(
-                    "a row's result depends on the rows around it on this machine "
-                    f"({self.fingerprint}); the model is not served"
-                )
+        tile_outputs = partial(self._tile_outputs, network=self._model.network)
+        expected = torch.cat([tile_outputs(tile) for tile in torch.split(rows, TILE_ROWS)])
+        sizes = (size for size in TILES if self._is_whole_blocks(size))
+        proven = tuple(size for size in sizes if self._is_invariant(rows, expected, size))
+        if TILE_ROWS not in proven:
+            raise ModelError(
+                "a row's result depends on the rows around it on this machine "
+                f"({self.fingerprint}); the model is not served"
+            )
+        return proven
+
+    def _is_whole_blocks(self, size: int) -> bool:
+        """Whether the activations of a tile, and its labels' probabilities, leave no rest.
+
+        Where some do, a row rounds by its place; but so rarely that no example might show it.
+        """
+        widths = [*self.description.model.hidden, self.description.num_outputs]
+        return all(size * width % BLOCK == 0 for width in widths)
+
+    def _is_invariant(self, rows: Tensor, expected: Tensor, size: int) -> bool:
+        """Whether a row has its `expected` bits in company, alone, and in every place of a tile."""
+        tile_outputs = partial(self._tile_outputs, network=self._model.network)
+        together = torch.cat([tile_outputs(tile) for tile in torch.split(rows, size)])
+        everywhere = tile_outputs(rows[:1].expand(size, -1))
+        alone = tile_outputs(F.pad(rows[-1:], (0, 0, 0, size - 1)))
+        return (
+            _same_bits(together, expected)
+            and _same_bits(everywhere, expected[:1].expand(size, -1))
+            and _same_bits(alone[0], expected[-1])
+        )
+
+    @torch.inference_mode()
+    def _depends_on_threads(self) -> bool:
+        """Whether the threads that torch uses now give a row other bits than one alone."""
+        num_threads = torch.get_num_threads()
+        if self.device.type != "cpu" or num_threads == 1:
+            return False
+        rows = self._example_rows()
+        shared = self.outputs(rows)
+        torch.set_num_threads(1)
+        try:
+            return not _same_bits(self.outputs(rows), shared)
+        finally:
+            torch.set_num_threads(num_threads)
 
     def _example_rows(self) -> Tensor:
-        """A tile of rows such as the model was trained on."""
+        """Rows such as the model was trained on, as many as the largest tile has."""
         stream = torch.Generator().manual_seed(0)
         preprocessing, encoder = self._model.preprocessing, self.description.encoder
+        num_rows = max(TILES)
         noise = torch.randn(
-            TILE_ROWS, preprocessing.num_values, generator=stream, dtype=torch.float64
+            num_rows, preprocessing.num_values, generator=stream, dtype=torch.float64
         )
         codes = [
-            torch.randint(cardinality, (TILE_ROWS, 1), generator=stream).double()
+            torch.randint(cardinality, (num_rows, 1), generator=stream).double()
             for cardinality in encoder.cardinalities
         ]
         return torch.cat([preprocessing.scale.unscale(noise.to(self.device)).cpu(), *codes], dim=1)
+
+
+def _cut(num_rows: int, sizes: Sequence[int]) -> Iterator[tuple[slice, int]]:
+    """Rows in tiles of `sizes`, the smallest of which comes first: each with what it lacks to one.
+
+    The largest that are full come first, and what is left for the smallest is padded.
+    """
+    start = 0
+    while start < num_rows:
+        size = max((size for size in sizes if size <= num_rows - start), default=sizes[0])
+        stop = min(start + size, num_rows)
+        yield slice(start, stop), start + size - stop
+        start = stop
 
 
 def _same_bits(first: Tensor, second: Tensor) -> bool:
@@ -218,11 +327,17 @@ def _widen_narrow_layers(module: nn.Module) -> None:
             _widen_narrow_layers(child)
 
 
-def fingerprint(device: torch.device | str) -> str:
-    """What the promise of equal bits is scoped to, such as `cpu/avx512/torch-2.13.0/threads-1`."""
+def machine(device: torch.device | str) -> str:
+    """What decides how this machine rounds, but for threads, such as `cpu/avx512/torch-2.13.0`."""
     device = torch.device(device)
     if device.type == "cuda":
         chip = torch.cuda.get_device_name(device).replace(" ", "-").lower()
         return f"cuda/{chip}/torch-{torch.__version__}/cuda-{torch.version.cuda}"
     instructions = torch.backends.cpu.get_cpu_capability().lower()
-    return f"cpu/{instructions}/torch-{torch.__version__}/threads-{torch.get_num_threads()}"
+    return f"cpu/{instructions}/torch-{torch.__version__}"
+
+
+def fingerprint(device: torch.device | str) -> str:
+    """What training's promise of equal bits is scoped to: the machine, and on a CPU its threads."""
+    where = machine(device)
+    return f"{where}/threads-{torch.get_num_threads()}" if where.startswith("cpu/") else where

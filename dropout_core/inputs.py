@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.utils import skip_init
 
 from dropout_core.config import PreprocessingConfig
 from dropout_core.layers import Dropout
@@ -40,9 +39,11 @@ class CategoryInputs(nn.Module):
         self._embedded = [k for k, (cardinality, width) in pairs if width != cardinality]
         starts = torch.tensor([0, *(cardinalities[k] for k in self._one_hot)]).cumsum(0)
         self._num_one_hot = int(starts[-1])
-        self.register_buffer("offsets", starts[:-1], persistent=False)
+        self.register_buffer("offsets", starts[:-1].clone(), persistent=False)
         self.embeddings = nn.ModuleList(
-            skip_init(nn.Embedding, cardinalities[k], widths[k])  # type: ignore[no-untyped-call]
+            nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+                torch.empty(cardinalities[k], widths[k]), freeze=False
+            )
             for k in self._embedded
         )
         self.dropout = Dropout(config.embedding_dropout)
@@ -58,7 +59,7 @@ class CategoryInputs(nn.Module):
         codes = self._with_unknowns(x[:, self.num_values :]).long()
         parts = [values]
         if self._one_hot:
-            ones = values.new_zeros(len(x), self._num_one_hot)
+            ones = values.new_zeros(x.shape[0], self._num_one_hot)
             parts.append(ones.scatter(1, codes[:, self._one_hot] + self.offsets, 1.0))
         if self._embedded:
             embedded = [

@@ -144,6 +144,21 @@ class DropConnectLinear(nn.Linear):
             generator=self.generator,
         )
 
+    def sample(self, generator: Generator) -> nn.Linear:
+        """A plain layer of what one draw leaves of the weights, all rows' the same.
+
+        `generator` is the CPU's, wherever the weights are.
+        """
+        sampled = nn.Linear(
+            self.in_features, self.out_features, bias=self.bias is not None, device="meta"
+        )
+        for name, parameter in self.named_parameters():
+            ones = torch.ones(parameter.shape, dtype=parameter.dtype)
+            factors = functional.dropout(ones, self.p, generator=generator)
+            weights = parameter.detach() * factors.to(parameter.device)
+            sampled.register_parameter(name, nn.Parameter(weights, requires_grad=False))
+        return sampled
+
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, p={self.p}, per_example={self.per_example}"
 

@@ -8,7 +8,6 @@ from typing import Any, cast, get_args
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.utils import skip_init
 
 from dropout_core import functional
 from dropout_core.config import Activation, DropoutConfig, FusedActivation, Init, MLPConfig
@@ -245,8 +244,13 @@ def _linear(config: DropoutConfig, in_features: int, out_features: int, *, bias:
 
 
 def _without_weights(kind: type[nn.Linear], *arguments: Any, **options: Any) -> nn.Linear:
-    """A layer yet to be initialised: torch would draw from its global generator."""
-    layer: nn.Linear = skip_init(kind, *arguments, **options)  # type: ignore[no-untyped-call]
+    """A layer yet to be initialised: torch would draw from its global generator.
+
+    As `torch.nn.utils.skip_init` does it, but for the half second of imports that this takes.
+    """
+    layer = kind(*arguments, **options | {"device": "meta"})
+    for name, parameter in layer.named_parameters(recurse=False):
+        setattr(layer, name, nn.Parameter(torch.empty(parameter.shape)))
     return layer
 
 

@@ -53,18 +53,19 @@ def roc_auc_and_average_precision(
     if num_positive == 0:
         return None, None
     every = _sort(scores)
+    thresholds, counts = torch.unique_consecutive(positives, return_counts=True)
     # Counts are whole numbers, so ties and sums are exact; only the quotients round.
-    lower = torch.searchsorted(every, positives)
-    lower_positives = torch.searchsorted(positives, positives)
+    not_higher_positives = counts.cumsum(dim=0)
+    lower_positives = not_higher_positives - counts
+    lower = torch.searchsorted(every, thresholds)
     precision = (num_positive - lower_positives) / (num_rows - lower).double()
+    average_precision = float(precision.repeat_interleave(counts).mean())
     num_negative = num_rows - num_positive
     if num_negative == 0:
-        return None, float(precision.mean())
-    not_higher = torch.searchsorted(every, positives, right=True)
-    not_higher_positives = torch.searchsorted(positives, positives, right=True)
-    halves = (lower - lower_positives) + (not_higher - not_higher_positives)
-    area = int(halves.sum()) / (2 * num_positive * num_negative)
-    return area, float(precision.mean())
+        return None, average_precision
+    not_higher = torch.searchsorted(every, thresholds, right=True)
+    halves = counts * ((lower - lower_positives) + (not_higher - not_higher_positives))
+    return int(halves.sum()) / (2 * num_positive * num_negative), average_precision
 
 
 def _sort(values: Tensor) -> Tensor:

@@ -62,9 +62,11 @@ class Preprocessing(nn.Module):
     def forward(self, matrix: Tensor) -> Tensor:
         values = matrix[:, : self.num_values]
         missing = values.isnan()
-        scaled = self.scale(torch.where(missing, self.fill, values))
-        indicators = missing[:, self.indicated].to(scaled.dtype)
-        return torch.cat([scaled, indicators, matrix[:, self.num_values :]], dim=1).float()
+        scaled: Tensor = self.scale(torch.where(missing, self.fill, values)).float()
+        if self.out_features == self.num_values:
+            return scaled
+        indicators = missing[:, self.indicated].float()
+        return torch.cat([scaled, indicators, matrix[:, self.num_values :].float()], dim=1)
 
     def in_chunks(self, matrix: Tensor) -> Tensor:
         """`forward` in bounded memory beside the answer."""
@@ -150,7 +152,7 @@ class QuantileScale(nn.Module):
 
 def standardise(values: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     """(values - mean) / scale, by halves: exact, and finite where the difference is not."""
-    return (0.5 * values - 0.5 * mean) / (0.5 * scale)
+    return (0.5 * values).sub_(0.5 * mean).div_(0.5 * scale)
 
 
 def mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,13 +5,14 @@ Shapes: N rows, V values, K codes of categories, C outputs.
 
 import hashlib
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from dropout_core.config import Config, MLPConfig, PreprocessingConfig, Task
@@ -42,7 +43,7 @@ class Description(Config):
     classes: tuple[bool | int | float | str, ...] | None
     trained_on: str
 
-    @property
+    @cached_property
     def features(self) -> tuple[str, ...]:
         """Their names, in the order that a row without names has."""
         return tuple(feature.name for feature in self.encoder.features)
@@ -84,8 +85,10 @@ class TabularModel(nn.Module):
         """(N, C) float64 -> (N, C) float32, what a regression is trained towards."""
         return standardise(targets, self.target_mean, self.target_scale).float()
 
-    def forward(self, matrix: Tensor) -> Tensor:
-        outputs: Tensor = self.network(self.preprocessing(matrix))
+    def forward(self, matrix: Tensor, network: nn.Module | None = None) -> Tensor:
+        """`network` may be one that was sampled of its own; see `uncertainty.SubNetworks`."""
+        chosen = self.network if network is None else network
+        outputs: Tensor = chosen(self.preprocessing(matrix))
         return outputs.double() * self.target_scale + self.target_mean
 
 
@@ -132,15 +135,19 @@ def save_model(folder: Path, model: TabularModel, description: Description) -> M
 
 
 def load_model(folder: Path) -> tuple[TabularModel, Manifest]:
-    """Read what `save_model` wrote. Raises ModelError unless the weights match their checksum."""
+    """Read what `save_model` wrote. Raises ModelError unless the weights match their checksum.
+
+    They stay in the file, memory-mapped: processes that load the same model share its pages.
+    """
     try:
         values = json.loads((folder / MANIFEST).read_bytes())
         first_version = values.get("format_version") == 1
         manifest = Manifest.model_validate_json(
             json.dumps(_second_version(values) if first_version else values)
         )
-        weights = (folder / WEIGHTS).read_bytes()
-        if hashlib.sha256(weights).hexdigest() != manifest.weights_sha256:
+        with (folder / WEIGHTS).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != manifest.weights_sha256:
             raise ModelError("the weights do not match their checksum")
         model = build_model(
             manifest.encoder,
@@ -148,8 +155,9 @@ def load_model(folder: Path) -> tuple[TabularModel, Manifest]:
             manifest.model,
             num_outputs=manifest.num_outputs,
         )
-        tensors = load(weights)
-        model.load_state_dict(_renamed(tensors) if first_version else tensors)
+        with safe_open(folder / WEIGHTS, framework="pt") as weights:
+            tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118
+        model.load_state_dict(_renamed(tensors) if first_version else tensors, assign=True)
     except (
         *(OSError, ValidationError, SafetensorError, RuntimeError),
         *(ValueError, AttributeError, KeyError, TypeError),  # of JSON that is no manifest

@@ -25,9 +25,9 @@ from polars.exceptions import PolarsError
 from dropout_core.checkpoint import CheckpointError, load_checkpoint, position, save_checkpoint
 from dropout_core.cross_validation import summary
 from dropout_core.data.errors import DataError
+from dropout_core.evaluation import Evaluation
 from dropout_core.experiment import Experiment
 from dropout_core.files import NO_SPACE, is_disk_full, sha256_of
-from dropout_core.metrics import Evaluation
 from dropout_core.tabular import MANIFEST, WEIGHTS
 from dropout_core.train import Diverged
 from store.artifacts import ArtifactStore

@@ -4,6 +4,7 @@ Shapes: N rows, V value columns, K categorical features, C = V + K columns of th
 """
 
 import itertools
+import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
@@ -128,6 +129,25 @@ class Encoder(Config):
             self._refuse_missing(matrix)
         return matrix
 
+    def encode_numbers(
+        self, numbers: NDArray[np.float64], *, refuse_missing: bool = True
+    ) -> NDArray[np.float64]:
+        """`encode` for a table of numbers, NaN for missing, where `is_numeric`: (N, F) -> (N, C).
+
+        Raises DataError as `encode` does.
+        """
+        matrix = numbers + 0.0  # as `_read_numbers` does
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Where the sum is finite every number is; where not, they may yet be.
+            if not self._has_truth_values and math.isfinite(matrix.sum()):
+                return matrix
+        for place, feature in enumerate(self.features):
+            values = matrix[:, place]
+            _refuse_others(pl.Series(feature.name, values), values, self._types[feature.name])
+        if refuse_missing:
+            self._refuse_missing(matrix)
+        return matrix
+
     def frame_of(self, instances: Sequence[Any], *, ignored: Collection[str] = ()) -> pl.DataFrame:
         """JSON rows as a frame for `encode`: a column for each feature, in order.
 
@@ -151,6 +171,11 @@ class Encoder(Config):
     def num_values(self) -> int:
         """V, the columns before the codes."""
         return len(self.value_names)
+
+    @cached_property
+    def is_numeric(self) -> bool:
+        """Whether every feature is a number or a truth value: the columns are the features."""
+        return all(isinstance(f, NumericFeature | BooleanFeature) for f in self.features)
 
     @cached_property
     def value_names(self) -> list[str]:
@@ -185,6 +210,10 @@ class Encoder(Config):
     def columns_of(self, name: str) -> list[int]:
         """The columns of the matrix that hold this feature. Raises KeyError if there is none."""
         return self._places[name]
+
+    @cached_property
+    def _has_truth_values(self) -> bool:
+        return any(isinstance(feature, BooleanFeature) for feature in self.features)
 
     @cached_property
     def _types(self) -> dict[str, FeatureType]:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from dropout_core.evaluation import evaluate
 from dropout_core.importance import Importance, permutation_importance
-from dropout_core.metrics import evaluate_classification
 from dropout_core.seeds import generator
 from tests.dropout_core.statistics import tolerance
 from tests.dropout_core.tensors import normal
@@ -169,7 +169,7 @@ def test_an_undefined_metric_has_no_importances() -> None:
 
     def roc_auc(outputs: Tensor) -> float | None:
         probabilities = torch.cat([-outputs, outputs], dim=1).softmax(dim=1)
-        return evaluate_classification(probabilities, ones, classes=(0, 1)).metrics["roc_auc"]
+        return evaluate(probabilities, ones, task="binary", names=(0, 1)).metrics["roc_auc"]
 
     with pytest.raises(ValueError, match="undefined for shuffled rows"):
         importances(score=roc_auc)

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from dropout_core.config import PreprocessingConfig
 from dropout_core.data.errors import DataError
 from dropout_core.errors import ModelError
-from dropout_core.inference import TILE_ROWS, Predictor, fingerprint
-from dropout_core.metrics import evaluate_classification, evaluate_regression
+from dropout_core.evaluation import evaluate
+from dropout_core.inference import TILE_ROWS, TILES, Predictor, fingerprint, machine
 from dropout_core.tabular import WEIGHTS, save_model
 from tests.dropout_core.served_models import make_model, normal, numbers
 
@@ -62,10 +62,54 @@ def test_a_row_has_the_same_bits_in_every_batch_size(num_features: int, num_outp
     predictor = Predictor(
         *make_model(num_features=num_features, num_classes=num_outputs, hidden=(33,))
     )
-    rows = 10 + 5 * normal(TILE_ROWS + 9, num_features)
+    rows = 10 + 5 * normal(2 * max(TILES), num_features)
     together = predictor.outputs(rows)
-    for num_rows in range(1, len(rows)):
+    for num_rows in (*range(1, TILE_ROWS + 9), *(size + n for size in TILES for n in (-1, 0, 1))):
         assert torch.equal(predictor.outputs(rows[:num_rows]), together[:num_rows])
+
+
+def test_a_row_has_the_same_bits_among_4096_and_whatever_the_number_of_threads() -> None:
+    model = make_model(num_features=784, num_classes=10, hidden=(256, 256))
+    predictor = Predictor(*model)
+    rows = 10 + 5 * normal(4096, 784)
+    together = predictor.outputs(rows)
+    for index in (0, 1, 2047, 4095):
+        assert torch.equal(predictor.outputs(rows[index : index + 1])[0], together[index])
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(predictor.outputs(rows), together)
+        assert Predictor(*model).fingerprint == predictor.fingerprint
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "gelu", "logistic"])
+@pytest.mark.parametrize("num_units", [7, 22])
+def test_no_row_in_thousands_rounds_by_its_place(activation: str, num_units: int) -> None:
+    labels = {"task": "multilabel", "targets": ("spam", "ad", "news")}
+    predictor = Predictor(*make_model(hidden=(num_units,), activation=activation, **labels))
+    rows = 10 + 5 * normal(4096, 5)
+    together = predictor.outputs(rows)
+    for size in (7, 8, 24):
+        apart = torch.cat([predictor.outputs(part) for part in torch.split(rows, size)])
+        assert torch.equal(apart, together)
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian", "batchwise", "dropconnect"])
+def test_a_row_is_as_uncertain_in_any_company(kind: str) -> None:
+    dropout = {"kind": kind, "p": 0.5}
+    predictor = Predictor(*make_model(hidden=(7,), hidden_dropout=dropout))
+    rows = 10 + 5 * normal(200, 5)
+    together = predictor.monte_carlo(rows, num_samples=5, seed=3)
+    for chosen in ([0], [199], [150, 3], [*range(30, 77)]):
+        alone = predictor.monte_carlo(rows[chosen], num_samples=5, seed=3)
+        assert torch.equal(alone.mean, together.mean[chosen])
+        assert torch.equal(alone.standard_deviation, together.standard_deviation[chosen])
+        assert torch.equal(alone.entropy, together.entropy[chosen])
+        assert torch.equal(alone.mutual_information, together.mutual_information[chosen])
+    assert (together.standard_deviation > 0).any()
+    another = predictor.monte_carlo(rows, num_samples=5, seed=4)
+    assert not torch.equal(another.mean, together.mean)
 
 
 def test_no_rows_have_no_outputs() -> None:
@@ -144,14 +188,17 @@ def test_evaluate_scores_what_predict_answers() -> None:
     one_by_one = torch.cat([classifier.predict(row).probabilities for row in rows.iter_slices(1)])
     classes = classifier.description.classes
     labelled = rows.with_columns(target=pl.Series([classes[index] for index in targets.tolist()]))
-    assert classifier.evaluate(labelled) == evaluate_classification(
-        one_by_one, targets, classes=classes
+    assert classifier.evaluate(labelled) == evaluate(
+        one_by_one, targets, task="multiclass", names=classes
     )
 
     regressor = Predictor(*make_model(num_classes=None))
     values = [value for row in rows.iter_slices(1) for value in regressor.predict(row).values]
-    by_prediction = evaluate_regression(
-        torch.tensor(values, dtype=torch.float64)[:, None], normal(70, 1), names=("target",)
+    by_prediction = evaluate(
+        torch.tensor(values, dtype=torch.float64)[:, None],
+        normal(70, 1),
+        task="regression",
+        names=("target",),
     )
     labelled = rows.with_columns(target=pl.Series(normal(70).numpy()))
     assert regressor.evaluate(labelled) == by_prediction
@@ -231,4 +278,4 @@ def test_the_fingerprint_names_what_the_promise_is_scoped_to() -> None:
     assert name.startswith("cpu/")
     assert f"torch-{torch.__version__}" in name
     assert name.endswith("/threads-1")
-    assert Predictor(*make_model()).fingerprint == name
+    assert Predictor(*make_model()).fingerprint == machine("cpu") == name.removesuffix("/threads-1")

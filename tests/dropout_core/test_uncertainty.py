@@ -1,16 +1,28 @@
 import math
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dropout_core.config import MLPConfig
+from dropout_core.config import MLPConfig, PreprocessingConfig, Task
+from dropout_core.functional import num_kept
 from dropout_core.layers import STOCHASTIC
 from dropout_core.masks import keep_probability
 from dropout_core.mlp import MLP
-from dropout_core.uncertainty import Uncertainty, model_average, monte_carlo, sample_outputs
+from dropout_core.tabular import TabularModel
+from dropout_core.uncertainty import (
+    SubNetworks,
+    Uncertainty,
+    model_average,
+    monte_carlo,
+    sample_outputs,
+    summarise,
+)
+from tests.dropout_core.served_models import make_model
 from tests.dropout_core.statistics import every_mask, tolerance
 from tests.dropout_core.tensors import normal, seeded
 
@@ -35,9 +47,149 @@ def estimate(model: MLP, *, seed: int = 0, task: str = "multiclass", samples: in
     return monte_carlo(model, FEATURES, task=task, num_samples=samples, seed=seed)
 
 
-def same_bits(one: Uncertainty, other: Uncertainty) -> bool:
+def same_bits(one: Uncertainty, other: Uncertainty, *, rows: Sequence[int] | None = None) -> bool:
+    """Whether they are equal to the bit, or `one` is what `other` says of `rows`."""
+    chosen = slice(None) if rows is None else list(rows)
     pairs = zip(vars(one).values(), vars(other).values(), strict=True)
-    return all(torch.equal(*pair) for pair in pairs)
+    return all(torch.equal(first, second[chosen]) for first, second in pairs)
+
+
+def served(**config: Any) -> TabularModel:
+    """A model with categories, all of whose products are wide enough for tiles of any rows."""
+    model, _ = make_model(
+        num_features=6,
+        num_classes=16,
+        categories=True,
+        preprocessing=PreprocessingConfig(embedding_dropout=0.5),
+        **{"hidden": (32, 16), **config},
+    )
+    return model.eval().requires_grad_(False)
+
+
+def rows_of_codes(num_rows: int) -> Tensor:
+    """What a model of `served` takes: six numbers and two codes (N, 8)."""
+    codes = [torch.arange(num_rows).double()[:, None] % cardinality for cardinality in (4, 31)]
+    return torch.cat([10 + 3 * normal(num_rows, 6), *codes], dim=1)
+
+
+def in_tiles(
+    model: TabularModel, rows: Tensor, *, tile_rows: int, num_samples: int = 6, seed: int = 0
+) -> Uncertainty:
+    """What a sampled model says of rows when every product has `tile_rows` of them."""
+    sub_networks = SubNetworks(model.network)
+
+    def probabilities(number: int) -> Tensor:
+        network = sub_networks.sample(seed=seed, number=number)
+        tiles = rows.split(tile_rows)
+        padded = [F.pad(tile, (0, 0, 0, tile_rows - len(tile))) for tile in tiles]
+        return torch.cat([model(tile, network).softmax(dim=1) for tile in padded])[: len(rows)]
+
+    return summarise(map(probabilities, range(num_samples)), task="multiclass")
+
+
+@pytest.mark.parametrize("dropout", DROPOUTS, ids=str)
+def test_a_row_has_the_same_bits_in_any_company(dropout: dict[str, Any]) -> None:
+    is_batchwise = dropout.get("kind") == "batchwise"
+    model = served(
+        input_dropout=dropout if is_batchwise else {"p": 0.2},
+        hidden_dropout=dropout,
+        batch_norm=not is_batchwise,
+    )
+    rows = rows_of_codes(131)
+    together = in_tiles(model, rows, tile_rows=32)
+    assert (together.standard_deviation > 0).all()
+    for tile_rows in (8, 128):
+        assert same_bits(in_tiles(model, rows, tile_rows=tile_rows), together)
+    for row in (0, 7, 8, 77, 130):
+        assert same_bits(in_tiles(model, rows[[row]], tile_rows=8), together, rows=[row])
+    company = [5, 130, 5, *range(40, 70), 0]
+    assert same_bits(in_tiles(model, rows[company], tile_rows=8), together, rows=company)
+
+
+@pytest.mark.parametrize("dropout", DROPOUTS, ids=str)
+def test_a_sample_does_not_depend_on_how_many_there_are(dropout: dict[str, Any]) -> None:
+    model = build(hidden_dropout=dropout)
+    few = sample_outputs(model, FEATURES, num_samples=3, seed=0)
+    many = sample_outputs(model, FEATURES, num_samples=5, seed=0)
+    assert torch.equal(many[:3], few)
+    assert not torch.equal(many[3], many[4])
+
+
+@pytest.mark.parametrize("dropout", DROPOUTS, ids=str)
+def test_a_sub_network_is_what_a_predictor_can_widen(dropout: dict[str, Any]) -> None:
+    model = build(hidden_dropout=dropout)
+    sub_network = SubNetworks(model).sample(seed=0, number=0)
+    products = [module for module in sub_network.modules() if hasattr(module, "weight")]
+    shapes = [tuple(product.weight.shape) for product in products]
+    assert {type(product) for product in products} == {nn.Linear}
+    assert shapes == [tuple(linear.weight.shape) for linear in model.linears]
+    assert not any(isinstance(module, STOCHASTIC) for module in sub_network.modules())
+
+
+def test_a_model_serves_while_it_is_sampled() -> None:
+    model = served(input_dropout=0.2, hidden_dropout=0.5, batch_norm=True)
+    rows, finished = rows_of_codes(32), threading.Event()
+    before, answers = model(rows), []
+
+    def serve() -> None:
+        while not finished.is_set():
+            answers.append(model(rows))
+
+    first = in_tiles(model, rows, tile_rows=32)
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        second = in_tiles(model, rows, tile_rows=32, num_samples=6)
+    finally:
+        finished.set()
+        thread.join()
+    assert answers
+    assert all(torch.equal(answer, before) for answer in answers)
+    assert same_bits(first, second)
+
+
+def test_batchwise_dropout_leaves_an_exact_number_of_units() -> None:
+    dropout = {"kind": "batchwise", "p": 0.4}
+    model = build(hidden=(10, 16), hidden_dropout=dropout, activation="tanh")
+    for number in range(5):
+        sub_network = SubNetworks(model).sample(seed=0, number=number)
+        hidden = sub_network[:-1](FEATURES)
+        kept = hidden.ne(0)
+        assert torch.equal(kept, kept[:1].expand_as(kept))
+        assert kept[0].sum() == num_kept(16, 0.4)
+
+
+def test_of_categories_the_embeddings_alone_are_dropped() -> None:
+    network = served(hidden=(), hidden_dropout=()).network
+    inputs = network.inputs
+    assert inputs is not None
+    num_embedded = sum(table.embedding_dim for table in inputs.embeddings)
+    codes = torch.cat([normal(9, network.in_features - 2), torch.ones(9, 2)], dim=1).float()
+    expected = inputs(codes)
+    given = SubNetworks(network).sample(seed=0, number=0)[:2](codes)
+    assert torch.equal(given[:, :-num_embedded], expected[:, :-num_embedded])
+    factors = given[:, -num_embedded:] / expected[:, -num_embedded:]
+    assert torch.equal(factors, factors[:1].expand_as(factors))
+    assert set(factors.flatten().tolist()) == {0.0, 2.0}
+
+
+def test_no_category_becomes_unknown() -> None:
+    model, _ = make_model(
+        categories=True, preprocessing=PreprocessingConfig(unknown_rate=0.9), hidden_dropout=0.0
+    )
+    rows = rows_of_codes(9)[:, 1:]
+    model.eval()
+    for number in range(5):
+        sub_network = SubNetworks(model.network).sample(seed=0, number=number)
+        assert torch.equal(model(rows, sub_network), model(rows))
+
+
+def test_a_sampled_regression_is_in_the_units_of_its_targets() -> None:
+    # The targets of `make_model` are about 100, and a network's outputs about 0.
+    model, _ = make_model(num_classes=None, hidden_dropout=0.5)
+    network = SubNetworks(model.eval().network).sample(seed=0, number=0)
+    outputs = model(10 + 3 * normal(9, 5), network)
+    assert (outputs > 20).all()
 
 
 @pytest.mark.parametrize("dropout", DROPOUTS, ids=str)
@@ -71,10 +223,11 @@ def test_the_model_is_left_as_it_was(dropout: dict[str, Any], training: bool) ->
 
 
 def test_a_failure_leaves_the_model_as_it_was_too() -> None:
-    model, stream = build(), seeded(5)
+    model, stream = build(input_dropout=0.5), seeded(5)
     model.use_generator(stream)
-    with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        sample_outputs(model, torch.ones(2, 7), num_samples=2, seed=0)
+    for num_columns in (1, 7):
+        with pytest.raises(RuntimeError, match=f"expanded size of the tensor .{num_columns}. must"):
+            sample_outputs(model, torch.ones(2, num_columns), num_samples=2, seed=0)
     assert all(module.training for module in model.modules())
     assert model.input_dropout.generator is stream
 
@@ -82,8 +235,7 @@ def test_a_failure_leaves_the_model_as_it_was_too() -> None:
 def test_batch_norm_normalises_with_its_frozen_statistics() -> None:
     model = build(batch_norm=True, hidden_dropout=0.0)
     result = estimate(model)
-    assert (result.standard_deviation < 1e-12).all()
-    torch.testing.assert_close(result.mean, model.eval()(FEATURES).double().softmax(dim=1))
+    assert torch.equal(result.mean, model.eval()(FEATURES).double().softmax(dim=1))
 
 
 def test_uncertainties_keep_within_their_bounds() -> None:
@@ -96,10 +248,11 @@ def test_uncertainties_keep_within_their_bounds() -> None:
 
 
 def test_without_dropout_there_is_nothing_more_data_could_take_away() -> None:
-    result = estimate(build(hidden_dropout=0.0))
-    assert (result.standard_deviation < 1e-12).all()
-    assert (result.mutual_information >= 0).all()
-    assert (result.mutual_information < 1e-12).all()
+    model = build(hidden_dropout=0.0, batch_norm=True)
+    result = estimate(model)
+    assert torch.equal(result.mean, model.eval()(FEATURES).double().softmax(dim=1))
+    assert (result.standard_deviation == 0).all()
+    assert (result.mutual_information == 0).all()
 
 
 def test_uncertainties_are_those_computed_by_hand() -> None:
@@ -159,22 +312,38 @@ def test_a_regression_has_values_and_no_entropy() -> None:
 
 @pytest.mark.parametrize("num_samples", [-1, 0, 1])
 def test_a_standard_deviation_needs_two_samples(num_samples: int) -> None:
-    with pytest.raises(ValueError, match=f"needs 2 samples, but got {num_samples}"):
+    with pytest.raises(ValueError, match="a standard deviation needs 2 samples"):
         estimate(build(), samples=num_samples)
     assert estimate(build(), samples=2).mean.shape == (9, 3)
 
 
-def linear_model(x: Tensor, p: float) -> tuple[MLP, Tensor]:
+LINEAR = [
+    {"p": 0.5},
+    {"p": 0.5, "scaling": "classic"},
+    {"kind": "gaussian", "p": 0.5},
+    {"kind": "batchwise", "p": 0.5},
+]
+
+
+def linear_model(x: Tensor, dropout: dict[str, Any]) -> tuple[MLP, Tensor]:
     """A linear model, and the variance of the difference of its two outputs under dropout."""
-    model = build(hidden=(), input_dropout=p, out_features=2).double()
-    slope = model.output.weight[0] - model.output.weight[1]
-    keep = keep_probability(p)
-    return model, ((x * slope).square().sum(dim=1) * (1 - keep) / keep).detach()
+    model = build(hidden=(), input_dropout=dropout, out_features=2).double()
+    terms = (x * (model.output.weight[0] - model.output.weight[1])).detach()
+    keep, num_terms = keep_probability(dropout["p"]), x.shape[1]
+    squares = terms.square().sum(dim=1) * keep * (1 - keep)
+    if dropout.get("kind") == "batchwise":
+        # The mean of n terms drawn without replacement (Cochran 1977, theorem 2.2), and the sum.
+        n = num_kept(num_terms, dropout["p"])
+        return model, terms.var(dim=1) / n * (1 - n / num_terms) * num_terms**2
+    return model, squares if dropout.get("scaling") == "classic" else squares / keep**2
 
 
-def test_sampled_outputs_of_a_linear_model_average_to_those_of_weight_scaling() -> None:
+@pytest.mark.parametrize("dropout", LINEAR, ids=str)
+def test_sampled_outputs_of_a_linear_model_average_to_those_of_weight_scaling(
+    dropout: dict[str, Any],
+) -> None:
     x, samples = FEATURES.double(), 1000
-    model, variance = linear_model(x, 0.5)
+    model, variance = linear_model(x, dropout)
     outputs = sample_outputs(model, x, num_samples=samples, seed=0).mean(dim=0)
     expected = model.eval()(x)
     for row in range(len(x)):
@@ -187,7 +356,7 @@ def test_model_average_and_weight_scaling_of_a_linear_model_differ_by_their_curv
     # curvature is at most 1 / (6 sqrt 3), so the mean of it is within v / (12 sqrt 3) of the value
     # at the mean of d; its slope is at most 1/4, so a sample of it has variance at most v / 16.
     x, samples = FEATURES.double(), 1000
-    model, variance = linear_model(x, 0.2)
+    model, variance = linear_model(x, {"p": 0.2})
     averaged = model_average(model, x, num_samples=samples, seed=0)[:, 0]
     scaled = F.softmax(model.eval()(x), dim=1)[:, 0]
     for row in range(len(x)):
@@ -206,3 +375,20 @@ def test_labels_are_uncertain_one_by_one() -> None:
     entropy = -(p * p.log() + (1 - p) * (1 - p).log()).sum(dim=1)
     torch.testing.assert_close(told.entropy, entropy)
     assert (told.mutual_information > 0).all()
+
+
+@pytest.mark.parametrize("num_outputs", [1, 2, 3, 7, 16])
+@pytest.mark.parametrize("task", ["regression", "multilabel", "multiclass"])
+def test_a_summary_of_a_row_has_the_same_bits_in_any_company(task: Task, num_outputs: int) -> None:
+    # Sums over samples that torch makes at once would not.
+    samples = normal(50, 20, num_outputs)
+    if task != "regression":
+        samples = samples.softmax(dim=2)
+    together = summarise(samples, task=task)
+    values = [value for value in vars(together).values() if value is not None]
+    for first, last in [(0, 1), (19, 20), (3, 8), (1, 20)]:
+        part = vars(summarise(samples[:, first:last].contiguous(), task=task)).values()
+        for value, expected in zip([v for v in part if v is not None], values, strict=True):
+            assert torch.equal(value, expected[first:last])
+    torch.testing.assert_close(together.mean, samples.mean(dim=0))
+    torch.testing.assert_close(together.standard_deviation, samples.std(dim=0))

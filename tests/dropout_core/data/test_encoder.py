@@ -2,7 +2,7 @@ import datetime as dt
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -620,3 +620,38 @@ def test_a_row_may_have_all_the_columns_that_the_training_rows_had() -> None:
         encoder.frame_of([[1, 2, 3]])
     with pytest.raises(DataError, match="column 'target': the model knows no such column"):
         encoder.frame_of([{"target": 1}])
+
+
+NUMBERS = [0.0, -0.0, 1.0, 2.5, -1e308, 1e308, 5e-324, math.inf, -math.inf, math.nan]
+
+
+@given(
+    kinds=st.lists(st.sampled_from(["numeric", "boolean"]), min_size=1, max_size=3),
+    gaps=st.lists(st.booleans(), min_size=3, max_size=3),
+    refuse_missing=st.booleans(),
+    data=st.data(),
+)
+def test_a_table_of_numbers_is_encoded_as_any_other(
+    kinds: list[FeatureType], gaps: list[bool], refuse_missing: bool, data: st.DataObject
+) -> None:
+    names = [f"x{index}" for index in range(len(kinds))]
+    seen = pl.DataFrame(
+        {name: [0.0, 1.0, None if gap else 1.0] for name, gap in zip(names, gaps, strict=False)}
+    )
+    encoder = Encoder.fit(seen, dict(zip(names, kinds, strict=True)), PreprocessingConfig())
+    row = st.lists(st.sampled_from(NUMBERS), min_size=len(names), max_size=len(names))
+    numbers = np.array(data.draw(st.lists(row, min_size=1, max_size=4)))
+    frame = pl.DataFrame(numbers, schema=names, orient="row")
+    assert encoder.is_numeric
+    assert outcome(encoder.encode_numbers, numbers, refuse_missing=refuse_missing) == outcome(
+        encoder.encode, frame, refuse_missing=refuse_missing
+    )
+
+
+def outcome(encode: Callable[..., Any], table: Any, *, refuse_missing: bool) -> bytes | str:
+    """The matrix, or why there is none."""
+    try:
+        matrix: bytes = encode(table, refuse_missing=refuse_missing).tobytes()
+    except DataError as error:
+        return str(error)
+    return matrix
