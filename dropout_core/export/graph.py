@@ -1,0 +1,74 @@
+"""An ONNX graph in the making."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from torch import Tensor
+
+OF_CATEGORIES = "ai.onnx.ml"
+"""The domain of the operators that take text."""
+
+
+class Graph:
+    """Nodes in the order in which they run, and constants. `taken` are names that none may have."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._nodes: list[NodeProto] = []
+        self._constants: list[TensorProto] = []
+
+    def add(
+        self,
+        operator: str,
+        *inputs: str,
+        output: str | None = None,
+        domain: str = "",
+        **attributes: Any,
+    ) -> str:
+        """Add a node; the name of its result, which is `output` or a new one."""
+        result = output or self._new_name(operator)
+        self._nodes.append(
+            helper.make_node(operator, list(inputs), [result], domain=domain, **attributes)
+        )
+        return result
+
+    def constant(self, value: NDArray[Any] | Tensor) -> str:
+        """The name of a tensor of these numbers or, of dtype object, this text."""
+        name = self._new_name("constant")
+        array = value.detach().numpy() if isinstance(value, Tensor) else value
+        self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
+        return name
+
+    def cast(self, value: str, dtype: type[np.generic]) -> str:
+        return self.add("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def joined(self, parts: list[str]) -> str:
+        """Parts (N, *) side by side."""
+        return parts[0] if len(parts) == 1 else self.add("Concat", *parts, axis=1)
+
+    def finish(
+        self, inputs: list[ValueInfoProto], outputs: list[ValueInfoProto], *, doc_string: str
+    ) -> GraphProto:
+        return helper.make_graph(
+            self._nodes,
+            "model",
+            inputs,
+            outputs,
+            initializer=self._constants,
+            doc_string=doc_string,
+        )
+
+    def _new_name(self, kind: str) -> str:
+        return new_name(f"/{kind}", self._taken)
+
+
+def new_name(wanted: str, taken: set[str]) -> str:
+    """The name, with a number behind it if it is taken; it is then."""
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted}_{number}", number + 1
+    taken.add(name)
+    return name

@@ -1,0 +1,147 @@
+"""A model as an ONNX file, preprocessing and all.
+
+The graph is made by hand, operator by operator: it has what the model computes, and nothing that
+changes with an exporter.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+from onnx.reference import ReferenceEvaluator
+
+from dropout_core.data.categories import CategoricalFeature
+from dropout_core.errors import ModelError
+from dropout_core.export.check import Check
+from dropout_core.export.graph import OF_CATEGORIES, Graph
+from dropout_core.export.onnx_inputs import Inputs
+from dropout_core.export.onnx_layers import add_categories, add_network, add_preprocessing
+from dropout_core.tabular import Manifest, TabularModel
+
+# Old enough for runtimes of 2022 and later.
+_OPSETS = {"": 17, OF_CATEGORIES: 3}
+_IR_VERSION = 8
+
+_PROBABILITIES, _PREDICTION, _VALUES = "probabilities", "prediction", "values"
+_LABEL_TYPES = {
+    bool: TensorProto.BOOL,
+    int: TensorProto.INT64,
+    float: TensorProto.DOUBLE,
+    str: TensorProto.STRING,
+}
+
+
+def write_onnx(model: TabularModel, manifest: Manifest, target: Path, *, check: Check) -> None:
+    """Write `onnx_model`. Raises ModelError if it does not answer as the service does."""
+    exported, inputs = onnx_model(model, manifest)
+    answer = _run(exported, inputs.feed(check.examples.cells))
+    outputs = torch.from_numpy(answer[_VALUES if manifest.classes is None else _PROBABILITIES])
+    check.require_same(outputs)
+    if manifest.classes is not None:
+        _require_labels(check, outputs, answer[_PREDICTION])
+    target.write_bytes(exported.SerializeToString(deterministic=True))
+
+
+def onnx_model(model: TabularModel, manifest: Manifest) -> tuple[ModelProto, Inputs]:
+    """The model, and what it takes.
+
+    Outputs: `values` (N, C) float64 of a regression; else `probabilities` (N, C) float64 and
+    `prediction`, the label (N) or, of several labels, whether each holds (N, C).
+    """
+    taken = {_PROBABILITIES, _PREDICTION, _VALUES}
+    inputs = Inputs.of(manifest.encoder, taken=taken)
+    graph = Graph(taken)
+    outputs = _add_outputs(graph, _add_model(graph, inputs, model, manifest), model, manifest)
+    domains = _OPSETS if manifest.encoder.cardinalities else {"": _OPSETS[""]}
+    exported = helper.make_model(
+        graph.finish(inputs.declare(), outputs, doc_string=_description(manifest)),
+        opset_imports=[helper.make_opsetid(domain, n) for domain, n in domains.items()],
+        ir_version=_IR_VERSION,
+        producer_name="dropout-service",
+    )
+    helper.set_model_props(exported, _metadata(manifest, inputs))
+    return exported, inputs
+
+
+def _add_model(graph: Graph, inputs: Inputs, model: TabularModel, manifest: Manifest) -> str:
+    """The network's outputs: (N, C) float64."""
+    values, codes = inputs.add(graph)
+    parts = [] if values is None else [add_preprocessing(graph, values, model.preprocessing)]
+    if model.network.inputs is not None:
+        categories = model.network.inputs
+        parts.append(add_categories(graph, codes, categories, manifest.preprocessing))
+    return graph.cast(add_network(graph, graph.joined(parts), model.network), np.float64)
+
+
+def _add_outputs(
+    graph: Graph, outputs: str, model: TabularModel, manifest: Manifest
+) -> list[ValueInfoProto]:
+    if manifest.classes is None:
+        scaled = graph.add("Mul", outputs, graph.constant(model.target_scale))
+        graph.add("Add", scaled, graph.constant(model.target_mean), output=_VALUES)
+        return [_declared(_VALUES, TensorProto.DOUBLE, manifest.num_outputs)]
+    probabilities = _declared(_PROBABILITIES, TensorProto.DOUBLE, manifest.num_outputs)
+    if manifest.task == "multilabel":
+        graph.add("Sigmoid", outputs, output=_PROBABILITIES)
+        graph.add("Greater", _PROBABILITIES, graph.constant(np.array(0.5)), output=_PREDICTION)
+        return [probabilities, _declared(_PREDICTION, TensorProto.BOOL, manifest.num_outputs)]
+    graph.add("Softmax", outputs, axis=1, output=_PROBABILITIES)
+    best = graph.add("ArgMax", _PROBABILITIES, axis=1, keepdims=0)
+    graph.add("Gather", graph.constant(_labels(manifest.classes)), best, output=_PREDICTION)
+    return [probabilities, _declared(_PREDICTION, _LABEL_TYPES[type(manifest.classes[0])])]
+
+
+def _declared(name: str, kind: int, *width: int) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, ["N", *width])
+
+
+def _labels(classes: tuple[Any, ...]) -> NDArray[Any]:
+    return np.array(classes, dtype=object if isinstance(classes[0], str) else None)
+
+
+def _description(manifest: Manifest) -> str:
+    what = "values of" if manifest.classes is None else "probabilities of the classes of"
+    return f"{what} {', '.join(manifest.targets)}; dropout is off, and preprocessing is inside"
+
+
+def _metadata(manifest: Manifest, inputs: Inputs) -> dict[str, str]:
+    """Strings; what is no single one is JSON."""
+    encoder = manifest.encoder
+    categories = {
+        feature.name: feature.categories
+        for feature in encoder.features
+        if isinstance(feature, CategoricalFeature)
+    }
+    lists = {
+        "targets": manifest.targets,
+        "classes": manifest.classes,
+        "features": manifest.features,
+        "inputs": inputs.names,
+        "categories": categories,
+    }
+    return {
+        "task": manifest.task,
+        "fingerprint": manifest.trained_on,
+        "weights_sha256": manifest.weights_sha256,
+        **{name: json.dumps(value, ensure_ascii=False) for name, value in lists.items()},
+    }
+
+
+def _run(model: ModelProto, feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What the format's own definition of its operators computes."""
+    names = [output.name for output in model.graph.output]
+    with np.errstate(all="ignore"):  # of quantiles that are the same, and of what exceeds float32
+        results = ReferenceEvaluator(model).run(names, feed)
+    return dict(zip(names, results, strict=True))
+
+
+def _require_labels(check: Check, outputs: torch.Tensor, labels: NDArray[Any]) -> None:
+    """Raise ModelError unless the labels are those of these outputs."""
+    values = check.predictor.predictions(outputs).values
+    expected = [list(row.values()) if isinstance(row, dict) else row for row in values]
+    if labels.tolist() != expected:
+        raise ModelError("the exported file calls classes by other names; it is not sent")
