@@ -6,7 +6,7 @@ class StoreError(Exception):
 
 
 class NotFound(StoreError):
-    """No such dataset, job, model or key; for a tenant, also another's."""
+    """No such dataset, job, model, name, alias or key; for a tenant, also another's."""
 
     kind: str
 
@@ -27,6 +27,14 @@ class ModelNotFound(NotFound):
     kind = "model"
 
 
+class NameNotFound(NotFound):
+    kind = "model with the name"
+
+
+class AliasNotFound(NotFound):
+    kind = "alias"
+
+
 class KeyNotFound(NotFound):
     kind = "key"
 
@@ -34,6 +42,18 @@ class KeyNotFound(NotFound):
 class DatasetInUse(StoreError):
     def __init__(self, dataset_id: str, job_id: str) -> None:
         super().__init__(f"dataset {dataset_id!r} is needed by job {job_id!r}")
+
+
+class ModelAliased(StoreError):
+    def __init__(self, model_id: str, alias: str) -> None:
+        super().__init__(f"model {model_id!r} is needed by alias {alias!r}")
+
+
+class ModelUnloaded(StoreError):
+    """The model is there, and is not to be served until it is loaded again."""
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(f"model {model_id!r} is unloaded")
 
 
 class QuotaExceeded(StoreError):

@@ -1,19 +1,28 @@
-"""Trained models: one a job, immutable."""
+"""Trained models: one a job, and immutable but for whether they are served."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 
-from store.errors import ModelNotFound
+from store import model_names
+from store.errors import ModelAliased, ModelNotFound
 from store.ids import new_id
 from store.pages import newest_first
-from store.tables import database_now, models
+from store.tables import database_now, model_aliases, models
+
+MAX_INDEX_ENTRIES = 5000
+
+_INDEX = (models.c.id, models.c.name, models.c.version, models.c.served)
 
 
 @dataclass(frozen=True)
 class Model:
-    """`manifest` is the model.json beside the weights; `metrics` are by split of its data."""
+    """`manifest` is the model.json beside the weights; `metrics` are by split of its data.
+
+    `version` counts within the name, and is None without a name that can have versions; what is not
+    `served` answers no predictions.
+    """
 
     id: str
     tenant: str
@@ -25,6 +34,18 @@ class Model:
     size_bytes: int
     artifact: str
     created_at: float
+    version: int | None
+    served: bool
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """What tells a model from others, and whether it is served."""
+
+    id: str
+    name: str | None
+    version: int | None
+    served: bool
 
 
 @dataclass(frozen=True)
@@ -41,7 +62,14 @@ class TrainedModel:
 def create(
     connection: Connection, trained: TrainedModel, *, tenant: str, job_id: str, name: str | None
 ) -> Model:
-    """Insert the model of a job; the table admits one for each."""
+    """Insert the model of a job; the table admits one for each.
+
+    It is the next version of its name. A name that can have none is kept, as a job may have any:
+    see `model_names.can_have_versions`.
+    """
+    version = None
+    if name is not None and model_names.can_have_versions(name):
+        version = model_names.next_version(connection, name, tenant=tenant)
     query = (
         insert(models)
         .values(
@@ -49,6 +77,7 @@ def create(
             tenant=tenant,
             job_id=job_id,
             name=name,
+            version=version,
             created_at=database_now(),
             **vars(trained),
         )
@@ -57,12 +86,30 @@ def create(
     return Model(**connection.execute(query).mappings().one())
 
 
-def get(connection: Connection, model_id: str, *, tenant: str) -> Model:
-    """Raises ModelNotFound, also for another tenant's."""
+def get(connection: Connection, model_id: str, *, tenant: str, lock: bool = False) -> Model:
+    """The model; with `lock`, nothing comes to need it before the transaction ends.
+
+    Raises ModelNotFound, also for another tenant's.
+    """
     query = select(models).where(models.c.id == model_id, models.c.tenant == tenant)
-    row = connection.execute(query).mappings().one_or_none()
+    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     if row is None:
         raise ModelNotFound(model_id)
+    return Model(**row)
+
+
+def resolve(connection: Connection, reference: str, *, tenant: str) -> Model:
+    """The model of an id, or the one that `NAME`, `NAME@3` or `NAME@production` means.
+
+    A name alone is its alias `production`, or its newest version while there is no such alias.
+    Raises ModelNotFound, also for another tenant's.
+    """
+    if model_names.is_model_id(reference):
+        return get(connection, reference, tenant=tenant)
+    query = select(models).where(models.c.id == model_names.id_of(reference, tenant=tenant))
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise ModelNotFound(reference)
     return Model(**row)
 
 
@@ -78,8 +125,49 @@ def page(connection: Connection, *, tenant: str, limit: int, after: str | None) 
     return [Model(**row) for row in connection.execute(query).mappings()]
 
 
+def aliased(connection: Connection, *, limit: int) -> list[Model]:
+    """Up to `limit` models, of any tenant, that aliases stand for and that are served."""
+    stood_for = select(model_aliases.c.model_id)
+    query = select(models).where(models.c.id.in_(stood_for), models.c.served)
+    newest = query.order_by(models.c.id.desc()).limit(limit)
+    return [Model(**row) for row in connection.execute(newest).mappings()]
+
+
+def repository(connection: Connection, *, tenant: str) -> list[IndexEntry]:
+    """The tenant's models without what they are, newest first, up to `MAX_INDEX_ENTRIES`."""
+    query = select(*_INDEX).where(models.c.tenant == tenant).order_by(models.c.id.desc())
+    return [IndexEntry(*row) for row in connection.execute(query.limit(MAX_INDEX_ENTRIES))]
+
+
+def set_served(
+    connection: Connection, reference: str, served: bool, *, tenant: str
+) -> list[IndexEntry]:
+    """Serve the model of an id, or every version that a name has, or do not; those models.
+
+    Versions to come are served. Raises ModelNotFound, also for another tenant's.
+    """
+    meant = models.c.tenant == tenant
+    if model_names.is_model_id(reference):
+        meant &= models.c.id == reference
+    else:
+        meant &= (models.c.name == reference) & models.c.version.is_not(None)
+    # Locked in one order, or two who do this could each wait for the other.
+    connection.execute(select(models.c.id).where(meant).order_by(models.c.id).with_for_update())
+    query = update(models).where(meant).values(served=served).returning(*_INDEX)
+    changed = [IndexEntry(*row) for row in connection.execute(query)]
+    if not changed:
+        raise ModelNotFound(reference)
+    return changed
+
+
 def remove(connection: Connection, model_id: str, *, tenant: str) -> Model:
-    """Delete the row; its artifact is the caller's to delete. Raises ModelNotFound."""
-    model = get(connection, model_id, tenant=tenant)
+    """Delete the row; its artifact is the caller's to delete once the transaction is over.
+
+    Raises ModelNotFound, and ModelAliased while an alias stands for the model.
+    """
+    model = get(connection, model_id, tenant=tenant, lock=True)
+    aliases = model_names.aliases_of(connection, [model_id])[model_id]
+    if aliases:
+        raise ModelAliased(model_id, f"{model.name}@{aliases[0]}")
     connection.execute(delete(models).where(models.c.id == model_id))
     return model

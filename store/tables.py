@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     text,
+    true,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -134,7 +136,30 @@ models = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("artifact", Text, nullable=False),
     Column("created_at", Double, nullable=False),
+    # Within its name; NULL without a name, or with one that no path can hold.
+    Column("version", Integer),
+    Column("served", Boolean, nullable=False, server_default=true()),  # not since it was unloaded
     Index("ix_models_tenant_id", "tenant", "id"),
+    Index("uq_models_tenant_name_version", "tenant", "name", "version", unique=True),
+)
+
+# The newest version that a name has had, which outlives the model: none is given twice.
+model_names = Table(
+    "model_names",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("last_version", Integer, nullable=False),
+)
+
+model_aliases = Table(
+    "model_aliases",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("alias", String(64), primary_key=True),
+    Column("model_id", ForeignKey("models.id"), nullable=False),
+    Index("ix_model_aliases_model_id", "model_id"),
 )
 
 idempotency_keys = Table(

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Connection, MetaData, Table, insert, select, text
 
 from app.main import create_app
-from store import jobs
+from store import jobs, model_names, models
 from store.database import Database
+from store.ids import new_id
 from store.settings import Settings
 from store.spec import JobSpec
 from store.tables import metadata
@@ -76,6 +77,34 @@ def test_an_old_database_gets_the_tables_of_today_and_keeps_its_rows(old: Databa
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
+# Names that can have versions, and one that cannot.
+NAMES = ("flowers", "trees", "flowers", "a/b", "flowers")
+
+
+@pytest.mark.parametrize("revision", ["0003"])
+def test_models_of_an_old_database_are_versions_of_their_names(old: Database) -> None:
+    with old.write() as connection:
+        ids = [add_model(connection, name) for name in NAMES]
+        elsewhere = add_model(connection, "flowers", tenant="other")
+    old.migrate()
+    with old.write() as connection:
+        numbers = [models.get(connection, id_, tenant="default").version for id_ in ids]
+        assert numbers == [1, 1, 2, None, 3]
+        assert models.resolve(connection, "flowers@1", tenant="other").id == elsewhere
+        assert all(entry.served for entry in models.repository(connection, tenant="default"))
+        for name, version in [("flowers", 4), ("trees", 2), ("new", 1)]:
+            assert model_names.next_version(connection, name, tenant="default") == version
+
+
+def add_model(connection: Connection, name: str, tenant: str = "default") -> str:
+    """The id of a model as the old one is, but for what it is called."""
+    table = Table("models", MetaData(), autoload_with=connection)
+    model = dict(connection.execute(select(table).limit(1)).mappings().one())
+    called = {"id": new_id("mdl"), "job_id": new_id("job"), "name": name, "tenant": tenant}
+    connection.execute(insert(table).values(model | called))
+    return called["id"]
+
+
 def count_rows(database: Database) -> dict[str, int]:
     with database.read() as connection:
         return {
@@ -134,6 +163,8 @@ def test_the_dataset_and_the_model_of_an_old_database_are_understood(client: Tes
     [model] = client.get("/v1/models").json()["data"]
     assert model["job"] == get_jobs(client)["succeeded"]["id"]
     assert model["metrics"]["test"]["metrics"]["accuracy"] > 0
+    assert (model["version"], model["aliases"], model["served"]) == (1, [], True)
+    assert client.get("/v1/models/succeeded@1").json() == model
     again = {"dataset": {"id": dataset["id"], "target": "label"}}
     checked = client.post("/v1/jobs?validate_only=true", json=again)
     assert checked.status_code == 200, checked.text

@@ -1,0 +1,212 @@
+"""What models are called: versions of a name, and aliases, which move from one version to another.
+
+See docs/decisions/0017.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    Select,
+    delete,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from store.errors import AliasNotFound, ModelNotFound, NameNotFound, QuotaExceeded
+from store.tables import model_aliases, model_names, models
+
+PRODUCTION = "production"
+"""The alias that a name alone stands for, where there is one."""
+
+MAX_ALIASES = 100  # of a name
+MAX_VERSIONS = 100  # of a name, told at once
+
+_MODEL_ID = "mdl_"
+_NAME = re.compile(r"(?!\.{1,2}\Z)[^\x00-\x1f\x7f-\x9f/@]{1,200}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A name of one model at least; `aliases` are the versions that they stand for."""
+
+    name: str
+    latest_version: int
+    aliases: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Version:
+    """One of the models of a name; `created_at` is in Unix seconds."""
+
+    version: int
+    model_id: str
+    served: bool
+    created_at: float
+
+
+def is_model_id(reference: str) -> bool:
+    """Whether it can only be an id: no name with versions looks like one."""
+    return reference.startswith(_MODEL_ID)
+
+
+def can_have_versions(name: str) -> bool:
+    """Whether a reference `NAME@3` to it would be understood, and could stand in a URL's path.
+
+    It would not with a control character, `/` or `@`, as `.` or `..`, with more than 200
+    characters, or if it begins as ids do.
+    """
+    return _NAME.fullmatch(name) is not None and not is_model_id(name)
+
+
+def next_version(connection: Connection, name: str, *, tenant: str) -> int:
+    """Count one on: no version comes twice, and whoever meets here waits for the other to end."""
+    dialect = _dialect(connection)
+    upsert = (
+        dialect.insert(model_names)
+        .values(tenant=tenant, name=name, last_version=1)
+        .on_conflict_do_update(
+            index_elements=list(model_names.primary_key),
+            set_={"last_version": model_names.c.last_version + 1},
+        )
+        .returning(model_names.c.last_version)
+    )
+    return int(connection.execute(upsert).scalar_one())
+
+
+def id_of(reference: str, *, tenant: str) -> ColumnElement[str]:
+    """As SQL: the id of the model that `NAME`, `NAME@3` or `NAME@production` means, or NULL.
+
+    A name alone is its alias `production`, or its newest version while there is no such alias.
+    """
+    name, at, selector = reference.partition("@")
+    if _VERSION.fullmatch(selector):
+        of_version = _versions(name, tenant=tenant).where(models.c.version == int(selector))
+        return of_version.scalar_subquery()
+    if at:
+        return _aliased(name, selector, tenant=tenant)
+    newest = _versions(name, tenant=tenant).order_by(models.c.version.desc()).limit(1)
+    return func.coalesce(_aliased(name, PRODUCTION, tenant=tenant), newest.scalar_subquery())
+
+
+def get(connection: Connection, name: str, *, tenant: str) -> tuple[ModelName, list[Version]]:
+    """The name, and its newest versions, newest first. Raises NameNotFound, also for another's."""
+    query = (
+        select(models.c.version, models.c.id, models.c.served, models.c.created_at)
+        .where(models.c.tenant == tenant, models.c.name == name, models.c.version.is_not(None))
+        .order_by(models.c.version.desc())
+        .limit(MAX_VERSIONS)
+    )
+    versions = [Version(*row) for row in connection.execute(query)]
+    if not versions:
+        raise NameNotFound(name)
+    aliases = _aliases(connection, [name], tenant=tenant)[name]
+    return ModelName(name, versions[0].version, aliases), versions
+
+
+def page(connection: Connection, *, tenant: str, limit: int, after: str | None) -> list[ModelName]:
+    """Up to `limit` of the tenant's names beyond `after`, in the alphabet of the database."""
+    query = (
+        select(models.c.name, func.max(models.c.version))
+        .where(models.c.tenant == tenant, models.c.version.is_not(None))
+        .group_by(models.c.name)
+        .order_by(models.c.name)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(models.c.name > after)
+    found = [(name, version) for name, version in connection.execute(query)]
+    aliases = _aliases(connection, [name for name, _ in found], tenant=tenant)
+    return [ModelName(name, version, aliases[name]) for name, version in found]
+
+
+def set_alias(connection: Connection, name: str, alias: str, *, version: int, tenant: str) -> None:
+    """Have the alias stand for that version from here on, whatever it stood for.
+
+    `alias` begins with a letter, or it could be taken for a version. Raises ModelNotFound, and
+    QuotaExceeded if the name has as many as it may have.
+    """
+    _require_place(connection, name, alias, tenant=tenant)
+    # Locked, or its deletion could begin before this and end after it.
+    meant = (
+        select(models.c.tenant, models.c.name, literal(alias), models.c.id)
+        .where(models.c.tenant == tenant, models.c.name == name, models.c.version == version)
+        .with_for_update(read=True, key_share=True)
+    )
+    columns = ["tenant", "name", "alias", "model_id"]
+    insert = _dialect(connection).insert(model_aliases).from_select(columns, meant)
+    upsert = insert.on_conflict_do_update(
+        index_elements=list(model_aliases.primary_key),
+        set_={"model_id": insert.excluded.model_id},
+    )
+    if connection.execute(upsert.returning(model_aliases.c.model_id)).scalar() is None:
+        raise ModelNotFound(f"{name}@{version}")
+
+
+def remove_alias(connection: Connection, name: str, alias: str, *, tenant: str) -> None:
+    """Raises AliasNotFound, also for another tenant's."""
+    theirs = (model_aliases.c.tenant == tenant) & (model_aliases.c.name == name)
+    query = delete(model_aliases).where(theirs, model_aliases.c.alias == alias)
+    if connection.execute(query).rowcount == 0:
+        raise AliasNotFound(f"{name}@{alias}")
+
+
+def aliases_of(connection: Connection, model_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Model id -> the aliases that stand for it, sorted; of each of the ids."""
+    found: dict[str, list[str]] = {model_id: [] for model_id in model_ids}
+    query = select(model_aliases.c.model_id, model_aliases.c.alias)
+    for model_id, alias in connection.execute(query.where(model_aliases.c.model_id.in_(found))):
+        found[model_id].append(alias)
+    return {model_id: sorted(aliases) for model_id, aliases in found.items()}
+
+
+def _versions(name: str, *, tenant: str) -> Select[str]:
+    """Ids of the models of a name."""
+    theirs = (models.c.tenant == tenant) & (models.c.name == name)
+    return select(models.c.id).where(theirs, models.c.version.is_not(None)).correlate(None)
+
+
+def _aliased(name: str, alias: str, *, tenant: str) -> ScalarSelect[str]:
+    theirs = (model_aliases.c.tenant == tenant) & (model_aliases.c.name == name)
+    query = select(model_aliases.c.model_id).where(theirs, model_aliases.c.alias == alias)
+    return query.scalar_subquery()
+
+
+def _aliases(
+    connection: Connection, names: Sequence[str], *, tenant: str
+) -> dict[str, dict[str, int]]:
+    """Name -> alias -> version, of each of the names."""
+    query = (
+        select(model_aliases.c.name, model_aliases.c.alias, models.c.version)
+        .join(models, models.c.id == model_aliases.c.model_id)
+        .where(model_aliases.c.tenant == tenant, model_aliases.c.name.in_(names))
+        .order_by(model_aliases.c.alias)
+    )
+    found: dict[str, dict[str, int]] = {name: {} for name in names}
+    for name, alias, version in connection.execute(query):
+        found[name][alias] = version
+    return found
+
+
+def _require_place(connection: Connection, name: str, alias: str, *, tenant: str) -> None:
+    """Of aliases that are made at once, a few more may come to be."""
+    others = (
+        (model_aliases.c.tenant == tenant)
+        & (model_aliases.c.name == name)
+        & (model_aliases.c.alias != alias)
+    )
+    num_others = connection.execute(select(func.count()).where(others)).scalar_one()
+    if num_others >= MAX_ALIASES:
+        raise QuotaExceeded(f"{name!r} may have {MAX_ALIASES} aliases, and it has as many")
+
+
+def _dialect(connection: Connection) -> ModuleType:
+    return postgresql if connection.dialect.name == "postgresql" else sqlite
