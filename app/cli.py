@@ -93,6 +93,7 @@ def api(
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nothing here goes by who the client is said to be
             timeout_graceful_shutdown=5,
         )
         server = uvicorn.Server(config)

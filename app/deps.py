@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from email.message import Message
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
-from pydantic_core import from_json
 
 from app.errors import RequestError
 from app.health.readiness import Readiness
 from app.inference.predictors import Predictors
+from app.inference.serving import Serving
+from app.json_bodies import JSON, require_media_type, require_unicode
 from app.metrics.instruments import Instruments
+from app.open_inference.statistics import Statistics
 from app.security import Caller, Keyring
 from store.artifacts import ArtifactStore
 from store.database import Database
@@ -32,9 +33,11 @@ class Context:
     database: Database
     artifacts: ArtifactStore
     predictors: Predictors
+    serving: Serving
     instruments: Instruments
     readiness: Readiness
     keyring: Keyring
+    statistics: Statistics = field(default_factory=Statistics)
     slow: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SLOW_REQUESTS))
 
     @property
@@ -53,25 +56,10 @@ async def _caller(request: Request) -> Caller:
     return caller
 
 
-def _require_media_type(request: Request, wanted: str) -> None:
-    header = Message()
-    header["content-type"] = request.headers.get("content-type", "")
-    given = header.get_content_type() if header["content-type"] else "nothing"
-    if given != wanted:
-        raise RequestError(
-            415, "unsupported_media_type", f"the body has to be {wanted}, and {given} was declared"
-        )
-
-
 async def require_json(request: Request) -> None:
     """Raise 415 unless the body is declared as JSON, 400 if its text is no Unicode."""
-    _require_media_type(request, "application/json")
-    body = await request.body()
-    if b"\\ud" in body.lower():  # half of a surrogate pair passes Python's parser
-        try:
-            from_json(body)
-        except ValueError as error:
-            raise RequestError(400, "malformed_json", f"the body is not JSON: {error}") from error
+    require_media_type(request, JSON)
+    require_unicode(await request.body())
 
 
 async def take_place(context: "ContextDep") -> AsyncIterator[None]:
@@ -92,7 +80,7 @@ async def take_place(context: "ContextDep") -> AsyncIterator[None]:
 
 async def require_form(request: Request) -> None:
     """Raise 415 unless the body is declared as a multipart form."""
-    _require_media_type(request, "multipart/form-data")
+    require_media_type(request, "multipart/form-data")
 
 
 ContextDep = Annotated[Context, Depends(_context)]

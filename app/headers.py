@@ -1,31 +1,41 @@
 """What every answer tells a browser: to take it for what it is, and to load nothing for it."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = "Content-Security-Policy"
 
-_EVERYWHERE = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
+Headers = list[tuple[bytes, bytes]]
+
+_EVERYWHERE = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
 # An answer that is a page brings a policy of its own: see app/docs.py.
-_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_POLICY = POLICY.lower().encode()
+_NOTHING = b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_CACHING = b"cache-control"
 _PRIVATE = ("/v1/", "/v2/")
 
 
-def secure(headers: MutableHeaders) -> None:
-    """Add the headers; a policy that is there stands."""
-    headers.update(_EVERYWHERE)
-    headers.setdefault(POLICY, _NOTHING)
+def secured(headers: Headers, *, is_private: bool = False) -> Headers:
+    """The headers with those beside them, in lower case all; a policy that is there stands.
+
+    So does what they say of caches; if they do not, no cache may keep what is private.
+    """
+    names = {name for name, _ in headers}
+    added = list(_EVERYWHERE)
+    if _POLICY not in names:
+        added.append((_POLICY, _NOTHING))
+    if is_private and _CACHING not in names:
+        added.append((_CACHING, b"no-store"))
+    return [*headers, *added]
 
 
 class SecurityHeaders:
     """Add the headers to every answer, and to those about data that no cache may keep them.
 
-    What an answer says itself of its policy and of caches stands. There are no CORS headers: a
-    page of another origin has no business here.
+    There are no CORS headers: a page of another origin has no business here.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -38,10 +48,7 @@ class SecurityHeaders:
 
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                secure(headers)
-                if is_private:
-                    headers.setdefault("Cache-Control", "no-store")
+                message["headers"] = secured(message["headers"], is_private=is_private)
             await send(message)
 
         return await self._app(scope, receive, send_secured)

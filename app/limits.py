@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from fastapi import HTTPException
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -54,7 +53,7 @@ class BodyLimit:
         path = scope["path"]
         patterns = (size for pattern, size in self._larger.items() if pattern.fullmatch(path))
         limit = next(patterns, self._default_bytes)
-        declared = int(Headers(scope=scope).get("content-length", 0))
+        declared = int(dict(scope["headers"]).get(b"content-length", 0))
         received, is_whole = 0, False
 
         async def receive_limited() -> Message:
@@ -64,7 +63,8 @@ class BodyLimit:
             if is_whole:  # what comes is the end of the connection, whenever that is
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), BODY_IDLE_SECONDS)
+                async with asyncio.timeout(BODY_IDLE_SECONDS):
+                    message = await receive()
             except TimeoutError as error:
                 raise BodyTooSlow from error
             received += len(message.get("body", b""))

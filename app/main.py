@@ -15,11 +15,13 @@ from app import docs, errors
 from app.datasets import endpoints as datasets
 from app.deps import Context
 from app.errors import problem_responses
+from app.exports import endpoints as exports
 from app.headers import SecurityHeaders
 from app.health import endpoints as health
 from app.health.readiness import Readiness
 from app.inference import endpoints as inference
 from app.inference.predictors import Predictors
+from app.inference.serving import Serving
 from app.jobs import endpoints as jobs
 from app.limits import BodyLimit, RequestRate
 from app.metrics import endpoints as metrics
@@ -27,9 +29,14 @@ from app.metrics.instruments import Instruments
 from app.metrics.recorded import RecordedJobs
 from app.metrics.requests import RequestDurations
 from app.models import endpoints as models
+from app.names import endpoints as names
+from app.open_inference import endpoints as open_inference
+from app.open_inference import repository
+from app.open_inference.errors import InferenceErrors
 from app.request_ids import RequestIds
 from app.request_spans import RequestSpans
 from app.security import Authentication, Keyring, documented_key
+from app.straight_routes import StraightRoute
 from app.walkthrough import DESCRIPTION
 from store import tracing
 from store.artifacts import open_artifacts
@@ -37,7 +44,7 @@ from store.database import Database
 from store.settings import Settings
 
 _UPLOADS = re.compile(r"/v1/datasets|/v1/models/[^/]+/predict-file")
-_ROWS = re.compile(r"/v1/models/[^/]+/predict")
+_ROWS = re.compile(r"/v1/models/[^/]+/predict|/v2/models/[^/]+(/versions/[^/]+)?/infer")
 _FORM_BYTES = 64 * 1024  # what a multipart form adds to its file
 _CONFIG_BYTES = 4 * 1024**2  # of other JSON, whose every value is looked at one by one
 
@@ -47,11 +54,13 @@ def create_app(settings: Settings) -> FastAPI:
     database = Database(settings.database)
     artifacts = open_artifacts(settings)
     release = version("dropout-service")
+    predictors = Predictors(artifacts, max_bytes=settings.max_loaded_model_bytes)
     context = Context(
         settings=settings,
         database=database,
         artifacts=artifacts,
-        predictors=Predictors(artifacts, max_bytes=settings.max_loaded_model_bytes),
+        predictors=predictors,
+        serving=Serving(database, predictors),
         instruments=Instruments(
             recorded=RecordedJobs(database),
             versions={"version": release, "torch": torch.__version__},
@@ -65,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
         # How many threads share a product changes how it rounds: predictions always use one.
         torch.set_num_threads(1)
         database.migrate()
+        await context.serving.warm_up()
         yield
         database.close()
         tracing.end_tracing()  # here, since uvicorn ends the process by the signal that it got
@@ -76,6 +86,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # Traces and metrics are ours: see app/request_spans.py and app/metrics.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.context = context
     errors.install(app)
@@ -96,12 +108,14 @@ def create_app(settings: Settings) -> FastAPI:
             burst=settings.tenant_request_burst,
         )
     app.add_middleware(Authentication, keyring=context.keyring)
-    for domain in (datasets, jobs, models, inference):
+    for domain in (datasets, jobs, models, names, exports, inference):
         app.include_router(
             domain.router,
             dependencies=[Depends(documented_key)],
             responses=problem_responses(401, 403, 422, 429, 503, 507),
         )
+    for protocol in (open_inference, repository):
+        app.include_router(protocol.router, dependencies=[Depends(documented_key)])
     app.include_router(health.router)
     app.include_router(
         metrics.router,
@@ -109,13 +123,16 @@ def create_app(settings: Settings) -> FastAPI:
         responses=problem_responses(401, 403),
     )
 
+    for path, endpoint in (*inference.STRAIGHT, *open_inference.STRAIGHT):
+        app.router.routes.insert(0, StraightRoute(path, endpoint))
+
     @app.get("/", include_in_schema=False)
     def to_docs() -> RedirectResponse:
         return RedirectResponse(docs.PATH)
 
     # Around all that Starlette builds, or the answer to an unexpected error would go without.
     stack: ASGIApp = RequestDurations(
-        app.build_middleware_stack(),
+        InferenceErrors(app.build_middleware_stack()),
         instruments=context.instruments,
         access_log=settings.access_log,
     )

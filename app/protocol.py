@@ -11,7 +11,8 @@ from http import HTTPStatus
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.errors import problem
-from app.headers import secure
+from app.headers import secured
+from app.open_inference.errors import inference_error, is_of_protocol
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 20
@@ -24,6 +25,7 @@ class HeadTooLarge(Exception):
 class BoundedHttp(HttpToolsProtocol):
     """Refuse with a problem what is no HTTP (400), or has a head too large (431) or slow (408)."""
 
+    url = b""  # until a request has one
     _head_bytes = 0
     _is_reading_head = False
     _deadline: TimerHandle | None = None
@@ -71,10 +73,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", detail)
 
     def _refuse(self, status: HTTPStatus, code: str, detail: str) -> None:
-        answer = problem(status, code, detail, headers={"Connection": "close"})
-        secure(answer.headers)
+        tell = inference_error if is_of_protocol(self.url.decode("latin-1")) else problem
+        answer = tell(status, code, detail, headers={"Connection": "close"})
         lines = [b"HTTP/1.1 %d %s" % (status, status.phrase.encode())]
-        lines += [name + b": " + value for name, value in answer.raw_headers]
+        lines += [name + b": " + value for name, value in secured(answer.raw_headers)]
         self._is_reading_head = False
         self._clear_deadline()
         self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))

@@ -22,7 +22,7 @@ Time = Annotated[datetime, BeforeValidator(_from_seconds), PlainSerializer(_rfc3
 
 
 class Page(BaseModel, Generic[Item]):
-    """A part of a list, newest first; `?after=last_id` is the next part."""
+    """A part of a list; `?after=last_id` is the next part."""
 
     data: list[Item]
     has_more: bool

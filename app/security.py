@@ -7,14 +7,15 @@ binds to loopback alone, and a page that a browser has from elsewhere is turned 
 import ipaddress
 import re
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import structlog
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPBearer
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
@@ -31,10 +32,16 @@ USE_NOTED_SECONDS = 60.0
 
 _OPEN = frozenset({"/", "/livez", "/readyz", "/openapi.json", docs.PATH})
 # Of a request that a proxy passed on, from wherever it came.
-_PASSED_ON = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
-_PREDICTING = re.compile(r"/v1/models/[^/]+/(predict|predict-file|evaluate|importance)|/v2/.*")
+_PASSED_ON = frozenset(
+    (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
+)
+_PREDICTING = re.compile(
+    r"/v1/models/[^/]+/(predict|predict-file|evaluate|importance)|/v2/(?!repository/models/).*"
+)
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d+)?", re.ASCII)
+
+Headers = Mapping[bytes, bytes]
 
 log = structlog.get_logger()
 
@@ -86,7 +93,7 @@ def needed_scope(method: str, path: str) -> Scope | None:
     """What a caller has to be allowed; None for what is open to all: health and the API page."""
     if path in _OPEN or path.startswith(f"{docs.ASSETS}/"):
         return None
-    if not path.startswith(("/v1/", "/v2/")):  # metrics, which are of all tenants, and nothing else
+    if not path.startswith(("/v1/", "/v2")):  # metrics, which are of all tenants, and nothing else
         return Scope.ADMIN
     if method in ("GET", "HEAD", "OPTIONS"):
         return Scope.READ
@@ -162,7 +169,7 @@ class Authentication:
         needed = needed_scope(scope.get("method", ""), scope.get("path", ""))
         if scope["type"] != "http" or needed is None:
             return await self._app(scope, receive, send)
-        headers = Headers(scope=scope)
+        headers = dict(reversed(scope["headers"]))  # of two of a name the first counts
         try:
             caller = await self._keyring.caller(_token(headers))
         except SQLAlchemyError as error:
@@ -177,7 +184,7 @@ class Authentication:
 
 
 def _token(headers: Headers) -> str:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+    scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
@@ -202,14 +209,17 @@ def _is_from_here(headers: Headers) -> bool:
 
     A browser's pages can reach loopback too, under a name that is made to lead there.
     """
-    host = headers.get("host", "")
-    origin = headers.get("origin")
-    named = _HOST.fullmatch(host)
-    if named is None or not _is_loopback(named["name"].strip("[]").lower()):
+    host = headers.get(b"host", b"")
+    origin = headers.get(b"origin")
+    if not _names_loopback(host) or not _PASSED_ON.isdisjoint(headers):
         return False
-    if any(name in headers for name in _PASSED_ON):
-        return False
-    return origin is None or origin in (f"http://{host}", f"https://{host}")
+    return origin is None or origin in (b"http://" + host, b"https://" + host)
+
+
+@lru_cache(maxsize=100)
+def _names_loopback(host: bytes) -> bool:
+    named = _HOST.fullmatch(host.decode("latin-1"))
+    return named is not None and _is_loopback(named["name"].strip("[]").lower())
 
 
 def _is_loopback(host: str) -> bool:

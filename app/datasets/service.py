@@ -52,11 +52,20 @@ def in_place(context: Context, upload: Upload, options: ReadOptions) -> Iterator
         raise
 
 
-def load(context: Context, dataset: Dataset, *, columns: Collection[str]) -> pl.DataFrame:
-    """Those of the columns that the dataset's table has. Raises DatasetNotFound if it is gone."""
+def scan(context: Context, dataset: Dataset, *, columns: Collection[str]) -> pl.LazyFrame:
+    """Those of the columns that the dataset's table has, to be read as often as wanted, even if the
+    dataset is deleted meanwhile. Raises DatasetNotFound if it is gone.
+    """
     try:
-        table = pl.scan_parquet(context.artifacts.fetch(dataset.artifact))
-        wanted = set(columns)
-        return table.select(n for n in table.collect_schema().names() if n in wanted).collect()
+        # An open file outlives its name, and polars keeps it open.
+        with context.artifacts.fetch(dataset.artifact).open("rb") as file:
+            table = pl.scan_parquet(file)
     except FileNotFoundError as error:
         raise DatasetNotFound(dataset.id) from error
+    wanted = set(columns)
+    return table.select(n for n in table.collect_schema().names() if n in wanted)
+
+
+def load(context: Context, dataset: Dataset, *, columns: Collection[str]) -> pl.DataFrame:
+    """`scan`, read at once."""
+    return scan(context, dataset, columns=columns).collect()

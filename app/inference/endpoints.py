@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from os import fstat
 from typing import Annotated, BinaryIO
 
-from fastapi import APIRouter, Depends, File, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
-from app import reading
-from app.datasets.service import load
-from app.deps import CallerDep, ContextDep, require_form, require_json, take_place
+from app import json_bodies, reading
+from app.datasets.service import scan
+from app.deps import CallerDep, Context, ContextDep, require_form, require_json, take_place
 from app.errors import invalid, problem_responses
-from app.inference import evaluation, files, importance, rows
+from app.inference import evaluation, files, importance, predictions
 from app.inference.answer_files import CSV, PARQUET
 from app.inference.schemas import (
     EvaluateRequest,
@@ -22,6 +22,8 @@ from app.inference.schemas import (
 )
 from app.models.schemas import EvaluationAnswer
 from app.reading import Reading, only_fields
+from app.security import Caller
+from app.straight_routes import body_of
 from app.uploads import Upload
 from store import datasets, models
 from store.errors import DatasetNotFound
@@ -35,27 +37,25 @@ router = APIRouter(
 _CHUNK_BYTES = 1024**2
 
 
-@router.post("/predict", dependencies=[Depends(require_json)])
-def predict(
-    context: ContextDep, caller: CallerDep, model_id: str, request: PredictRequest
-) -> PredictAnswer:
-    """Predict rows. A row's answer is the same bits in whatever company it comes."""
-    with context.database.read() as transaction:
-        model = models.get(transaction, model_id, tenant=caller.tenant)
-    predictor = context.predictors.get(model)
-    facts = predictor.description
-    predictions = rows.predict(predictor, request.instances)
-    context.instruments.predict_rows.observe(len(request.instances))
-    return PredictAnswer(
-        model=model.id,
-        task=facts.task,
-        predictions=predictions.values,
-        probabilities=(
-            None if predictions.probabilities is None else predictions.probabilities.tolist()
-        ),
-        classes=None if facts.classes is None else list(facts.classes),
-        fingerprint=predictor.fingerprint,
-    )
+@router.post(
+    "/predict",
+    openapi_extra=json_bodies.documented(PredictRequest),
+    response_model=PredictAnswer,
+    responses=problem_responses(409),
+)
+async def predict(http: Request, model_id: str) -> Response:
+    """Predict rows. A row's answer is the same bits in whatever company it comes.
+
+    The model is an id, or a name, alone or as `NAME@VERSION` or `NAME@ALIAS`.
+    """
+    context: Context = http.app.state.context
+    caller: Caller = http.state.caller
+    json_bodies.require_media_type(http, json_bodies.JSON)
+    body = await body_of(http)
+    served = await context.serving.find(model_id, tenant=caller.tenant)
+    answer, num_rows = await predictions.predict(context.serving, served, body)
+    context.instruments.predict_rows.observe(num_rows)
+    return Response(answer, media_type=json_bodies.JSON)
 
 
 @router.post(
@@ -89,7 +89,7 @@ def predict_file(
     """
     media_type = files.answer_type(http.headers.getlist("accept"))
     with context.database.read() as transaction:
-        model = models.get(transaction, model_id, tenant=caller.tenant)
+        model = models.resolve(transaction, model_id, tenant=caller.tenant)
     predictor = context.predictors.get(model)
     with Upload(context.uploads, [file]) as upload:
         path = files.predict(
@@ -115,9 +115,9 @@ def predict_file(
 def evaluate(
     context: ContextDep, caller: CallerDep, model_id: str, request: EvaluateRequest
 ) -> EvaluationAnswer:
-    """Score the model on every row of a dataset."""
+    """Score the model on every row of a dataset that has the target."""
     with context.database.read() as transaction:
-        model = models.get(transaction, model_id, tenant=caller.tenant)
+        model = models.resolve(transaction, model_id, tenant=caller.tenant)
         try:
             dataset = datasets.get(transaction, request.dataset, tenant=caller.tenant)
         except DatasetNotFound as error:
@@ -125,10 +125,13 @@ def evaluate(
     predictor = context.predictors.get(model)
     facts = predictor.description
     try:
-        frame = load(context, dataset, columns={*facts.features, *facts.targets})
+        table = scan(context, dataset, columns={*facts.features, *facts.targets})
     except DatasetNotFound as error:
         raise invalid("/dataset", str(error)) from error
-    return EvaluationAnswer(**evaluation.evaluate(predictor, frame).to_dict())
+    scores = evaluation.evaluate(
+        predictor, table, num_rows=dataset.num_rows, scratch=context.uploads
+    )
+    return EvaluationAnswer(**scores.to_dict())
 
 
 @router.post(
@@ -141,7 +144,7 @@ def measure_importance(
 ) -> ImportanceAnswer:
     """Measure by how much the model gets worse when a feature is shuffled between rows."""
     with context.database.read() as transaction:
-        model = models.get(transaction, model_id, tenant=caller.tenant)
+        model = models.resolve(transaction, model_id, tenant=caller.tenant)
         source = importance.find_rows(transaction, model, request.dataset)
     predictor = context.predictors.get(model)
     frame = importance.load_rows(context, predictor, source)
@@ -149,6 +152,10 @@ def measure_importance(
         predictor, frame, request, split=source.split, num_parameters=model.num_parameters
     )
     return ImportanceAnswer.model_validate(measured)
+
+
+STRAIGHT = [("/v1/models/{model_id}/predict", predict)]
+"""What is asked most; see app/straight_routes.py."""
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

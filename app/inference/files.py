@@ -13,18 +13,12 @@ from app.inference.answer_files import CSV, PARQUET, AnswerFile, CsvFile, Parque
 from app.inference.file_dates import settle_dates, with_settled
 from app.inference.prediction_columns import PredictionColumns
 from app.inference.rows import TOO_LARGE, first_too_large
+from app.inference.table_batches import batches
 from app.reading import refusing_unusable
 from app.uploads import Upload
 from dropout_core.data.errors import DataError
 from dropout_core.data.ingest import Limits, ReadOptions, ingest
-from dropout_core.inference import MAX_CELLS, Predictor
-
-_MAX_BATCH_ROWS = 65_536
-_MAX_BATCH_BYTES = 64 * 2**20  # of text
-
-# A batch costs something of its own, which a wide table would pay for every few rows.
-_WIDE_BATCH_ROWS = 1_000
-_MAX_WIDE_BATCH_CELLS = 10_000_000
+from dropout_core.inference import Predictor
 
 
 def answer_type(accept: Sequence[str]) -> str:
@@ -58,9 +52,7 @@ def predict(
     predictions = PredictionColumns(predictor, taken=set(own_columns))
     with refusing_unusable():
         dates = settle_dates(encoder, table, missing=options.missing_words)
-    num_rows = _batch_rows(predictor, table, facts.num_rows)
-    for start in range(0, facts.num_rows, num_rows):
-        batch = table.slice(start, num_rows).collect()
+    for start, batch in batches(predictor, table, num_rows=facts.num_rows):
         with _refusing(start):
             rows = with_settled(batch, dates)
             outputs = predictor.outputs_of(rows, missing=options.missing_words)
@@ -75,21 +67,6 @@ def _delimiter(options: dict[str, Any]) -> str:
     """The file's own, unless it may be a part of what a number is written as."""
     delimiter: str = options.get("delimiter", ",")
     return "," if delimiter in "+-." else delimiter
-
-
-def _batch_rows(predictor: Predictor, table: pl.LazyFrame, num_rows: int) -> int:
-    """How many of the table's `num_rows` rows to read, and to write, at a time."""
-    schema = table.collect_schema()
-    num_columns = len(schema) + predictor.description.num_outputs
-    wide_rows = min(_WIDE_BATCH_ROWS, _MAX_WIDE_BATCH_CELLS // num_columns)
-    by_cells = max(MAX_CELLS // num_columns, wide_rows)
-    by_bytes = _MAX_BATCH_BYTES * num_rows // max(1, _text_bytes(table))
-    return max(1, min(_MAX_BATCH_ROWS, by_cells, by_bytes))
-
-
-def _text_bytes(table: pl.LazyFrame) -> int:
-    of_columns = pl.col(pl.String).str.len_bytes().cast(pl.Int64).sum()
-    return sum(column.item() for column in table.select(of_columns).collect(engine="streaming"))
 
 
 @contextmanager

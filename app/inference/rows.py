@@ -1,37 +1,70 @@
-"""Rows out of JSON, predicted."""
+"""Rows out of JSON, as the numbers that a model starts from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from app.errors import RequestError, escaped, invalid
+from app.inference.number_json import instance_numbers
+from app.inference.schemas import MAX_ROWS, PredictRequest
 from dropout_core.data.errors import DataError
-from dropout_core.inference import Predictions, Predictor
+from dropout_core.inference import Predictor
 from dropout_core.tabular import Description
 
 TOO_LARGE = "the features are too large to compute with"
 
 
-def predict(predictor: Predictor, instances: Sequence[Any]) -> Predictions:
-    """Predict arrays in the order of the features or columns, or objects by column name.
+def numbers_of(body: bytes, predictor: Predictor) -> Tensor | None:
+    """The rows of a body that holds nothing but numbers, as `encode` gives them: (N, V).
 
-    Raises RequestError (422) naming the row and the cell that cannot be used.
+    None for what has to be looked at cell by cell; see `encode`.
     """
+    numbers = instance_numbers(body) if predictor.is_numeric else None
+    if numbers is None or not _has_shape(numbers, predictor):
+        return None
     try:
-        outputs = predictor.outputs_of(predictor.frame_of(instances))
+        return predictor.encode_numbers(numbers)
+    except DataError:
+        return None
+
+
+def encode(predictor: Predictor, request: PredictRequest) -> Iterator[Tensor]:
+    """Arrays in the order of the features or columns, or objects by column name, part by part.
+
+    Shape of a part: (N, V + K). Raises RequestError (422) naming the row and the cell that cannot
+    be used.
+    """
+    facts = predictor.description
+    try:
+        frame = predictor.frame_of(request.instances)
     except DataError as error:
-        raise _refused(error, instances, predictor.description) from error
+        raise _refused(error, request.instances, facts) from error
+    for part in predictor.parts(len(frame)):
+        try:
+            yield predictor.encode(frame[part], refuse_missing=request.missing == "refuse")
+        except DataError as error:
+            raise _refused(error.shifted(part.start), request.instances, facts) from error
+
+
+def check_finite(outputs: Tensor) -> None:
+    """Raise RequestError (422) naming the first row whose outputs are not: (N, C)."""
     index = first_too_large(outputs)
     if index is not None:
         raise invalid(f"/instances/{index}", TOO_LARGE)
-    return predictor.predictions(outputs)
 
 
 def first_too_large(outputs: Tensor) -> int | None:
     """The first row whose outputs are not finite: (N, C) -> its index, None if all are."""
-    finite = outputs.isfinite().all(dim=1)
-    return None if finite.all() else int(finite.int().argmin())
+    finite = np.isfinite(outputs.numpy())
+    return None if finite.all() else int(finite.all(axis=1).argmin())
+
+
+def _has_shape(numbers: NDArray[np.float64], predictor: Predictor) -> bool:
+    num_rows, num_features = numbers.shape
+    return bool(num_rows <= MAX_ROWS and num_features == len(predictor.description.features))
 
 
 def _refused(error: DataError, instances: Sequence[Any], facts: Description) -> RequestError:

@@ -1,6 +1,6 @@
 """Predictions, evaluations and importances on the wire."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,6 +8,16 @@ from app.models.schemas import Value
 from dropout_core.config import Config, Seed
 
 _CELL = {"type": ["number", "string", "boolean", "null"]}
+
+
+MAX_ROWS = 100_000
+
+
+class MonteCarloDropout(Config):
+    """How often to predict with dropout on, and by which masks: a function of the seed."""
+
+    samples: Annotated[int, Field(ge=2, le=1_000)] = 100
+    seed: Seed = 0
 
 
 class PredictRequest(BaseModel):
@@ -32,7 +42,7 @@ class PredictRequest(BaseModel):
         list[Any],
         Field(
             min_length=1,
-            max_length=100_000,
+            max_length=MAX_ROWS,
             json_schema_extra={
                 "items": {
                     "anyOf": [
@@ -43,12 +53,28 @@ class PredictRequest(BaseModel):
             },
         ),
     ]
+    missing: Literal["refuse", "impute"] = "refuse"
+    mc_dropout: MonteCarloDropout | None = None
+
+
+class Uncertainty(BaseModel):
+    """What Monte-Carlo dropout says: (rows) x (classes, labels or targets), and (rows) in nats.
+
+    `entropy` is the whole uncertainty of a row's classes, `mutual_information` the part of it that
+    more data could take away; both are null of a regression.
+    """
+
+    mean: list[list[float]]
+    standard_deviation: list[list[float]]
+    entropy: list[float] | None
+    mutual_information: list[float] | None
 
 
 class PredictAnswer(BaseModel):
     """One prediction a row: the class or the value, or each target's by name if there are several.
 
     `probabilities` are in the order of `classes`; of several labels these are their names.
+    `uncertainty` is there if it was asked for, and changes nothing beside it.
     """
 
     model: str
@@ -57,6 +83,7 @@ class PredictAnswer(BaseModel):
     probabilities: list[list[float]] | None
     classes: list[Value] | None
     fingerprint: str
+    uncertainty: Uncertainty | None = None
 
 
 class EvaluateRequest(Config):

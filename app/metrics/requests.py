@@ -1,17 +1,17 @@
 """How long requests take, by where they were routed to: as a metric, and as a line of log."""
 
 import time
+from collections.abc import Iterable
 from urllib.parse import quote
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.metrics.instruments import Instruments
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked by machines, every few seconds
-EVENT_STREAM = "text/event-stream"
+EVENT_STREAM = b"text/event-stream"
 MAX_PATH_CHARACTERS = 200  # of a line of log
 
 log = structlog.get_logger()
@@ -42,7 +42,7 @@ class RequestDurations:
             nonlocal status, over_at
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if Headers(raw=message["headers"]).get("content-type", "").startswith(EVENT_STREAM):
+                if _is_event_stream(message["headers"]):
                     over_at = time.perf_counter()
             await send(message)
 
@@ -67,6 +67,12 @@ def route_of(scope: Scope) -> str:
         template: str = scope["route"].path
         return template
     return scope["root_path"] if "endpoint" in scope else "none"
+
+
+def _is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name == b"content-type" and value.startswith(EVENT_STREAM) for name, value in headers
+    )
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:

@@ -1,12 +1,13 @@
 """`/v1/models`."""
 
 from fastapi import APIRouter, Response
+from fastapi.concurrency import run_in_threadpool
 
-from app.deps import After, CallerDep, ContextDep, Limit
+from app.deps import After, CallerDep, Context, ContextDep, Limit
 from app.errors import problem_responses
 from app.models.schemas import ModelAnswer
 from app.schemas import Page, page_of
-from store import models
+from store import model_names, models
 from store.artifacts import discard
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -19,21 +20,32 @@ def list_models(
     """Models, newest first."""
     with context.database.read() as transaction:
         found = models.page(transaction, tenant=caller.tenant, limit=limit + 1, after=after)
-    return page_of([ModelAnswer.of(m) for m in found], [m.id for m in found], limit)
+        aliases = model_names.aliases_of(transaction, [m.id for m in found])
+    return page_of([ModelAnswer.of(m, aliases[m.id]) for m in found], [m.id for m in found], limit)
 
 
 @router.get("/{model_id}", responses=problem_responses(404))
 def get_model(context: ContextDep, caller: CallerDep, model_id: str) -> ModelAnswer:
-    """A model: its config, what it scored, and what it is."""
+    """A model: its config, what it scored, and what it is.
+
+    It goes by its id, by `NAME@3` or `NAME@production`, or by its name alone, which stands for the
+    alias `production` or, while there is none, for the newest version.
+    """
     with context.database.read() as transaction:
-        return ModelAnswer.of(models.get(transaction, model_id, tenant=caller.tenant))
+        model = models.resolve(transaction, model_id, tenant=caller.tenant)
+        return ModelAnswer.of(model, model_names.aliases_of(transaction, [model.id])[model.id])
 
 
-@router.delete("/{model_id}", status_code=204, responses=problem_responses(404))
-def delete_model(context: ContextDep, caller: CallerDep, model_id: str) -> Response:
-    """Delete a model and its weights."""
-    with context.database.write() as transaction:
-        model = models.remove(transaction, model_id, tenant=caller.tenant)
+@router.delete("/{model_id}", status_code=204, responses=problem_responses(404, 409))
+async def delete_model(context: ContextDep, caller: CallerDep, model_id: str) -> Response:
+    """Delete a model, by its id, and its weights; not while an alias stands for it."""
+    model = await run_in_threadpool(_remove, context, model_id, tenant=caller.tenant)
+    context.serving.forget_names(caller.tenant)
     context.predictors.forget(model_id)
-    discard(context.artifacts, model.artifact)
+    await run_in_threadpool(discard, context.artifacts, model.artifact)
     return Response(status_code=204)
+
+
+def _remove(context: Context, model_id: str, *, tenant: str) -> models.Model:
+    with context.database.write() as transaction:
+        return models.remove(transaction, model_id, tenant=tenant)

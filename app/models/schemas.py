@@ -114,12 +114,18 @@ class ModelAnswer(BaseModel):
     `target` is a name, or a list of them where there are several; `inputs` are what training saw of
     each feature. `fingerprint` names where it was trained; with the config, the data and the seed
     it decides the weights, of which `weights_sha256` is the checksum.
+
+    `version` counts the models of a name; null where the name can have none. `aliases` of the name
+    stand for this model. One that is not `served` answers no predictions.
     """
 
     model_config = ConfigDict(protected_namespaces=())
 
     id: str
     name: str | None
+    version: int | None
+    aliases: list[str]
+    served: bool
     job: str
     task: str
     target: str | list[str]
@@ -137,7 +143,7 @@ class ModelAnswer(BaseModel):
     created_at: Time
 
     @classmethod
-    def of(cls, model: Model) -> Self:
+    def of(cls, model: Model, aliases: list[str]) -> Self:
         manifest = model.manifest
         targets = manifest["targets"]
         # Not strict: JSON has no tuples.
@@ -147,6 +153,9 @@ class ModelAnswer(BaseModel):
         return cls(
             id=model.id,
             name=model.name,
+            version=model.version,
+            aliases=aliases,
+            served=model.served,
             job=model.job_id,
             task=manifest["task"],
             target=targets[0] if len(targets) == 1 else targets,

@@ -26,6 +26,28 @@ def assert_problem(
     return detail
 
 
+def assert_error(
+    response: httpx.Response, status: int, code: str | None = None, *, path: str | None = None
+) -> str:
+    """Check that the answer is such an error, as its path has errors; its text.
+
+    Under `/v2` they are those of the Open Inference Protocol, elsewhere problems. Give the `path`
+    of a response that knows no request.
+    """
+    path = response.request.url.path if path is None else path
+    if not f"{path}/".startswith("/v2/"):
+        return assert_problem(response, status, code)
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert "content-encoding" not in response.headers
+    error: dict[str, str] = response.json()
+    assert error.keys() == {"error", "code"}
+    assert error["error"]
+    assert "Traceback" not in response.text
+    assert code is None or error["code"] == code
+    return error["error"]
+
+
 def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     """Check that a command has ended with one clear line, and said nothing else."""
     assert (done.returncode, done.stdout) == (1, "")

@@ -64,7 +64,7 @@ def test_a_config_has_less_room_than_rows(app: Any) -> None:
     body = {"padding": "x" * 5_000_000}
     with TestClient(app) as client:
         assert_problem(client.post("/v1/jobs", json=body), 413, "body_too_large")
-        assert client.post("/v1/models/mdl_1/predict", json=body).status_code == 422
+        assert client.post("/v1/models/mdl_1/predict", json=body).status_code == 404
 
 
 def test_a_body_that_stops_coming_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import pointer_to
-from tests.app.problems import assert_problem
+from tests.app.problems import assert_error, assert_problem
 from tests.app.service import SETTINGS
 
 Client = httpx.Client
@@ -46,7 +47,7 @@ def operations(client: Client) -> Iterator[tuple[str, str]]:
 def assert_no_fault(response: httpx.Response) -> None:
     assert response.status_code < 500, response.text
     if response.is_error:
-        assert_problem(response, response.status_code)
+        assert_error(response, response.status_code)
 
 
 @fast
@@ -54,10 +55,11 @@ def assert_no_fault(response: httpx.Response) -> None:
 def test_no_json_at_all_is_a_fault_of_the_service(
     live: Client, flower_model: dict[str, Any], flower_job: dict[str, Any], body: Any
 ) -> None:
-    ids = {"{model_id}": flower_model["id"], "{job_id}": flower_job["id"]}
+    ids = {"{model_id}": flower_model["id"], "{job_id}": flower_job["id"], "{version}": "1"}
+    ids["{model}"] = flower_model["id"]
     for method, path in POSTS:
-        for name, value in ids.items():
-            path = path.replace(name, value)
+        for name, value in ids.items():  # others need the model
+            path = path.replace(name, "nobody" if path.endswith("/unload") else value)
         response = live.request(method, path, content=json.dumps(body), headers=JSON)
         assert_no_fault(response)
 
@@ -70,6 +72,11 @@ POSTS = [
     ("POST", "/v1/models/{model_id}/predict-file"),
     ("POST", "/v1/models/{model_id}/evaluate"),
     ("POST", "/v1/models/{model_id}/importance"),
+    ("POST", "/v2/models/{model}/infer"),
+    ("POST", "/v2/models/{model}/versions/{version}/infer"),
+    ("POST", "/v2/repository/index"),
+    ("POST", "/v2/repository/models/{model}/load"),
+    ("POST", "/v2/repository/models/{model}/unload"),
 ]
 
 
@@ -120,15 +127,17 @@ def test_an_unknown_id_is_404_on_every_path(client: Client) -> None:
         "predict-file": {"files": {"file": b"a\n1\n"}},
         "evaluate": {"json": {"dataset": "ds_0"}},
         "importance": {"json": {}},
+        "{alias}": {"json": {"version": 1}},
     }
     tried = [(method, path) for method, path in operations(client) if "{" in path]
     assert len(tried) >= 10
     for method, path in tried:
         body = bodies.get(path.rpartition("/")[2], {})
-        kind = path.split("{")[1].split("_id}")[0]
-        url = path.replace(f"{{{kind}_id}}", "nobody_0")
-        detail = assert_problem(client.request(method, url, **body), 404, f"{kind}_not_found")
-        assert "nobody_0" in detail
+        url = path.replace("{alias}", "production").replace("{version}", "1")
+        (parameter,) = re.findall(r"{(\w+)}", url)
+        answer = client.request(method, url.replace(f"{{{parameter}}}", "nobody_0"), **body)
+        code = f"{parameter.removesuffix('_id')}_not_found" if parameter != "name" else None
+        assert "nobody_0" in assert_error(answer, 404, code)
 
 
 def test_an_unknown_path_is_404(sqlite_client: Client) -> None:
@@ -143,7 +152,7 @@ def test_a_method_that_a_path_has_not_is_405(sqlite_client: Client) -> None:
     for path, allowed in paths.items():
         for method in set(METHODS) - allowed:
             response = sqlite_client.request(method, path)
-            assert_problem(response, 405, "method_not_allowed")
+            assert_error(response, 405, "method_not_allowed")
             assert set(response.headers["allow"].lower().split(", ")) - {"head"} == allowed
 
 

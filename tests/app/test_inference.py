@@ -6,8 +6,10 @@ from typing import Any
 import httpx
 import polars as pl
 import pytest
+import torch
 
 from app.inference import rows
+from app.inference.schemas import PredictRequest
 from dropout_core import inference
 from dropout_core.config import PreprocessingConfig
 from dropout_core.experiment import Experiment
@@ -188,11 +190,12 @@ def test_rows_are_predicted_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(inference, "MAX_CELLS", 4096 * 64)
     tracemalloc.start()
     try:
-        answer = rows.predict(predictor, [["good"]] * 2_000)
+        request = PredictRequest(instances=[["good"]] * 2_000)
+        answers = [predictor.outputs(part) for part in rows.encode(predictor, request)]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert len(set(answer.values)) == 1
+    assert len(torch.cat(answers).unique()) == 1
     # All rows at once are 62 MiB, and a part of them is 2.
     assert peak < 16 * 2**20
 

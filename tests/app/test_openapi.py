@@ -15,7 +15,7 @@ from tests.app.service import Service, environment
 
 Client = httpx.Client
 
-METHODS = {"get", "post", "delete"}
+METHODS = {"get", "post", "put", "delete"}
 
 
 @pytest.fixture
@@ -69,44 +69,50 @@ def test_every_path_is_documented(document: dict[str, Any]) -> None:
     assert len(ids) == sum(len(operations) for operations in document["paths"].values())
 
 
-def test_errors_are_documented_as_problems(document: dict[str, Any]) -> None:
+def test_errors_are_documented_as_they_look(document: dict[str, Any]) -> None:
     for path, operations in document["paths"].items():
+        of_protocol = f"{path}/".startswith("/v2/")
+        expected = "application/json" if of_protocol else "application/problem+json"
         if path == "/readyz":
             continue
         for operation in operations.values():
             for status, response in operation["responses"].items():
                 if status >= "4":
-                    assert response["content"].keys() == {"application/problem+json"}, path
+                    assert response["content"].keys() == {expected}, path
 
 
-def examples(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Path and body of every request in the document."""
+def examples(document: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Method, path and body of every request in the document."""
     for path, operations in document["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             media = operation.get("requestBody", {}).get("content", {}).get("application/json")
             if media is not None:
                 schema = resolve(document, media["schema"])
                 for example in [*media.get("examples", []), *schema.get("examples", [])]:
-                    yield path, copy.deepcopy(example)
+                    yield method, path, copy.deepcopy(example)
                 for example in media["schema"].get("examples", []):
-                    yield path, copy.deepcopy(example)
+                    yield method, path, copy.deepcopy(example)
 
 
 def test_every_example_of_a_request_is_accepted(
     live: Client, flowers: dict[str, Any], flower_model: dict[str, Any]
 ) -> None:
     tried = set()
-    for path, body in examples(live.get("/openapi.json").json()):
+    alias = f"/v1/names/{flower_model['name']}/aliases/example"
+    for method, path, body in examples(live.get("/openapi.json").json()):
         text = re.sub(r"ds_[0-9a-z]{26}", flowers["id"], json.dumps(body))
-        url = path.replace("{model_id}", flower_model["id"])
+        url = re.sub(r"{model(_id)?}", flower_model["id"], path).replace("{version}", "1")
+        url = url.replace("/v1/names/{name}/aliases/{alias}", alias)
         headers = {"Content-Type": "application/json"}
         params = {"validate_only": True} if path == "/v1/jobs" else {}
-        response = live.post(url, params=params, content=text, headers=headers)
+        response = live.request(method, url, params=params, content=text, headers=headers)
         assert response.status_code == 200, response.text
         tried.add(path)
+    assert live.delete(alias).status_code == 204
     model = "/v1/models/{model_id}"
     calls = {f"{model}/predict", f"{model}/evaluate", f"{model}/importance"}
-    assert tried == {"/v1/jobs", *calls}
+    calls |= {"/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"}
+    assert tried == {"/v1/jobs", *calls, "/v1/names/{name}/aliases/{alias}"}
 
 
 def test_the_walkthrough_works_as_it_stands(live: Client, service: Service, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from fastapi import UploadFile
 
 from app.errors import RequestError
-from app.inference import files
+from app.inference import files, table_batches
 from app.uploads import Upload
 from dropout_core.data.ingest import Limits, ReadOptions, read
 from dropout_core.experiment import Experiment
@@ -213,9 +213,9 @@ def test_it_does_not_show_how_many_rows_were_predicted_at_once(
     lines = [f"{20 + day},Oslo, {day:02}/01/2024" for day in range(1, 14)]
     at_once = predict(lines)
     assert at_once.count(b"\n") == 14
-    monkeypatch.setattr(files, "MAX_CELLS", predictor.description.encoder.num_columns * 3)
+    monkeypatch.setattr(table_batches, "MAX_CELLS", predictor.description.encoder.num_columns * 3)
     assert predict(lines) == at_once
-    monkeypatch.setattr(files, "_MAX_BATCH_ROWS", 5)
+    monkeypatch.setattr(table_batches, "MAX_BATCH_ROWS", 5)
     assert predict(lines) == at_once
     with pytest.raises(RequestError, match=r"row 13, column 'age': 'old' is no number"):
         predict([*lines[:12], "old,Oslo,13/01/2024"])
@@ -223,7 +223,8 @@ def test_it_does_not_show_how_many_rows_were_predicted_at_once(
 
 def batch_rows(predictor: Predictor, folder: Path, table: pl.DataFrame) -> int:
     table.write_parquet(folder / "table")
-    return files._batch_rows(predictor, pl.scan_parquet(folder / "table"), len(table))
+    stored_table = pl.scan_parquet(folder / "table")
+    return table_batches.batch_rows(predictor, stored_table, num_rows=len(table))
 
 
 def test_rows_are_predicted_so_many_at_once_as_their_text_allows(

@@ -68,22 +68,35 @@ def key_of(service: Service, *scopes: Scope, tenant: str = DEFAULT_TENANT) -> st
 
 
 def seeds(client: httpx.Client) -> dict[str, str]:
-    """Ids of a dataset, of a job that has succeeded, and of its model."""
+    """Ids of a dataset, of a job that has succeeded, and of its model, which has a name."""
     dataset = upload(client, tables.flowers(), data={"name": "flowers"})
-    job = train(client, dataset["id"], "label", model={"hidden": [4]}, training={"epochs": 1})
-    return {"dataset": dataset["id"], "job": job["id"], "model": job["model"]}
+    job = train(
+        client,
+        dataset["id"],
+        "label",
+        name="flowers",
+        model={"hidden": [4]},
+        training={"epochs": 1},
+    )
+    return {"dataset": dataset["id"], "job": job["id"], "model": job["model"], "name": job["name"]}
 
 
 def spent(client: httpx.Client, ids: dict[str, str]) -> dict[str, dict[str, str]]:
-    """By the operation that ends it: ids of what may be deleted, and of a job that still runs."""
+    """By the operation that ends or makes it: what may be deleted, and a job that still runs."""
     dataset = upload(client, tables.flowers())
     spare = train(client, ids["dataset"], "label", model={"hidden": [4]}, training={"epochs": 1})
+    unloaded = train(client, ids["dataset"], "label", model={"hidden": [4]}, training={"epochs": 1})
     endless = submit(client, ids["dataset"], "label", training={"epochs": 100_000})
+    alias = "/v1/names/{name}/aliases/{alias}"
+    client.put(alias.format(name=ids["name"], alias="spare"), json={"version": 1})
     return {
+        f"PUT {alias}": {"alias": "spare"},
+        f"DELETE {alias}": {"alias": "spare"},
         "DELETE /v1/datasets/{dataset_id}": {"dataset": dataset["id"]},
         "DELETE /v1/models/{model_id}": {"model": spare["model"]},
         "DELETE /v1/jobs/{job_id}": {"job": spare["id"]},
         "POST /v1/jobs/{job_id}/cancel": {"job": endless["id"]},
+        "POST /v2/repository/models/{model}/unload": {"model": unloaded["model"]},
     }
 
 
@@ -100,7 +113,7 @@ def run(service: Service, folder: Path, ids: dict[str, str], *, key: str | None)
     """All answers, after a check that schemathesis finds nothing."""
     config, report = folder / "schemathesis.toml", folder / "report.ndjson"
     config.write_text(_config(ids, key=key))
-    given = {"FUZZ_IDS": ids, "FUZZ_SPENT_IDS": spent(service.client, ids)}
+    given = {"FUZZ_IDS": ids | {"version": "1"}, "FUZZ_SPENT_IDS": spent(service.client, ids)}
     variables = {name: json.dumps(value) for name, value in given.items()}
     excluded = NOT_PROMISED + ONLY_AT_LENGTH + (OF_KEYS if key is None else [])
     done = subprocess.run(
@@ -133,7 +146,8 @@ def run(service: Service, folder: Path, ids: dict[str, str], *, key: str | None)
 
 def _config(ids: dict[str, str], *, key: str | None) -> str:
     """Real ids where the document has ids, mostly, and the key."""
-    bound = {f"path.{name}_id": name for name in ids}
+    bound = {f"path.{name}_id": name for name in ("dataset", "job", "model")}
+    bound |= {"path.name": "name", "path.model": "model"}
     bound |= {"body.dataset.id": "dataset", "body.dataset": "dataset"}
     lines = ["request-timeout = 60", "max-stream-events = 3", "[dictionaries]"]
     lines += [f"{name} = {{values = [{json.dumps(value)}]}}" for name, value in ids.items()]
@@ -180,7 +194,9 @@ def test_the_service_keeps_to_its_document(locked: Service, tmp_path: Path) -> N
     operations = {f"{method.upper()} {path}" for path in paths for method in paths[path]}
     assert {answer.operation for answer in good} == operations
     assert {answer.status for answer in good} == {200, 201, 202, 204}
-    assert any(answer.parent in CREATIONS for answer in good)
+    # Of the few chains of a quick run none may begin where something is made.
+    begins = operations if FUZZ == 1 else CREATIONS
+    assert any(answer.parent in begins for answer in good)
 
 
 @only_at_length

@@ -20,6 +20,7 @@ from tests.app.service import (
     environment,
     finished,
     submit,
+    train,
     upload,
     wait_for_event,
 )
@@ -56,14 +57,20 @@ def test_serve_heals_and_ends_in_order(own_service: Service) -> None:
     )
     assert not address.endswith(":0")
 
+    dataset = upload(own_service.client, tables.flowers())
+    model = train(own_service.client, dataset["id"], "label", training={"epochs": 1})["model"]
+    question = {"url": f"/v1/models/{model}/predict", "json": {"instances": [[4.9, 1.6]]}}
+    answer = own_service.client.post(**question)
+    assert answer.status_code == 200
+
     api = own_service.child("api")
     api.kill()
     # The socket stays open meanwhile: a call waits for the new process, and is not refused.
     with httpx.Client(base_url=address, timeout=60) as client:
         assert client.get("/readyz").status_code == 200
         assert own_service.child("api").pid != api.pid
+        assert client.post(**question).content == answer.content  # the same bits from another
 
-        dataset = upload(client, tables.flowers())
         job = submit(client, dataset["id"], "label", training=LONG)
         wait_for_event(client, job["id"], "epoch")
         own_service.child("worker").kill()

@@ -1,5 +1,6 @@
 """Nobody sees or does what is another tenant's: to everyone else it does not exist."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -9,21 +10,24 @@ import httpx
 import pytest
 from sqlalchemy import Connection, update
 
-from store import jobs, models
+from store import jobs, model_names, models
 from store.database import Database
 from store.ids import new_id
 from store.jobs import Claim
 from store.tables import datasets, metadata
-from tests.app.problems import assert_problem
-from tests.store.examples import TRAINED, claim, epoch, new_dataset, new_job, new_key
+from tests.app.problems import assert_error, assert_problem
+from tests.store.examples import TRAINED, claim, epoch, new_dataset, new_key, spec
 
 Client = httpx.Client
 
-KINDS = {"dataset_id": "ds", "job_id": "job", "model_id": "mdl"}
-"""What may be in a path, and how its ids begin."""
+KINDS = {"dataset_id": "ds", "job_id": "job", "model_id": "mdl", "model": "name", "name": "name"}
+"""What may be in a path, and how something unknown of it begins."""
+
+WITHIN = {"alias": "production", "version": "1"}
+"""What else may be in a path, after a name, and what each tenant's has of it."""
 
 PARAMETERS = {
-    *("limit", "after", "state", "after_epoch", "validate_only"),
+    *("limit", "after", "state", "after_epoch", "validate_only", "format"),
     *("Idempotency-Key", "Last-Event-ID"),
 }
 """What a request may say beside its path and body. `after` and the keys have tests of their own."""
@@ -56,29 +60,41 @@ PER_TENANT = {"api_keys", "request_rates"}  # what calls by themselves change
 
 @dataclass
 class Tenant:
-    """What one has: a job of every kind, and its token for everything."""
+    """What one has: a job of every kind, a model with an alias, and its token for everything."""
 
     headers: dict[str, str]
     dataset_id: str
     job_ids: list[str]
     model_id: str
+    name: str
 
     def ids(self, parameter: str) -> list[str]:
         own = {"dataset_id": [self.dataset_id], "job_id": self.job_ids, "model_id": [self.model_id]}
         return own[parameter]
 
+    def references(self, parameter: str) -> list[str]:
+        """All that finds something of this tenant's in a path."""
+        if parameter not in ("model_id", "model", "name"):
+            return self.ids(parameter)
+        return [self.model_id, self.name, f"{self.name}@1", f"{self.name}@production"]
+
 
 def new_tenant(transaction: Connection, name: str) -> Tenant:
     dataset = new_dataset(transaction, tenant=name)
     transaction.execute(update(datasets).values(columns=[]))
-    queued, running, over = (new_job(transaction, dataset.id, tenant=name).id for _ in range(3))
+    asked = spec(dataset.id, name=f"{name}-model")
+    queued, running, over = (
+        jobs.create(transaction, asked, tenant=name, queue="cpu").id for _ in range(3)
+    )
     for job_id in (running, over):
         assert claim(transaction, job_id) is not None
         jobs.record(transaction, Claim(job_id, 1), epoch(1))
     jobs.succeed(transaction, Claim(over, 1), reason="completed", trained=SERVABLE)
     [model_id] = models.of_jobs(transaction, [over]).values()
+    version = models.get(transaction, model_id, tenant=name).version or 0
+    model_names.set_alias(transaction, f"{name}-model", "production", version=version, tenant=name)
     headers = {"Authorization": f"Bearer {new_key(transaction, tenant=name)}"}
-    return Tenant(headers, dataset.id, [queued, running, over], model_id)
+    return Tenant(headers, dataset.id, [queued, running, over], model_id, f"{name}-model")
 
 
 @pytest.fixture
@@ -147,6 +163,12 @@ def id_fields(schema: Any, definitions: dict[str, Any], pointer: str = "") -> se
     return found
 
 
+def url_of(path: str, parameter: str, name: str) -> str:
+    for within, value in WITHIN.items():
+        path = path.replace(f"{{{within}}}", value)
+    return path.replace(f"{{{parameter}}}", name)
+
+
 def request_for(path: str, stranger: Tenant) -> dict[str, Any]:
     """A body that would do, with nothing in it that is another's."""
     match path.rpartition("/")[2]:
@@ -156,6 +178,8 @@ def request_for(path: str, stranger: Tenant) -> dict[str, Any]:
             return {"files": {"file": b"a\n1\n"}}
         case "evaluate" | "importance":
             return {"json": {"dataset": stranger.dataset_id}}
+        case "{alias}":
+            return {"json": {"version": 1}}
     return {}
 
 
@@ -164,13 +188,14 @@ def outcome(answer: httpx.Response, *ids: str) -> tuple[int, str, dict[str, str]
     text = answer.text
     for named in ids:
         text = text.replace(named, "ID")
-    headers = {name: v for name, v in answer.headers.items() if name != "x-request-id"}
+    not_told = ("x-request-id", "content-length")  # the text has a length
+    headers = {name: v for name, v in answer.headers.items() if name not in not_told}
     return answer.status_code, text, headers
 
 
 def test_the_walk_knows_every_parameter_there_is(sqlite_client: Client) -> None:
     for _, path, operation in operations(sqlite_client):
-        assert parameters(operation, "path") <= KINDS.keys(), path
+        assert parameters(operation, "path") <= KINDS.keys() | WITHIN.keys(), path
         assert parameters(operation, "query", "header", "cookie") <= PARAMETERS, path
         assert path.count("{") == len(parameters(operation, "path")), path
 
@@ -182,6 +207,7 @@ def test_the_walk_knows_every_field_that_takes_an_id(sqlite_client: Client) -> N
         for _, path, operation in operations(sqlite_client)
         for body in operation.get("requestBody", {}).get("content", {}).values()
         for pointer in id_fields(body["schema"], definitions)
+        if not path.endswith("/infer")  # the client's own, for the answer
     }
     assert found == ID_FIELDS
 
@@ -190,28 +216,34 @@ def test_what_is_anothers_is_not_found_on_any_route(
     sqlite_client: Client, database: Database, owner: Tenant, stranger: Tenant
 ) -> None:
     before = everything(database)
-    num_asked = 0
+    asked: Counter[str] = Counter()
     for method, path, operation in operations(sqlite_client):
-        for parameter in parameters(operation, "path"):
-            unknown = new_id(KINDS[parameter])
-            for theirs in owner.ids(parameter):
+        for parameter in parameters(operation, "path") - WITHIN.keys():
+            for theirs in owner.references(parameter):
+                unknown = new_id("mdl" if theirs == owner.model_id else KINDS[parameter])
                 for accept in ({}, STREAM) if path.endswith("/events") else ({},):
                     request = {
                         "headers": stranger.headers | accept,
                         **request_for(path, stranger),
                     }
                     answers = [
-                        sqlite_client.request(
-                            method, path.replace(f"{{{parameter}}}", name), **request
-                        )
+                        sqlite_client.request(method, url_of(path, parameter, name), **request)
                         for name in (theirs, unknown)
                     ]
-                    assert_problem(answers[0], 404)
+                    assert_error(answers[0], 404)
                     first, second = (outcome(answer, theirs, unknown) for answer in answers)
                     assert first == second, (method, path)
-                    num_asked += 1
-    # Of datasets 2 routes, of jobs 5 and the stream for each of 3, of models 6.
-    assert num_asked == 2 + 6 * 3 + 6
+                    asked["/".join(path.split("/")[:3])] += 1
+    # Of datasets 2 routes, of jobs 5 and the stream for each of 3, of models 8 and of names 3 for
+    # each reference.
+    assert asked == {
+        "/v1/datasets": 2,
+        "/v1/jobs": 6 * 3,
+        "/v1/models": 8 * 4,
+        "/v1/names": 3 * 4,
+        "/v2/models": 10 * 4,
+        "/v2/repository": 2 * 4,
+    }
     assert everything(database) == before
 
 
@@ -264,6 +296,17 @@ def test_a_list_holds_ones_own_and_no_cursor_leads_out_of_it(
         assert listed(after=theirs) == listed(after=nothing) == sorted(first, reverse=True)
     if kind == "jobs":
         assert listed(state="running") == [second[1], first[1]]
+
+
+def test_a_list_of_names_holds_ones_own(
+    sqlite_client: Client, owner: Tenant, stranger: Tenant
+) -> None:
+    for tenant in (owner, stranger):
+        listed = sqlite_client.get("/v1/names", headers=tenant.headers).json()["data"]
+        assert [item["name"] for item in listed] == [tenant.name]
+        answer = sqlite_client.get(f"/v1/names/{tenant.name}", headers=tenant.headers).json()
+        assert [version["model"] for version in answer["versions"]] == [tenant.model_id]
+        assert answer["aliases"] == {"production": 1}
 
 
 def test_a_job_names_its_own_model_alone(

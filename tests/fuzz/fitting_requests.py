@@ -20,6 +20,7 @@ from tests.app import tables
 IDS: dict[str, str] = json.loads(os.environ["FUZZ_IDS"])
 SPENT: dict[str, dict[str, str]] = json.loads(os.environ["FUZZ_SPENT_IDS"])
 FILE = tables.flowers().decode()  # bytes are no string, which the document says a file is
+INPUT = {"name": "input", "datatype": "FP64", "shape": [1, 2], "data": [5.1, 3.5]}
 JOB = {"model": {"hidden": [4]}, "training": {"epochs": 1}}
 
 
@@ -32,10 +33,16 @@ def body_of(label: str, generated: Any) -> Any:
     bodies = {
         "POST /v1/datasets": {"file": [FILE]},
         "POST /v1/jobs": {"dataset": {"id": dataset_id, "target": "label"}, **JOB},
+        "PUT /v1/names/{name}/aliases/{alias}": {"version": 1},
         "POST /v1/models/{model_id}/predict": {"instances": [[5.1, 3.5]]},
         "POST /v1/models/{model_id}/predict-file": {"file": FILE},
         "POST /v1/models/{model_id}/evaluate": {"dataset": dataset_id},
         "POST /v1/models/{model_id}/importance": {"dataset": dataset_id, "num_repeats": 1},
+        "POST /v2/models/{model}/infer": {"inputs": [INPUT]},
+        "POST /v2/models/{model}/versions/{version}/infer": {"inputs": [INPUT]},
+        "POST /v2/repository/index": {},
+        "POST /v2/repository/models/{model}/load": {},
+        "POST /v2/repository/models/{model}/unload": {},
     }
     return bodies.get(label)
 

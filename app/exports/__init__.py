@@ -1,0 +1,1 @@
+"""Models to take away, and what to know of them."""

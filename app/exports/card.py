@@ -1,0 +1,248 @@
+"""The model card: what a model is, what it learned from, how well, and what not to use it for.
+
+Mitchell et al. 2019, Model Cards for Model Reporting, as far as the service knows.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from app.exports.markdown import code, number, sparkline, spread, table, text, texts
+from store import datasets, jobs, models
+from store.datasets import Dataset
+from store.errors import DatasetNotFound, JobNotFound
+from store.jobs import Job
+from store.models import Model
+
+_MAX_EPOCHS = 20
+_MAX_LISTED = 50
+_MAX_WARNINGS = 20
+_MAX_CONFIG_BYTES = 64 * 1024
+_CURVES = {
+    "train_loss": "training loss",
+    "validation_loss": "validation loss",
+    "validation_score": "validation score",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is on record of a model. `job` and `dataset` are None if they were deleted since."""
+
+    model: Model
+    job: Job | None
+    dataset: Dataset | None
+    epochs: list[dict[str, Any]]
+
+    @property
+    def features(self) -> list[dict[str, Any]]:
+        features: list[dict[str, Any]] = self.model.manifest["encoder"]["features"]
+        return features
+
+    @property
+    def held_out(self) -> dict[str, int]:
+        """Split -> the number of rows that it kept from training."""
+        return {
+            split: scores["num_rows"]
+            for split, scores in self.model.metrics.items()
+            if split != "cross_validation"
+        }
+
+
+def facts_of(transaction: Connection, reference: str, *, tenant: str) -> Facts:
+    """Raises ModelNotFound, also for another tenant's."""
+    model = models.resolve(transaction, reference, tenant=tenant)
+    try:
+        job = jobs.get(transaction, model.job_id, tenant=tenant)
+    except JobNotFound:
+        return Facts(model, None, None, [])
+    epochs = jobs.metrics(transaction, job.id, after_epoch=0)
+    try:
+        dataset = datasets.get(transaction, job.dataset_id, tenant=tenant)
+    except DatasetNotFound:
+        dataset = None
+    return Facts(model, job, dataset, epochs)
+
+
+def card(facts: Facts) -> str:
+    """Markdown; the same facts give the same text."""
+    sections = {
+        "Model": _model(facts),
+        "Data": _data(facts),
+        "Curves": _curves(facts.epochs),
+        "Metrics": _metrics(facts.model.metrics),
+        "Intended use and limits": _limits(facts),
+        "How to make it again": _recipe(facts),
+    }
+    model = facts.model
+    version = "" if model.version is None else f", version {model.version}"
+    title = f"# Model card: {text(model.id if model.name is None else model.name)}{version}"
+    parts = [f"## {name}\n\n" + "\n\n".join(section) for name, section in sections.items()]
+    return "\n\n".join([title, *parts]) + "\n"
+
+
+def _model(facts: Facts) -> Iterator[str]:
+    model, manifest = facts.model, facts.model.manifest
+    config = manifest["model"]
+    widths = "-".join(map(str, config["hidden"])) or "none: a linear model"
+    rows = [
+        ("id", text(model.id)),
+        ("task", manifest["task"]),
+        ("target", texts(manifest["targets"], limit=_MAX_LISTED)),
+        ("features", str(len(facts.features))),
+        ("hidden units", f"{widths} ({config['activation']})"),
+        ("parameters", str(model.num_parameters)),
+        ("trained by", text(model.job_id)),
+        ("on", text(manifest["trained_on"])),
+        ("made", _time(model.created_at)),
+        ("SHA-256 of the weights", manifest["weights_sha256"]),
+    ]
+    if manifest["classes"] is not None:
+        rows.insert(3, ("classes", texts(manifest["classes"], limit=_MAX_LISTED)))
+    yield table(("what", "value"), rows)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _data(facts: Facts) -> Iterator[str]:
+    dataset = facts.dataset
+    if dataset is None:
+        yield "The dataset that it was trained on was deleted since."
+    else:
+        rows = [
+            ("dataset", f"{text(dataset.name)} ({text(dataset.id)})"),
+            ("rows", str(dataset.num_rows)),
+            ("columns", str(len(dataset.columns))),
+            ("SHA-256 of the upload", dataset.sha256),
+        ]
+        yield table(("what", "value"), rows)
+    listed = facts.features[:_MAX_LISTED]
+    yield table(
+        ("feature", "type", "missing values"),
+        ((text(f["name"]), f["type"], _missing(f)) for f in listed),
+    )
+    if len(facts.features) > len(listed):
+        yield f"And {len(facts.features) - len(listed)} features more."
+
+
+def _missing(feature: dict[str, Any]) -> str:
+    match feature["type"]:
+        case "categorical":
+            return f"as any unknown one; {len(feature['categories'])} categories are known"
+        case "text":
+            return "have no words"
+    return "imputed and marked" if feature["may_be_missing"] else "refused: training saw none"
+
+
+def _curves(epochs: list[dict[str, Any]]) -> Iterator[str]:
+    if not epochs:
+        yield "No epoch is on record."
+        return
+    curves = {column: [epoch[column] for epoch in epochs] for column in _CURVES}
+    known = [column for column in _CURVES if any(value is not None for value in curves[column])]
+    lines = ((_CURVES[column], f"`{sparkline(curves[column])}`") for column in known)
+    yield table(("curve", f"epochs 1 to {epochs[-1]['epoch']}"), lines)
+    chosen = (epochs[index] for index in spread(len(epochs), _MAX_EPOCHS))
+    yield table(
+        ("epoch", *(_CURVES[column] for column in known)),
+        ((str(row["epoch"]), *(number(row[column]) for column in known)) for row in chosen),
+    )
+
+
+def _metrics(metrics: dict[str, Any]) -> Iterator[str]:
+    """A column for each split, and one for the cross-validation."""
+    splits = {split: scores for split, scores in metrics.items() if split != "cross_validation"}
+    columns = {
+        f"{split} ({scores['num_rows']} rows)": {
+            name: number(value) for name, value in scores["metrics"].items()
+        }
+        for split, scores in splits.items()
+    }
+    if "cross_validation" in metrics:
+        folds = metrics["cross_validation"]
+        title = f"mean ± standard deviation of {len(folds['folds'])} folds"
+        columns[title] = {
+            name: f"{number(mean)} ± {number(folds['standard_deviation'][name])}"
+            for name, mean in folds["mean"].items()
+            if mean is not None
+        }
+    if not columns:
+        yield "No rows were held out: how well it predicts others is not known."
+        return
+    names = dict.fromkeys(name for scores in columns.values() for name in scores)
+    yield table(
+        ("metric", *columns),
+        ((name, *(scores.get(name, "") for scores in columns.values())) for name in names),
+    )
+
+
+def _limits(facts: Facts) -> Iterator[str]:
+    yield _list([*_known(facts), *_NOT_KNOWN])
+    warnings = [] if facts.job is None else facts.job.warnings
+    if warnings:
+        lines = [text(warning, max_characters=500) for warning in warnings[:_MAX_WARNINGS]]
+        if len(warnings) > len(lines):
+            lines.append(f"and {len(warnings) - len(lines)} more")
+        yield "What was said of the data:\n\n" + _list(lines)
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _known(facts: Facts) -> Iterator[str]:
+    manifest = facts.model.manifest
+    trained_on = _num_trained_on(facts)
+    if trained_on is not None:
+        yield f"It was trained on {trained_on} rows, and knows rows that are like them."
+    held_out = ", ".join(f"{rows} for {split}" for split, rows in facts.held_out.items())
+    yield f"Rows held out: {held_out or 'none'}. The metrics above are of these alone."
+    refusing = [f["name"] for f in facts.features if f.get("may_be_missing") is False]
+    if refusing:
+        shown = texts(refusing, limit=_MAX_LISTED)
+        yield f"A row is refused where one of these is missing: {shown}."
+    if manifest["classes"] is not None:
+        yield "It answers with these classes alone, also to a row that is of none of them."
+
+
+def _num_trained_on(facts: Facts) -> int | None:
+    """None where what is on record does not tell."""
+    if facts.dataset is None:
+        return None
+    targets = set(facts.model.manifest["targets"])
+    missing: list[Any] = [
+        c.get("num_missing") for c in facts.dataset.columns if c["name"] in targets
+    ]
+    if None in missing or (len(missing) > 1 and any(missing)):  # of several, maybe the same rows
+        return None
+    num_rows: int = facts.dataset.num_rows - sum(missing) - sum(facts.held_out.values())
+    return num_rows
+
+
+_NOT_KNOWN = (
+    "How it does on rows from elsewhere, or of another time, was not measured.",
+    "Nor was whether it does equally well for all groups of people: measure that before it decides "
+    "anything about them.",
+)
+
+
+def _recipe(facts: Facts) -> Iterator[str]:
+    manifest = facts.model.manifest
+    if facts.job is None:
+        yield "The job that trained it was deleted since. Its network and preprocessing were:"
+        yield code({name: manifest[name] for name in ("model", "preprocessing")})
+        return
+    yield (
+        "Submit this to `POST /v1/jobs`. On the machine named above, with a dataset of the same "
+        "SHA-256 that is read in the same way, it gives weights of the SHA-256 above."
+    )
+    if len(json.dumps(facts.job.spec)) > _MAX_CONFIG_BYTES:
+        yield f"It is long: `GET /v1/jobs/{facts.job.id}` has it as `resolved_config`."
+    else:
+        yield code(facts.job.spec)

@@ -1,0 +1,101 @@
+"""From the body of a request for predictions to the body of its answer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import orjson
+import torch
+from fastapi.concurrency import run_in_threadpool
+from torch import Tensor
+
+from app import json_bodies
+from app.errors import invalid
+from app.inference import rows
+from app.inference.schemas import MonteCarloDropout, PredictRequest
+from app.inference.serving import Served, Serving
+from dropout_core.inference import Predictor
+from dropout_core.uncertainty import Uncertainty
+
+MAX_SAMPLED_ROWS = 1_000_000  # rows times samples
+_QUICK_BYTES = 1024**2  # of a body that is read without a thread, in about a millisecond
+
+Result = TypeVar("Result")
+
+
+async def predict(serving: Serving, served: Served, body: bytes) -> tuple[bytes, int]:
+    """The answer, and how many rows it is about.
+
+    Raises RequestError and RequestValidationError for what cannot be predicted, and RequestError
+    (503) if too much waits.
+    """
+    predictor = served.predictor
+    matrix = await _soon(body, rows.numbers_of, body, predictor)
+    if matrix is None:
+        return await _predict_one_by_one(serving, served, body)
+    outputs = await serving.outputs(served, matrix)
+    rows.check_finite(outputs)
+    return await _soon(body, _answer, served, outputs), len(outputs)
+
+
+async def _predict_one_by_one(serving: Serving, served: Served, body: bytes) -> tuple[bytes, int]:
+    """Of rows whose cells have to be looked at."""
+    request = await run_in_threadpool(json_bodies.read, body, PredictRequest)
+    sampling = request.mc_dropout
+    if sampling is not None and sampling.samples * len(request.instances) > MAX_SAMPLED_ROWS:
+        detail = f"rows times samples may be {MAX_SAMPLED_ROWS} in all"
+        raise invalid("/mc_dropout/samples", detail)
+    parts = rows.encode(served.predictor, request)
+    outputs, uncertainties = [], []
+    while (matrix := await run_in_threadpool(next, parts, None)) is not None:
+        outputs.append(await serving.outputs(served, matrix))
+        if sampling is not None:
+            uncertainties.append(await _uncertainty(served.predictor, matrix, sampling))
+    whole = torch.cat(outputs)
+    rows.check_finite(whole)
+    return await run_in_threadpool(_answer, served, whole, uncertainties), len(whole)
+
+
+async def _uncertainty(
+    predictor: Predictor, matrix: Tensor, sampling: MonteCarloDropout
+) -> Uncertainty:
+    return await run_in_threadpool(
+        predictor.monte_carlo, matrix, num_samples=sampling.samples, seed=sampling.seed
+    )
+
+
+async def _soon(body: bytes, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call it here if the body is small, else in a thread: others wait for this one."""
+    if len(body) <= _QUICK_BYTES:
+        return function(*arguments)
+    return await run_in_threadpool(function, *arguments)
+
+
+def _answer(served: Served, outputs: Tensor, uncertainties: Sequence[Uncertainty] = ()) -> bytes:
+    """The JSON of a PredictAnswer."""
+    predictor = served.predictor
+    facts = predictor.description
+    predictions = predictor.predictions(outputs)
+    answer = {
+        "model": served.model.id,
+        "task": facts.task,
+        "predictions": predictions.values,
+        "probabilities": _numbers(predictions.probabilities),
+        "classes": facts.classes,
+        "fingerprint": predictor.fingerprint,
+    }
+    if uncertainties:
+        answer["uncertainty"] = {
+            field.name: _joined([getattr(part, field.name) for part in uncertainties])
+            for field in fields(Uncertainty)
+        }
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Any:
+    known = [part for part in parts if part is not None]
+    return _numbers(torch.cat(known) if known else None)
+
+
+def _numbers(values: Tensor | None) -> Any:
+    return None if values is None else values.numpy()

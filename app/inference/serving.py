@@ -1,0 +1,119 @@
+"""From a reference and rows to predictions: what every endpoint that predicts goes through."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy.exc import SQLAlchemyError
+from torch import Tensor
+
+from app.errors import RequestError
+from app.inference.batches import Batches
+from app.inference.predictors import Predictors
+from dropout_core.errors import ModelError
+from dropout_core.inference import TILES, Predictor
+from store import models
+from store.database import Database
+from store.errors import ModelUnloaded, StoreError
+from store.models import Model
+
+REMEMBERED_SECONDS = 1.0  # that what a name stands for may be out of date in another process
+LOAD_SECONDS = 10.0  # that a request waits for a model to be loaded
+WARM_UP_SECONDS = 20.0  # before a process answers
+_MAX_WARM = 1_000
+_MAX_REMEMBERED = 10_000
+_QUICK_PRODUCTS = 2**26  # multiplications of a batch, which take about a millisecond
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model as it is on record, and loaded."""
+
+    model: Model
+    predictor: Predictor
+
+
+class Serving:
+    """Finds models, loads them, and has rows computed. For one event loop."""
+
+    def __init__(self, database: Database, predictors: Predictors) -> None:
+        self._database = database
+        self._predictors = predictors
+        self._remembered: dict[tuple[str, str], tuple[Model, float]] = {}
+        self._quick = Batches(None)
+        self._long = Batches(ThreadPoolExecutor(1, thread_name_prefix="predict"))
+
+    async def find(self, reference: str, *, tenant: str) -> Served:
+        """The model of an id, `NAME`, `NAME@VERSION` or `NAME@ALIAS`; see `models.resolve`.
+
+        Raises ModelNotFound, ModelUnloaded, RequestError (503) if it takes long to load, and
+        ModelError if it cannot be served here.
+        """
+        model = await self._resolve(reference, tenant)
+        if not model.served:
+            raise ModelUnloaded(model.id)
+        return Served(model, self._predictors.loaded(model.id) or await self._load(model))
+
+    async def outputs(self, served: Served, matrix: Tensor) -> Tensor:
+        """`Predictor.outputs`: (N, V + K) -> (N, C). Raises RequestError (503) if too much waits.
+
+        What takes long is computed in a thread, beside what does not.
+        """
+        num_products = max(len(matrix), min(TILES)) * served.model.num_parameters
+        lane = self._quick if num_products <= _QUICK_PRODUCTS else self._long
+        return await lane.outputs(served.predictor, matrix)
+
+    def forget_names(self, tenant: str) -> None:
+        """Look up again what the tenant's references stand for."""
+        for key in [key for key in self._remembered if key[0] == tenant]:
+            del self._remembered[key]
+
+    async def warm_up(self) -> None:
+        """Load what aliases stand for, the newest first, as far as there is room and time."""
+        try:
+            aliased = await run_in_threadpool(self._look_up_aliased)
+        except SQLAlchemyError as error:
+            log.warning("the database does not tell which models to load", error=str(error))
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WARM_UP_SECONDS):
+                for model in self._predictors.fitting(aliased):
+                    await self._warm(model)
+
+    async def _warm(self, model: Model) -> None:
+        try:
+            await self._load(model)
+        except (StoreError, RequestError, ModelError, OSError) as error:
+            log.warning("a model cannot be served", model=model.id, error=str(error))
+
+    async def _resolve(self, reference: str, tenant: str) -> Model:
+        model, until = self._remembered.get((tenant, reference), (None, 0.0))
+        if model is None or time.monotonic() >= until:
+            model = await run_in_threadpool(self._look_up, reference, tenant)
+            if len(self._remembered) >= _MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[tenant, reference] = model, time.monotonic() + REMEMBERED_SECONDS
+        return model
+
+    def _look_up(self, reference: str, tenant: str) -> Model:
+        with self._database.read() as transaction:
+            return models.resolve(transaction, reference, tenant=tenant)
+
+    def _look_up_aliased(self) -> list[Model]:
+        with self._database.read() as transaction:
+            return models.aliased(transaction, limit=_MAX_WARM)
+
+    async def _load(self, model: Model) -> Predictor:
+        loading = asyncio.wrap_future(self._predictors.load(model))
+        try:
+            return await asyncio.wait_for(asyncio.shield(loading), LOAD_SECONDS)
+        except TimeoutError as error:
+            raise RequestError(
+                503, "model_loading", "the model is being loaded; try again"
+            ) from error

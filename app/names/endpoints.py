@@ -1,0 +1,69 @@
+"""`/v1/names`: the versions of a model, and which of them is in production."""
+
+from fastapi import APIRouter, Depends, Response
+from fastapi.concurrency import run_in_threadpool
+
+from app.deps import After, CallerDep, Context, ContextDep, Limit, require_json
+from app.errors import problem_responses
+from app.names.schemas import Alias, AliasRequest, NameAnswer, NameSummary
+from app.schemas import Page, page_of
+from store import model_names
+
+router = APIRouter(prefix="/v1/names", tags=["names"])
+
+
+@router.get("")
+def list_names(
+    context: ContextDep, caller: CallerDep, limit: Limit = 20, after: After = None
+) -> Page[NameSummary]:
+    """Names of models, in alphabetical order."""
+    with context.database.read() as transaction:
+        found = model_names.page(transaction, tenant=caller.tenant, limit=limit + 1, after=after)
+    return page_of([NameSummary.of(name) for name in found], [name.name for name in found], limit)
+
+
+@router.get("/{name}", responses=problem_responses(404))
+def get_name(context: ContextDep, caller: CallerDep, name: str) -> NameAnswer:
+    """The versions of a name, and its aliases."""
+    with context.database.read() as transaction:
+        return NameAnswer.of(*model_names.get(transaction, name, tenant=caller.tenant))
+
+
+@router.put(
+    "/{name}/aliases/{alias}",
+    dependencies=[Depends(require_json)],
+    responses=problem_responses(400, 404, 409, 413, 415),
+)
+async def set_alias(
+    context: ContextDep, caller: CallerDep, name: str, alias: Alias, request: AliasRequest
+) -> NameAnswer:
+    """Have an alias stand for a version, from one request to the next.
+
+    The version is loaded first: an alias never comes to stand for a model that cannot be served.
+    `production` is what the name alone stands for.
+    """
+    await context.serving.find(f"{name}@{request.version}", tenant=caller.tenant)
+    answer = await run_in_threadpool(
+        _set_alias, context, name, alias, version=request.version, tenant=caller.tenant
+    )
+    context.serving.forget_names(caller.tenant)
+    return answer
+
+
+def _set_alias(context: Context, name: str, alias: str, *, version: int, tenant: str) -> NameAnswer:
+    with context.database.write() as transaction:
+        model_names.set_alias(transaction, name, alias, version=version, tenant=tenant)
+        return NameAnswer.of(*model_names.get(transaction, name, tenant=tenant))
+
+
+@router.delete("/{name}/aliases/{alias}", status_code=204, responses=problem_responses(404))
+async def delete_alias(context: ContextDep, caller: CallerDep, name: str, alias: str) -> Response:
+    """Delete an alias; the version that it stood for stays."""
+    await run_in_threadpool(_delete_alias, context, name, alias, tenant=caller.tenant)
+    context.serving.forget_names(caller.tenant)
+    return Response(status_code=204)
+
+
+def _delete_alias(context: Context, name: str, alias: str, *, tenant: str) -> None:
+    with context.database.write() as transaction:
+        model_names.remove_alias(transaction, name, alias, tenant=tenant)

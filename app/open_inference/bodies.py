@@ -1,0 +1,81 @@
+"""Bodies as they are sent: how long the JSON is in them, and how they are compressed."""
+
+import gzip
+import zlib
+
+from starlette.datastructures import Headers
+
+from app.accept import preferred
+from app.errors import RequestError
+from app.limits import BodyTooLarge
+from app.open_inference.errors import bad_request
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+MIN_COMPRESSED_BYTES = 16 * 1024  # of an answer: a smaller one would arrive no sooner
+
+_ENCODINGS = ("gzip", "deflate")
+_FASTEST = 1
+_GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's names for them
+
+
+def header_length(headers: Headers) -> int | None:
+    """The bytes of JSON before the binary data, if there are any. Raises RequestError (400)."""
+    text = headers.get(HEADER_LENGTH)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise bad_request(f"{HEADER_LENGTH} has to be a number of bytes, and not {text!r}")
+    return int(text)
+
+
+def content_encoding(headers: Headers) -> str:
+    """`identity`, `gzip` or `deflate`. Raises RequestError (415) for any other."""
+    encoding = headers.get("content-encoding", "").strip().lower() or "identity"
+    if encoding not in ("identity", *_ENCODINGS):
+        detail = f"a body may be encoded as {' or '.join(_ENCODINGS)}, and not as {encoding!r}"
+        raise RequestError(415, "unsupported_content_encoding", detail)
+    return encoding
+
+
+def decompressed(body: bytes, encoding: str, *, max_bytes: int) -> bytes:
+    """The body as it was before `encoding`; never much more than `max_bytes` of it is made.
+
+    Raises RequestError: 413 if it is larger, 400 for what is no such encoding, is cut off or has
+    more behind it. `deflate` is that of zlib (RFC 9110, section 8.4.1.2), and without its header
+    too, as many send it.
+    """
+    if encoding == "identity":
+        return body
+    stream = zlib.decompressobj(_window_bits(body, encoding))
+    try:
+        content = stream.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise bad_request(f"the body is no {encoding}: {error}") from error
+    if len(content) > max_bytes:
+        raise BodyTooLarge(max_bytes)
+    if not stream.eof:
+        raise bad_request(f"the body is cut off within its {encoding}")
+    if stream.unused_data:
+        raise bad_request(f"{len(stream.unused_data)} bytes follow the {encoding} of the body")
+    return content
+
+
+def compressed(body: bytes, accept_encoding: str | None) -> tuple[bytes, str | None]:
+    """The body, and how it is encoded: as the client accepts, if that makes it smaller."""
+    if not accept_encoding or len(body) < MIN_COMPRESSED_BYTES:
+        return body, None
+    encoding = preferred(accept_encoding, _ENCODINGS)
+    if encoding is None:
+        return body, None
+    compress = gzip.compress if encoding == "gzip" else zlib.compress
+    smaller = compress(body, _FASTEST)
+    return (smaller, encoding) if len(smaller) < len(body) else (body, None)
+
+
+def _window_bits(body: bytes, encoding: str) -> int:
+    if encoding == "gzip":
+        return _GZIP
+    # RFC 1950, section 2.2: the method 8, and a check over both bytes.
+    has_header = body[:1] and body[0] & 15 == 8 and int.from_bytes(body[:2]) % 31 == 0
+    return _ZLIB if has_header else _RAW

@@ -1,0 +1,113 @@
+"""The tensors of a request as a table of the model's features: a cell means what it means in JSON.
+
+Shapes: N rows, F features.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor as Matrix
+
+from app.open_inference.errors import bad_request
+from app.open_inference.tensors import BYTES, DATATYPES, Tensor
+from dropout_core.config import FeatureType
+from dropout_core.data.errors import DataError
+from dropout_core.inference import Predictor
+
+INPUT = "input"
+"""All features at once, of a model that knows numbers alone."""
+
+Table = NDArray[np.float64] | Mapping[str, NDArray[Any]]
+"""All features of each row (N, F), or some of them by name, each (N)."""
+
+_NUMBERS = frozenset(DATATYPES) - {BYTES}
+_TAKEN: Mapping[FeatureType, Collection[str]] = {
+    "numeric": _NUMBERS,
+    "boolean": _NUMBERS,
+    "categorical": frozenset(DATATYPES),
+    "datetime": (BYTES,),
+    "text": (BYTES,),
+}
+
+
+def table_of(predictor: Predictor, inputs: Mapping[str, Tensor]) -> Table:
+    """The tensors as the features that they are of.
+
+    Raises RequestError (400) naming the input that does not fit.
+    """
+    if predictor.is_numeric and _is_matrix(predictor, inputs):
+        return _matrix(predictor, inputs)
+    kinds = {feature.name: feature.type for feature in predictor.description.encoder.features}
+    columns = {name: _column(kinds, tensor) for name, tensor in inputs.items()}
+    if len({len(column) for column in columns.values()}) > 1:
+        raise bad_request("the inputs have different numbers of rows")
+    return columns
+
+
+def encoded(predictor: Predictor, table: Table, *, refuse_missing: bool) -> Iterator[Matrix]:
+    """What the predictor takes, a part of the rows at a time: in bounded memory.
+
+    What the table has not is missing. Raises RequestError (400) naming the row and the feature of
+    what cannot be used.
+    """
+    num_rows = len(table if isinstance(table, np.ndarray) else next(iter(table.values())))
+    for rows in predictor.parts(num_rows):
+        try:
+            yield _encoded_part(predictor, table, rows, refuse_missing=refuse_missing)
+        except DataError as error:
+            detail = f"the inputs cannot be used: {error.shifted(rows.start)}"
+            raise bad_request(detail) from error
+
+
+def _encoded_part(
+    predictor: Predictor, table: Table, rows: slice, *, refuse_missing: bool
+) -> Matrix:
+    if isinstance(table, np.ndarray):
+        return predictor.encode_numbers(table[rows], refuse_missing=refuse_missing)
+    num_rows, features = rows.stop - rows.start, predictor.description.features
+    if predictor.is_numeric:
+        matrix = np.full((num_rows, len(features)), np.nan)
+        for place, name in enumerate(features):
+            if name in table:
+                matrix[:, place] = table[name][rows]
+        return predictor.encode_numbers(matrix, refuse_missing=refuse_missing)
+    nothing = [None] * num_rows
+    cells = [table[name][rows].tolist() if name in table else nothing for name in features]
+    frame = predictor.frame_of(list(zip(*cells, strict=True)))
+    return predictor.encode(frame, refuse_missing=refuse_missing)
+
+
+def _is_matrix(predictor: Predictor, inputs: Mapping[str, Tensor]) -> bool:
+    """A feature may have the name `INPUT` too; the shape then tells which is meant."""
+    features = predictor.description.features
+    tensor = inputs.get(INPUT)
+    if tensor is None:
+        return False
+    return INPUT not in features or tensor.values.shape[1:] == (len(features),)
+
+
+def _matrix(predictor: Predictor, inputs: Mapping[str, Tensor]) -> NDArray[np.float64]:
+    if len(inputs) > 1:
+        raise bad_request(f"input {INPUT!r} has all features: no other is taken beside it")
+    tensor, num_features = inputs[INPUT], len(predictor.description.features)
+    if tensor.datatype == BYTES:
+        raise bad_request(f"input {INPUT!r}: BYTES are no numbers")
+    if tensor.values.shape[1:] != (num_features,):
+        shape = list(tensor.values.shape)
+        raise bad_request(f"input {INPUT!r}: the shape {shape} is not [-1, {num_features}]")
+    return tensor.values.astype(np.float64, copy=False)
+
+
+def _column(kinds: Mapping[str, FeatureType], tensor: Tensor) -> NDArray[Any]:
+    """The values of one of the features: (N)."""
+    kind = kinds.get(tensor.name)
+    if kind is None:
+        raise bad_request(f"input {tensor.name!r}: the model has no such input")
+    if tensor.datatype not in _TAKEN[kind]:
+        raise bad_request(f"input {tensor.name!r}: {tensor.datatype} cannot be {kind}")
+    if tensor.values.shape[1:] not in ((), (1,)):
+        shape = list(tensor.values.shape)
+        raise bad_request(f"input {tensor.name!r}: the shape {shape} is neither [-1] nor [-1, 1]")
+    return tensor.values.reshape(-1)

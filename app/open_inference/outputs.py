@@ -1,0 +1,117 @@
+"""What a model answers, as tensors of the protocol.
+
+Shapes: N rows, C classes or values, T targets.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from torch import Tensor as Outputs
+
+from app.open_inference.errors import bad_request
+from app.open_inference.tensors import BYTES, packed
+from dropout_core.tabular import Description
+
+PREDICTION = "prediction"
+PROBABILITIES = "probabilities"
+
+_DTYPES = {"BOOL": np.bool_, "INT64": np.int64, "FP64": np.float64, BYTES: np.object_}
+
+
+@dataclass(frozen=True)
+class OutputTensor:
+    """`shape` is without the rows; what is of the shape (N) has none left."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+def output_tensors(facts: Description) -> list[OutputTensor]:
+    """Those of a model, in the order of an answer that has all."""
+    num_outputs = facts.num_outputs
+    probabilities = OutputTensor(PROBABILITIES, "FP64", (num_outputs,))
+    match facts.task:
+        case "regression":
+            shape = () if num_outputs == 1 else (num_outputs,)
+            return [OutputTensor(PREDICTION, "FP64", shape)]
+        case "multilabel":
+            return [probabilities, OutputTensor(PREDICTION, "BOOL", (num_outputs,))]
+        case _:
+            assert facts.classes is not None
+            return [probabilities, OutputTensor(PREDICTION, _datatype(facts.classes), ())]
+
+
+def require(facts: Description, names: Collection[str] | None) -> None:
+    """Raise RequestError (400) for an output that the model has not."""
+    if names is None:
+        return
+    known = [output.name for output in output_tensors(facts)]
+    for name in names:
+        if name not in known:
+            raise bad_request(f"output {name!r}: the model has {' and '.join(known)}")
+
+
+def answer(
+    facts: Description,
+    outputs: Outputs,
+    wanted: Mapping[str, bool] | None,
+    *,
+    binary: bool,
+    head: Mapping[str, Any],
+) -> tuple[bytes, int | None]:
+    """The body, `head` and the outputs (N, C) of it; the length of its JSON if bytes follow.
+
+    `wanted` are the outputs, and whether as bytes; without, it is all, as bytes if `binary`.
+    """
+    tensors = {tensor.name: tensor for tensor in output_tensors(facts)}
+    wanted = dict.fromkeys(tensors, binary) if wanted is None else wanted
+    entries, contents = [], []
+    for name, is_binary in wanted.items():
+        tensor, values = tensors[name], _values(facts, tensors[name], outputs)
+        entry: dict[str, Any] = {
+            "name": name,
+            "datatype": tensor.datatype,
+            "shape": [len(outputs), *tensor.shape],
+        }
+        if is_binary:
+            content = _content(values)
+            entry["parameters"] = {"binary_data_size": len(content)}
+            contents.append(content)
+        else:
+            entry["data"] = values.tolist() if values.dtype == object else values.ravel()
+        entries.append(entry)
+    json = orjson.dumps({**head, "outputs": entries}, option=orjson.OPT_SERIALIZE_NUMPY)
+    return b"".join([json, *contents]), len(json) if contents else None
+
+
+def _values(facts: Description, tensor: OutputTensor, outputs: Outputs) -> NDArray[Any]:
+    """Texts are objects."""
+    values: NDArray[Any]
+    if tensor.name == PROBABILITIES or facts.task == "regression":
+        values = outputs.numpy()
+    elif facts.task == "multilabel":
+        values = (outputs > 0.5).numpy()
+    else:
+        classes: NDArray[Any] = np.array(facts.classes, dtype=_DTYPES[tensor.datatype])
+        values = classes[outputs.numpy().argmax(axis=1)]
+    return values
+
+
+def _content(values: NDArray[Any]) -> bytes:
+    if values.dtype == object:
+        return b"".join(packed(text.encode() for text in values))
+    return values.tobytes()
+
+
+def _datatype(classes: Sequence[bool | int | float | str]) -> str:
+    types = set(map(type, classes))
+    if types == {bool}:
+        return "BOOL"
+    if types == {int}:
+        return "INT64"
+    return "FP64" if types <= {int, float} else BYTES

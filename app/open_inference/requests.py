@@ -1,0 +1,214 @@
+"""An inference request, out of its body. Raises RequestError naming what is wrong with it."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import simdjson
+from pydantic_core import from_json
+
+from app.errors import RequestError
+from app.inference.schemas import MAX_ROWS
+from app.open_inference import tensors
+from app.open_inference.errors import bad_request
+from app.open_inference.tensors import DATATYPES, Tensor
+
+_MISSING = ("refuse", "impute")
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """`outputs` are those wanted, in order, and whether as binary data; None are all of them.
+
+    All are as `binary_output` says.
+    """
+
+    id: str | None
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, bool] | None
+    binary_output: bool
+    refuse_missing: bool
+
+
+def parse(body: bytes, header_length: int | None) -> InferRequest:
+    """JSON, or `header_length` bytes of it and behind them the binary data of inputs."""
+    if header_length is not None and header_length > len(body):
+        raise bad_request(
+            f"Inference-Header-Content-Length is {header_length}, the body has {len(body)} bytes"
+        )
+    content = memoryview(body)
+    fields = _fields(
+        _document(content[:header_length]),
+        "the request",
+        known=("id", "parameters", "inputs", "outputs"),
+    )
+    id_ = fields.get("id")
+    if not isinstance(id_, str | None):
+        raise bad_request("`id` has to be a string")
+    parameters = _parameters(fields, "the request")
+    for name in ("sequence_id", "sequence_start", "sequence_end"):
+        if parameters.get(name):
+            raise bad_request(f"parameter {name!r}: a request stands alone here, in no sequence")
+    missing = parameters.get("missing", _MISSING[0])
+    if missing not in _MISSING:
+        raise bad_request("parameter 'missing' has to be 'refuse' or 'impute'")
+    binary_output = _flag(parameters, "binary_data_output", default=False)
+    binary = _Binary(b"" if header_length is None else content[header_length:])
+    inputs = _inputs(fields.get("inputs"), binary)
+    binary.require_end()
+    return InferRequest(
+        id=id_,
+        inputs=inputs,
+        outputs=_outputs(fields.get("outputs"), default=binary_output),
+        binary_output=binary_output,
+        refuse_missing=missing == _MISSING[0],
+    )
+
+
+class _Binary:
+    """What follows the JSON, an input's bytes after the other's."""
+
+    def __init__(self, content: bytes | memoryview) -> None:
+        self._content = memoryview(content)
+        self._start = 0
+
+    def take(self, name: str, size_bytes: Any) -> memoryview:
+        if type(size_bytes) is not int or size_bytes < 0:
+            raise bad_request(f"input {name!r}: `binary_data_size` has to be a number of bytes")
+        taken = self._content[self._start : self._start + size_bytes]
+        if len(taken) < size_bytes:
+            detail = f"`binary_data_size` is {size_bytes}, and only {len(taken)} bytes follow"
+            raise bad_request(f"input {name!r}: {detail}")
+        self._start += size_bytes
+        return taken
+
+    def require_end(self) -> None:
+        num_left = len(self._content) - self._start
+        if num_left:
+            raise bad_request(f"{num_left} bytes of the body belong to no input")
+
+
+def _document(content: memoryview) -> Any:
+    """The JSON; objects and arrays are views where the parser need not make Python's of them."""
+    try:
+        return simdjson.Parser().parse(content)
+    except (ValueError, RuntimeError):
+        pass  # of a number beyond all measure, say, or NaN, as the Triton client writes it
+    try:
+        return from_json(bytes(content))
+    except ValueError as error:
+        detail = f"the request is not JSON: {error}"
+        raise RequestError(400, "malformed_json", detail) from error
+
+
+def _inputs(value: Any, binary: _Binary) -> dict[str, Tensor]:
+    inputs: dict[str, Tensor] = {}
+    for index, entry in enumerate(_array(value, "`inputs`")):
+        tensor = _input(entry, f"inputs[{index}]", binary)
+        if tensor.name in inputs:
+            raise bad_request(f"input {tensor.name!r} is given twice")
+        inputs[tensor.name] = tensor
+    if not inputs:
+        raise bad_request("`inputs` has no tensor")
+    return inputs
+
+
+def _input(value: Any, where: str, binary: _Binary) -> Tensor:
+    fields = _fields(value, where, known=("name", "shape", "datatype", "parameters", "data"))
+    name = _name(fields, where)
+    where = f"input {name!r}"
+    datatype = fields.get("datatype")
+    if datatype not in DATATYPES:
+        raise bad_request(f"{where}: `datatype` has to be one of {', '.join(DATATYPES)}")
+    shape = _shape(fields.get("shape"), where)
+    parameters = _parameters(fields, where)
+    _refuse_shared_memory(parameters, where)
+    size_bytes = parameters.get("binary_data_size")
+    if (size_bytes is None) == (fields.get("data") is None):
+        raise bad_request(f"{where}: either `data` or the parameter `binary_data_size` is needed")
+    if size_bytes is None:
+        return tensors.of_json(name, datatype, shape, fields["data"])
+    return tensors.of_bytes(name, datatype, shape, binary.take(name, size_bytes))
+
+
+def _shape(value: Any, where: str) -> list[int]:
+    shape = _plain(value)
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+        raise bad_request(f"{where}: `shape` has to be an array of whole numbers, none negative")
+    if not 1 <= len(shape) <= 2 or shape[0] == 0:
+        raise bad_request(f"{where}: the shape {shape} is not that of rows, or of a row's values")
+    if shape[0] > MAX_ROWS:
+        detail = f"{where}: a request may have {MAX_ROWS} rows, this has {shape[0]}"
+        raise RequestError(413, "too_many_rows", detail)
+    return shape
+
+
+def _outputs(value: Any, *, default: bool) -> dict[str, bool] | None:
+    if value is None:
+        return None
+    outputs: dict[str, bool] = {}
+    for index, entry in enumerate(_array(value, "`outputs`")):
+        where = f"outputs[{index}]"
+        fields = _fields(entry, where, known=("name", "parameters"))
+        name = _name(fields, where)
+        if name in outputs:
+            raise bad_request(f"output {name!r} is asked for twice")
+        where = f"output {name!r}"
+        parameters = _parameters(fields, where)
+        _refuse_shared_memory(parameters, where)
+        if parameters.get("classification"):
+            raise bad_request(f"{where}: classification is not supported; ask for `probabilities`")
+        outputs[name] = _flag(parameters, "binary_data", default=default)
+    return outputs or None
+
+
+def _refuse_shared_memory(parameters: Mapping[str, Any], where: str) -> None:
+    if any(name.startswith("shared_memory") for name in parameters):
+        raise bad_request(f"{where}: shared memory is not supported")
+
+
+def _parameters(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Those that are not known are passed over: the protocol leaves them open."""
+    value = _plain(fields.get("parameters"))
+    if not isinstance(value, dict | None):
+        raise bad_request(f"{where}: `parameters` has to be an object")
+    return value or {}
+
+
+def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise bad_request(f"parameter {name!r} has to be true or false")
+    return value
+
+
+def _name(fields: Mapping[str, Any], where: str) -> str:
+    name = fields.get("name")
+    if not isinstance(name, str):
+        raise bad_request(f"{where}: `name` has to be a string")
+    return name
+
+
+def _fields(value: Any, where: str, *, known: Collection[str]) -> dict[str, Any]:
+    if not isinstance(value, dict | simdjson.Object):
+        raise bad_request(f"{where} has to be an object")
+    unknown = next((name for name in value if name not in known), None)
+    if unknown is not None:
+        raise bad_request(f"{where}: there is no field {unknown!r}")
+    return {name: value[name] for name in value}  # `items` would make Python's objects of all
+
+
+def _array(value: Any, what: str) -> Any:
+    if not isinstance(value, list | simdjson.Array):
+        raise bad_request(f"{what} has to be an array")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Python's own of what may be the parser's."""
+    match value:
+        case simdjson.Object():
+            return value.as_dict()
+        case simdjson.Array():
+            return value.as_list()
+    return value

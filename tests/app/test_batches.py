@@ -1,0 +1,160 @@
+"""Requests that wait are computed together, and none of them can tell."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from app.errors import RequestError
+from app.inference.batches import MAX_BATCH_ROWS, Batches
+from dropout_core.inference import Predictor
+from tests.dropout_core.served_models import make_model, normal
+
+
+class Counted(Predictor):
+    """Notes the sizes of the batches that it is given."""
+
+    def __init__(self, **model: Any) -> None:
+        self.batches: list[int] = []
+        super().__init__(*make_model(**model))
+        self.batches.clear()  # of its proof
+
+    def outputs(self, matrix: Tensor) -> Tensor:
+        self.batches.append(len(matrix))
+        return super().outputs(matrix)
+
+
+@pytest.fixture(params=["on the loop", "in a thread"])
+def executor(request: pytest.FixtureRequest, thread: Executor) -> Executor | None:
+    return None if request.param == "on the loop" else thread
+
+
+@pytest.fixture
+def thread() -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+def test_each_gets_the_bits_that_it_would_get_alone(executor: Executor | None) -> None:
+    predictor = Counted()
+    requests = [normal(size, 5, seed=size) for size in (1, 3, 40, 1, 200)]
+
+    async def ask() -> list[Tensor]:
+        batches = Batches(executor)
+        return await asyncio.gather(*(batches.outputs(predictor, rows) for rows in requests))
+
+    answers = asyncio.run(ask())
+    assert predictor.batches == [245]
+    for rows, answer in zip(requests, answers, strict=True):
+        assert torch.equal(answer, predictor.outputs(rows))
+
+
+def test_a_lone_request_does_not_wait_for_company(executor: Executor | None) -> None:
+    predictor = Counted()
+
+    async def ask() -> None:
+        batches = Batches(executor)
+        for size in (1, 2, 3):
+            await batches.outputs(predictor, normal(size, 5))
+
+    asyncio.run(ask())
+    assert predictor.batches == [1, 2, 3]
+
+
+def test_models_do_not_mix_and_a_batch_does_not_grow_for_ever(executor: Executor | None) -> None:
+    first, second = Counted(), Counted(num_features=4)
+    half = MAX_BATCH_ROWS // 2 + 1
+
+    async def ask() -> None:
+        batches = Batches(executor)
+        await asyncio.gather(
+            batches.outputs(first, normal(half, 5)),
+            batches.outputs(second, normal(2, 4)),
+            batches.outputs(first, normal(half, 5)),
+            batches.outputs(second, normal(3, 4)),
+            batches.outputs(first, normal(1, 5)),
+        )
+
+    asyncio.run(ask())
+    assert first.batches == [half + 1, half]
+    assert second.batches == [5]
+
+
+def test_too_much_that_waits_is_refused_and_what_waits_is_answered(
+    executor: Executor | None,
+) -> None:
+    predictor = Counted()
+
+    async def ask() -> list[Any]:
+        batches = Batches(executor, max_waiting_cells=50)
+        asked = [batches.outputs(predictor, normal(size, 5)) for size in (20, 1, 1)]
+        refused = await asyncio.gather(*asked, return_exceptions=True)
+        return [*refused, await batches.outputs(predictor, normal(10, 5))]
+
+    large, *refused, later = asyncio.run(ask())
+    assert large.shape == (20, 3)  # larger than what may wait, but nothing did
+    for error in refused:
+        assert isinstance(error, RequestError)
+        assert error.status == 503
+    assert later.shape == (10, 3)
+
+
+def test_a_client_that_leaves_does_not_harm_its_neighbours(executor: Executor | None) -> None:
+    predictor = Counted()
+
+    async def ask() -> Tensor:
+        batches = Batches(executor)
+        leaving = asyncio.ensure_future(batches.outputs(predictor, normal(1, 5, seed=1)))
+        staying = asyncio.ensure_future(batches.outputs(predictor, normal(1, 5, seed=2)))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        return await staying
+
+    assert torch.equal(asyncio.run(ask()), predictor.outputs(normal(1, 5, seed=2)))
+
+
+def test_a_failure_is_told_to_all_of_the_batch_and_to_nobody_after(
+    executor: Executor | None,
+) -> None:
+    predictor = Counted()
+
+    async def ask() -> list[Any]:
+        batches = Batches(executor)
+        wrong, right = normal(1, 4), normal(1, 5)
+        failed = await asyncio.gather(
+            batches.outputs(predictor, wrong),
+            batches.outputs(predictor, wrong),
+            return_exceptions=True,
+        )
+        return [*failed, await batches.outputs(predictor, right)]
+
+    *failed, answer = asyncio.run(ask())
+    assert [type(error) for error in failed] == [ValueError, ValueError]
+    assert answer.shape == (1, 3)
+
+
+def test_a_long_computation_leaves_the_loop_free(thread: Executor) -> None:
+    loop_is_free = threading.Event()
+
+    class Slow(Counted):
+        def outputs(self, matrix: Tensor) -> Tensor:
+            if matrix.shape == (1, 5):  # and not of its proof
+                assert loop_is_free.wait(30)
+            return super().outputs(matrix)
+
+    slow, quick = Slow(), Counted()
+
+    async def ask() -> None:
+        asked = asyncio.ensure_future(Batches(thread).outputs(slow, normal(1, 5)))
+        await Batches(None).outputs(quick, normal(1, 5))
+        assert not asked.done()
+        loop_is_free.set()
+        await asked
+
+    asyncio.run(ask())
+    assert slow.batches == [1]
