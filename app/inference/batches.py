@@ -2,13 +2,14 @@
 
 A lone request never waits for company. What has come by the time that there is a turn makes one
 batch, of one model; and since a row's bits do not depend on its batch, nobody sees the difference.
+A request of many rows has several turns, so that others have theirs in between.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,11 +21,24 @@ MAX_BATCH_ROWS = 1024
 MAX_WAITING_CELLS = 32_000_000  # of eight bytes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Request:
+    """`matrix` is what is still to be computed: of many rows, a part in each turn."""
+
     predictor: Predictor
     matrix: Tensor
     outputs: asyncio.Future[Tensor]
+    parts: list[Tensor] = field(default_factory=list)
+
+    def advance(self, part: Tensor) -> bool:
+        """Note the outputs of the next rows; whether that is all, or nobody asks any more."""
+        self.parts.append(part)
+        self.matrix = self.matrix[len(part) :]
+        if self.outputs.done():  # its client is gone
+            return True
+        if len(self.matrix) == 0:
+            self.outputs.set_result(part if len(self.parts) == 1 else torch.cat(self.parts))
+        return self.outputs.done()
 
 
 class Batches:
@@ -69,16 +83,21 @@ class Batches:
         batch = self._next_batch()
         loop = asyncio.get_running_loop()
         if self._executor is None:
-            _compute(batch)
+            try:
+                outputs = _outputs_of(batch)
+            except Exception as error:
+                _fail(batch, error)
+            else:
+                self._hand_out(batch, outputs)
             loop.call_soon(self._take_turn)
-            return
-        turn = loop.run_in_executor(self._executor, _outputs_of, batch)
-        turn.add_done_callback(lambda done: self._end_turn(batch, done))
+        else:
+            turn = loop.run_in_executor(self._executor, _outputs_of, batch)
+            turn.add_done_callback(lambda done: self._end_turn(batch, done))
 
     def _end_turn(self, batch: Sequence[_Request], turn: "asyncio.Future[Tensor]") -> None:
         error = turn.exception()
         if error is None:
-            _hand_out(batch, turn.result())
+            self._hand_out(batch, turn.result())
         else:
             _fail(batch, error)
         self._take_turn()
@@ -98,28 +117,22 @@ class Batches:
         self._waiting_cells -= sum(request.matrix.numel() for request in batch)
         return batch
 
-
-def _compute(batch: Sequence[_Request]) -> None:
-    try:
-        outputs = _outputs_of(batch)
-    except Exception as error:
-        _fail(batch, error)
-    else:
-        _hand_out(batch, outputs)
+    def _hand_out(self, batch: Sequence[_Request], outputs: Tensor) -> None:
+        """To each its own; who has rows left waits behind the others for another turn."""
+        start = 0
+        for request in batch:
+            stop = start + min(len(request.matrix), MAX_BATCH_ROWS)
+            if not request.advance(outputs[start:stop]):
+                self._waiting.append(request)
+                self._waiting_cells += request.matrix.numel()
+            start = stop
 
 
 def _outputs_of(batch: Sequence[_Request]) -> Tensor:
+    """Of all rows of the batch, or of the first of one that has too many."""
     matrices = [request.matrix for request in batch]
-    return batch[0].predictor.outputs(matrices[0] if len(matrices) == 1 else torch.cat(matrices))
-
-
-def _hand_out(batch: Sequence[_Request], outputs: Tensor) -> None:
-    start = 0
-    for request in batch:
-        stop = start + len(request.matrix)
-        if not request.outputs.done():  # its client may be gone
-            request.outputs.set_result(outputs[start:stop])
-        start = stop
+    matrix = matrices[0] if len(matrices) == 1 else torch.cat(matrices)
+    return batch[0].predictor.outputs(matrix[:MAX_BATCH_ROWS])
 
 
 def _fail(batch: Sequence[_Request], error: BaseException) -> None:

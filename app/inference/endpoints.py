@@ -1,8 +1,6 @@
 """`/v1/models/{id}/predict` and its relatives: deterministic, dropout off."""
 
-from collections.abc import Iterator
-from os import fstat
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
@@ -10,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from app import json_bodies, reading
 from app.datasets.service import scan
 from app.deps import CallerDep, Context, ContextDep, require_form, require_json, take_place
+from app.downloads import download
 from app.errors import invalid, problem_responses
 from app.inference import evaluation, files, importance, predictions
 from app.inference.answer_files import CSV, PARQUET
@@ -25,23 +24,20 @@ from app.reading import Reading, only_fields
 from app.security import Caller
 from app.straight_routes import body_of
 from app.uploads import Upload
-from store import datasets, models
+from store import datasets
 from store.errors import DatasetNotFound
 
 router = APIRouter(
     prefix="/v1/models/{model_id}",
     tags=["inference"],
-    responses=problem_responses(400, 404, 413, 415, 422),
+    responses=problem_responses(400, 404, 409, 413, 415, 422),
 )
-
-_CHUNK_BYTES = 1024**2
 
 
 @router.post(
     "/predict",
     openapi_extra=json_bodies.documented(PredictRequest),
     response_model=PredictAnswer,
-    responses=problem_responses(409),
 )
 async def predict(http: Request, model_id: str) -> Response:
     """Predict rows. A row's answer is the same bits in whatever company it comes.
@@ -88,9 +84,7 @@ def predict_file(
     another option, have to be given again.
     """
     media_type = files.answer_type(http.headers.getlist("accept"))
-    with context.database.read() as transaction:
-        model = models.resolve(transaction, model_id, tenant=caller.tenant)
-    predictor = context.predictors.get(model)
+    predictor = context.serving.find_here(model_id, tenant=caller.tenant).predictor
     with Upload(context.uploads, [file]) as upload:
         path = files.predict(
             predictor,
@@ -99,16 +93,8 @@ def predict_file(
             limits=reading.limits(context.settings),
             media_type=media_type,
         )
-        # An open file outlives its name: whatever becomes of the answer, nothing stays behind.
-        answer = path.open("rb")
-    return StreamingResponse(
-        _chunks(answer),
-        media_type=media_type,
-        headers={
-            "Content-Length": str(fstat(answer.fileno()).st_size),
-            "Content-Disposition": f'attachment; filename="predictions{path.suffix}"',
-        },
-    )
+        # Before the upload's folder goes: whatever becomes of the answer, nothing stays behind.
+        return download(path, filename=f"predictions{path.suffix}", media_type=media_type)
 
 
 @router.post("/evaluate", dependencies=[Depends(require_json), Depends(take_place)])
@@ -116,15 +102,11 @@ def evaluate(
     context: ContextDep, caller: CallerDep, model_id: str, request: EvaluateRequest
 ) -> EvaluationAnswer:
     """Score the model on every row of a dataset that has the target."""
-    with context.database.read() as transaction:
-        model = models.resolve(transaction, model_id, tenant=caller.tenant)
-        try:
-            dataset = datasets.get(transaction, request.dataset, tenant=caller.tenant)
-        except DatasetNotFound as error:
-            raise invalid("/dataset", str(error)) from error
-    predictor = context.predictors.get(model)
+    predictor = context.serving.find_here(model_id, tenant=caller.tenant).predictor
     facts = predictor.description
     try:
+        with context.database.read() as transaction:
+            dataset = datasets.get(transaction, request.dataset, tenant=caller.tenant)
         table = scan(context, dataset, columns={*facts.features, *facts.targets})
     except DatasetNotFound as error:
         raise invalid("/dataset", str(error)) from error
@@ -137,16 +119,15 @@ def evaluate(
 @router.post(
     "/importance",
     dependencies=[Depends(require_json), Depends(take_place)],
-    responses=problem_responses(409),
 )
 def measure_importance(
     context: ContextDep, caller: CallerDep, model_id: str, request: ImportanceRequest
 ) -> ImportanceAnswer:
     """Measure by how much the model gets worse when a feature is shuffled between rows."""
+    served = context.serving.find_here(model_id, tenant=caller.tenant)
+    model, predictor = served.model, served.predictor
     with context.database.read() as transaction:
-        model = models.resolve(transaction, model_id, tenant=caller.tenant)
         source = importance.find_rows(transaction, model, request.dataset)
-    predictor = context.predictors.get(model)
     frame = importance.load_rows(context, predictor, source)
     measured = importance.measure(
         predictor, frame, request, split=source.split, num_parameters=model.num_parameters
@@ -156,9 +137,3 @@ def measure_importance(
 
 STRAIGHT = [("/v1/models/{model_id}/predict", predict)]
 """What is asked most; see app/straight_routes.py."""
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk

@@ -18,6 +18,7 @@ from dropout_core.inference import Predictor
 from dropout_core.uncertainty import Uncertainty
 
 MAX_SAMPLED_ROWS = 1_000_000  # rows times samples
+MAX_SAMPLED_PRODUCTS = 10**12  # those times the model's parameters: some twenty seconds
 _QUICK_BYTES = 1024**2  # of a body that is read without a thread, in about a millisecond
 
 Result = TypeVar("Result")
@@ -42,9 +43,10 @@ async def _predict_one_by_one(serving: Serving, served: Served, body: bytes) -> 
     """Of rows whose cells have to be looked at."""
     request = await run_in_threadpool(json_bodies.read, body, PredictRequest)
     sampling = request.mc_dropout
-    if sampling is not None and sampling.samples * len(request.instances) > MAX_SAMPLED_ROWS:
-        detail = f"rows times samples may be {MAX_SAMPLED_ROWS} in all"
-        raise invalid("/mc_dropout/samples", detail)
+    if sampling is not None:
+        most = min(MAX_SAMPLED_ROWS, MAX_SAMPLED_PRODUCTS // served.model.num_parameters)
+        if sampling.samples * len(request.instances) > most:
+            raise invalid("/mc_dropout/samples", f"rows times samples may be {most} of this model")
     parts = rows.encode(served.predictor, request)
     outputs, uncertainties = [], []
     while (matrix := await run_in_threadpool(next, parts, None)) is not None:

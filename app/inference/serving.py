@@ -55,10 +55,13 @@ class Serving:
         Raises ModelNotFound, ModelUnloaded, RequestError (503) if it takes long to load, and
         ModelError if it cannot be served here.
         """
-        model = await self._resolve(reference, tenant)
-        if not model.served:
-            raise ModelUnloaded(model.id)
+        model = _in_service(await self._resolve(reference, tenant))
         return Served(model, self._predictors.loaded(model.id) or await self._load(model))
+
+    def find_here(self, reference: str, *, tenant: str) -> Served:
+        """`find` for who is in a thread and may wait as long as it takes; what it asks is new."""
+        model = _in_service(self._look_up(reference, tenant))
+        return Served(model, self._predictors.get(model))
 
     async def outputs(self, served: Served, matrix: Tensor) -> Tensor:
         """`Predictor.outputs`: (N, V + K) -> (N, C). Raises RequestError (503) if too much waits.
@@ -117,3 +120,9 @@ class Serving:
             raise RequestError(
                 503, "model_loading", "the model is being loaded; try again"
             ) from error
+
+
+def _in_service(model: Model) -> Model:
+    if not model.served:
+        raise ModelUnloaded(model.id)
+    return model

@@ -85,6 +85,29 @@ def test_models_do_not_mix_and_a_batch_does_not_grow_for_ever(executor: Executor
     assert second.batches == [5]
 
 
+def test_a_request_of_many_rows_lets_others_in_between(executor: Executor | None) -> None:
+    many, few = Counted(), Counted()
+    rows = normal(2 * MAX_BATCH_ROWS + 7, 5)
+    ended: list[str] = []
+
+    async def ask(batches: Batches, name: str, predictor: Predictor, matrix: Tensor) -> Tensor:
+        outputs = await batches.outputs(predictor, matrix)
+        ended.append(name)
+        return outputs
+
+    async def both() -> Tensor:
+        batches = Batches(executor)
+        outputs, _ = await asyncio.gather(
+            ask(batches, "many", many, rows), ask(batches, "few", few, normal(1, 5))
+        )
+        return outputs
+
+    outputs = asyncio.run(both())
+    assert ended == ["few", "many"]
+    assert many.batches == [MAX_BATCH_ROWS, MAX_BATCH_ROWS, 7]
+    assert torch.equal(outputs, Predictor.outputs(many, rows))
+
+
 def test_too_much_that_waits_is_refused_and_what_waits_is_answered(
     executor: Executor | None,
 ) -> None:
