@@ -1,5 +1,6 @@
 import json
 import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -275,3 +276,25 @@ def test_binary_data_need_the_length_of_the_json() -> None:
 @given(content=st.binary(max_size=60), length=st.none() | st.integers(0, 80))
 def test_no_bytes_at_all_are_a_fault(content: bytes, length: int | None) -> None:
     refusal(content, length)
+
+
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.sampled_from([None, True, -1, 1, 2.5, 10**400, "x", "\0", "\ud800", [], {}]) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=VALUES, datatype=st.sampled_from(DATATYPES), data=st.data())
+def test_no_value_anywhere_is_a_fault(value: Any, datatype: str, data: st.DataObject) -> None:
+    tensor = in_json("x", datatype, [2, 1], [1, 2])
+    documents = [
+        *({**tensor, field: value} for field in tensor),
+        *({**tensor, "data": cells} for cells in ([value, value], [[value], [value]])),
+        {**tensor, "parameters": value},
+    ]
+    request = {"inputs": [data.draw(st.sampled_from(documents))]}
+    request |= data.draw(st.sampled_from([{}, {"outputs": value}, {"parameters": value}]))
+    with suppress(RequestError):
+        parse(json.dumps(request).encode(), None)
