@@ -1,13 +1,14 @@
 # `make` or `make help` lists the targets. All of them make the environment first, in .venv.
 .DEFAULT_GOAL := help
 .PHONY: help install demo serve test test-faults test-fuzz test-tables soak audit bench \
-	bench-accuracy bench-files bench-peers bench-service bench-tables check format clean
+	bench-accuracy bench-files bench-peers bench-service bench-serving bench-serving-peers \
+	bench-tables check format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # torch is the CPU build where pip finds one: see "Installing" in the README.
 .venv/installed: pyproject.toml constraints.txt
@@ -83,6 +84,23 @@ bench-peers: .venv-peers/installed ## Make .venv-peers with the libraries that `
 	.venv-peers/bin/pip install --quiet --requirement benchmarks/peers.txt
 	@touch $@
 
+bench-serving: .venv/bench-installed .venv-serving-peers/installed ## Serving speed and latency as ratios; on Linux, with wrk
+	@command -v wrk > /dev/null || { echo 'Installing wrk, which makes the requests, with apt-get'; \
+		apt-get install --quiet --yes wrk || { echo 'That failed: install wrk by hand'; exit 1; }; }
+	@mkdir -p build/bench
+	@$(BIN)/python -m benchmarks.serving --peers .venv-serving-peers \
+		--json build/bench/serving.json --png build/bench/serving.png
+
+bench-serving-peers: .venv-serving-peers/installed ## Make the environments of the servers it compares with
+
+# Their requirements are complete, and one of them asks for what there is not yet: see others.txt.
+.venv-serving-peers/installed: benchmarks/serving_peers/mlserver.txt benchmarks/serving_peers/others.txt
+	for name in mlserver others; do \
+		$(PYTHON) -m venv .venv-serving-peers/$$name && .venv-serving-peers/$$name/bin/pip install \
+			--quiet --no-deps --requirement benchmarks/serving_peers/$$name.txt || exit 1; \
+	done
+	@touch $@
+
 check: .venv/installed ## Lint, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -94,4 +112,4 @@ format: .venv/installed ## Lay the code out
 	$(BIN)/ruff format .
 
 clean: ## Remove the environments and all caches
-	rm -rf .venv .venv-peers build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers .venv-serving-peers build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,39 @@
+"""Which core does what: servers have the first ones, and what asks them has the rest."""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+import psutil
+
+CORES = sorted(os.sched_getaffinity(0))
+
+
+def of_servers(num_processes: int) -> list[int]:
+    return CORES[:num_processes]
+
+
+def of_load(num_processes: int) -> list[int]:
+    """All cores if the servers leave none."""
+    return CORES[num_processes:] or CORES
+
+
+def command(cores: Sequence[int]) -> list[str]:
+    """The words before a command that keep it on these."""
+    return ["taskset", "--cpu-list", ",".join(map(str, cores))]
+
+
+def pin(process: psutil.Process, cores: Sequence[int]) -> None:
+    """Every thread of a process."""
+    for thread in process.threads():
+        with suppress(ProcessLookupError):  # over since it was listed
+            os.sched_setaffinity(thread.id, cores)
+
+
+def pin_this(cores: Sequence[int]) -> None:
+    """This process and what it starts from now on."""
+    os.sched_setaffinity(0, cores)
+
+
+def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)

@@ -1,0 +1,83 @@
+"""The network that all servers run, 784-256-256-10, and the rows that they are asked about."""
+
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from benchmarks.serving_peers.network import (
+    HIDDEN,
+    NUM_CLASSES,
+    NUM_FEATURES,
+    plain_network,
+    probabilities,
+)
+from dropout_core.preprocessing import StandardScale
+from dropout_core.tabular import load_model
+
+NAME = "benchmark"
+NUM_TRAINING_ROWS = 500
+
+Rows = NDArray[np.float64]
+"""(N, 784), four decimals in [0, 1): as text and as bytes they are the same numbers."""
+
+
+def random_rows(num_rows: int, *, seed: int) -> Rows:
+    return np.random.default_rng(seed).integers(0, 10_000, (num_rows, NUM_FEATURES)) / 10_000
+
+
+def column_names() -> list[str]:
+    return [f"x{index}" for index in range(NUM_FEATURES)]
+
+
+def train(client: httpx.Client, *, seed: int) -> str:
+    """Have the service train the network for an epoch; the id of the model."""
+    rows = random_rows(NUM_TRAINING_ROWS, seed=seed)
+    table = pl.DataFrame(rows, schema=column_names())
+    label = pl.Series("label", np.arange(NUM_TRAINING_ROWS) % NUM_CLASSES)
+    files = {"file": ("table.csv", table.with_columns(label).write_csv().encode())}
+    dataset = client.post("/v1/datasets", files=files).raise_for_status().json()
+    job = {
+        "name": NAME,
+        "dataset": {"id": dataset["id"], "target": "label"},
+        "task": "multiclass",
+        "model": {"hidden": HIDDEN},
+        "training": {"epochs": 1, "seed": seed},
+    }
+    path = f"/v1/jobs/{client.post('/v1/jobs', json=job).raise_for_status().json()['id']}"
+    while (answer := client.get(path).raise_for_status().json())["model"] is None:
+        if answer["state"] in ("failed", "cancelled"):
+            raise RuntimeError(f"the job ended as {answer['state']}: {answer['state_reason']}")
+        time.sleep(0.1)
+    return str(answer["model"])
+
+
+def as_plain_network(folder: Path) -> nn.Sequential:
+    """A stored model as layers of torch alone.
+
+    The scaling of the features goes into the first layer, so that whoever serves this computes less
+    than the model does.
+    """
+    model, _ = load_model(folder)
+    scale = model.preprocessing.scale
+    assert isinstance(scale, StandardScale)
+    network = plain_network()
+    linears = [layer for layer in network if isinstance(layer, nn.Linear)]
+    with torch.no_grad():
+        for layer, trained in zip(linears, model.network.linears, strict=True):
+            layer.weight.copy_(trained.weight)
+            layer.bias.copy_(trained.bias)
+        weight = linears[0].weight.double() / scale.deviation
+        linears[0].weight.copy_(weight)
+        linears[0].bias.sub_(weight @ scale.mean)
+    return network
+
+
+def answers(network: nn.Module, rows: Rows) -> NDArray[np.float32]:
+    """Torch's own: (N, 784) -> (N, 10)."""
+    return probabilities(network, torch.from_numpy(rows).float()).numpy()
