@@ -27,6 +27,7 @@ from dropout_core.data.errors import DataError
 from dropout_core.data.missing import MISSING_WORDS
 from dropout_core.errors import ModelError
 from dropout_core.evaluation import Evaluation, evaluate
+from dropout_core.forward import ForwardPass
 from dropout_core.tabular import Description, TabularModel, load_model
 from dropout_core.uncertainty import SubNetworks, Uncertainty, summarise
 
@@ -66,6 +67,7 @@ class Predictor:
         self._model = model.to(self.device).eval().requires_grad_(False)
         self._sub_networks = SubNetworks(self._model.network)
         _widen_narrow_layers(self._model)
+        self._forward = ForwardPass(self._model, self._model.network)
         self._tiles = self._proven_tiles()
         if self._depends_on_threads():
             self.fingerprint = fingerprint(self.device)
@@ -122,7 +124,7 @@ class Predictor:
         expected = self.description.encoder.num_columns
         if num_columns != expected:
             raise ValueError(f"{num_columns} columns given, the model takes {expected}")
-        return self._outputs(matrix, self._model.network)
+        return self._outputs(matrix, self._forward)
 
     @torch.inference_mode()
     def monte_carlo(self, matrix: Tensor, *, num_samples: int, seed: int) -> Uncertainty:
@@ -163,19 +165,22 @@ class Predictor:
 
     def predictions(self, outputs: Tensor) -> Predictions:
         """What `outputs` (N, C) say."""
+        probabilities = None if self.description.task == "regression" else outputs
+        return Predictions(self.values(outputs.numpy()), probabilities)
+
+    def values(self, outputs: NDArray[np.float64]) -> list[Any]:
+        """Of `Predictions`: (N, C) -> N of them."""
         classes, targets = self.description.classes, self.description.targets
         match self.description.task:
             case "regression" if len(targets) == 1:
-                return Predictions(outputs[:, 0].tolist(), None)
+                return list(outputs[:, 0].tolist())
             case "regression":
-                return Predictions([_by_name(targets, row) for row in outputs.tolist()], None)
+                return [_by_name(targets, row) for row in outputs.tolist()]
             case "multilabel":
-                chosen = (outputs > 0.5).tolist()
-                return Predictions([_by_name(targets, row) for row in chosen], outputs)
+                return [_by_name(targets, row) for row in (outputs > 0.5).tolist()]
             case _:
                 assert classes is not None
-                likeliest = outputs.numpy().argmax(axis=1).tolist()
-                return Predictions([classes[i] for i in likeliest], outputs)
+                return [classes[index] for index in outputs.argmax(axis=1).tolist()]
 
     def evaluate(self, frame: pl.DataFrame) -> Evaluation:
         """Score rows that have the targets too; those where one is missing do not count."""
@@ -189,23 +194,23 @@ class Predictor:
         names = facts.targets if facts.classes is None else facts.classes
         return evaluate(outputs, targets, task=facts.task, names=names)
 
-    def _sub_network(self, seed: int, number: int) -> nn.Module:
+    def _sub_network(self, seed: int, number: int) -> ForwardPass:
         network = self._sub_networks.sample(seed=seed, number=number)
         _widen_narrow_layers(network)
-        return network
+        return ForwardPass(self._model, network)
 
-    def _outputs(self, matrix: Tensor, network: nn.Module) -> Tensor:
-        """`outputs` by that network, tile by tile."""
-        num_rows = len(matrix)
+    def _outputs(self, matrix: Tensor, forward: ForwardPass) -> Tensor:
+        """`outputs` by that pass, tile by tile."""
+        num_rows = matrix.shape[0]
         result = torch.empty(num_rows, self.description.num_outputs, dtype=torch.float64)
         for rows, num_padded in _cut(num_rows, self._tiles):
             tile = F.pad(matrix[rows], (0, 0, 0, num_padded)) if num_padded else matrix[rows]
-            result[rows] = self._tile_outputs(tile, network)[: len(tile) - num_padded].cpu()
+            result[rows] = self._tile_outputs(tile, forward)[: rows.stop - rows.start].cpu()
         return result
 
-    def _tile_outputs(self, tile: Tensor, network: nn.Module) -> Tensor:
+    def _tile_outputs(self, tile: Tensor, forward: ForwardPass) -> Tensor:
         """(T, V + K) -> (T, C)."""
-        return self._probabilities(self._model(tile.to(self.device), network))
+        return self._probabilities(forward(tile.to(self.device)))
 
     def _probabilities(self, outputs: Tensor) -> Tensor:
         match self.description.task:
@@ -223,7 +228,7 @@ class Predictor:
         Raises ModelError if that of `TILE_ROWS` is none.
         """
         rows = self._example_rows()
-        tile_outputs = partial(self._tile_outputs, network=self._model.network)
+        tile_outputs = partial(self._tile_outputs, forward=self._forward)
         expected = torch.cat([tile_outputs(tile) for tile in torch.split(rows, TILE_ROWS)])
         sizes = (size for size in TILES if self._is_whole_blocks(size))
         proven = tuple(size for size in sizes if self._is_invariant(rows, expected, size))
@@ -239,12 +244,13 @@ class Predictor:
 
         Where some do, a row rounds by its place; but so rarely that no example might show it.
         """
-        widths = [*self.description.model.hidden, self.description.num_outputs]
+        facts = self.description
+        widths = [*facts.model.hidden, *([facts.num_outputs] if facts.task == "multilabel" else [])]
         return all(size * width % BLOCK == 0 for width in widths)
 
     def _is_invariant(self, rows: Tensor, expected: Tensor, size: int) -> bool:
         """Whether a row has its `expected` bits in company, alone, and in every place of a tile."""
-        tile_outputs = partial(self._tile_outputs, network=self._model.network)
+        tile_outputs = partial(self._tile_outputs, forward=self._forward)
         together = torch.cat([tile_outputs(tile) for tile in torch.split(rows, size)])
         everywhere = tile_outputs(rows[:1].expand(size, -1))
         alone = tile_outputs(F.pad(rows[-1:], (0, 0, 0, size - 1)))

@@ -85,10 +85,8 @@ class TabularModel(nn.Module):
         """(N, C) float64 -> (N, C) float32, what a regression is trained towards."""
         return standardise(targets, self.target_mean, self.target_scale).float()
 
-    def forward(self, matrix: Tensor, network: nn.Module | None = None) -> Tensor:
-        """`network` may be one that was sampled of its own; see `uncertainty.SubNetworks`."""
-        chosen = self.network if network is None else network
-        outputs: Tensor = chosen(self.preprocessing(matrix))
+    def forward(self, matrix: Tensor) -> Tensor:
+        outputs: Tensor = self.network(self.preprocessing(matrix))
         return outputs.double() * self.target_scale + self.target_mean
 
 

@@ -11,13 +11,17 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from app.errors import RequestError
 from dropout_core.inference import Predictor
 
+Numbers = NDArray[np.float64]
+
 MAX_BATCH_ROWS = 1024
+FULL_BATCH = 32  # requests: nobody is looked for any more
 MAX_WAITING_CELLS = 32_000_000  # of eight bytes
 
 
@@ -26,18 +30,18 @@ class _Request:
     """`matrix` is what is still to be computed: of many rows, a part in each turn."""
 
     predictor: Predictor
-    matrix: Tensor
-    outputs: asyncio.Future[Tensor]
-    parts: list[Tensor] = field(default_factory=list)
+    matrix: Numbers
+    outputs: asyncio.Future[Numbers]
+    parts: list[Numbers] = field(default_factory=list)
 
-    def advance(self, part: Tensor) -> bool:
+    def advance(self, part: Numbers) -> bool:
         """Note the outputs of the next rows; whether that is all, or nobody asks any more."""
-        self.parts.append(part)
-        self.matrix = self.matrix[len(part) :]
         if self.outputs.done():  # its client is gone
             return True
+        self.parts.append(part)
+        self.matrix = self.matrix[len(part) :]
         if len(self.matrix) == 0:
-            self.outputs.set_result(part if len(self.parts) == 1 else torch.cat(self.parts))
+            self.outputs.set_result(part if len(self.parts) == 1 else np.concatenate(self.parts))
         return self.outputs.done()
 
 
@@ -55,13 +59,14 @@ class Batches:
         self._waiting: deque[_Request] = deque()
         self._waiting_cells = 0
         self._is_taking_turns = False
+        self._num_seen = 0
 
-    async def outputs(self, predictor: Predictor, matrix: Tensor) -> Tensor:
+    async def outputs(self, predictor: Predictor, matrix: Numbers) -> Numbers:
         """`Predictor.outputs` of the matrix, in whatever batch: (N, V + K) -> (N, C).
 
         Raises RequestError (503) if too much waits already; nothing is too much if none does.
         """
-        waiting_cells = self._waiting_cells + matrix.numel()
+        waiting_cells = self._waiting_cells + matrix.size
         if self._waiting and waiting_cells > self._max_waiting_cells:
             raise RequestError(
                 503, "busy", "more rows wait for their predictions than may; try again"
@@ -72,35 +77,45 @@ class Batches:
         self._waiting_cells = waiting_cells
         if not self._is_taking_turns:
             self._is_taking_turns = True
-            # After all requests that have come with this one.
-            loop.call_soon(self._take_turn)
+            loop.call_soon(self._look)
         return await request.outputs
 
-    def _take_turn(self) -> None:
-        if not self._waiting:
-            self._is_taking_turns = False
-            return
-        batch = self._next_batch()
+    def _look(self) -> None:
+        """Take a turn as soon as nobody has come since the last look, a pass of the loop ago.
+
+        Who has come is read by then: it takes a lone request some microseconds, and no time waits.
+        """
         loop = asyncio.get_running_loop()
-        if self._executor is None:
-            try:
-                outputs = _outputs_of(batch)
-            except Exception as error:
-                _fail(batch, error)
-            else:
-                self._hand_out(batch, outputs)
-            loop.call_soon(self._take_turn)
+        if self._num_seen < len(self._waiting) < FULL_BATCH:
+            self._num_seen = len(self._waiting)
+            loop.call_soon(self._look)
+        elif self._waiting:
+            self._num_seen = 0
+            self._take_turn(loop)
         else:
+            self._is_taking_turns = False
+
+    def _take_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch = self._next_batch()
+        if self._executor is not None:
             turn = loop.run_in_executor(self._executor, _outputs_of, batch)
             turn.add_done_callback(lambda done: self._end_turn(batch, done))
+            return
+        try:
+            outputs = _outputs_of(batch)
+        except Exception as error:
+            _fail(batch, error)
+        else:
+            self._hand_out(batch, outputs)
+        loop.call_soon(self._look)
 
-    def _end_turn(self, batch: Sequence[_Request], turn: "asyncio.Future[Tensor]") -> None:
+    def _end_turn(self, batch: Sequence[_Request], turn: "asyncio.Future[Numbers]") -> None:
         error = turn.exception()
         if error is None:
             self._hand_out(batch, turn.result())
         else:
             _fail(batch, error)
-        self._take_turn()
+        self._look()
 
     def _next_batch(self) -> list[_Request]:
         """The first that waits, and those after it that are of the same model and fit in."""
@@ -114,25 +129,25 @@ class Batches:
             else:
                 others.append(request)
         self._waiting = deque(others)
-        self._waiting_cells -= sum(request.matrix.numel() for request in batch)
+        self._waiting_cells -= sum(request.matrix.size for request in batch)
         return batch
 
-    def _hand_out(self, batch: Sequence[_Request], outputs: Tensor) -> None:
+    def _hand_out(self, batch: Sequence[_Request], outputs: Numbers) -> None:
         """To each its own; who has rows left waits behind the others for another turn."""
         start = 0
         for request in batch:
             stop = start + min(len(request.matrix), MAX_BATCH_ROWS)
             if not request.advance(outputs[start:stop]):
                 self._waiting.append(request)
-                self._waiting_cells += request.matrix.numel()
+                self._waiting_cells += request.matrix.size
             start = stop
 
 
-def _outputs_of(batch: Sequence[_Request]) -> Tensor:
+def _outputs_of(batch: Sequence[_Request]) -> Numbers:
     """Of all rows of the batch, or of the first of one that has too many."""
     matrices = [request.matrix for request in batch]
-    matrix = matrices[0] if len(matrices) == 1 else torch.cat(matrices)
-    return batch[0].predictor.outputs(matrix[:MAX_BATCH_ROWS])
+    matrix = matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
+    return batch[0].predictor.outputs(torch.from_numpy(matrix[:MAX_BATCH_ROWS])).numpy()
 
 
 def _fail(batch: Sequence[_Request], error: BaseException) -> None:

@@ -53,7 +53,7 @@ def _add(evaluator: Evaluator, predictor: Predictor, batch: pl.DataFrame) -> Non
     facts = predictor.description
     rows, targets = labelled(batch, facts.targets, facts.task, facts.classes)
     outputs = predictor.outputs_of(rows)
-    index = first_too_large(outputs)
+    index = first_too_large(outputs.numpy())
     if index is not None:
         raise DataError(TOO_LARGE, row=index + 1)
     evaluator.add(outputs, targets)

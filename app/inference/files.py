@@ -56,7 +56,7 @@ def predict(
         with _refusing(start):
             rows = with_settled(batch, dates)
             outputs = predictor.outputs_of(rows, missing=options.missing_words)
-        index = first_too_large(outputs)
+        index = first_too_large(outputs.numpy())
         if index is not None:
             raise invalid("/file", f"row {start + index + 1}: {TOO_LARGE}")
         answer.append(batch.hstack(predictions.of(outputs)))

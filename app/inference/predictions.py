@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
+import numpy as np
 import orjson
-import torch
 from fastapi.concurrency import run_in_threadpool
+from numpy.typing import NDArray
 from torch import Tensor
 
 from app import json_bodies
@@ -53,7 +54,7 @@ async def _predict_one_by_one(serving: Serving, served: Served, body: bytes) -> 
         outputs.append(await serving.outputs(served, matrix))
         if sampling is not None:
             uncertainties.append(await _uncertainty(served.predictor, matrix, sampling))
-    whole = torch.cat(outputs)
+    whole = np.concatenate(outputs)
     rows.check_finite(whole)
     return await run_in_threadpool(_answer, served, whole, uncertainties), len(whole)
 
@@ -73,16 +74,17 @@ async def _soon(body: bytes, function: Callable[..., Result], *arguments: Any) -
     return await run_in_threadpool(function, *arguments)
 
 
-def _answer(served: Served, outputs: Tensor, uncertainties: Sequence[Uncertainty] = ()) -> bytes:
+def _answer(
+    served: Served, outputs: NDArray[np.float64], uncertainties: Sequence[Uncertainty] = ()
+) -> bytes:
     """The JSON of a PredictAnswer."""
     predictor = served.predictor
     facts = predictor.description
-    predictions = predictor.predictions(outputs)
-    answer = {
+    answer: dict[str, Any] = {
         "model": served.model.id,
         "task": facts.task,
-        "predictions": predictions.values,
-        "probabilities": _numbers(predictions.probabilities),
+        "predictions": predictor.values(outputs),
+        "probabilities": None if facts.task == "regression" else outputs,
         "classes": facts.classes,
         "fingerprint": predictor.fingerprint,
     }
@@ -95,9 +97,5 @@ def _answer(served: Served, outputs: Tensor, uncertainties: Sequence[Uncertainty
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Any:
-    known = [part for part in parts if part is not None]
-    return _numbers(torch.cat(known) if known else None)
-
-
-def _numbers(values: Tensor | None) -> Any:
-    return None if values is None else values.numpy()
+    known = [part.numpy() for part in parts if part is not None]
+    return np.concatenate(known) if known else None

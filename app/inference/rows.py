@@ -1,5 +1,6 @@
 """Rows out of JSON, as the numbers that a model starts from."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -49,17 +50,19 @@ def encode(predictor: Predictor, request: PredictRequest) -> Iterator[Tensor]:
             raise _refused(error.shifted(part.start), request.instances, facts) from error
 
 
-def check_finite(outputs: Tensor) -> None:
+def check_finite(outputs: NDArray[np.float64]) -> None:
     """Raise RequestError (422) naming the first row whose outputs are not: (N, C)."""
     index = first_too_large(outputs)
     if index is not None:
         raise invalid(f"/instances/{index}", TOO_LARGE)
 
 
-def first_too_large(outputs: Tensor) -> int | None:
+def first_too_large(outputs: NDArray[np.float64]) -> int | None:
     """The first row whose outputs are not finite: (N, C) -> its index, None if all are."""
-    finite = np.isfinite(outputs.numpy())
-    return None if finite.all() else int(finite.all(axis=1).argmin())
+    if math.isfinite(np.vdot(outputs, outputs)):  # if not, their squares may yet be too large
+        return None
+    finite = np.isfinite(outputs).all(axis=1)
+    return None if finite.all() else int(finite.argmin())
 
 
 def _has_shape(numbers: NDArray[np.float64], predictor: Predictor) -> bool:

@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
 import structlog
 from fastapi.concurrency import run_in_threadpool
+from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 from torch import Tensor
 
@@ -45,7 +47,7 @@ class Serving:
     def __init__(self, database: Database, predictors: Predictors) -> None:
         self._database = database
         self._predictors = predictors
-        self._remembered: dict[tuple[str, str], tuple[Model, float]] = {}
+        self._remembered: dict[tuple[str, str], tuple[Served, float]] = {}
         self._quick = Batches(None)
         self._long = Batches(ThreadPoolExecutor(1, thread_name_prefix="predict"))
 
@@ -55,22 +57,36 @@ class Serving:
         Raises ModelNotFound, ModelUnloaded, RequestError (503) if it takes long to load, and
         ModelError if it cannot be served here.
         """
-        model = _in_service(await self._resolve(reference, tenant))
-        return Served(model, self._predictors.loaded(model.id) or await self._load(model))
+        key = tenant, reference
+        served, until = self._remembered.get(key, (None, 0.0))
+        now = time.monotonic()
+        if served is not None and now < until:
+            return served
+        if served is not None:  # others go on with it while this one looks
+            self._remembered[key] = served, now + REMEMBERED_SECONDS
+        try:
+            served = await self._find(reference, tenant)
+        except BaseException:
+            self._remembered.pop(key, None)
+            raise
+        if len(self._remembered) >= _MAX_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key] = served, time.monotonic() + REMEMBERED_SECONDS
+        return served
 
     def find_here(self, reference: str, *, tenant: str) -> Served:
         """`find` for who is in a thread and may wait as long as it takes; what it asks is new."""
         model = _in_service(self._look_up(reference, tenant))
         return Served(model, self._predictors.get(model))
 
-    async def outputs(self, served: Served, matrix: Tensor) -> Tensor:
+    async def outputs(self, served: Served, matrix: Tensor) -> NDArray[np.float64]:
         """`Predictor.outputs`: (N, V + K) -> (N, C). Raises RequestError (503) if too much waits.
 
         What takes long is computed in a thread, beside what does not.
         """
-        num_products = max(len(matrix), min(TILES)) * served.model.num_parameters
+        num_products = max(matrix.shape[0], min(TILES)) * served.model.num_parameters
         lane = self._quick if num_products <= _QUICK_PRODUCTS else self._long
-        return await lane.outputs(served.predictor, matrix)
+        return await lane.outputs(served.predictor, matrix.numpy())
 
     def forget_names(self, tenant: str) -> None:
         """Look up again what the tenant's references stand for."""
@@ -95,14 +111,9 @@ class Serving:
         except (StoreError, RequestError, ModelError, OSError) as error:
             log.warning("a model cannot be served", model=model.id, error=str(error))
 
-    async def _resolve(self, reference: str, tenant: str) -> Model:
-        model, until = self._remembered.get((tenant, reference), (None, 0.0))
-        if model is None or time.monotonic() >= until:
-            model = await run_in_threadpool(self._look_up, reference, tenant)
-            if len(self._remembered) >= _MAX_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[tenant, reference] = model, time.monotonic() + REMEMBERED_SECONDS
-        return model
+    async def _find(self, reference: str, tenant: str) -> Served:
+        model = _in_service(await run_in_threadpool(self._look_up, reference, tenant))
+        return Served(model, self._predictors.loaded(model.id) or await self._load(model))
 
     def _look_up(self, reference: str, tenant: str) -> Model:
         with self._database.read() as transaction:

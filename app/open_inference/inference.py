@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import torch
+import numpy as np
 from fastapi.concurrency import run_in_threadpool
+from numpy.typing import NDArray
 from starlette.datastructures import Headers
 from starlette.responses import Response
-from torch import Tensor
 
 from app.inference.rows import TOO_LARGE, first_too_large
 from app.inference.serving import Served, Serving
@@ -62,7 +62,7 @@ async def infer(
     computed_at = time.perf_counter_ns()
     accepted = headers.get("accept-encoding")
     most_bytes = _QUICK_BYTES if accepted is None else bodies.MIN_COMPRESSED_BYTES
-    is_quick = result.numel() * _NUMBER_BYTES <= most_bytes
+    is_quick = result.size * _NUMBER_BYTES <= most_bytes
     response = await _soon(is_quick, _response, asked, request, result, accepted)
     return Inference(
         response=response,
@@ -90,12 +90,12 @@ def _read(
 
 async def _outputs(
     serving: Serving, served: Served, request: InferRequest, table: Table, *, is_quick: bool
-) -> Tensor:
+) -> NDArray[np.float64]:
     parts = inputs.encoded(served.predictor, table, refuse_missing=request.refuse_missing)
     computed = []
     while (matrix := await _soon(is_quick, next, parts, None)) is not None:
         computed.append(await serving.outputs(served, matrix))
-    whole = computed[0] if len(computed) == 1 else torch.cat(computed)
+    whole = computed[0] if len(computed) == 1 else np.concatenate(computed)
     index = first_too_large(whole)
     if index is not None:
         raise bad_request(f"the inputs cannot be used: row {index + 1}: {TOO_LARGE}")
@@ -103,7 +103,7 @@ async def _outputs(
 
 
 def _response(
-    asked: Asked, request: InferRequest, result: Tensor, accepted: str | None
+    asked: Asked, request: InferRequest, result: NDArray[np.float64], accepted: str | None
 ) -> Response:
     predictor = asked.served.predictor
     head: dict[str, Any] = {"model_name": asked.name, "model_version": asked.version}

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from torch import Tensor as Outputs
 
 from app.open_inference.errors import bad_request
 from app.open_inference.tensors import BYTES, packed
@@ -58,7 +57,7 @@ def require(facts: Description, names: Collection[str] | None) -> None:
 
 def answer(
     facts: Description,
-    outputs: Outputs,
+    outputs: NDArray[np.float64],
     wanted: Mapping[str, bool] | None,
     *,
     binary: bool,
@@ -89,16 +88,16 @@ def answer(
     return b"".join([json, *contents]), len(json) if contents else None
 
 
-def _values(facts: Description, tensor: OutputTensor, outputs: Outputs) -> NDArray[Any]:
+def _values(facts: Description, tensor: OutputTensor, outputs: NDArray[np.float64]) -> NDArray[Any]:
     """Texts are objects."""
     values: NDArray[Any]
     if tensor.name == PROBABILITIES or facts.task == "regression":
-        values = outputs.numpy()
+        values = outputs
     elif facts.task == "multilabel":
-        values = (outputs > 0.5).numpy()
+        values = outputs > 0.5
     else:
         classes: NDArray[Any] = np.array(facts.classes, dtype=_DTYPES[tensor.datatype])
-        values = classes[outputs.numpy().argmax(axis=1)]
+        values = classes[outputs.argmax(axis=1)]
     return values
 
 

@@ -137,10 +137,9 @@ class Encoder(Config):
         Raises DataError as `encode` does.
         """
         matrix = numbers + 0.0  # as `_read_numbers` does
-        with np.errstate(over="ignore", invalid="ignore"):
-            # Where the sum is finite every number is; where not, they may yet be.
-            if not self._has_truth_values and math.isfinite(matrix.sum()):
-                return matrix
+        # Where the sum of squares is finite every number is; where not, they may yet be.
+        if not self._has_truth_values and math.isfinite(np.vdot(matrix, matrix)):
+            return matrix
         for place, feature in enumerate(self.features):
             values = matrix[:, place]
             _refuse_others(pl.Series(feature.name, values), values, self._types[feature.name])

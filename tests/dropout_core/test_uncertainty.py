@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dropout_core.config import MLPConfig, PreprocessingConfig, Task
+from dropout_core.forward import ForwardPass
 from dropout_core.functional import num_kept
 from dropout_core.layers import STOCHASTIC
 from dropout_core.masks import keep_probability
@@ -79,10 +80,10 @@ def in_tiles(
     sub_networks = SubNetworks(model.network)
 
     def probabilities(number: int) -> Tensor:
-        network = sub_networks.sample(seed=seed, number=number)
+        forward = ForwardPass(model, sub_networks.sample(seed=seed, number=number))
         tiles = rows.split(tile_rows)
         padded = [F.pad(tile, (0, 0, 0, tile_rows - len(tile))) for tile in tiles]
-        return torch.cat([model(tile, network).softmax(dim=1) for tile in padded])[: len(rows)]
+        return torch.cat([forward(tile).softmax(dim=1) for tile in padded])[: len(rows)]
 
     return summarise(map(probabilities, range(num_samples)), task="multiclass")
 
@@ -181,14 +182,14 @@ def test_no_category_becomes_unknown() -> None:
     model.eval()
     for number in range(5):
         sub_network = SubNetworks(model.network).sample(seed=0, number=number)
-        assert torch.equal(model(rows, sub_network), model(rows))
+        assert torch.equal(ForwardPass(model, sub_network)(rows), model(rows))
 
 
 def test_a_sampled_regression_is_in_the_units_of_its_targets() -> None:
     # The targets of `make_model` are about 100, and a network's outputs about 0.
     model, _ = make_model(num_classes=None, hidden_dropout=0.5)
     network = SubNetworks(model.eval().network).sample(seed=0, number=0)
-    outputs = model(10 + 3 * normal(9, 5), network)
+    outputs = ForwardPass(model, network)(10 + 3 * normal(9, 5))
     assert (outputs > 20).all()
 
 

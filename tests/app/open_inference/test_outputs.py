@@ -3,14 +3,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 
 from app.errors import RequestError
 from app.open_inference import outputs
 from dropout_core.tabular import Description
 from tests.dropout_core.served_models import make_model
 
-VALUES = torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]], dtype=torch.float64)
+VALUES = np.array([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]])
 
 
 def facts_of(
@@ -23,7 +23,7 @@ def facts_of(
     return facts.model_copy(update={"task": task, "classes": classes, "targets": targets})
 
 
-def answer(facts: Description, values: torch.Tensor, **wanted: bool) -> dict[str, Any]:
+def answer(facts: Description, values: NDArray[np.float64], **wanted: bool) -> dict[str, Any]:
     """The outputs by name, those in bytes too: datatype, shape and values."""
     content, length = outputs.answer(facts, values, wanted, binary=False, head={"id": "7"})
     document = json.loads(content[:length])
