@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -76,6 +77,10 @@ async def take_place(context: "ContextDep") -> AsyncIterator[None]:
         yield
     finally:
         context.slow.release()
+
+
+place = asynccontextmanager(take_place)
+"""The same for a part of an endpoint."""
 
 
 async def require_form(request: Request) -> None:

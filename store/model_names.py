@@ -30,7 +30,7 @@ MAX_ALIASES = 100  # of a name
 MAX_VERSIONS = 100  # of a name, told at once
 
 _MODEL_ID = "mdl_"
-_NAME = re.compile(r"(?!\.{1,2}\Z)[^\x00-\x1f\x7f-\x9f/@]{1,200}")
+_NAME = re.compile(r"(?!(?:\.{1,2}|stats)\Z)[^\x00-\x1f\x7f-\x9f/@]{1,200}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -62,7 +62,7 @@ def can_have_versions(name: str) -> bool:
     """Whether a reference `NAME@3` to it would be understood, and could stand in a URL's path.
 
     It would not with a control character, `/` or `@`, as `.` or `..`, with more than 200
-    characters, or if it begins as ids do.
+    characters, or if it begins as ids do; `/v2/models/stats` is a page of its own.
     """
     return _NAME.fullmatch(name) is not None and not is_model_id(name)
 

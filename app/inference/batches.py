@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -32,16 +32,23 @@ class _Request:
     predictor: Predictor
     matrix: Numbers
     outputs: asyncio.Future[Numbers]
-    parts: list[Numbers] = field(default_factory=list)
+    max_rows: int
+    result: Numbers | None = None
 
     def advance(self, part: Numbers) -> bool:
         """Note the outputs of the next rows; whether that is all, or nobody asks any more."""
         if self.outputs.done():  # its client is gone
             return True
-        self.parts.append(part)
+        if len(part) == len(self.matrix) and self.result is None:
+            self.outputs.set_result(part)
+            return True
+        if self.result is None:
+            self.result = np.empty((len(self.matrix), part.shape[1]))
+        start = len(self.result) - len(self.matrix)
+        self.result[start : start + len(part)] = part
         self.matrix = self.matrix[len(part) :]
         if len(self.matrix) == 0:
-            self.outputs.set_result(part if len(self.parts) == 1 else np.concatenate(self.parts))
+            self.outputs.set_result(self.result)
         return self.outputs.done()
 
 
@@ -61,8 +68,10 @@ class Batches:
         self._is_taking_turns = False
         self._num_seen = 0
 
-    async def outputs(self, predictor: Predictor, matrix: Numbers) -> Numbers:
-        """`Predictor.outputs` of the matrix, in whatever batch: (N, V + K) -> (N, C).
+    async def outputs(
+        self, predictor: Predictor, matrix: Numbers, *, max_rows: int = MAX_BATCH_ROWS
+    ) -> Numbers:
+        """`Predictor.outputs` of the matrix, in batches of up to `max_rows`: (N, V + K) -> (N, C).
 
         Raises RequestError (503) if too much waits already; nothing is too much if none does.
         """
@@ -72,7 +81,7 @@ class Batches:
                 503, "busy", "more rows wait for their predictions than may; try again"
             )
         loop = asyncio.get_running_loop()
-        request = _Request(predictor, matrix, loop.create_future())
+        request = _Request(predictor, matrix, loop.create_future(), max_rows)
         self._waiting.append(request)
         self._waiting_cells = waiting_cells
         if not self._is_taking_turns:
@@ -122,7 +131,7 @@ class Batches:
         first = self._waiting.popleft()
         batch, others, num_rows = [first], [], len(first.matrix)
         for request in self._waiting:
-            fits = num_rows + len(request.matrix) <= MAX_BATCH_ROWS
+            fits = num_rows + len(request.matrix) <= first.max_rows
             if request.predictor is first.predictor and fits:
                 batch.append(request)
                 num_rows += len(request.matrix)
@@ -136,7 +145,7 @@ class Batches:
         """To each its own; who has rows left waits behind the others for another turn."""
         start = 0
         for request in batch:
-            stop = start + min(len(request.matrix), MAX_BATCH_ROWS)
+            stop = start + min(len(request.matrix), request.max_rows)
             if not request.advance(outputs[start:stop]):
                 self._waiting.append(request)
                 self._waiting_cells += request.matrix.size
@@ -147,7 +156,7 @@ def _outputs_of(batch: Sequence[_Request]) -> Numbers:
     """Of all rows of the batch, or of the first of one that has too many."""
     matrices = [request.matrix for request in batch]
     matrix = matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
-    return batch[0].predictor.outputs(torch.from_numpy(matrix[:MAX_BATCH_ROWS])).numpy()
+    return batch[0].predictor.outputs(torch.from_numpy(matrix[: batch[0].max_rows])).numpy()
 
 
 def _fail(batch: Sequence[_Request], error: BaseException) -> None:

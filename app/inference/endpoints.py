@@ -49,7 +49,7 @@ async def predict(http: Request, model_id: str) -> Response:
     json_bodies.require_media_type(http, json_bodies.JSON)
     body = await body_of(http)
     served = await context.serving.find(model_id, tenant=caller.tenant)
-    answer, num_rows = await predictions.predict(context.serving, served, body)
+    answer, num_rows = await predictions.predict(context, served, body)
     context.instruments.predict_rows.observe(num_rows)
     return Response(answer, media_type=json_bodies.JSON)
 
@@ -84,7 +84,8 @@ def predict_file(
     another option, have to be given again.
     """
     media_type = files.answer_type(http.headers.getlist("accept"))
-    predictor = context.serving.find_here(model_id, tenant=caller.tenant).predictor
+    model = context.serving.model_of(model_id, tenant=caller.tenant)
+    predictor = context.predictors.get(model)
     with Upload(context.uploads, [file]) as upload:
         path = files.predict(
             predictor,
@@ -102,11 +103,12 @@ def evaluate(
     context: ContextDep, caller: CallerDep, model_id: str, request: EvaluateRequest
 ) -> EvaluationAnswer:
     """Score the model on every row of a dataset that has the target."""
-    predictor = context.serving.find_here(model_id, tenant=caller.tenant).predictor
-    facts = predictor.description
+    model = context.serving.model_of(model_id, tenant=caller.tenant)
     try:
         with context.database.read() as transaction:
             dataset = datasets.get(transaction, request.dataset, tenant=caller.tenant)
+        predictor = context.predictors.get(model)
+        facts = predictor.description
         table = scan(context, dataset, columns={*facts.features, *facts.targets})
     except DatasetNotFound as error:
         raise invalid("/dataset", str(error)) from error
@@ -124,10 +126,10 @@ def measure_importance(
     context: ContextDep, caller: CallerDep, model_id: str, request: ImportanceRequest
 ) -> ImportanceAnswer:
     """Measure by how much the model gets worse when a feature is shuffled between rows."""
-    served = context.serving.find_here(model_id, tenant=caller.tenant)
-    model, predictor = served.model, served.predictor
+    model = context.serving.model_of(model_id, tenant=caller.tenant)
     with context.database.read() as transaction:
         source = importance.find_rows(transaction, model, request.dataset)
+    predictor = context.predictors.get(model)
     frame = importance.load_rows(context, predictor, source)
     measured = importance.measure(
         predictor, frame, request, split=source.split, num_parameters=model.num_parameters

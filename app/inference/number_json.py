@@ -6,6 +6,8 @@ import numpy as np
 import simdjson
 from numpy.typing import NDArray
 
+_LARGE_BYTES = 1024**2
+
 _parsers = threading.local()
 
 
@@ -16,7 +18,7 @@ def instance_numbers(body: bytes) -> NDArray[np.float64] | None:
     what is no JSON: others can say what is wrong with it.
     """
     try:
-        document = _parser().parse(body)
+        document = _parser(len(body)).parse(body)
         if not isinstance(document, simdjson.Object) or len(document) != 1:
             return None
         rows = document["instances"]
@@ -36,8 +38,10 @@ def instance_numbers(body: bytes) -> NDArray[np.float64] | None:
         return None
 
 
-def _parser() -> simdjson.Parser:
-    """That of this thread: a parser keeps its memory, and one document at a time."""
+def _parser(size_bytes: int) -> simdjson.Parser:
+    """That of this thread, which keeps its memory; so what is large gets one of its own."""
+    if size_bytes > _LARGE_BYTES:
+        return simdjson.Parser()
     if not hasattr(_parsers, "parser"):
         _parsers.parser = simdjson.Parser()
     parser: simdjson.Parser = _parsers.parser

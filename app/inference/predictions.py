@@ -1,6 +1,7 @@
 """From the body of a request for predictions to the body of its answer."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -11,52 +12,57 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app import json_bodies
+from app.deps import Context, place
 from app.errors import invalid
 from app.inference import rows
 from app.inference.schemas import MonteCarloDropout, PredictRequest
-from app.inference.serving import Served, Serving
+from app.inference.serving import Served, require_room
 from dropout_core.inference import Predictor
 from dropout_core.uncertainty import Uncertainty
 
 MAX_SAMPLED_ROWS = 1_000_000  # rows times samples
-MAX_SAMPLED_PRODUCTS = 10**12  # those times the model's parameters: some twenty seconds
-_QUICK_BYTES = 1024**2  # of a body that is read without a thread, in about a millisecond
+MAX_SAMPLED_PRODUCTS = 10**12  # those times the model's parameters: some twenty seconds alone
+_QUICK_BYTES = 1024**2  # that are read or written without a thread, in a few milliseconds
 
 Result = TypeVar("Result")
 
 
-async def predict(serving: Serving, served: Served, body: bytes) -> tuple[bytes, int]:
+async def predict(context: Context, served: Served, body: bytes) -> tuple[bytes, int]:
     """The answer, and how many rows it is about.
 
     Raises RequestError and RequestValidationError for what cannot be predicted, and RequestError
     (503) if too much waits.
     """
-    predictor = served.predictor
-    matrix = await _soon(body, rows.numbers_of, body, predictor)
-    if matrix is None:
-        return await _predict_one_by_one(serving, served, body)
-    outputs = await serving.outputs(served, matrix)
-    rows.check_finite(outputs)
-    return await _soon(body, _answer, served, outputs), len(outputs)
+    is_large = len(body) > _QUICK_BYTES
+    async with place(context) if is_large else nullcontext():
+        matrix = await _soon(len(body), rows.numbers_of, body, served.predictor)
+        if matrix is None:
+            return await _predict_one_by_one(context, served, body, has_place=is_large)
+        require_room(served, matrix.shape[0])
+        outputs = await context.serving.outputs(served, matrix)
+        return await _soon(outputs.nbytes, _answer, served, outputs), len(outputs)
 
 
-async def _predict_one_by_one(serving: Serving, served: Served, body: bytes) -> tuple[bytes, int]:
+async def _predict_one_by_one(
+    context: Context, served: Served, body: bytes, *, has_place: bool
+) -> tuple[bytes, int]:
     """Of rows whose cells have to be looked at."""
     request = await run_in_threadpool(json_bodies.read, body, PredictRequest)
+    require_room(served, len(request.instances))
     sampling = request.mc_dropout
     if sampling is not None:
         most = min(MAX_SAMPLED_ROWS, MAX_SAMPLED_PRODUCTS // served.model.num_parameters)
         if sampling.samples * len(request.instances) > most:
             raise invalid("/mc_dropout/samples", f"rows times samples may be {most} of this model")
-    parts = rows.encode(served.predictor, request)
     outputs, uncertainties = [], []
-    while (matrix := await run_in_threadpool(next, parts, None)) is not None:
-        outputs.append(await serving.outputs(served, matrix))
-        if sampling is not None:
-            uncertainties.append(await _uncertainty(served.predictor, matrix, sampling))
-    whole = np.concatenate(outputs)
-    rows.check_finite(whole)
-    return await run_in_threadpool(_answer, served, whole, uncertainties), len(whole)
+    async with place(context) if sampling is not None and not has_place else nullcontext():
+        parts = rows.encode(served.predictor, request)
+        while (matrix := await run_in_threadpool(next, parts, None)) is not None:
+            outputs.append(await context.serving.outputs(served, matrix))
+            if sampling is not None:
+                uncertainties.append(await _uncertainty(served.predictor, matrix, sampling))
+        whole = np.concatenate(outputs)
+        return await run_in_threadpool(_answer, served, whole, uncertainties), len(whole)
 
 
 async def _uncertainty(
@@ -67,9 +73,9 @@ async def _uncertainty(
     )
 
 
-async def _soon(body: bytes, function: Callable[..., Result], *arguments: Any) -> Result:
-    """Call it here if the body is small, else in a thread: others wait for this one."""
-    if len(body) <= _QUICK_BYTES:
+async def _soon(size_bytes: int, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call it here if what it takes or gives is small, else in a thread: others wait for it."""
+    if size_bytes <= _QUICK_BYTES:
         return function(*arguments)
     return await run_in_threadpool(function, *arguments)
 
@@ -77,7 +83,8 @@ async def _soon(body: bytes, function: Callable[..., Result], *arguments: Any) -
 def _answer(
     served: Served, outputs: NDArray[np.float64], uncertainties: Sequence[Uncertainty] = ()
 ) -> bytes:
-    """The JSON of a PredictAnswer."""
+    """The JSON of a PredictAnswer. Raises RequestError (422) for rows that are too large."""
+    rows.check_finite(outputs)
     predictor = served.predictor
     facts = predictor.description
     answer: dict[str, Any] = {

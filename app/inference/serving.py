@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from torch import Tensor
 
 from app.errors import RequestError
-from app.inference.batches import Batches
+from app.inference.batches import MAX_BATCH_ROWS, Batches
 from app.inference.predictors import Predictors
 from dropout_core.errors import ModelError
 from dropout_core.inference import TILES, Predictor
@@ -26,6 +26,7 @@ from store.models import Model
 REMEMBERED_SECONDS = 1.0  # that what a name stands for may be out of date in another process
 LOAD_SECONDS = 10.0  # that a request waits for a model to be loaded
 WARM_UP_SECONDS = 20.0  # before a process answers
+MAX_OUTPUTS = 10_000_000  # numbers of an answer
 _MAX_WARM = 1_000
 _MAX_REMEMBERED = 10_000
 _QUICK_PRODUCTS = 2**26  # multiplications of a batch, which take about a millisecond
@@ -47,7 +48,9 @@ class Serving:
     def __init__(self, database: Database, predictors: Predictors) -> None:
         self._database = database
         self._predictors = predictors
-        self._remembered: dict[tuple[str, str], tuple[Served, float]] = {}
+        self._remembered: dict[tuple[str, str], tuple[Model, float]] = {}
+        self._looking: dict[tuple[str, str], asyncio.Future[Model]] = {}
+        self._num_changes = 0
         self._quick = Batches(None)
         self._long = Batches(ThreadPoolExecutor(1, thread_name_prefix="predict"))
 
@@ -57,39 +60,32 @@ class Serving:
         Raises ModelNotFound, ModelUnloaded, RequestError (503) if it takes long to load, and
         ModelError if it cannot be served here.
         """
-        key = tenant, reference
-        served, until = self._remembered.get(key, (None, 0.0))
-        now = time.monotonic()
-        if served is not None and now < until:
-            return served
-        if served is not None:  # others go on with it while this one looks
-            self._remembered[key] = served, now + REMEMBERED_SECONDS
-        try:
-            served = await self._find(reference, tenant)
-        except BaseException:
-            self._remembered.pop(key, None)
-            raise
-        if len(self._remembered) >= _MAX_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[key] = served, time.monotonic() + REMEMBERED_SECONDS
-        return served
+        model = _in_service(await self._resolve(tenant, reference))
+        return Served(model, self._predictors.loaded(model.id) or await self._load(model))
 
-    def find_here(self, reference: str, *, tenant: str) -> Served:
-        """`find` for who is in a thread and may wait as long as it takes; what it asks is new."""
-        model = _in_service(self._look_up(reference, tenant))
-        return Served(model, self._predictors.get(model))
+    def model_of(self, reference: str, *, tenant: str) -> Model:
+        """What the reference stands for at this moment, for who is in a thread.
+
+        Raises ModelNotFound and ModelUnloaded.
+        """
+        return _in_service(self._look_up(reference, tenant))
 
     async def outputs(self, served: Served, matrix: Tensor) -> NDArray[np.float64]:
         """`Predictor.outputs`: (N, V + K) -> (N, C). Raises RequestError (503) if too much waits.
 
         What takes long is computed in a thread, beside what does not.
         """
-        num_products = max(matrix.shape[0], min(TILES)) * served.model.num_parameters
-        lane = self._quick if num_products <= _QUICK_PRODUCTS else self._long
-        return await lane.outputs(served.predictor, matrix.numpy())
+        quick_rows = _QUICK_PRODUCTS // served.model.num_parameters
+        is_quick = max(matrix.shape[0], min(TILES)) <= quick_rows
+        lane, max_rows = (self._quick, quick_rows) if is_quick else (self._long, MAX_BATCH_ROWS)
+        return await lane.outputs(
+            served.predictor, matrix.numpy(), max_rows=min(max_rows, MAX_BATCH_ROWS)
+        )
 
     def forget_names(self, tenant: str) -> None:
         """Look up again what the tenant's references stand for."""
+        self._num_changes += 1
+        self._looking.clear()  # what was begun before may find what was
         for key in [key for key in self._remembered if key[0] == tenant]:
             del self._remembered[key]
 
@@ -111,9 +107,33 @@ class Serving:
         except (StoreError, RequestError, ModelError, OSError) as error:
             log.warning("a model cannot be served", model=model.id, error=str(error))
 
-    async def _find(self, reference: str, tenant: str) -> Served:
-        model = _in_service(await run_in_threadpool(self._look_up, reference, tenant))
-        return Served(model, self._predictors.loaded(model.id) or await self._load(model))
+    async def _resolve(self, tenant: str, reference: str) -> Model:
+        """What the reference stands for, looked up once for all who ask meanwhile."""
+        key = tenant, reference
+        model, until = self._remembered.get(key, (None, 0.0))
+        if model is not None and time.monotonic() < until:
+            return model
+        looking = self._looking.get(key)
+        if looking is None:
+            looking = self._looking[key] = asyncio.ensure_future(self._look(key))
+        return await asyncio.shield(looking)
+
+    async def _look(self, key: tuple[str, str]) -> Model:
+        tenant, reference = key
+        num_changes = self._num_changes
+        try:
+            model = await run_in_threadpool(self._look_up, reference, tenant)
+        except BaseException:
+            self._remembered.pop(key, None)
+            raise
+        finally:
+            if num_changes == self._num_changes:
+                del self._looking[key]
+        if num_changes == self._num_changes:
+            if len(self._remembered) >= _MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = model, time.monotonic() + REMEMBERED_SECONDS
+        return model
 
     def _look_up(self, reference: str, tenant: str) -> Model:
         with self._database.read() as transaction:
@@ -137,3 +157,11 @@ def _in_service(model: Model) -> Model:
     if not model.served:
         raise ModelUnloaded(model.id)
     return model
+
+
+def require_room(served: Served, num_rows: int) -> None:
+    """Raise RequestError (413) if the answer would be larger than any may."""
+    num_outputs = served.predictor.description.num_outputs
+    if num_rows * num_outputs > MAX_OUTPUTS:
+        detail = f"{num_rows} rows have {num_outputs} numbers each, and an answer {MAX_OUTPUTS}"
+        raise RequestError(413, "answer_too_large", detail)

@@ -5,13 +5,14 @@ an alias; a name alone stands for its alias `production` or, while there is none
 """
 
 import time
+from contextlib import nullcontext
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from app import json_bodies
-from app.deps import CallerDep, Context, ContextDep
+from app.deps import CallerDep, Context, ContextDep, place
 from app.errors import RequestError
 from app.open_inference import inference
 from app.open_inference.errors import error_responses
@@ -166,13 +167,14 @@ async def _infer(http: Request, model: str, version: str | None = None) -> Respo
     model_id = asked.served.model.id
     started_at = time.perf_counter_ns()
     try:
-        done = await inference.infer(
-            context.serving,
-            asked,
-            http.headers,
-            body,
-            max_bytes=context.settings.max_request_bytes,
-        )
+        async with place(context) if inference.is_large(http.headers, body) else nullcontext():
+            done = await inference.infer(
+                context.serving,
+                asked,
+                http.headers,
+                body,
+                max_bytes=context.settings.max_request_bytes,
+            )
     except Exception:
         context.statistics.failed(model_id, ns=time.perf_counter_ns() - started_at)
         raise

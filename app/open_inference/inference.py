@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from app.inference.rows import TOO_LARGE, first_too_large
-from app.inference.serving import Served, Serving
+from app.inference.serving import Served, Serving, require_room
 from app.open_inference import bodies, inputs, outputs, requests
 from app.open_inference.errors import bad_request
 from app.open_inference.inputs import Table
@@ -54,8 +54,7 @@ async def infer(
     """
     started_at = time.perf_counter_ns()
     predictor = asked.served.predictor
-    is_quick = predictor.is_numeric and len(body) <= _QUICK_BYTES
-    is_quick = is_quick and "content-encoding" not in headers
+    is_quick = predictor.is_numeric and not is_large(headers, body)
     request, table = await _soon(is_quick, _read, predictor, headers, body, max_bytes)
     read_at = time.perf_counter_ns()
     result = await _outputs(serving, asked.served, request, table, is_quick=is_quick)
@@ -71,6 +70,11 @@ async def infer(
         compute_ns=computed_at - read_at,
         write_ns=time.perf_counter_ns() - computed_at,
     )
+
+
+def is_large(headers: Headers, body: bytes) -> bool:
+    """Whether the body takes long to read, or may do so once it is decompressed."""
+    return len(body) > _QUICK_BYTES or "content-encoding" in headers
 
 
 async def _soon(is_quick: bool, function: Callable[..., Result], *arguments: Any) -> Result:
@@ -91,12 +95,13 @@ def _read(
 async def _outputs(
     serving: Serving, served: Served, request: InferRequest, table: Table, *, is_quick: bool
 ) -> NDArray[np.float64]:
+    require_room(served, inputs.num_rows(table))
     parts = inputs.encoded(served.predictor, table, refuse_missing=request.refuse_missing)
     computed = []
     while (matrix := await _soon(is_quick, next, parts, None)) is not None:
         computed.append(await serving.outputs(served, matrix))
     whole = computed[0] if len(computed) == 1 else np.concatenate(computed)
-    index = first_too_large(whole)
+    index = await _soon(is_quick, first_too_large, whole)
     if index is not None:
         raise bad_request(f"the inputs cannot be used: row {index + 1}: {TOO_LARGE}")
     return whole

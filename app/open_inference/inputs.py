@@ -46,14 +46,17 @@ def table_of(predictor: Predictor, inputs: Mapping[str, Tensor]) -> Table:
     return columns
 
 
+def num_rows(table: Table) -> int:
+    return len(table if isinstance(table, np.ndarray) else next(iter(table.values())))
+
+
 def encoded(predictor: Predictor, table: Table, *, refuse_missing: bool) -> Iterator[Matrix]:
     """What the predictor takes, a part of the rows at a time: in bounded memory.
 
     What the table has not is missing. Raises RequestError (400) naming the row and the feature of
     what cannot be used.
     """
-    num_rows = len(table if isinstance(table, np.ndarray) else next(iter(table.values())))
-    for rows in predictor.parts(num_rows):
+    for rows in predictor.parts(num_rows(table)):
         try:
             yield _encoded_part(predictor, table, rows, refuse_missing=refuse_missing)
         except DataError as error:
@@ -66,14 +69,14 @@ def _encoded_part(
 ) -> Matrix:
     if isinstance(table, np.ndarray):
         return predictor.encode_numbers(table[rows], refuse_missing=refuse_missing)
-    num_rows, features = rows.stop - rows.start, predictor.description.features
+    size, features = rows.stop - rows.start, predictor.description.features
     if predictor.is_numeric:
-        matrix = np.full((num_rows, len(features)), np.nan)
+        matrix = np.full((size, len(features)), np.nan)
         for place, name in enumerate(features):
             if name in table:
                 matrix[:, place] = table[name][rows]
         return predictor.encode_numbers(matrix, refuse_missing=refuse_missing)
-    nothing = [None] * num_rows
+    nothing = [None] * size
     cells = [table[name][rows].tolist() if name in table else nothing for name in features]
     frame = predictor.frame_of(list(zip(*cells, strict=True)))
     return predictor.encode(frame, refuse_missing=refuse_missing)

@@ -120,9 +120,9 @@ def _is_nested(data: Any) -> bool:
 
 
 def _require_shape(name: str, shape: Sequence[int], data: Any) -> None:
-    if len(shape) == 2 and _is_nested(data):
-        num_rows, num_columns = shape
-        fits = len(data) == num_rows and all(_is_array(r) and len(r) == num_columns for r in data)
+    if _is_nested(data):
+        sizes = [len(row) if _is_array(row) else -1 for row in data]
+        fits = len(shape) == 2 and sizes == [shape[1]] * shape[0]
     else:
         fits = len(data) == math.prod(shape)
     if not fits:

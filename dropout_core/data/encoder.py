@@ -136,7 +136,8 @@ class Encoder(Config):
 
         Raises DataError as `encode` does.
         """
-        matrix = numbers + 0.0  # as `_read_numbers` does
+        with np.errstate(invalid="ignore"):  # a signalling NaN is missing like any other
+            matrix = numbers + 0.0  # as `_read_numbers` does
         # Where the sum of squares is finite every number is; where not, they may yet be.
         if not self._has_truth_values and math.isfinite(np.vdot(matrix, matrix)):
             return matrix

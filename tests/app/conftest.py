@@ -1,4 +1,4 @@
-"""One whole service for each process of the tests, and the API alone on databases of each test."""
+"""One whole service for all tests that leave it running, and the API alone on databases of each."""
 
 import warnings
 from collections.abc import Iterator
@@ -17,6 +17,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # that it would like another HTTP client than the service's
     from starlette import testclient
 
+HERE = Path(__file__).parent
+
 
 class TestClient(testclient.TestClient):
     """Calls an app in this process, as from this machine."""
@@ -25,6 +27,15 @@ class TestClient(testclient.TestClient):
 
     def __init__(self, app: Any, **options: Any) -> None:
         super().__init__(app, **{"base_url": "http://127.0.0.1", **options})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever calls the one service is in the process that has started it."""
+    for item in items:
+        grouped = item.get_closest_marker("xdist_group") is not None
+        if HERE in item.path.parents and "service" in item.fixturenames and not grouped:
+            item.add_marker(pytest.mark.xdist_group("service"))
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,22 @@ def test_a_request_of_many_rows_lets_others_in_between(executor: Executor | None
     assert outputs.tobytes() == alone(many, rows).tobytes()
 
 
+def test_a_lane_may_have_smaller_batches(executor: Executor | None) -> None:
+    predictor = Counted()
+    requests = [drawn(size, 5, seed=size) for size in (3, 4, 2, 9)]
+
+    async def ask() -> list[Numbers]:
+        batches = Batches(executor)
+        return await asyncio.gather(
+            *(batches.outputs(predictor, rows, max_rows=5) for rows in requests)
+        )
+
+    answers = asyncio.run(ask())
+    assert predictor.batches == [5, 4, 5, 4]
+    for rows, answer in zip(requests, answers, strict=True):
+        assert answer.tobytes() == alone(predictor, rows).tobytes()
+
+
 def test_too_much_that_waits_is_refused_and_what_waits_is_answered(
     executor: Executor | None,
 ) -> None:

@@ -40,7 +40,7 @@ HOOKS = {
 }
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
 EXAMPLES = FUZZ + 1
-STATEFUL_EXAMPLES = 8 * FUZZ
+STATEFUL_EXAMPLES = 4 * FUZZ
 PHASES = "examples,fuzzing,stateful" if FUZZ == 1 else "examples,coverage,fuzzing,stateful"
 
 # What fits a schema may still not fit the data: a job names a column that the dataset has not.

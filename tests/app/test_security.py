@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
+from app.bind import UnsafeBind, check_bind
 from app.main import create_app
-from app.security import ANYBODY, Keyring, UnsafeBind, check_bind, needed_scope
+from app.security import ANYBODY, Keyring, needed_scope
 from store import keys
 from store.database import Database
 from store.keys import Scope
@@ -64,7 +65,7 @@ NEEDED = {
     },
     "POST /v2/models/{model}/infer": Scope.PREDICT,
     "POST /v2/models/{model}/versions/{version}/infer": Scope.PREDICT,
-    "POST /v2/repository/index": Scope.PREDICT,
+    "POST /v2/repository/index": Scope.READ,
     "POST /v2/repository/models/{model}/load": Scope.TRAIN,
     "POST /v2/repository/models/{model}/unload": Scope.TRAIN,
 }
@@ -188,7 +189,7 @@ def test_loading_and_unloading_a_model_needs_more_than_to_predict() -> None:
     for name in ("flowers", "mdl_1", "a%2Fb", "index"):
         for wish in ("load", "unload", ""):
             assert needed_scope("POST", f"/v2/repository/models/{name}/{wish}") is Scope.TRAIN
-    assert needed_scope("POST", "/v2/repository/index") is Scope.PREDICT
+    assert needed_scope("POST", "/v2/repository/index") is Scope.READ
     assert needed_scope("POST", "/v2/models/repository/infer") is Scope.PREDICT
 
 

@@ -273,6 +273,27 @@ def test_binary_data_need_the_length_of_the_json() -> None:
     assert input_of(content, length).tolist() == [0.0]
 
 
+@pytest.mark.parametrize(
+    ("shape", "data"),
+    [
+        *(
+            ([2], [[1, 2], 0]),
+            ([2], [[1, 2], [3]]),
+            ([2], [[], 0]),
+            ([4], [[1, 2], [3, 4], [], []]),
+        ),
+        *(([2, 2], [[1, 2], [3]]), ([2, 2], [[1, 2], 3]), ([2, 2], [[1, 2, 3], [4]])),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("datatype", ["FP64", "INT64"])
+def test_data_that_are_nested_otherwise_than_the_shape_are_refused(
+    shape: list[int], data: list[Any], datatype: str
+) -> None:
+    content = json.dumps({"inputs": [in_json("x", datatype, shape, data)]}).encode()
+    assert "input 'x'" in refusal(content)
+
+
 @given(content=st.binary(max_size=60), length=st.none() | st.integers(0, 80))
 def test_no_bytes_at_all_are_a_fault(content: bytes, length: int | None) -> None:
     refusal(content, length)

@@ -1,0 +1,155 @@
+"""Which model a reference stands for, and how long that is believed."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from app.inference import serving
+from app.inference.serving import Serving
+from store import models
+from store.errors import ModelUnloaded
+from store.keys import DEFAULT_TENANT
+from store.models import Model
+from tests.app.conftest import TestClient
+from tests.app.problems import assert_problem
+from tests.app.test_names import new_version, unload
+
+
+def context_of(client: TestClient) -> Any:
+    return client.app.state.context  # type: ignore[attr-defined]
+
+
+class Delayed(Serving):
+    """Looks a reference up, and is told when it may say what it found."""
+
+    def __init__(self, client: TestClient) -> None:
+        context = context_of(client)
+        super().__init__(context.database, context.predictors)
+        self.found, self.may_tell = threading.Event(), threading.Event()
+        self.num_looks = 0
+
+    def _look_up(self, reference: str, tenant: str) -> Model:
+        model = super()._look_up(reference, tenant)
+        self.num_looks += 1
+        self.found.set()
+        assert self.may_tell.wait(30)
+        return model
+
+
+async def in_a_thread(event: threading.Event) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, event.wait, 30)
+
+
+def test_a_look_that_began_before_a_change_is_not_believed_after_it(
+    sqlite_client: TestClient,
+) -> None:
+    new_version(sqlite_client)
+
+    async def ask() -> None:
+        delayed = Delayed(sqlite_client)
+        early = asyncio.ensure_future(delayed.find("flowers", tenant=DEFAULT_TENANT))
+        await in_a_thread(delayed.found)
+        unload(sqlite_client, "flowers")
+        delayed.forget_names(DEFAULT_TENANT)
+        late = asyncio.ensure_future(delayed.find("flowers", tenant=DEFAULT_TENANT))
+        delayed.may_tell.set()
+        assert (await early).model.served
+        for _ in range(2):
+            with pytest.raises(ModelUnloaded):
+                await late
+            late = asyncio.ensure_future(delayed.find("flowers", tenant=DEFAULT_TENANT))
+        with pytest.raises(ModelUnloaded):
+            await late
+
+    asyncio.run(ask())
+
+
+def test_requests_that_come_together_look_once(sqlite_client: TestClient) -> None:
+    new_version(sqlite_client)
+
+    async def ask() -> None:
+        delayed = Delayed(sqlite_client)
+        finds = [delayed.find("flowers", tenant=DEFAULT_TENANT) for _ in range(9)]
+        asked = asyncio.gather(*finds)
+        await in_a_thread(delayed.found)
+        delayed.may_tell.set()
+        assert len({served.model.id for served in await asked}) == 1
+        assert delayed.num_looks == 1
+
+    asyncio.run(ask())
+
+
+def test_what_another_process_changes_is_seen_once_a_second_is_over(
+    sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_version(sqlite_client)
+    monkeypatch.setattr(serving, "REMEMBERED_SECONDS", 0.0)
+
+    async def ask() -> None:
+        own = Serving(context_of(sqlite_client).database, context_of(sqlite_client).predictors)
+        await own.find("flowers", tenant=DEFAULT_TENANT)
+        unload(sqlite_client, "flowers")
+        answers = await asyncio.gather(
+            *(own.find("flowers", tenant=DEFAULT_TENANT) for _ in range(20)),
+            return_exceptions=True,
+        )
+        assert {type(answer) for answer in answers} == {ModelUnloaded}
+
+    asyncio.run(ask())
+
+
+def test_a_model_that_was_forgotten_is_not_held_by_its_name(sqlite_client: TestClient) -> None:
+    made = [new_version(sqlite_client) for _ in range(3)]
+    predictors = context_of(sqlite_client).predictors
+    predictors._max_bytes = 1  # room for the last one alone
+
+    async def ask() -> None:
+        own = Serving(context_of(sqlite_client).database, predictors)
+        for model in made:
+            await own.find(model.id, tenant=DEFAULT_TENANT)
+
+    asyncio.run(ask())
+    assert [predictors.loaded(model.id) is not None for model in made] == [False, False, True]
+
+
+def test_a_model_is_read_once_for_all_who_ask(sqlite_client: TestClient) -> None:
+    model = new_version(sqlite_client)
+    predictors = context_of(sqlite_client).predictors
+    with ThreadPoolExecutor(8) as executor:
+        found = list(executor.map(lambda _: predictors.get(model), range(8)))
+    assert len(set(map(id, found))) == 1
+
+
+def test_a_model_out_of_service_answers_no_way_at_all(sqlite_client: TestClient) -> None:
+    model = new_version(sqlite_client)
+    path = f"/v1/models/{model.id}"
+    ask = {
+        "predict": {"json": {"instances": [[1, 2, 3, 4, 5]]}},
+        "predict-file": {"files": {"file": b"a\n1\n"}},
+        "evaluate": {"json": {"dataset": "ds_0"}},
+        "importance": {"json": {}},
+    }
+    unload(sqlite_client, "flowers")
+    for way, request in ask.items():
+        answer = sqlite_client.post(f"{path}/{way}", **request)
+        assert_problem(answer, 409, "model_unloaded")
+    with context_of(sqlite_client).database.write() as transaction:
+        models.set_served(transaction, model.id, True, tenant=DEFAULT_TENANT)
+    context_of(sqlite_client).serving.forget_names(DEFAULT_TENANT)
+    assert sqlite_client.post(f"{path}/predict", **ask["predict"]).status_code == 200
+
+
+def test_an_answer_has_a_size(sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = new_version(sqlite_client)
+    monkeypatch.setattr(serving, "MAX_OUTPUTS", 5)
+    rows = [[1, 2, 3, 4, 5]] * 2
+    names = [dict(zip(["feature 0"], row, strict=False)) for row in rows]
+    for instances in (rows, [["1", "2", "3", "4", "5"]] * 2, names):
+        answer = sqlite_client.post(f"/v1/models/{model.id}/predict", json={"instances": instances})
+        assert_problem(answer, 413, "answer_too_large")
+    tensor = {"name": "input", "datatype": "FP64", "shape": [2, 5], "data": rows}
+    answer = sqlite_client.post(f"/v2/models/{model.id}/infer", json={"inputs": [tensor]})
+    assert (answer.status_code, answer.json()["code"]) == (413, "answer_too_large")
