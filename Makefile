@@ -32,7 +32,7 @@ test: .venv/installed ## Run the tests, against real servers that it starts itse
 
 test-faults: .venv/installed ## Break the service in every way twenty times, and count what it lost
 	@rm -f build/faults.jsonl
-	FAULTS=20 $(BIN)/pytest --timeout 7200 tests/faults; \
+	FAULTS=20 $(BIN)/pytest --timeout 7200 tests/faults tests/store/test_protocol.py; \
 		status=$$?; $(BIN)/python -m tests.faults.figures; exit $$status
 
 test-fuzz: .venv/installed ## Try thousands of bad requests and damaged files, and count them

@@ -14,6 +14,7 @@ import typer
 
 from app import key_commands
 from app.terminal import DataDir, fail, say, settings_of, warn
+from dropout_core.imports import kept_for_good
 
 cli = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -39,19 +40,20 @@ def serve(
     processes: Processes = 1,
 ) -> None:
     """Run the whole service on this machine: API and local worker on SQLite."""
-    from sqlalchemy.exc import DBAPIError
+    with kept_for_good():
+        from sqlalchemy.exc import DBAPIError
 
-    from app import security
-    from app import serve as embedded
-    from store.lifetime import AlreadyRunning
-    from store.logs import configure_logging
+        from app import bind
+        from app import serve as embedded
+        from store.lifetime import AlreadyRunning
+        from store.logs import configure_logging
 
     settings = settings_of(data_dir=data_dir)
     configure_logging()
     try:
-        security.check_bind(host, settings)
+        bind.check_bind(host, settings)
         embedded.serve(settings, host=host, port=port, num_processes=processes)
-    except (security.UnsafeBind, AlreadyRunning, embedded.NotReady, OSError) as error:
+    except (bind.UnsafeBind, AlreadyRunning, embedded.NotReady, OSError) as error:
         fail(str(error))
     except DBAPIError as error:
         fail(f"the database failed: {error.orig}")
@@ -67,22 +69,23 @@ def api(
     with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run the API alone; workers run elsewhere."""
-    import uvicorn
+    with kept_for_good():
+        import uvicorn
 
-    from app import security
-    from app.main import create_app
-    from app.protocol import BoundedHttp
-    from dropout_core.data.ingest import warm_up
-    from store.lifetime import on_parent_exit
-    from store.logs import configure_logging
-    from store.tracing import configure_tracing
+        from app import bind
+        from app.main import create_app
+        from app.protocol import BoundedHttp
+        from dropout_core.data.ingest import warm_up
+        from store.lifetime import on_parent_exit
+        from store.logs import configure_logging
+        from store.tracing import configure_tracing
 
     settings = settings_of(data_dir=data_dir)
     configure_logging()
     configure_tracing("api")
     try:
         if fd is None:
-            security.check_bind(host, settings)
+            bind.check_bind(host, settings)
         config = uvicorn.Config(
             create_app(settings),
             host=host,
@@ -98,7 +101,7 @@ def api(
         )
         server = uvicorn.Server(config)
         listener = config.bind_socket() if fd is None else socket.socket(fileno=fd)
-    except (security.UnsafeBind, OSError) as error:
+    except (bind.UnsafeBind, OSError) as error:
         fail(str(error))
     if with_parent:
         on_parent_exit(lambda: setattr(server, "should_exit", True))

@@ -13,7 +13,6 @@ from sqlalchemy.exc import DBAPIError
 
 from app.terminal import DataDir, fail, say, settings_of
 from store import keys
-from store.database import Database
 from store.errors import KeyNotFound
 from store.keys import DEFAULT_TENANT, TENANT, ApiKey, Scope
 
@@ -111,6 +110,8 @@ def revoke(
 @contextmanager
 def _transaction(*, data_dir: DataDir) -> Iterator[Connection]:
     """A transaction on the service's database, which is made if there is none yet."""
+    from store.database import Database  # which other commands begin without
+
     settings = settings_of(data_dir=data_dir)
     try:
         with closing(Database(settings.database)) as database:

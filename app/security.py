@@ -4,28 +4,26 @@ While there are no keys, anybody on this machine may do everything, and nobody e
 binds to loopback alone, and a page that a browser has from elsewhere is turned away.
 """
 
-import ipaddress
 import re
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import structlog
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPBearer
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from app import docs
+from app.bind import is_loopback
 from app.errors import database_problem, problem
 from store import keys
 from store.database import Database
 from store.keys import DEFAULT_TENANT, Scope
-from store.settings import Settings
 
 REMEMBERED_SECONDS = 2.0  # how long a key is taken for good without another look, and works revoked
 USE_NOTED_SECONDS = 60.0
@@ -44,31 +42,6 @@ _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d+)?", re.ASCII)
 Headers = Mapping[bytes, bytes]
 
 log = structlog.get_logger()
-
-
-class UnsafeBind(Exception):
-    """The address is open to others, and there is no key."""
-
-
-def check_bind(host: str, settings: Settings) -> None:
-    """Raise UnsafeBind if `host` is open to other machines while nobody is known to have a key."""
-    if _is_loopback(host):
-        return
-    try:
-        with closing(Database(settings.database)) as database:
-            database.migrate()
-            with database.read() as transaction:
-                if keys.any_in_force(transaction):
-                    return
-    except DBAPIError as error:
-        raise UnsafeBind(
-            f"{host} is open to other machines, and the database does not tell whether there is a "
-            f"key to call with: {error.orig}"
-        ) from error
-    raise UnsafeBind(
-        f"{host} is open to other machines, and there is no key to call with: make one with "
-        "`dropout-service keys create`, or bind to 127.0.0.1"
-    )
 
 
 documented_key = HTTPBearer(
@@ -95,7 +68,7 @@ def needed_scope(method: str, path: str) -> Scope | None:
         return None
     if not path.startswith(("/v1/", "/v2")):  # metrics, which are of all tenants, and nothing else
         return Scope.ADMIN
-    if method in ("GET", "HEAD", "OPTIONS"):
+    if method in ("GET", "HEAD", "OPTIONS") or path == "/v2/repository/index":
         return Scope.READ
     is_prediction = method == "POST" and _PREDICTING.fullmatch(path)
     return Scope.PREDICT if is_prediction else Scope.TRAIN
@@ -219,11 +192,4 @@ def _is_from_here(headers: Headers) -> bool:
 @lru_cache(maxsize=100)
 def _names_loopback(host: bytes) -> bool:
     named = _HOST.fullmatch(host.decode("latin-1"))
-    return named is not None and _is_loopback(named["name"].strip("[]").lower())
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return named is not None and is_loopback(named["name"].strip("[]").lower())

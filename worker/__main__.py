@@ -1,7 +1,7 @@
 """`python -m worker ROLE`: the worker's processes. People start them through `dropout-service`.
 
 A role is a module's `__main__`, because multiprocessing does not import that a second time into
-each trainer.
+each trainer. What only Celery's roles need, they import themselves.
 """
 
 import os
@@ -9,22 +9,28 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
 
-import typer
-from celery import Celery
-from celery.signals import setup_logging, worker_shutting_down
+from dropout_core.imports import kept_for_good
 
-from store import jobs
-from store.artifacts import open_artifacts
-from store.database import Database
-from store.lifetime import AlreadyRunning, on_parent_exit
-from store.logs import configure_logging
-from store.settings import Settings
-from store.tracing import configure_tracing, end_tracing
-from worker import dispatcher, local, tasks
-from worker.celery_app import QUEUES, create_celery
-from worker.instruments import Instruments
-from worker.supervisor import Worker, warm_up
+with kept_for_good():
+    import typer
+
+    from store import jobs
+    from store.artifacts import open_artifacts
+    from store.database import Database
+    from store.lifetime import AlreadyRunning, on_parent_exit
+    from store.logs import configure_logging
+    from store.settings import Settings
+    from store.tracing import configure_tracing, end_tracing
+    from worker import local, tasks
+    from worker.celery_app import QUEUES, create_celery
+    from worker.instruments import Instruments
+    from worker.supervisor import Worker, warm_up
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 LATE_SECONDS = 120  # four times what a dispatcher lets pass before it sends a message again
 
@@ -56,6 +62,8 @@ def run_local(*, with_parent: bool = False) -> None:
 @cli.command("celery")
 def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
     """Run the jobs that messages name, of the queues given."""
+    from celery.signals import setup_logging, worker_shutting_down
+
     settings = Settings()
     celery = _celery(settings)
     worker = _worker(settings, owner=f"{socket.gethostname()}:{os.getpid()}")
@@ -82,6 +90,8 @@ def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
 @cli.command("dispatch")
 def run_dispatch() -> None:
     """Relay due jobs to the broker and take back expired leases."""
+    from worker import dispatcher
+
     settings = Settings()
     stop = threading.Event()
     _on_signals(stop)
@@ -93,9 +103,11 @@ def run_dispatch() -> None:
 @cli.command("check-dispatch")
 def check_dispatch() -> None:
     """Exit 0 unless a job has been due for long and no message went out, though there is room."""
+    from worker import dispatcher
+
     settings = Settings()
     celery = _celery(settings)
-    with Database(settings.database).read() as transaction:
+    with closing(Database(settings.database)) as database, database.read() as transaction:
         late = jobs.undelivered(
             transaction,
             redispatch_seconds=LATE_SECONDS,
@@ -117,7 +129,7 @@ def check_celery() -> None:
         sys.exit("error: the worker of this host does not answer")
 
 
-def _celery(settings: Settings) -> Celery:
+def _celery(settings: Settings) -> "Celery":
     try:
         return create_celery(settings)
     except ValueError as error:

@@ -1,8 +1,11 @@
 """All delivery policy in one place: Celery over Redis, whose messages are hints and not owners."""
 
-from celery import Celery
+from typing import TYPE_CHECKING
 
 from store.settings import Settings
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 QUEUES = ("cpu", "gpu")
 SUPERVISE = "supervise"
@@ -12,10 +15,12 @@ _SOCKET_SECONDS = 5  # nothing that is asked takes long: workers wait for messag
 _HEALTH_SECONDS = 10  # a worker that hears nothing for twice as long connects anew
 
 
-def create_celery(settings: Settings) -> Celery:
+def create_celery(settings: Settings) -> "Celery":
     """A Celery app on the broker of `settings`. Raises ValueError if it names none."""
     if settings.redis_url is None:
         raise ValueError("DROPOUT_REDIS_URL is not set: this role needs the broker")
+    from celery import Celery  # which the embedded service does without
+
     app = Celery("dropout-service", broker=settings.redis_url.get_secret_value(), backend=None)
     app.conf.update(
         # The row owns the job, so a message has done its work once it arrives; Redis would send

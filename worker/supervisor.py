@@ -45,9 +45,7 @@ from worker.protocol import (
 )
 
 TRAINER = "worker.trainer"
-# A trainer is found through this module. The others are imported on first use, torch's by the first
-# optimizer: together a second and a half that no job should wait for.
-PRELOADED = [__name__, TRAINER, "numpy.ma", "torch._dynamo", "torch.profiler"]
+PRELOADED = ["worker.preloaded"]
 WATCH_SECONDS = 0.2  # how soon a cancel is seen
 DEATH_SECONDS = 10  # how long a killed process may take to be gone
 MAX_MESSAGES = 1000  # stored in one transaction

@@ -1,15 +1,16 @@
 """The one task: run the job whose id the message carries, if it is still there to be run."""
 
-from typing import Any
-
-from celery import Celery
+from typing import TYPE_CHECKING, Any
 
 from store import jobs
 from worker.celery_app import SUPERVISE
 from worker.supervisor import Worker, supervise
 
+if TYPE_CHECKING:
+    from celery import Celery
 
-def register(app: Celery, worker: Worker) -> None:
+
+def register(app: "Celery", worker: Worker) -> None:
     """Teach the app its task."""
 
     @app.task(name=SUPERVISE, bind=True, shared=False)  # type: ignore[untyped-decorator]

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 
-import redis
 import structlog
 from anyio import CapacityLimiter, to_thread
 from pydantic import SecretStr
@@ -74,6 +73,8 @@ def _check_storage(artifacts: ArtifactStore) -> str:
 def _check_redis(url: SecretStr | None) -> str:
     if url is None:
         return "not used"
+    import redis  # which the embedded service does without
+
     client = redis.Redis.from_url(
         url.get_secret_value(),
         socket_connect_timeout=REDIS_SECONDS,

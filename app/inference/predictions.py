@@ -13,9 +13,9 @@ from torch import Tensor
 
 from app import json_bodies
 from app.deps import Context, place
-from app.errors import invalid
+from app.errors import RequestError, invalid
 from app.inference import rows
-from app.inference.schemas import MonteCarloDropout, PredictRequest
+from app.inference.schemas import MAX_ROWS, MonteCarloDropout, PredictRequest
 from app.inference.serving import Served, require_room
 from dropout_core.inference import Predictor
 from dropout_core.uncertainty import Uncertainty
@@ -48,11 +48,15 @@ async def _predict_one_by_one(
 ) -> tuple[bytes, int]:
     """Of rows whose cells have to be looked at."""
     request = await run_in_threadpool(json_bodies.read, body, PredictRequest)
-    require_room(served, len(request.instances))
+    num_rows = len(request.instances)
+    if num_rows > MAX_ROWS:
+        detail = f"a request may have {MAX_ROWS} rows, this has {num_rows}"
+        raise RequestError(413, "too_many_rows", detail)
+    require_room(served, num_rows)
     sampling = request.mc_dropout
     if sampling is not None:
         most = min(MAX_SAMPLED_ROWS, MAX_SAMPLED_PRODUCTS // served.model.num_parameters)
-        if sampling.samples * len(request.instances) > most:
+        if sampling.samples * num_rows > most:
             raise invalid("/mc_dropout/samples", f"rows times samples may be {most} of this model")
     outputs, uncertainties = [], []
     async with place(context) if sampling is not None and not has_place else nullcontext():

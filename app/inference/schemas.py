@@ -42,14 +42,14 @@ class PredictRequest(BaseModel):
         list[Any],
         Field(
             min_length=1,
-            max_length=MAX_ROWS,
             json_schema_extra={
+                "maxItems": MAX_ROWS,
                 "items": {
                     "anyOf": [
                         {"type": "array", "items": _CELL},
                         {"type": "object", "additionalProperties": _CELL},
                     ]
-                }
+                },
             },
         ),
     ]

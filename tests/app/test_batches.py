@@ -167,6 +167,17 @@ def test_a_client_that_leaves_does_not_harm_its_neighbours(executor: Executor | 
     assert asyncio.run(ask()).tobytes() == expected.tobytes()
 
 
+def test_all_that_have_come_are_one_batch(executor: Executor | None) -> None:
+    predictor = Counted()
+
+    async def ask() -> None:
+        batches = Batches(executor)
+        await asyncio.gather(*(batches.outputs(predictor, drawn(1, 5)) for _ in range(40)))
+
+    asyncio.run(ask())
+    assert predictor.batches == [40]
+
+
 def test_a_failure_is_told_to_all_of_the_batch_and_to_nobody_after(
     executor: Executor | None,
 ) -> None:
@@ -207,3 +218,39 @@ def test_a_long_computation_leaves_the_loop_free(thread: Executor) -> None:
 
     asyncio.run(ask())
     assert slow.batches == [1]
+
+
+def test_what_has_been_computed_waits_no_more(executor: Executor | None) -> None:
+    predictor = Counted()
+
+    async def ask() -> list[Any]:
+        batches, told = Batches(executor, max_waiting_cells=50), []
+        for _ in range(2):
+            sizes = (MAX_BATCH_ROWS + 20, 1, 1)
+            asked = [batches.outputs(predictor, drawn(size, 5)) for size in sizes]
+            told += await asyncio.gather(*asked, return_exceptions=True)
+            asked = [batches.outputs(predictor, drawn(size, 5)) for size in (4, 5, 6)]
+            told += await asyncio.gather(*asked, return_exceptions=True)
+        return told
+
+    told = [isinstance(answer, RequestError) for answer in asyncio.run(ask())]
+    assert told == 2 * [False, True, True, False, False, True]
+
+
+def test_a_failure_after_a_client_left_is_told_to_the_others(executor: Executor | None) -> None:
+    predictor = Counted()
+    unexpected: list[Any] = []
+
+    async def ask() -> BaseException | None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: unexpected.append(told))
+        batches = Batches(executor)
+        leaving, staying = (
+            asyncio.ensure_future(batches.outputs(predictor, drawn(1, 4))) for _ in range(2)
+        )
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait([staying], timeout=5)
+        return staying.exception() if staying.done() else None
+
+    assert isinstance(asyncio.run(ask()), ValueError)
+    assert unexpected == []

@@ -328,3 +328,11 @@ def test_processes_of_a_service_share_their_numbers(service: Service) -> None:
     service.client.get("/livez")
     api = service.child("api")
     assert (service.data_dir / "metrics" / f"histogram_{api.pid}.db").is_file()
+
+
+def test_what_is_asked_most_is_counted_by_its_template(sqlite_client: TestClient) -> None:
+    sqlite_client.post("/v1/models/mdl_0/predict", json={})
+    sqlite_client.post("/v2/models/mdl_0/infer", content=b"{}")
+    told = sqlite_client.get("/metrics").text
+    for route in ("/v1/models/{model_id}/predict", "/v2/models/{model}/infer"):
+        assert f'route="{route}"' in told

@@ -94,3 +94,8 @@ def test_rows_times_samples_have_a_bound(live: Client, path: str) -> None:
     body = {"instances": [[1, 1]] * 1_001, "mc_dropout": {"samples": 1_000}}
     response = live.post(path, json=body)
     assert "1000000" in assert_problem(response, 422, "invalid_request", "/mc_dropout/samples")
+
+
+def test_cells_beyond_all_measure_are_refused_as_text_too(live: Client, path: str) -> None:
+    response = live.post(path, json={"instances": [["1e308", "1"]]})
+    assert "too large" in assert_problem(response, 422, "invalid_request", "/instances/0")

@@ -2,12 +2,12 @@
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from app.inference import serving
+from app.inference import predictions, serving
+from app.inference import rows as rows_of_json
 from app.inference.serving import Serving
 from store import models
 from store.errors import ModelUnloaded
@@ -115,14 +115,6 @@ def test_a_model_that_was_forgotten_is_not_held_by_its_name(sqlite_client: TestC
     assert [predictors.loaded(model.id) is not None for model in made] == [False, False, True]
 
 
-def test_a_model_is_read_once_for_all_who_ask(sqlite_client: TestClient) -> None:
-    model = new_version(sqlite_client)
-    predictors = context_of(sqlite_client).predictors
-    with ThreadPoolExecutor(8) as executor:
-        found = list(executor.map(lambda _: predictors.get(model), range(8)))
-    assert len(set(map(id, found))) == 1
-
-
 def test_a_model_out_of_service_answers_no_way_at_all(sqlite_client: TestClient) -> None:
     model = new_version(sqlite_client)
     path = f"/v1/models/{model.id}"
@@ -153,3 +145,16 @@ def test_an_answer_has_a_size(sqlite_client: TestClient, monkeypatch: pytest.Mon
     tensor = {"name": "input", "datatype": "FP64", "shape": [2, 5], "data": rows}
     answer = sqlite_client.post(f"/v2/models/{model.id}/infer", json={"inputs": [tensor]})
     assert (answer.status_code, answer.json()["code"]) == (413, "answer_too_large")
+
+
+def test_a_request_has_so_many_rows_and_no_more(
+    sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/v1/models/{new_version(sqlite_client).id}/predict"
+    for module in (predictions, rows_of_json):
+        monkeypatch.setattr(module, "MAX_ROWS", 2)
+    for cell in (1, "1"):
+        rows = [[cell] * 5] * 3
+        assert sqlite_client.post(path, json={"instances": rows[:2]}).status_code == 200
+        answer = sqlite_client.post(path, json={"instances": rows})
+        assert "2 rows" in assert_problem(answer, 413, "too_many_rows")

@@ -6,13 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from dropout_core.config import PreprocessingConfig
 from dropout_core.data.errors import DataError
 from dropout_core.errors import ModelError
 from dropout_core.evaluation import evaluate
+from dropout_core.forward import ForwardPass
 from dropout_core.inference import TILE_ROWS, TILES, Predictor, fingerprint, machine
 from dropout_core.tabular import WEIGHTS, save_model
 from tests.dropout_core.served_models import make_model, normal, numbers
@@ -91,6 +92,38 @@ def test_no_row_in_thousands_rounds_by_its_place(activation: str, num_units: int
     rows = 10 + 5 * normal(4096, 5)
     together = predictor.outputs(rows)
     for size in (7, 8, 24):
+        apart = torch.cat([predictor.outputs(part) for part in torch.split(rows, size)])
+        assert torch.equal(apart, together)
+
+
+def test_no_tile_leaves_a_rest_of_its_activations() -> None:
+    labels = {"task": "multilabel", "targets": ("spam", "ad", "news")}
+    assert set(Predictor(*make_model(hidden=(32,), **labels))._tiles) <= {32, 64, 128}
+    assert set(Predictor(*make_model(hidden=(7,)))._tiles) <= {32, 64, 128}
+    assert set(Predictor(*make_model(hidden=(64, 18)))._tiles) <= {16, 32, 64, 128}
+
+
+class ByThreads(Predictor):
+    """Rounds by the number of threads."""
+
+    def _outputs(self, matrix: Tensor, forward: ForwardPass) -> Tensor:
+        return super()._outputs(matrix, forward) + torch.get_num_threads()
+
+
+def test_threads_are_named_where_they_change_a_bit() -> None:
+    torch.set_num_threads(2)
+    try:
+        assert ByThreads(*make_model()).fingerprint.endswith("/threads-2")
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the proof on a GPU needs one")
+def test_a_row_has_the_same_bits_in_any_company_on_a_gpu() -> None:
+    predictor = Predictor(*make_model(hidden=(64, 64)), device="cuda")
+    rows = 10 + 5 * normal(300, 5)
+    together = predictor.outputs(rows)
+    for size in (1, 7, 33):
         apart = torch.cat([predictor.outputs(part) for part in torch.split(rows, size)])
         assert torch.equal(apart, together)
 

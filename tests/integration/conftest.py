@@ -2,7 +2,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.services import Embedded, ScaledOut, embedded, new_postgresql
+from tests.app.service import Service
+from tests.collector import Collector
+from tests.integration.services import ScaledOut, new_postgresql
 from tests.servers import RedisServer
 from tests.worker.examples import Result, run_uninterrupted
 
@@ -14,10 +16,22 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Result:
 
 
 @pytest.fixture(scope="session")
-def embedded_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+def collector() -> Iterator[Collector]:
+    """Who is told the traces of the embedded service."""
+    with Collector() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def embedded_service(
+    tmp_path_factory: pytest.TempPathFactory, collector: Collector
+) -> Iterator[Service]:
     """The embedded default. A test that kills a part of it finds it whole again."""
-    with embedded(tmp_path_factory.mktemp("embedded")) as service:
-        yield service
+    with pytest.MonkeyPatch.context() as variables:
+        variables.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        variables.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+        with Service(tmp_path_factory.mktemp("embedded") / "data", checkpoint_seconds=0) as service:
+            yield service
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ import pytest
 from tests.app import tables
 from tests.app.service import Service, finished, submit, upload
 from tests.app.test_metrics import scrape, value
-from tests.collector import Collector
+from tests.collector import Collector, Span
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.xdist_group("seeing")  # they share a service
+pytestmark = pytest.mark.xdist_group("services")  # they share what takes long to start
 
 REQUEST_ID = "a-request-of-the-test"
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -33,20 +32,24 @@ class Seen:
         return [json.loads(line) for line in self.service.log.read_text().splitlines()]
 
     def told(self, event: str) -> list[dict[str, Any]]:
-        return [line for line in self.lines() if line["event"] == event]
+        """What its processes have logged of the caller's requests and of what they led to."""
+        return [
+            line
+            for line in self.lines()
+            if line["event"] == event and line.get("trace_id") == TRACE
+        ]
+
+    def spans(self, name: str) -> list[Span]:
+        """Of the caller's trace."""
+        return [span for span in self.collector.named(name) if span.trace == TRACE]
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+def seen(embedded_service: Service, collector: Collector) -> Seen:
     """A service that has run a job, submitted by a caller who traces and names requests."""
-    folder = tmp_path_factory.mktemp("seeing")
-    with Collector() as collector, pytest.MonkeyPatch.context() as variables:
-        variables.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-        variables.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
-        with Service(folder / "data", checkpoint_seconds=0) as service:
-            service.client.headers["X-Request-ID"] = REQUEST_ID
-            service.client.headers["traceparent"] = f"00-{TRACE}-{CALLER}-01"
-            yield Seen(service, collector, run_job(service))
+    embedded_service.client.headers["X-Request-ID"] = REQUEST_ID
+    embedded_service.client.headers["traceparent"] = f"00-{TRACE}-{CALLER}-01"
+    return Seen(embedded_service, collector, run_job(embedded_service))
 
 
 def run_job(service: Service) -> dict[str, Any]:
@@ -56,9 +59,9 @@ def run_job(service: Service) -> dict[str, Any]:
 
 
 def test_one_trace_goes_from_the_request_to_the_trainer(seen: Seen) -> None:
-    wait_until(lambda: seen.collector.named("attempt"))
-    [request] = seen.collector.named("POST /v1/jobs")
-    [attempt] = seen.collector.named("attempt")
+    wait_until(lambda: seen.spans("attempt"))
+    [request] = seen.spans("POST /v1/jobs")
+    [attempt] = seen.spans("attempt")
     steps = [span for span in seen.collector.spans if span.parent == attempt.id]
 
     assert (request.trace, request.parent) == (TRACE, CALLER)
@@ -87,7 +90,7 @@ def test_one_trace_goes_from_the_request_to_the_trainer(seen: Seen) -> None:
 def test_probes_are_not_traced(seen: Seen) -> None:
     seen.service.client.get("/readyz")
     seen.service.client.get("/v1/models")
-    wait_until(lambda: seen.collector.named("GET /v1/models"))
+    wait_until(lambda: seen.spans("GET /v1/models"))
     assert not seen.collector.named("GET /readyz")
 
 
@@ -102,8 +105,9 @@ def test_every_line_says_what_it_belongs_to(seen: Seen) -> None:
 def test_every_request_is_a_line_but_a_probe_that_went_well(seen: Seen) -> None:
     seen.service.client.get("/v1/jobs/%1B[31mred")
     seen.service.client.get("/livez")
+    paths = {line["path"] for line in seen.lines() if line["event"] == "request"}
+    assert paths.isdisjoint({"/livez", "/readyz", "/metrics"})
     requests = seen.told("request")
-    assert not [line for line in requests if line["path"] in ("/livez", "/readyz", "/metrics")]
     [submission] = [line for line in requests if line["method"] == "POST" and line["status"] == 202]
     assert submission.pop("duration_seconds") > 0
     assert (

@@ -1,9 +1,18 @@
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 from sqlalchemy import Connection
 
 from store.database import Database
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[ProcessPoolExecutor]:
+    """Three other processes, which know nothing of this one."""
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        yield pool
 
 
 @pytest.fixture

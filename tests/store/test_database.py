@@ -1,6 +1,5 @@
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -53,9 +52,10 @@ def test_migrating_again_changes_nothing(database: Database, database_url: str) 
         assert jobs.get(connection, job_id, tenant=DEFAULT_TENANT).state == "queued"
 
 
-def test_processes_may_migrate_a_new_database_at_once(empty_url: str) -> None:
-    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
-        list(pool.map(migrate, [empty_url] * 6))
+def test_processes_may_migrate_a_new_database_at_once(
+    empty_url: str, processes: ProcessPoolExecutor
+) -> None:
+    list(processes.map(migrate, [empty_url] * 6))
     assert len(create_jobs(empty_url, 1)) == 1
 
 

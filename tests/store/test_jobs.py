@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
-from multiprocessing import get_context
 from typing import Any
 
 import pytest
@@ -243,12 +242,11 @@ def test_of_many_threads_exactly_one_claims_an_expired_lease(database: Database)
 
 
 def test_processes_share_the_jobs_without_claiming_one_twice(
-    database: Database, database_url: str
+    database: Database, database_url: str, processes: ProcessPoolExecutor
 ) -> None:
     with database.write() as connection:
         ids = [new_job(connection).id for _ in range(60)]
-    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
-        claimed = [job_id for part in pool.map(claim_all, [database_url] * 3) for job_id in part]
+    claimed = [job_id for part in processes.map(claim_all, [database_url] * 3) for job_id in part]
     assert sorted(claimed) == sorted(ids)
 
 

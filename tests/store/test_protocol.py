@@ -1,5 +1,6 @@
 """The ownership protocol as a whole: whatever happens in whatever order, the invariants hold."""
 
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -210,7 +211,7 @@ class Protocol(RuleBasedStateMachine):
         return None if job_id in self.removed else self.known[job_id].state
 
 
-@pytest.mark.parametrize(("kind", "num_runs"), [("sqlite", 50), ("postgresql", 15)])
+@pytest.mark.parametrize(("kind", "num_runs"), [("sqlite", 20), ("postgresql", 10)])
 def test_the_invariants_hold_whatever_happens(
     request: pytest.FixtureRequest, kind: str, num_runs: int
 ) -> None:
@@ -223,7 +224,7 @@ def test_the_invariants_hold_whatever_happens(
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=num_runs,
+            max_examples=num_runs * int(os.environ.get("FAULTS", "1")),
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -19,7 +19,7 @@ def raw(content: bytes) -> bytes:
 
 
 COMPRESSED = [
-    ("gzip", gzip.compress(TEXT)),
+    ("gzip", gzip.compress(TEXT, mtime=0)),
     ("deflate", zlib.compress(TEXT)),
     ("deflate", raw(TEXT)),
 ]
@@ -31,13 +31,13 @@ def status_of(body: bytes, encoding: str, *, max_bytes: int = len(TEXT)) -> int:
     return refused.value.status
 
 
-@pytest.mark.parametrize(("encoding", "body"), COMPRESSED)
+@pytest.mark.parametrize(("encoding", "body"), COMPRESSED, ids=["gzip", "zlib", "raw"])
 def test_a_compressed_body_is_what_it_was(encoding: str, body: bytes) -> None:
     assert bodies.decompressed(body, encoding, max_bytes=len(TEXT)) == TEXT
     assert bodies.decompressed(body, "identity", max_bytes=1) == body
 
 
-@pytest.mark.parametrize(("encoding", "body"), COMPRESSED)
+@pytest.mark.parametrize(("encoding", "body"), COMPRESSED, ids=["gzip", "zlib", "raw"])
 def test_a_compressed_body_is_one_stream_and_all_of_it(encoding: str, body: bytes) -> None:
     assert status_of(body[:-1], encoding) == 400
     assert status_of(body + b"\0", encoding) == 400

@@ -33,3 +33,16 @@ def test_the_status_tells_what_went_wrong(folder: Path, capsys: pytest.CaptureFi
     assert "'pickle'" in capsys.readouterr().out
     (folder / WEIGHTS).unlink()
     assert attempt(folder, folder / "model.onnx", "onnx") == GONE
+
+
+def test_an_export_that_fails_is_told_as_what_it_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(OSError, match="No space") as full:
+        export(folder, Path("/dev/full"), "onnx")
+    assert full.value.errno == errno.ENOSPC
+    with pytest.raises(FileNotFoundError):
+        export(folder / "gone", folder / "model.onnx", "onnx")
+    monkeypatch.setattr("dropout_core.export.process.SECONDS", 0.01)
+    with pytest.raises(ModelError, match="more than"):
+        export(folder, folder / "model.onnx", "onnx")
