@@ -72,11 +72,6 @@ class Predictor:
         if self._depends_on_threads():
             self.fingerprint = fingerprint(self.device)
 
-    @property
-    def is_numeric(self) -> bool:
-        """Whether every feature is a number or a truth value, as `encode_numbers` takes them."""
-        return self.description.encoder.is_numeric
-
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu") -> "Predictor":
         """Read a model that `save_model` wrote. Raises ModelError unless its checksum holds.
@@ -106,13 +101,6 @@ class Predictor:
         encoder = self.description.encoder
         matrix = encoder.encode(frame, refuse_missing=refuse_missing, missing=missing)
         return torch.from_numpy(matrix)
-
-    def encode_numbers(
-        self, numbers: NDArray[np.float64], *, refuse_missing: bool = True
-    ) -> Tensor:
-        """`encode` for a table of numbers where the encoder `is_numeric`: (N, F) -> (N, V)."""
-        encoder = self.description.encoder
-        return torch.from_numpy(encoder.encode_numbers(numbers, refuse_missing=refuse_missing))
 
     @torch.inference_mode()
     def outputs(self, matrix: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import orjson
+import torch
 from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
 from torch import Tensor
@@ -70,10 +71,13 @@ async def _predict_one_by_one(
 
 
 async def _uncertainty(
-    predictor: Predictor, matrix: Tensor, sampling: MonteCarloDropout
+    predictor: Predictor, matrix: NDArray[np.float64], sampling: MonteCarloDropout
 ) -> Uncertainty:
     return await run_in_threadpool(
-        predictor.monte_carlo, matrix, num_samples=sampling.samples, seed=sampling.seed
+        predictor.monte_carlo,
+        torch.from_numpy(matrix),
+        num_samples=sampling.samples,
+        seed=sampling.seed,
     )
 
 

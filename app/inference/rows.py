@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from app.errors import RequestError, escaped, invalid
 from app.inference.number_json import instance_numbers
@@ -18,21 +17,22 @@ from dropout_core.tabular import Description
 TOO_LARGE = "the features are too large to compute with"
 
 
-def numbers_of(body: bytes, predictor: Predictor) -> Tensor | None:
+def numbers_of(body: bytes, predictor: Predictor) -> NDArray[np.float64] | None:
     """The rows of a body that holds nothing but numbers, as `encode` gives them: (N, V).
 
     None for what has to be looked at cell by cell; see `encode`.
     """
-    numbers = instance_numbers(body) if predictor.is_numeric else None
+    encoder = predictor.description.encoder
+    numbers = instance_numbers(body) if encoder.is_numeric else None
     if numbers is None or not _has_shape(numbers, predictor):
         return None
     try:
-        return predictor.encode_numbers(numbers)
+        return encoder.encode_numbers(numbers)
     except DataError:
         return None
 
 
-def encode(predictor: Predictor, request: PredictRequest) -> Iterator[Tensor]:
+def encode(predictor: Predictor, request: PredictRequest) -> Iterator[NDArray[np.float64]]:
     """Arrays in the order of the features or columns, or objects by column name, part by part.
 
     Shape of a part: (N, V + K). Raises RequestError (422) naming the row and the cell that cannot
@@ -45,7 +45,7 @@ def encode(predictor: Predictor, request: PredictRequest) -> Iterator[Tensor]:
         raise _refused(error, request.instances, facts) from error
     for part in predictor.parts(len(frame)):
         try:
-            yield predictor.encode(frame[part], refuse_missing=request.missing == "refuse")
+            yield facts.encoder.encode(frame[part], refuse_missing=request.missing == "refuse")
         except DataError as error:
             raise _refused(error.shifted(part.start), request.instances, facts) from error
 

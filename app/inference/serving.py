@@ -11,7 +11,6 @@ import structlog
 from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
-from torch import Tensor
 
 from app.errors import RequestError
 from app.inference.batches import MAX_BATCH_ROWS, Batches
@@ -70,7 +69,7 @@ class Serving:
         """
         return _in_service(self._look_up(reference, tenant))
 
-    async def outputs(self, served: Served, matrix: Tensor) -> NDArray[np.float64]:
+    async def outputs(self, served: Served, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """`Predictor.outputs`: (N, V + K) -> (N, C). Raises RequestError (503) if too much waits.
 
         What takes long is computed in a thread, beside what does not.
@@ -78,9 +77,7 @@ class Serving:
         quick_rows = _QUICK_PRODUCTS // served.model.num_parameters
         is_quick = max(matrix.shape[0], min(TILES)) <= quick_rows
         lane, max_rows = (self._quick, quick_rows) if is_quick else (self._long, MAX_BATCH_ROWS)
-        return await lane.outputs(
-            served.predictor, matrix.numpy(), max_rows=min(max_rows, MAX_BATCH_ROWS)
-        )
+        return await lane.outputs(served.predictor, matrix, max_rows=min(max_rows, MAX_BATCH_ROWS))
 
     def forget_names(self, tenant: str) -> None:
         """Look up again what the tenant's references stand for."""

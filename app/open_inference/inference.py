@@ -54,7 +54,7 @@ async def infer(
     """
     started_at = time.perf_counter_ns()
     predictor = asked.served.predictor
-    is_quick = predictor.is_numeric and not is_large(headers, body)
+    is_quick = predictor.description.encoder.is_numeric and not is_large(headers, body)
     request, table = await _soon(is_quick, _read, predictor, headers, body, max_bytes)
     read_at = time.perf_counter_ns()
     result = await _outputs(serving, asked.served, request, table, is_quick=is_quick)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor as Matrix
 
 from app.open_inference.errors import bad_request
 from app.open_inference.tensors import BYTES, DATATYPES, Tensor
@@ -37,7 +36,7 @@ def table_of(predictor: Predictor, inputs: Mapping[str, Tensor]) -> Table:
 
     Raises RequestError (400) naming the input that does not fit.
     """
-    if predictor.is_numeric and _is_matrix(predictor, inputs):
+    if predictor.description.encoder.is_numeric and _is_matrix(predictor, inputs):
         return _matrix(predictor, inputs)
     kinds = {feature.name: feature.type for feature in predictor.description.encoder.features}
     columns = {name: _column(kinds, tensor) for name, tensor in inputs.items()}
@@ -50,7 +49,9 @@ def num_rows(table: Table) -> int:
     return len(table if isinstance(table, np.ndarray) else next(iter(table.values())))
 
 
-def encoded(predictor: Predictor, table: Table, *, refuse_missing: bool) -> Iterator[Matrix]:
+def encoded(
+    predictor: Predictor, table: Table, *, refuse_missing: bool
+) -> Iterator[NDArray[np.float64]]:
     """What the predictor takes, a part of the rows at a time: in bounded memory.
 
     What the table has not is missing. Raises RequestError (400) naming the row and the feature of
@@ -66,20 +67,21 @@ def encoded(predictor: Predictor, table: Table, *, refuse_missing: bool) -> Iter
 
 def _encoded_part(
     predictor: Predictor, table: Table, rows: slice, *, refuse_missing: bool
-) -> Matrix:
+) -> NDArray[np.float64]:
+    encoder, features = predictor.description.encoder, predictor.description.features
     if isinstance(table, np.ndarray):
-        return predictor.encode_numbers(table[rows], refuse_missing=refuse_missing)
-    size, features = rows.stop - rows.start, predictor.description.features
-    if predictor.is_numeric:
+        return encoder.encode_numbers(table[rows], refuse_missing=refuse_missing)
+    size = rows.stop - rows.start
+    if encoder.is_numeric:
         matrix = np.full((size, len(features)), np.nan)
         for place, name in enumerate(features):
             if name in table:
                 matrix[:, place] = table[name][rows]
-        return predictor.encode_numbers(matrix, refuse_missing=refuse_missing)
+        return encoder.encode_numbers(matrix, refuse_missing=refuse_missing)
     nothing = [None] * size
     cells = [table[name][rows].tolist() if name in table else nothing for name in features]
     frame = predictor.frame_of(list(zip(*cells, strict=True)))
-    return predictor.encode(frame, refuse_missing=refuse_missing)
+    return encoder.encode(frame, refuse_missing=refuse_missing)
 
 
 def _is_matrix(predictor: Predictor, inputs: Mapping[str, Tensor]) -> bool:

@@ -191,7 +191,9 @@ def test_rows_are_predicted_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -
     tracemalloc.start()
     try:
         request = PredictRequest(instances=[["good"]] * 2_000)
-        answers = [predictor.outputs(part) for part in rows.encode(predictor, request)]
+        answers = [
+            predictor.outputs(torch.from_numpy(part)) for part in rows.encode(predictor, request)
+        ]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

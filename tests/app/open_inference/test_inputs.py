@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import torch
+from numpy.typing import NDArray
 
 from app.errors import RequestError
 from app.open_inference import inputs
 from app.open_inference.requests import parse
 from dropout_core import inference
 from dropout_core.config import FeatureType
+from dropout_core.data.encoder import Encoder
 from dropout_core.experiment import Experiment
 from dropout_core.inference import Predictor
 from tests.app.open_inference.requests import body, in_bytes, in_json, packed, rows
@@ -61,12 +62,12 @@ def numeric() -> Predictor:
 
 def matrix_of(
     predictor: Predictor, *tensors: dict[str, Any], contents: bytes = b"", **parameters: Any
-) -> torch.Tensor:
+) -> NDArray[np.float64]:
     content, length = body(*tensors, contents=contents, parameters=parameters)
     request = parse(content, length)
     table = inputs.table_of(predictor, request.inputs)
     parts = inputs.encoded(predictor, table, refuse_missing=request.refuse_missing)
-    return torch.cat(list(parts))
+    return np.concatenate(list(parts))
 
 
 def refusal(predictor: Predictor, *tensors: dict[str, Any], **parameters: Any) -> str:
@@ -76,8 +77,16 @@ def refusal(predictor: Predictor, *tensors: dict[str, Any], **parameters: Any) -
     return refused.value.detail
 
 
-def same_bits(first: torch.Tensor, second: torch.Tensor) -> bool:
-    return first.numpy().tobytes() == second.numpy().tobytes()
+def encoder_of(predictor: Predictor) -> Encoder:
+    return predictor.description.encoder
+
+
+def encoded(predictor: Predictor, instances: list[Any]) -> NDArray[np.float64]:
+    return encoder_of(predictor).encode(predictor.frame_of(instances))
+
+
+def same_bits(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
+    return first.tobytes() == second.tobytes()
 
 
 def column(name: str, datatype: str) -> dict[str, Any]:
@@ -91,7 +100,7 @@ def people() -> list[dict[str, Any]]:
 
 
 def test_a_cell_means_what_it_means_in_a_row_of_json(mixed: Predictor) -> None:
-    expected = mixed.encode(mixed.frame_of(PEOPLE))
+    expected = encoded(mixed, PEOPLE)
     assert same_bits(matrix_of(mixed, *people()), expected)
     assert same_bits(matrix_of(mixed, *reversed(people())), expected)
 
@@ -108,7 +117,7 @@ def test_texts_may_come_as_bytes_and_columns_upright(mixed: Predictor) -> None:
 def test_what_is_not_given_is_missing(mixed: Predictor) -> None:
     known = ["2024-03-01", True]
     tensors = [in_json("since", "BYTES", [1], known[:1]), in_json("member", "BOOL", [1], known[1:])]
-    expected = mixed.encode(mixed.frame_of([{"since": known[0], "member": known[1]}]))
+    expected = encoded(mixed, [{"since": known[0], "member": known[1]}])
     assert same_bits(matrix_of(mixed, *tensors), expected)
 
 
@@ -116,7 +125,7 @@ def test_a_category_may_be_a_number_or_a_truth_value() -> None:
     frame = pl.DataFrame({"zone": [1, 2, 3, 4] * 5, "y": ["a", "b"] * 10})
     experiment = Experiment(frame, target="y", types={"zone": "categorical"})
     predictor = Predictor(experiment.model, experiment.description)
-    expected = predictor.encode(predictor.frame_of([[3], [1]]))
+    expected = encoded(predictor, [[3], [1]])
     for datatype, cells in {"INT8": [3, 1], "FP32": [3.0, 1.0], "BYTES": ["3", "1"]}.items():
         found = matrix_of(predictor, in_json("zone", datatype, [2], cells))
         assert same_bits(found, expected)
@@ -127,12 +136,12 @@ def test_numbers_of_any_datatype_are_the_features_at_once(
     numeric: Predictor, datatype: str
 ) -> None:
     matrix = np.array([[41, 1], [18, 0], [77, 1]])
-    expected = numeric.encode_numbers(matrix.astype(np.float64))
+    expected = encoder_of(numeric).encode_numbers(matrix.astype(np.float64))
     assert same_bits(matrix_of(numeric, rows(matrix, datatype=datatype)), expected)
 
 
 def test_numbers_may_come_by_the_names_of_their_features(numeric: Predictor) -> None:
-    expected = numeric.encode_numbers(np.array([[41.0, 1.0], [np.nan, 0.0]]))
+    expected = encoder_of(numeric).encode_numbers(np.array([[41.0, 1.0], [np.nan, 0.0]]))
     ages = in_json("age", "INT32", [2, 1], [41, None])
     members = in_json("member", "BOOL", [2], [True, False])
     assert same_bits(matrix_of(numeric, members, ages), expected)
@@ -155,7 +164,9 @@ def test_what_training_never_missed_is_imputed_if_asked(
 ) -> None:
     hole = rows(np.array([[41.0, 1.0], [41.0, np.nan]]))
     assert "row 2, column 'member': a value is missing" in refusal(numeric, hole)
-    expected = numeric.encode_numbers(np.array([[41.0, 1.0], [41.0, np.nan]]), refuse_missing=False)
+    expected = encoder_of(numeric).encode_numbers(
+        np.array([[41.0, 1.0], [41.0, np.nan]]), refuse_missing=False
+    )
     assert same_bits(matrix_of(numeric, hole, missing="impute"), expected)
     assert "'member': a value is missing" in refusal(mixed, column("since", "BYTES"))
     assert matrix_of(mixed, column("since", "BYTES"), missing="impute").shape[0] == len(PEOPLE)
@@ -172,7 +183,8 @@ def test_rows_are_encoded_in_parts_that_name_their_rows(
     member = in_json("member", "BOOL", [num_rows], members)
     whole = matrix_of(mixed, since, member)
     assert same_bits(
-        whole, mixed.encode(mixed.frame_of([[None, True, None, d, None] for d in dates]))
+        whole,
+        encoded(mixed, [[None, True, None, d, None] for d in dates]),
     )
     members[70] = None
     assert "row 71, column 'member'" in refusal(
