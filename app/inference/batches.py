@@ -21,6 +21,7 @@ from dropout_core.inference import Predictor
 Numbers = NDArray[np.float64]
 
 MAX_BATCH_ROWS = 1024
+MAX_SHARED_ROWS = 64  # of a batch of several requests: more would only be copied together
 FULL_BATCH = 32  # requests: nobody is looked for any more
 MAX_WAITING_CELLS = 32_000_000  # of eight bytes
 
@@ -131,7 +132,7 @@ class Batches:
         first = self._waiting.popleft()
         batch, others, num_rows = [first], [], len(first.matrix)
         for request in self._waiting:
-            fits = num_rows + len(request.matrix) <= first.max_rows
+            fits = num_rows + len(request.matrix) <= min(first.max_rows, MAX_SHARED_ROWS)
             if request.predictor is first.predictor and fits:
                 batch.append(request)
                 num_rows += len(request.matrix)

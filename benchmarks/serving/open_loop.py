@@ -20,12 +20,13 @@ from benchmarks.serving.servers import ServerFailed
 
 NUM_CONNECTIONS = 64
 PATIENCE_SECONDS = 10.0  # beyond the last request
+WARM_UP_SECONDS = 1.0  # in which a server accepts the connections, and which does not count
 
 
 def latencies(
     port: int, path: str, bodies: Sequence[Body], *, rate: float, seconds: float
 ) -> NDArray[np.float64]:
-    """Seconds that each request took, `rate` of them a second, sorted.
+    """Seconds that each request took, `rate` of them a second once it is warm, sorted.
 
     Raises ServerFailed if one is not answered with 200, or not in time. One thread asks all the
     time whether there is something to do: it wants a core to itself.
@@ -34,7 +35,9 @@ def latencies(
     connections = [_Connection(port) for _ in range(NUM_CONNECTIONS)]
     gc.disable()  # which would pause between a request's due time and its sending
     try:
-        return np.sort(_run(connections, requests, rate, int(rate * seconds)))
+        num_warming = int(rate * WARM_UP_SECONDS)
+        taken = _run(connections, requests, rate, num_warming + int(rate * seconds))
+        return np.sort(taken[num_warming:])
     finally:
         gc.enable()
         for connection in connections:
@@ -58,12 +61,12 @@ def _run(
         if now > deadline:
             raise ServerFailed(f"{num_requests - num_answered} requests were not answered in time")
         while idle and num_sent < num_requests and (due := start + num_sent / rate) <= now:
-            idle.popleft().send(requests[num_sent % len(requests)], due)
+            idle.popleft().send(requests[num_sent % len(requests)], due, num_sent)
             num_sent += 1
         for descriptor, _ in poll.poll(0):
             connection = by_descriptor[descriptor]
             if connection.is_answered():
-                taken[num_answered] = time.perf_counter() - connection.due
+                taken[connection.number] = time.perf_counter() - connection.due
                 num_answered += 1
                 idle.append(connection)
     poll.close()
@@ -71,16 +74,17 @@ def _run(
 
 
 class _Connection:
-    """A connection with at most one request at a time, due at `due`."""
+    """A connection with at most one request at a time: the `number` of it, due at `due`."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.due = 0.0
+        self.number = 0
         self._received = b""
 
-    def send(self, request: bytes, due: float) -> None:
-        self.due = due
+    def send(self, request: bytes, due: float, number: int) -> None:
+        self.due, self.number = due, number
         self._received = b""
         self.socket.sendall(request)
 

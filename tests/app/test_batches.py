@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from app.errors import RequestError
-from app.inference.batches import MAX_BATCH_ROWS, Batches, Numbers
+from app.inference.batches import MAX_BATCH_ROWS, MAX_SHARED_ROWS, Batches, Numbers
 from dropout_core.inference import Predictor
 from tests.dropout_core.served_models import make_model, normal
 
@@ -58,7 +58,7 @@ def test_each_gets_the_bits_that_it_would_get_alone(executor: Executor | None) -
         return await asyncio.gather(*(batches.outputs(predictor, rows) for rows in requests))
 
     answers = asyncio.run(ask())
-    assert predictor.batches == [245]
+    assert predictor.batches == [45, 200]
     for rows, answer in zip(requests, answers, strict=True):
         assert answer.tobytes() == alone(predictor, rows).tobytes()
 
@@ -77,7 +77,7 @@ def test_a_lone_request_does_not_wait_for_company(executor: Executor | None) -> 
 
 def test_models_do_not_mix_and_a_batch_does_not_grow_for_ever(executor: Executor | None) -> None:
     first, second = Counted(), Counted(num_features=4)
-    half = MAX_BATCH_ROWS // 2 + 1
+    half = MAX_SHARED_ROWS // 2 + 1
 
     async def ask() -> None:
         batches = Batches(executor)
