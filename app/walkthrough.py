@@ -62,4 +62,5 @@ address of this page, such as `export SERVICE=http://127.0.0.1:8000`:
 {WALKTHROUGH}```
 
 Errors are `application/problem+json` (RFC 9457): `errors` holds JSON pointers to what is wrong.
+Under `/v2` they are JSON with a text `error`, as the Open Inference Protocol has it.
 """
