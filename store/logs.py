@@ -46,7 +46,7 @@ def configure_logging() -> None:
     structlog.configure(
         processors=[*shape, *render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: _Printer(sys.stderr),
+        logger_factory=lambda *_: _Writer(sys.stderr),
         cache_logger_on_first_use=True,
     )
     _adopt_the_standard_library(shape, render)
@@ -54,8 +54,11 @@ def configure_logging() -> None:
     threading.excepthook = _uncaught_in_thread
 
 
-class _Printer(structlog.PrintLogger):
-    """Who logs goes on with their work where a line cannot be written, such as to a full disk."""
+class _Writer(structlog.WriteLogger):
+    """Who logs goes on with their work where a line cannot be written, such as to a full disk.
+
+    A line and its end are one write: several processes share the file that they go to.
+    """
 
     def msg(self, message: str) -> None:
         with suppress(OSError):

@@ -1,3 +1,4 @@
+import io
 import json
 import subprocess
 import sys
@@ -5,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from store import logs
 from store.logs import without_secrets
 
 SECRET = "hunter2"
@@ -73,3 +75,16 @@ def test_whoever_speaks_it_is_json_of_one_shape_without_secrets() -> None:
 )
 def test_secrets_are_blotted_out_and_nothing_else(text: str, told: str) -> None:
     assert without_secrets(text) == told
+
+
+def test_a_line_and_its_end_are_one_write() -> None:
+    """Of processes that share a file unbuffered, one could write between the two."""
+    written: list[str] = []
+
+    class Recorder(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    logs._Writer(Recorder()).msg("a line")
+    assert written == ["a line\n"]
