@@ -11,36 +11,36 @@ from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
-from app import docs, errors
+from app.context import Context
 from app.datasets import endpoints as datasets
-from app.deps import Context
-from app.errors import problem_responses
 from app.exports import endpoints as exports
-from app.headers import SecurityHeaders
 from app.health import endpoints as health
-from app.health.readiness import Readiness
+from app.http import docs, errors
+from app.http.errors import problem_responses
+from app.http.fast_routes import StraightRoute
+from app.http.headers import SecurityHeaders
+from app.http.limits import BodyLimit, RequestRate
+from app.http.security import Authentication, Keyring, documented_key
+from app.http.walkthrough import DESCRIPTION
 from app.inference import endpoints as inference
-from app.inference.predictors import Predictors
-from app.inference.serving import Serving
 from app.jobs import endpoints as jobs
-from app.limits import BodyLimit, RequestRate
 from app.metrics import endpoints as metrics
-from app.metrics.instruments import Instruments
-from app.metrics.recorded import RecordedJobs
-from app.metrics.requests import RequestDurations
 from app.models import endpoints as models
+from app.monitoring.instruments import Instruments
+from app.monitoring.readiness import Readiness
+from app.monitoring.recorded_jobs import RecordedJobs
+from app.monitoring.request_durations import RequestDurations
+from app.monitoring.request_ids import RequestIds
+from app.monitoring.request_spans import RequestSpans
 from app.names import endpoints as names
 from app.open_inference import endpoints as open_inference
 from app.open_inference import repository
 from app.open_inference.errors import InferenceErrors
-from app.request_ids import RequestIds
-from app.request_spans import RequestSpans
-from app.security import Authentication, Keyring, documented_key
-from app.straight_routes import StraightRoute
-from app.walkthrough import DESCRIPTION
-from store import tracing
-from store.artifacts import open_artifacts
-from store.database import Database
+from app.serving.engine import Serving
+from app.serving.predictors import Predictors
+from store.artifacts.artifact_store import open_artifacts
+from store.database.engine import Database
+from store.operations import tracing
 from store.settings import Settings
 
 _UPLOADS = re.compile(r"/v1/datasets|/v1/models/[^/]+/predict-file")
@@ -86,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        # Traces and metrics are ours: see app/request_spans.py and app/metrics.
+        # Traces and metrics are ours: see app/monitoring/request_spans.py and app/metrics.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.context = context

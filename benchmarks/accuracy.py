@@ -25,10 +25,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.images import load_part
-from dropout_core import metrics
 from dropout_core.config import MLPConfig, TrainingConfig
-from dropout_core.mlp import MLP
-from dropout_core.train import Diverged, TrainingData, train
+from dropout_core.evaluation import metrics
+from dropout_core.nn.mlp import MLP
+from dropout_core.training.loop import Diverged, TrainingData, train
 
 NUM_HELD_OUT = 10_000
 RATES = {"standard": (0.3, 0.5, 1.0), "batchwise": (0.1, 0.15, 0.2)}

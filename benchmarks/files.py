@@ -41,7 +41,7 @@ _READ += "print(time.perf_counter() - t)"
 _PREDICT = """
 import sys, time, polars, torch
 from pathlib import Path
-from dropout_core.inference import Predictor
+from dropout_core.model.predictor import Predictor
 torch.set_num_threads(1)
 predictor = Predictor.load(Path(sys.argv[1]))
 frame = polars.read_csv(sys.argv[2], infer_schema=False)

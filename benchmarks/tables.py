@@ -30,8 +30,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from dropout_core.config import SplitConfig, TrainingConfig
-from dropout_core.experiment import Experiment
-from dropout_core.inference import Predictor
+from dropout_core.model.predictor import Predictor
+from dropout_core.pipeline.tabular_run import Experiment
 
 HELD_OUT = 0.25
 SEEDS = 5

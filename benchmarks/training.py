@@ -28,9 +28,9 @@ from torch.nn import functional as F
 from benchmarks.images import load_part
 from benchmarks.peers import Peer, PeerFailed
 from dropout_core.config import MLPConfig, SGDConfig, TrainingConfig
-from dropout_core.masks import keep_mask
-from dropout_core.mlp import MLP
-from dropout_core.train import EpochMetrics, TrainingData, train
+from dropout_core.nn.masks import keep_mask
+from dropout_core.nn.mlp import MLP
+from dropout_core.training.loop import EpochMetrics, TrainingData, train
 
 NUM_CLASSES = 10
 ROUND_SECONDS = 0.4

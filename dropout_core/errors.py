@@ -1,4 +1,33 @@
-"""What can be wrong with a model. Free of torch, for those who only report it."""
+"""The errors of the library, free of torch."""
+
+
+class DataError(ValueError):
+    """The data cannot be used; the text says what is wrong and, where there is one, the place.
+
+    `message` is what is wrong, without the place. `row` counts data rows from 1, without the
+    header; `field` names the setting at fault, where a setting and not the file is wrong.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        row: int | None = None,
+        column: str | None = None,
+        field: str | None = None,
+    ) -> None:
+        place = [f"row {row}"] if row is not None else []
+        place += [f"column {column!r}"] if column is not None else []
+        super().__init__(f"{', '.join(place)}: {message}" if place else message)
+        self.message = message
+        self.row = row
+        self.column = column
+        self.field = field
+
+    def shifted(self, by: int) -> "DataError":
+        """The same of a table in which `by` rows come before these."""
+        row = None if self.row is None else self.row + by
+        return DataError(self.message, row=row, column=self.column, field=self.field)
 
 
 class ModelError(Exception):

@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from store.database.pages import newest_first
+from store.database.tables import database_now, datasets, jobs
 from store.errors import DatasetInUse, DatasetNotFound
-from store.pages import newest_first
-from store.tables import database_now, datasets, jobs
 
 ACTIVE = ("queued", "running", "cancelling")
 

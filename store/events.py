@@ -1,7 +1,7 @@
 """A job's events: what happened to it, in order, counted from 1.
 
 Of a job that has been over for long the epochs' events are gone, and the numbers of the others have
-gaps where they were; see store/retention.py.
+gaps where they were; see store/operations/retention.py.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from store.tables import database_now, events
+from store.database.tables import database_now, events
 
 
 @dataclass(frozen=True)

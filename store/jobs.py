@@ -14,13 +14,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, delete, insert, select, update
 
-from store import events, models, quotas
+from store import events, models
+from store.access import quotas
+from store.database.pages import newest_first
+from store.database.tables import database_now, epochs, jobs
 from store.errors import IllegalTransition, JobNotFound, LeaseLost
 from store.ids import new_id
+from store.job_spec import JobSpec
 from store.models import TrainedModel
-from store.pages import newest_first
-from store.spec import JobSpec
-from store.tables import database_now, epochs, jobs
 
 STATES = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
 TERMINAL = ("succeeded", "failed", "cancelled")
@@ -29,7 +30,7 @@ MAX_BACKOFF_SECONDS = 60
 
 @dataclass(frozen=True)
 class Job:
-    """A row of the table; see store.tables for what the columns mean."""
+    """A row of the table; see store.database.tables for what the columns mean."""
 
     id: str
     tenant: str

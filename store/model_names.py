@@ -20,8 +20,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from store.database.tables import model_aliases, model_names, models
 from store.errors import AliasNotFound, ModelNotFound, NameNotFound, QuotaExceeded
-from store.tables import model_aliases, model_names, models
 
 PRODUCTION = "production"
 """The alias that a name alone stands for, where there is one."""

@@ -20,10 +20,10 @@ import pytest
 import redis
 from sqlalchemy import make_url
 
-from dropout_core.imports import kept_for_good
-from store.database import Database
-from store.tables import metadata
-from tests.servers import SERVERS, PostgresServer, RedisServer, S3Server
+from store.database.engine import Database
+from store.database.tables import metadata
+from store.operations.gc_freeze import kept_for_good
+from tests.support.servers import SERVERS, PostgresServer, RedisServer, S3Server
 
 RUNNING = pytest.StashKey[subprocess.Popen[str]]()
 
@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not missing or hasattr(config, "workerinput"):
         return
     process = config.stash[RUNNING] = subprocess.Popen(
-        [sys.executable, "-m", "tests.servers", *missing],
+        [sys.executable, "-m", "tests.support.servers", *missing],
         cwd=Path(__file__).parent.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

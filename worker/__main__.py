@@ -12,20 +12,21 @@ import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from dropout_core.imports import kept_for_good
+from store.operations.gc_freeze import kept_for_good
 
 with kept_for_good():
     import typer
 
     from store import jobs
-    from store.artifacts import open_artifacts
-    from store.database import Database
-    from store.lifetime import AlreadyRunning, on_parent_exit
-    from store.logs import configure_logging
+    from store.artifacts.artifact_store import open_artifacts
+    from store.database.engine import Database
+    from store.operations.lifetime import AlreadyRunning, on_parent_exit
+    from store.operations.logs import configure_logging
+    from store.operations.tracing import configure_tracing, end_tracing
     from store.settings import Settings
-    from store.tracing import configure_tracing, end_tracing
-    from worker import local, tasks
-    from worker.celery_app import QUEUES, create_celery
+    from worker.broker import tasks
+    from worker.broker.celery_app import QUEUES, create_celery
+    from worker.embedded import local
     from worker.instruments import Instruments
     from worker.supervisor import Worker, warm_up
 
@@ -90,7 +91,7 @@ def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
 @cli.command("dispatch")
 def run_dispatch() -> None:
     """Relay due jobs to the broker and take back expired leases."""
-    from worker import dispatcher
+    from worker.broker import dispatcher
 
     settings = Settings()
     stop = threading.Event()
@@ -103,7 +104,7 @@ def run_dispatch() -> None:
 @cli.command("check-dispatch")
 def check_dispatch() -> None:
     """Exit 0 unless a job has been due for long and no message went out, though there is room."""
-    from worker import dispatcher
+    from worker.broker import dispatcher
 
     settings = Settings()
     celery = _celery(settings)

@@ -1,6 +1,6 @@
 """What a worker or a dispatcher counts, beside what the database tells of jobs.
 
-Under `serve` the API answers with it: see store/metrics_folder.py. A process of the scaled-out
+Under `serve` the API answers with it: see store/operations/metrics.py. A process of the scaled-out
 service answers itself, where `DROPOUT_WORKER_METRICS_PORT` says. Trainers count nothing: what they
 have timed, they tell their supervisor.
 """
@@ -13,7 +13,7 @@ from prometheus_client import (
     start_http_server,
 )
 
-from store import metrics_files, metrics_folder
+from store.operations import metrics
 from store.settings import Settings
 
 # A small network takes milliseconds; gigabytes to a far object store take minutes.
@@ -26,9 +26,9 @@ class Instruments:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         # With a folder, the numbers are in its files, and told by whoever reads them.
-        own = self.registry if metrics_folder.given() is None else None
+        own = self.registry if metrics.shared_folder() is None else None
         if own is None:
-            metrics_files.take_space_first()
+            metrics.reserve_space()
         self.attempts = Counter(
             "dropout_attempts",
             "Attempts that are over, by the state that they left the job in, or `lost`, and why.",

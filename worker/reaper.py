@@ -3,7 +3,7 @@
 import structlog
 
 from store import jobs
-from store.database import Database
+from store.database.engine import Database
 from store.settings import Settings
 from worker.instruments import Instruments
 

@@ -21,17 +21,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
 from dropout_core.files import NO_SPACE, is_disk_full
-from store import datasets, jobs, tracing
-from store.artifacts import ArtifactStore
-from store.database import Database, is_unavailable
+from store import datasets, jobs
+from store.artifacts.artifact_store import ArtifactStore
+from store.database.engine import Database, is_unavailable
 from store.errors import DatasetNotFound, JobNotFound, LeaseLost
 from store.jobs import Claim, Job
-from store.logs import configure_logging
+from store.operations import tracing
+from store.operations.logs import configure_logging
 from store.settings import Settings
 from worker.fence import Fence
 from worker.instruments import Instruments
-from worker.patience import Patient
-from worker.protocol import (
+from worker.messages import (
     Assignment,
     EpochCompleted,
     Failed,
@@ -43,9 +43,10 @@ from worker.protocol import (
     Timed,
     job_prefix,
 )
+from worker.retrying_artifacts import Patient
 
 TRAINER = "worker.trainer"
-PRELOADED = ["worker.preloaded"]
+PRELOADED = ["worker.forkserver_preload"]
 WATCH_SECONDS = 0.2  # how soon a cancel is seen
 DEATH_SECONDS = 10  # how long a killed process may take to be gone
 MAX_MESSAGES = 1000  # stored in one transaction

@@ -22,19 +22,24 @@ import polars as pl
 import torch
 from polars.exceptions import PolarsError
 
-from dropout_core.checkpoint import CheckpointError, load_checkpoint, position, save_checkpoint
-from dropout_core.cross_validation import summary
-from dropout_core.data.errors import DataError
-from dropout_core.evaluation import Evaluation
-from dropout_core.experiment import Experiment
+from dropout_core.errors import DataError
+from dropout_core.evaluation.cross_validation import summary
+from dropout_core.evaluation.evaluator import Evaluation
 from dropout_core.files import NO_SPACE, is_disk_full, sha256_of
-from dropout_core.tabular import MANIFEST, WEIGHTS
-from dropout_core.train import Diverged
-from store.artifacts import ArtifactStore
+from dropout_core.model.saved_model import MANIFEST, WEIGHTS
+from dropout_core.pipeline.tabular_run import Experiment
+from dropout_core.training.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    position,
+    save_checkpoint,
+)
+from dropout_core.training.loop import Diverged
+from store.artifacts.artifact_store import ArtifactStore
 from store.errors import StorageUnavailable
+from store.job_spec import JobSpec
 from store.models import TrainedModel
-from store.spec import JobSpec
-from worker.protocol import (
+from worker.messages import (
     Assignment,
     EpochCompleted,
     Failed,

@@ -7,18 +7,19 @@ from fastapi import APIRouter, Depends, File, Form, Response, UploadFile
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
+from app.context import After, CallerDep, Context, ContextDep, Limit, require_form, take_place
 from app.datasets.schemas import DatasetAnswer
 from app.datasets.service import in_place
-from app.deps import After, CallerDep, Context, ContextDep, Limit, require_form, take_place
-from app.errors import problem_responses
-from app.idempotency import IdempotencyKey, once
-from app.reading import Reading, only_fields
-from app.schemas import Page, page_of
-from app.security import Caller
-from app.uploads import Upload
-from store import datasets, quotas
-from store.artifacts import discard
-from store.idempotency import Answer
+from app.http.errors import problem_responses
+from app.http.idempotency import IdempotencyKey, once
+from app.http.reading import Reading, only_fields
+from app.http.schemas import Page, page_of
+from app.http.security import Caller
+from app.http.uploads import Upload
+from store import datasets
+from store.access import quotas
+from store.access.idempotency import Answer
+from store.artifacts.artifact_store import discard
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 

@@ -4,8 +4,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from app.schemas import Time
-from dropout_core.data.schema import Column
+from app.http.schemas import Time
+from dropout_core.data.columns import Column
 from store.datasets import Dataset
 
 

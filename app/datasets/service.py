@@ -7,13 +7,13 @@ from typing import Any
 import polars as pl
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import reading
-from app.deps import Context
-from app.uploads import Upload
+from app.context import Context
+from app.http import reading
+from app.http.uploads import Upload
 from dropout_core.data.ingest import ReadOptions, ingest
 from dropout_core.files import sha256_of
-from store.artifacts import DATASETS, discard
-from store.database import is_full, is_unavailable
+from store.artifacts.artifact_store import DATASETS, discard
+from store.database.engine import is_full, is_unavailable
 from store.datasets import Dataset
 from store.errors import DatasetNotFound
 from store.ids import new_id

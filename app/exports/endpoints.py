@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app.deps import CallerDep, ContextDep, take_place
-from app.downloads import download
-from app.errors import problem_responses
+from app.context import CallerDep, ContextDep, take_place
 from app.exports import service
 from app.exports.card import card, facts_of
+from app.http.downloads import download
+from app.http.errors import problem_responses
 from dropout_core.export.process import Format
 from store import models
 

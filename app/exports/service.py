@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.deps import PLACE_SECONDS, Context
-from app.errors import RequestError, invalid
+from app.context import PLACE_SECONDS, Context
+from app.http.errors import RequestError, invalid
 from dropout_core.export.process import MAX_ONNX_BYTES, SUFFIXES, Format, export
-from dropout_core.tabular import MANIFEST, WEIGHTS
+from dropout_core.model.saved_model import MANIFEST, WEIGHTS
 from store.errors import ModelNotFound
 from store.models import Model
 

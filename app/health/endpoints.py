@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from app.deps import ContextDep
+from app.context import ContextDep
 
 router = APIRouter(tags=["health"])
 

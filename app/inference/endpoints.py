@@ -5,13 +5,16 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, File, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
-from app import json_bodies, reading
+from app.context import CallerDep, Context, ContextDep, require_form, require_json, take_place
 from app.datasets.service import scan
-from app.deps import CallerDep, Context, ContextDep, require_form, require_json, take_place
-from app.downloads import download
-from app.errors import invalid, problem_responses
-from app.inference import evaluation, files, importance, predictions
-from app.inference.answer_files import CSV, PARQUET
+from app.http import json_bodies, reading
+from app.http.downloads import download
+from app.http.errors import invalid, problem_responses
+from app.http.fast_routes import body_of
+from app.http.reading import Reading, only_fields
+from app.http.security import Caller
+from app.http.uploads import Upload
+from app.inference import files, importance, service
 from app.inference.schemas import (
     EvaluateRequest,
     ImportanceAnswer,
@@ -20,10 +23,8 @@ from app.inference.schemas import (
     PredictRequest,
 )
 from app.models.schemas import EvaluationAnswer
-from app.reading import Reading, only_fields
-from app.security import Caller
-from app.straight_routes import body_of
-from app.uploads import Upload
+from app.serving import evaluation
+from app.serving.answer_files import CSV, PARQUET
 from store import datasets
 from store.errors import DatasetNotFound
 
@@ -49,7 +50,7 @@ async def predict(http: Request, model_id: str) -> Response:
     json_bodies.require_media_type(http, json_bodies.JSON)
     body = await body_of(http)
     served = await context.serving.find(model_id, tenant=caller.tenant)
-    answer, num_rows = await predictions.predict(context, served, body)
+    answer, num_rows = await service.predict(context, served, body)
     context.instruments.predict_rows.observe(num_rows)
     return Response(answer, media_type=json_bodies.JSON)
 
@@ -138,4 +139,4 @@ def measure_importance(
 
 
 STRAIGHT = [("/v1/models/{model_id}/predict", predict)]
-"""What is asked most; see app/straight_routes.py."""
+"""What is asked most; see app/http/fast_routes.py."""

@@ -7,18 +7,18 @@ from typing import Any
 
 import polars as pl
 
-from app.accept import preferred
-from app.errors import RequestError, invalid
-from app.inference.answer_files import CSV, PARQUET, AnswerFile, CsvFile, ParquetFile
-from app.inference.file_dates import settle_dates, with_settled
-from app.inference.prediction_columns import PredictionColumns
-from app.inference.rows import TOO_LARGE, first_too_large
-from app.inference.table_batches import batches
-from app.reading import refusing_unusable
-from app.uploads import Upload
-from dropout_core.data.errors import DataError
+from app.http.accept import preferred
+from app.http.errors import RequestError, invalid
+from app.http.reading import refusing_unusable
+from app.http.uploads import Upload
+from app.serving.answer_files import CSV, PARQUET, AnswerFile, CsvFile, ParquetFile
+from app.serving.file_dates import settle_dates, with_settled
+from app.serving.prediction_columns import PredictionColumns
+from app.serving.rows import TOO_LARGE, first_too_large
+from app.serving.table_batches import batches
 from dropout_core.data.ingest import Limits, ReadOptions, ingest
-from dropout_core.inference import Predictor
+from dropout_core.errors import DataError
+from dropout_core.model.predictor import Predictor
 
 
 def answer_type(accept: Sequence[str]) -> str:

@@ -7,24 +7,24 @@ import torch
 from sqlalchemy import Connection
 from torch import Tensor
 
+from app.context import Context
 from app.datasets.service import load
-from app.deps import Context
-from app.errors import Flaw, RequestError, invalid
-from app.inference.evaluation import check_scored, misfit
-from app.inference.rows import TOO_LARGE
+from app.http.errors import Flaw, RequestError, invalid
 from app.inference.schemas import ImportanceRequest
+from app.serving.evaluation import check_scored, misfit
+from app.serving.rows import TOO_LARGE
 from dropout_core.config import SplitConfig
-from dropout_core.data import prepare
-from dropout_core.data.errors import DataError
 from dropout_core.data.splits import split_rows
-from dropout_core.importance import Importance, permutation_importance
-from dropout_core.inference import MAX_CELLS, Predictor
-from dropout_core.metrics import HIGHER_IS_BETTER, default_metric, metric_names
+from dropout_core.data.targets import labelled
+from dropout_core.errors import DataError
+from dropout_core.evaluation.importance import Importance, permutation_importance
+from dropout_core.evaluation.metrics import HIGHER_IS_BETTER, default_metric, metric_names
+from dropout_core.model.predictor import MAX_CELLS, Predictor
 from store import datasets, jobs
 from store.datasets import Dataset
 from store.errors import DatasetNotFound, JobNotFound
+from store.job_spec import JobSpec
 from store.models import Model
-from store.spec import JobSpec
 
 MAX_ROWS = 10_000
 MIN_ROWS = 100
@@ -154,17 +154,17 @@ def _matrix_and_targets(
 ) -> tuple[Tensor, Tensor]:
     """Encoded rows and their targets. Raises DataError."""
     facts = predictor.description
-    labelled, targets = prepare.labelled(frame, facts.targets, facts.task, facts.classes)
-    chosen = torch.arange(len(labelled))
+    rows, targets = labelled(frame, facts.targets, facts.task, facts.classes)
+    chosen = torch.arange(len(rows))
     if split is not None:
         is_class = facts.task in ("binary", "multiclass")
         target = targets if is_class else None
-        parts = split_rows(labelled, split, target=target, classes=facts.classes)
+        parts = split_rows(rows, split, target=target, classes=facts.classes)
         chosen = parts.test if len(parts.test) else parts.validation
         if len(chosen) == 0:
             raise invalid("/dataset", "the model's job held no rows out: name a dataset")
     num_rows = min(len(chosen), limit)
     chosen = chosen[torch.arange(num_rows) * len(chosen) // max(1, num_rows)]
     # What a job held out may lack values that training never lacks: as in its own evaluation.
-    matrix = facts.encoder.encode(labelled[chosen.numpy()], refuse_missing=split is None)
+    matrix = facts.encoder.encode(rows[chosen.numpy()], refuse_missing=split is None)
     return torch.from_numpy(matrix), targets[chosen]

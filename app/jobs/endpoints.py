@@ -7,9 +7,10 @@ from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from sqlalchemy import Connection
 
-from app.deps import MAX_NUMBER, After, CallerDep, ContextDep, Limit, Number, require_json
-from app.errors import RequestError, problem_responses
-from app.idempotency import IdempotencyKey, reserve
+from app.context import MAX_NUMBER, After, CallerDep, ContextDep, Limit, Number, require_json
+from app.http.errors import RequestError, problem_responses
+from app.http.idempotency import IdempotencyKey, reserve
+from app.http.schemas import Page, page_of
 from app.jobs.schemas import (
     EXAMPLE,
     EventAnswer,
@@ -21,10 +22,11 @@ from app.jobs.schemas import (
 )
 from app.jobs.service import resolve
 from app.jobs.stream import require_place, stream
-from app.schemas import Page, page_of
-from store import events, jobs, models, quotas, tracing
-from store.idempotency import Answer
-from store.spec import JobSpec
+from store import events, jobs, models
+from store.access import quotas
+from store.access.idempotency import Answer
+from store.job_spec import JobSpec
+from store.operations import tracing
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

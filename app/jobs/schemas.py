@@ -1,10 +1,10 @@
-"""A job on the wire. What is submitted is `store.spec.JobSpec`."""
+"""A job on the wire. What is submitted is `store.job_spec.JobSpec`."""
 
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel
 
-from app.schemas import Time
+from app.http.schemas import Time
 from store.events import Event
 from store.jobs import Job
 

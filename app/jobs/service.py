@@ -6,18 +6,18 @@ from dataclasses import dataclass
 import torch
 from sqlalchemy import Connection
 
-from app.errors import escaped, invalid
-from dropout_core import memory
+from app.http.errors import escaped, invalid
 from dropout_core.config import Task, TrainingConfig
-from dropout_core.data.errors import DataError
-from dropout_core.data.schema import Column, Selection, select
+from dropout_core.data.columns import Column, Selection, select
 from dropout_core.data.splits import check_split
-from dropout_core.memory import InputSizes
+from dropout_core.errors import DataError
+from dropout_core.training import memory
+from dropout_core.training.memory import InputSizes
 from store import datasets
 from store.datasets import Dataset
 from store.errors import DatasetNotFound
+from store.job_spec import JobSpec
 from store.settings import Settings
-from store.spec import JobSpec
 
 _WITHOUT_CLASSES = {
     "regression": "a regression has no classes",

@@ -9,11 +9,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import format_sse_event
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.deps import Context
+from app.context import Context
+from app.http.security import Caller
 from app.jobs.schemas import EventAnswer
-from app.security import Caller
 from store import events
-from store.database import is_unavailable
+from store.database.engine import is_unavailable
 from store.errors import JobNotFound, QuotaExceeded
 from store.jobs import TERMINAL, get
 

@@ -4,7 +4,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from app.deps import ContextDep
+from app.context import ContextDep
 
 router = APIRouter(tags=["health"])
 

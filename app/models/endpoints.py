@@ -3,12 +3,12 @@
 from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
 
-from app.deps import After, CallerDep, Context, ContextDep, Limit
-from app.errors import problem_responses
+from app.context import After, CallerDep, Context, ContextDep, Limit
+from app.http.errors import problem_responses
+from app.http.schemas import Page, page_of
 from app.models.schemas import ModelAnswer
-from app.schemas import Page, page_of
 from store import model_names, models
-from store.artifacts import discard
+from store.artifacts.artifact_store import discard
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Depends, Response
 from fastapi.concurrency import run_in_threadpool
 
-from app.deps import After, CallerDep, Context, ContextDep, Limit, require_json
-from app.errors import problem_responses
+from app.context import After, CallerDep, Context, ContextDep, Limit, require_json
+from app.http.errors import problem_responses
+from app.http.schemas import Page, page_of
 from app.names.schemas import Alias, AliasRequest, NameAnswer, NameSummary
-from app.schemas import Page, page_of
 from store import model_names
 
 router = APIRouter(prefix="/v1/names", tags=["names"])

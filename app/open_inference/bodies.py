@@ -5,9 +5,9 @@ import zlib
 
 from starlette.datastructures import Headers
 
-from app.accept import preferred
-from app.errors import RequestError
-from app.limits import BodyTooLarge
+from app.http.accept import preferred
+from app.http.errors import RequestError
+from app.http.limits import BodyTooLarge
 from app.open_inference.errors import bad_request
 
 HEADER_LENGTH = "Inference-Header-Content-Length"

@@ -11,9 +11,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from app import json_bodies
-from app.deps import CallerDep, Context, ContextDep, place
-from app.errors import RequestError
+from app.context import CallerDep, Context, ContextDep, place
+from app.http import json_bodies
+from app.http.errors import RequestError
+from app.http.fast_routes import Endpoint, body_of
+from app.http.security import Caller
 from app.open_inference import inference
 from app.open_inference.errors import error_responses
 from app.open_inference.inference import Asked
@@ -29,8 +31,6 @@ from app.open_inference.schemas import (
     ServerReady,
     StatisticsAnswer,
 )
-from app.security import Caller
-from app.straight_routes import Endpoint, body_of
 
 router = APIRouter(prefix="/v2", tags=["open inference"], responses=error_responses())
 
@@ -193,7 +193,7 @@ STRAIGHT: list[tuple[str, Endpoint]] = [
     (f"{router.prefix}/models/{{model}}/infer", infer),
     (f"{router.prefix}/models/{{model}}/versions/{{version}}/infer", infer_version),
 ]
-"""What is asked most; see app/straight_routes.py."""
+"""What is asked most; see app/http/fast_routes.py."""
 
 
 async def _find(context: Context, caller: Caller, model: str, version: str | None = None) -> Asked:

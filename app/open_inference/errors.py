@@ -10,7 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import RequestError
+from app.http.errors import RequestError
 
 _PROBLEM = b"application/problem+json"
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from app.inference.rows import TOO_LARGE, first_too_large
-from app.inference.serving import Served, Serving, require_room
 from app.open_inference import bodies, inputs, outputs, requests
 from app.open_inference.errors import bad_request
 from app.open_inference.inputs import Table
 from app.open_inference.requests import InferRequest
-from dropout_core.inference import Predictor
+from app.serving.engine import Served, Serving, require_room
+from app.serving.rows import TOO_LARGE, first_too_large
+from dropout_core.model.predictor import Predictor
 
 _QUICK_BYTES = 1024**2  # of numbers that are read or written without a thread, in a millisecond
 _NUMBER_BYTES = 20  # as text

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from app.open_inference.errors import bad_request
 from app.open_inference.tensors import BYTES, DATATYPES, Tensor
 from dropout_core.config import FeatureType
-from dropout_core.data.errors import DataError
-from dropout_core.inference import Predictor
+from dropout_core.errors import DataError
+from dropout_core.model.predictor import Predictor
 
 INPUT = "input"
 """All features at once, of a model that knows numbers alone."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.open_inference.errors import bad_request
 from app.open_inference.tensors import BYTES, packed
-from dropout_core.tabular import Description
+from dropout_core.model.saved_model import Description
 
 PREDICTION = "prediction"
 PROBABILITIES = "probabilities"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from store import model_names, models
-from store.database import Database
+from store.database.engine import Database
 from store.errors import ModelNotFound, NameNotFound
 from store.models import IndexEntry, Model
 

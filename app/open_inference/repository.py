@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
-from app import json_bodies
-from app.deps import CallerDep, Context, ContextDep
+from app.context import CallerDep, Context, ContextDep
+from app.http import json_bodies
+from app.http.fast_routes import body_of
 from app.open_inference.endpoints import Name
 from app.open_inference.errors import error_responses
 from app.open_inference.references import index
@@ -19,7 +20,6 @@ from app.open_inference.schemas import (
     UnloadBody,
     Unloaded,
 )
-from app.straight_routes import body_of
 from store import models
 from store.models import IndexEntry
 

@@ -7,7 +7,7 @@ from typing import Any
 import simdjson
 from pydantic_core import from_json
 
-from app.errors import RequestError
+from app.http.errors import RequestError
 from app.inference.schemas import MAX_ROWS
 from app.open_inference import tensors
 from app.open_inference.errors import bad_request

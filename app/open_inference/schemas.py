@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.open_inference.inputs import INPUT
 from app.open_inference.outputs import output_tensors
 from app.open_inference.references import Version, listed
-from app.open_inference.statistics import ModelStatistics, Statistics, Total
 from app.open_inference.tensors import DATATYPES
+from app.serving.statistics import ModelStatistics, Statistics, Total
 from dropout_core.config import Config, FeatureType
-from dropout_core.inference import Predictor
-from dropout_core.tabular import Description
+from dropout_core.model.predictor import Predictor
+from dropout_core.model.saved_model import Description
 from store.models import IndexEntry
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]

@@ -16,7 +16,7 @@ import numpy as np
 import simdjson
 from numpy.typing import NDArray
 
-from app.errors import RequestError
+from app.http.errors import RequestError
 from app.open_inference.errors import bad_request
 
 BYTES = "BYTES"

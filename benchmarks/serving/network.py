@@ -17,8 +17,8 @@ from benchmarks.serving_peers.network import (
     plain_network,
     probabilities,
 )
-from dropout_core.preprocessing import StandardScale
-from dropout_core.tabular import load_model
+from dropout_core.model.preprocessing import StandardScale
+from dropout_core.model.saved_model import load_model
 
 NAME = "benchmark"
 NUM_TRAINING_ROWS = 500

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from dropout_core.data.errors import DataError
+from dropout_core.errors import DataError
 
 DATETIME = pl.Datetime("us")
 STORED = (pl.Int64, pl.Float64, pl.Boolean, pl.String, DATETIME)

@@ -25,7 +25,6 @@ from dropout_core.data.cells import (
     stored,
     without_words,
 )
-from dropout_core.data.errors import DataError
 from dropout_core.data.features import (
     DATE_PARTS,
     BooleanFeature,
@@ -38,6 +37,7 @@ from dropout_core.data.features import (
 from dropout_core.data.instances import instance_frame, text_column
 from dropout_core.data.missing import MISSING_WORDS
 from dropout_core.data.names import names_as
+from dropout_core.errors import DataError
 
 __all__ = ["DATE_PARTS", "Encoder"]
 

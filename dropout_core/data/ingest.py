@@ -20,10 +20,10 @@ from typing import Any
 
 import polars as pl
 
-from dropout_core.data.errors import DataError
+from dropout_core.data.columns import Column, describe
 from dropout_core.data.readers import MISSING_WORDS, Format, ReadOptions, convert, read
 from dropout_core.data.readers.table import scan
-from dropout_core.data.schema import Column, describe
+from dropout_core.errors import DataError
 from dropout_core.files import NO_SPACE, is_disk_full
 
 __all__ = [

@@ -14,9 +14,9 @@ import polars as pl
 
 from dropout_core.config import FeatureType
 from dropout_core.data.cells import first_unreadable, plain_dates, shown
-from dropout_core.data.errors import DataError
 from dropout_core.data.missing import MISSING_WORDS
 from dropout_core.data.names import LARGEST_WHOLE
+from dropout_core.errors import DataError
 
 _NUMBERS = {int, float, bool, type(None)}
 _MOST_BITS = 1024  # of a whole number that a Float64 can come near

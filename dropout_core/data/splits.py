@@ -11,8 +11,8 @@ import torch
 from torch import Generator, Tensor
 
 from dropout_core.config import SplitConfig
-from dropout_core.data.errors import DataError
-from dropout_core.data.schema import Column, Selection
+from dropout_core.data.columns import Column, Selection
+from dropout_core.errors import DataError
 from dropout_core.seeds import generator
 
 _TIMES = ("datetime", "number")

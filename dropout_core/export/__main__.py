@@ -16,7 +16,7 @@ from dropout_core.errors import ModelError
 from dropout_core.export.check import Check
 from dropout_core.export.process import GONE, REFUSED, SECONDS, TOO_LARGE
 from dropout_core.files import is_disk_full
-from dropout_core.tabular import WEIGHTS, load_model
+from dropout_core.model.saved_model import WEIGHTS, load_model
 
 _NICENESS = 10  # who serves goes first
 _GRACE_SECONDS = 5  # after its time a process ends itself if nobody is left to do it

@@ -6,8 +6,8 @@ import zipfile
 from pathlib import Path
 
 from dropout_core.export.check import Check
-from dropout_core.inference import Predictor
-from dropout_core.tabular import MANIFEST, WEIGHTS
+from dropout_core.model.predictor import Predictor
+from dropout_core.model.saved_model import MANIFEST, WEIGHTS
 
 README = """\
 # A model of Dropout Service
@@ -16,7 +16,7 @@ README = """\
 into a folder. The Python package dropout-service loads and runs them, without a server:
 
     from pathlib import Path
-    from dropout_core.inference import Predictor
+    from dropout_core.model.predictor import Predictor
 
     predictor = Predictor.load(Path("folder"))
     rows = predictor.frame_of([{"a feature": 1.5, "another": "red"}])

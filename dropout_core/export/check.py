@@ -12,8 +12,8 @@ from torch import Generator, Tensor
 from dropout_core.errors import ModelError
 from dropout_core.export.examples import example_rows
 from dropout_core.export.whole import WholeModel
-from dropout_core.inference import Predictor
-from dropout_core.tabular import Description, TabularModel
+from dropout_core.model.predictor import Predictor
+from dropout_core.model.saved_model import Description, TabularModel
 
 _UNIT = 2.0**-24  # what float32 rounds by
 _MIN_UNITS = 8  # what functions such as tanh may be off by, with some to spare

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from dropout_core.data.categories import CategoricalFeature
 from dropout_core.data.encoder import Encoder
-from dropout_core.preprocessing import Preprocessing
+from dropout_core.model.preprocessing import Preprocessing
 
 _NUM_ROWS = 32  # of those like the training's, and of those with holes
 _HOLE_RATE = 0.3

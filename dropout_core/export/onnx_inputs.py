@@ -22,7 +22,7 @@ from dropout_core.data.features import (
     TextFeature,
     value_names,
 )
-from dropout_core.export.graph import OF_CATEGORIES, Graph, new_name
+from dropout_core.export.onnx_graph import OF_CATEGORIES, Graph, new_name
 
 ALL_NUMBERS = "input"
 """The one input of a model whose features are all numbers and truth values."""

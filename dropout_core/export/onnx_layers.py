@@ -9,12 +9,17 @@ import numpy as np
 from torch import nn
 
 from dropout_core.config import PreprocessingConfig
-from dropout_core.export.graph import Graph
-from dropout_core.inputs import CategoryInputs, category_widths
-from dropout_core.layers import Dropout
-from dropout_core.masks import keep_probability
-from dropout_core.mlp import MLP, HiddenLayer
-from dropout_core.preprocessing import NUM_QUANTILES, Preprocessing, QuantileScale, StandardScale
+from dropout_core.export.onnx_graph import Graph
+from dropout_core.model.preprocessing import (
+    NUM_QUANTILES,
+    Preprocessing,
+    QuantileScale,
+    StandardScale,
+)
+from dropout_core.nn.inputs import CategoryInputs, category_widths
+from dropout_core.nn.layers import Dropout
+from dropout_core.nn.masks import keep_probability
+from dropout_core.nn.mlp import MLP, HiddenLayer
 
 _TOP = NUM_QUANTILES - 1
 _HALVES = (128, 64, 32, 16, 8, 4, 2, 1, 1)  # in which the places from 0 to _TOP are searched

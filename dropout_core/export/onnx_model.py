@@ -17,10 +17,10 @@ from onnx.reference import ReferenceEvaluator
 from dropout_core.data.categories import CategoricalFeature
 from dropout_core.errors import ModelError
 from dropout_core.export.check import Check
-from dropout_core.export.graph import OF_CATEGORIES, Graph
+from dropout_core.export.onnx_graph import OF_CATEGORIES, Graph
 from dropout_core.export.onnx_inputs import Inputs
 from dropout_core.export.onnx_layers import add_categories, add_network, add_preprocessing
-from dropout_core.tabular import Manifest, TabularModel
+from dropout_core.model.saved_model import Manifest, TabularModel
 
 # Old enough for runtimes of 2022 and later.
 _OPSETS = {"": 17, OF_CATEGORIES: 3}

@@ -7,7 +7,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from dropout_core.export.check import Check
-from dropout_core.tabular import MANIFEST, Manifest
+from dropout_core.model.saved_model import MANIFEST, Manifest
 
 
 def write_program(manifest: Manifest, target: Path, *, check: Check) -> None:

@@ -6,7 +6,7 @@ Shapes: N rows, V values, K codes of categories, C outputs.
 from torch import Tensor, nn
 
 from dropout_core.config import Task
-from dropout_core.tabular import TabularModel
+from dropout_core.model.saved_model import TabularModel
 
 
 class WholeModel(nn.Module):

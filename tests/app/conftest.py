@@ -10,8 +10,8 @@ import pytest
 
 from app.main import create_app
 from store.settings import Settings
-from tests.app import tables
-from tests.app.service import SETTINGS, Service, train, upload
+from tests.support import tables
+from tests.support.service import SETTINGS, Service, train, upload
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # that it would like another HTTP client than the service's

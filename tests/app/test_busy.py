@@ -10,18 +10,19 @@ from fastapi import UploadFile
 from sqlalchemy.exc import OperationalError
 from starlette.types import Message, Receive, Scope, Send
 
-from app import deps, limits
+from app import context
 from app.datasets.service import in_place
-from app.errors import MAX_FLAWS
-from app.limits import BodyLimit, BodyTooSlow
+from app.http import limits
+from app.http.errors import MAX_FLAWS
+from app.http.limits import BodyLimit, BodyTooSlow
+from app.http.uploads import Upload
 from app.main import create_app
-from app.uploads import Upload
 from dropout_core.data.ingest import ReadOptions
 from store.settings import Settings
-from tests.app import tables
 from tests.app.conftest import TestClient
-from tests.app.problems import assert_problem
-from tests.app.service import SETTINGS
+from tests.support import tables
+from tests.support.problems import assert_problem
+from tests.support.service import SETTINGS
 
 
 @pytest.fixture
@@ -33,11 +34,11 @@ def app(sqlite_url: str, tmp_path: Path) -> Any:
 def test_requests_that_take_long_leave_threads_to_others(
     app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deps, "PLACE_SECONDS", 0.1)
+    monkeypatch.setattr(context, "PLACE_SECONDS", 0.1)
     places = app.state.context.slow
     with TestClient(app, raise_server_exceptions=False) as client:
         assert client.portal is not None
-        for _ in range(deps.SLOW_REQUESTS):
+        for _ in range(context.SLOW_REQUESTS):
             client.portal.call(places.acquire)
         assert client.get("/v1/jobs").status_code == 200
         refused = client.post("/v1/datasets", files={"file": tables.flowers()})

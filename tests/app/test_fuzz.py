@@ -10,10 +10,10 @@ import httpx
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
-from tests.app.problems import assert_error
-from tests.app.service import Service
-from tests.app.wire import exchange
 from tests.fuzz.figures import FUZZ, SEED, record
+from tests.support.problems import assert_error
+from tests.support.service import Service
+from tests.support.wire import exchange
 
 NUM_REQUESTS = 250 * FUZZ
 

@@ -23,13 +23,13 @@ from typing import Any
 import httpx
 import pytest
 
-from store.database import Database
-from store.keys import DEFAULT_TENANT, Scope
+from store.access.keys import DEFAULT_TENANT, Scope
+from store.database.engine import Database
 from store.settings import Settings
-from tests.app import tables
-from tests.app.service import Service, environment, submit, train, upload
 from tests.fuzz.figures import FUZZ, SEED, record
-from tests.store.examples import new_key
+from tests.support import tables
+from tests.support.service import Service, environment, submit, train, upload
+from tests.support.store_examples import new_key
 
 pytestmark = pytest.mark.xdist_group("schemathesis")
 

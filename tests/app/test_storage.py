@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app.cli import cli
+from app.cli.main import cli
 from app.main import create_app
-from store.artifacts import open_artifacts
+from store.artifacts.artifact_store import open_artifacts
 from store.settings import Settings
 from tests.app.conftest import TestClient
-from tests.app.problems import assert_problem
-from tests.app.service import SETTINGS, upload
-from tests.servers import S3Server
-from tests.store.buckets import new_bucket_url
+from tests.support.buckets import new_bucket_url
+from tests.support.problems import assert_problem
+from tests.support.servers import S3Server
+from tests.support.service import SETTINGS, upload
 
 TABLE = b"a,label\n1,x\n2,y\n3,x\n4,y\n"
 

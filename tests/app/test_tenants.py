@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import Connection, update
 
 from store import jobs, model_names, models
-from store.database import Database
+from store.database.engine import Database
+from store.database.tables import datasets, metadata
 from store.ids import new_id
 from store.jobs import Claim
-from store.tables import datasets, metadata
-from tests.app.problems import assert_error, assert_problem
-from tests.store.examples import TRAINED, claim, epoch, new_dataset, new_key, spec
+from tests.support.problems import assert_error, assert_problem
+from tests.support.store_examples import TRAINED, claim, epoch, new_dataset, new_key, spec
 
 Client = httpx.Client
 

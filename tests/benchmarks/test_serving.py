@@ -21,9 +21,9 @@ from benchmarks.serving.protocols import HEADER_LENGTH, Body, instances, v2_bina
 from benchmarks.serving.servers import PORT, Server, ServerFailed, running
 from benchmarks.serving.throughput import Results
 from benchmarks.serving.wrk import Measured
-from dropout_core.inference import Predictor
-from dropout_core.tabular import save_model
-from tests.dropout_core.served_models import make_model
+from dropout_core.model.predictor import Predictor
+from dropout_core.model.saved_model import save_model
+from tests.support.served_models import make_model
 
 BODIES = [Body(content, {"X-Kind": "test"}) for content in (b"first", b"\0second\xff")]
 

@@ -15,9 +15,9 @@ from tests.faults import figures
 from tests.faults.stand import LONGER_EPOCHS, SHORT_LEASES, Stand, standing
 from tests.faults.system import embedded, scaled_out
 from tests.integration.conftest import broker, uninterrupted
-from tests.integration.services import new_postgresql
-from tests.servers import RedisServer
-from tests.worker.examples import Result, run_uninterrupted
+from tests.support.scaled_out import new_postgresql
+from tests.support.servers import RedisServer
+from tests.support.worker_examples import Result, run_uninterrupted
 
 __all__ = ["broker", "uninterrupted"]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import Table, select, text
 
-from store.database import Database
+from store.database.engine import Database
+from store.database.tables import epochs, events, jobs, models
 from store.jobs import TERMINAL
-from store.tables import epochs, events, jobs, models
-from worker.protocol import job_prefix
+from worker.messages import job_prefix
 
 Row = dict[str, Any]
 

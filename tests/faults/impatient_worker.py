@@ -5,7 +5,7 @@ from typing import Any
 from celery import Celery
 
 from worker import __main__ as roles
-from worker import celery_app
+from worker.broker import celery_app
 
 VISIBILITY: dict[str, Any] = {
     "visibility_timeout": 1,

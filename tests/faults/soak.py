@@ -37,14 +37,14 @@ import redis
 from pydantic import SecretStr
 from sqlalchemy import Select, func, select
 
-from store.database import Database
+from store.database.engine import Database
+from store.database.tables import events, jobs, models
 from store.jobs import TERMINAL
-from store.tables import events, jobs, models
 from tests.faults.history import histories
 from tests.faults.system import System, embedded, scaled_out
-from tests.integration.client import Client
-from tests.servers import PostgresServer, RedisServer
-from tests.worker.examples import MODEL, TRAINING
+from tests.support.client import Client
+from tests.support.servers import PostgresServer, RedisServer
+from tests.support.worker_examples import MODEL, TRAINING
 
 MiB = 1024**2
 FAILURES = (

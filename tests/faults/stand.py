@@ -12,15 +12,15 @@ import pytest
 from sqlalchemy import make_url, select
 
 from store import jobs
-from store.artifacts import ArtifactStore, open_artifacts
-from store.database import Database
+from store.access.keys import DEFAULT_TENANT
+from store.artifacts.artifact_store import ArtifactStore, open_artifacts
+from store.database.engine import Database
+from store.database.tables import jobs as jobs_table
 from store.jobs import Job
-from store.keys import DEFAULT_TENANT
-from store.tables import jobs as jobs_table
 from tests.faults.system import System
-from tests.integration.client import Client
-from tests.worker.examples import SWIFT
-from tests.worker.processes import wait_for_trainer
+from tests.support.client import Client
+from tests.support.processes import wait_for_trainer
+from tests.support.worker_examples import SWIFT
 
 # A lease that a test can wait out, and one job a worker, so that a trainer's job is known.
 SHORT_LEASES: dict[str, Any] = {

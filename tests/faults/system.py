@@ -9,10 +9,10 @@ from typing import Self
 import psutil
 
 from store.settings import Settings
-from tests.integration.client import Client
-from tests.integration.services import COMMAND, START_SECONDS, free_port
-from tests.waiting import wait_until
-from tests.worker.processes import is_alive, running
+from tests.support.client import Client
+from tests.support.processes import is_alive, running
+from tests.support.scaled_out import COMMAND, START_SECONDS, free_port
+from tests.support.waiting import wait_until
 
 FORKSERVER = "multiprocessing.forkserver"
 KINDS = {

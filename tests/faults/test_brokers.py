@@ -19,13 +19,13 @@ import redis
 
 from tests.faults import impatient_worker
 from tests.faults.stand import five_minutes_a_run, only_in_full
-from tests.integration.client import Client
-from tests.integration.services import ScaledOut, new_postgresql
-from tests.servers import RedisServer
-from tests.waiting import wait_until
-from tests.worker.examples import ENDLESS, MODEL, TRAINING
-from tests.worker.processes import python, running
-from worker.celery_app import SUPERVISE, create_celery
+from tests.support.client import Client
+from tests.support.processes import python, running
+from tests.support.scaled_out import ScaledOut, new_postgresql
+from tests.support.servers import RedisServer
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import ENDLESS, MODEL, TRAINING
+from worker.broker.celery_app import SUPERVISE, create_celery
 
 pytestmark = [pytest.mark.xdist_group("faults-brokers"), five_minutes_a_run]
 

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from dropout_core.checkpoint import position
-from store.artifacts import open_artifacts
+from dropout_core.training.checkpoint import position
+from store.artifacts.artifact_store import open_artifacts
 from store.settings import Settings
 from tests.faults.stand import only_in_full
-from tests.integration.client import JOB_SECONDS
-from tests.integration.services import embedded
-from tests.servers import S3Server
-from tests.store.buckets import new_bucket_url
-from tests.waiting import wait_until
-from tests.worker.examples import Result
-from tests.worker.processes import wait_for_trainer
+from tests.support.buckets import new_bucket_url
+from tests.support.client import JOB_SECONDS
+from tests.support.processes import wait_for_trainer
+from tests.support.scaled_out import embedded
+from tests.support.servers import S3Server
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import Result
 
 pytestmark = pytest.mark.xdist_group("faults-bucket")
 

@@ -14,13 +14,14 @@ import httpx
 import pytest
 
 from store import jobs
-from store.database import Database
+from store.access.keys import DEFAULT_TENANT
+from store.database.engine import Database
 from store.errors import IllegalTransition
-from store.keys import DEFAULT_TENANT
 from tests.faults.stand import Stand, only_in_full, writes_held
-from tests.store.concurrency import at_once, transaction
-from tests.waiting import wait_until
-from tests.worker.examples import (
+from tests.support.concurrency import at_once, transaction
+from tests.support.processes import warm_trainer_server
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import (
     LONG_EVALUATION,
     artifacts_of,
     event_types,
@@ -30,7 +31,6 @@ from tests.worker.examples import (
     new_worker,
     wait_for_epoch,
 )
-from tests.worker.processes import warm_trainer_server
 from worker.supervisor import Worker, supervise
 
 pytestmark = [pytest.mark.xdist_group("faults-processes"), pytest.mark.timeout(3600)]

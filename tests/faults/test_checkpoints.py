@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 
 from app.main import create_app
-from dropout_core.checkpoint import CheckpointError, load_checkpoint, position
-from store.database import Database
-from store.retention import DAY, sweep
+from dropout_core.training.checkpoint import CheckpointError, load_checkpoint, position
+from store.database.engine import Database
+from store.operations.retention import DAY, sweep
 from tests.app.conftest import TestClient
 from tests.faults.stand import only_in_full
-from tests.store.examples import GONE, claim
-from tests.store.test_retention import grow_older
-from tests.worker.examples import (
+from tests.store.operations.test_retention import grow_older
+from tests.support.processes import warm_trainer_server
+from tests.support.store_examples import GONE, claim
+from tests.support.worker_examples import (
     EPOCHS,
     Result,
     get_job,
@@ -33,7 +34,6 @@ from tests.worker.examples import (
     supervising,
     wait_for_epoch,
 )
-from tests.worker.processes import warm_trainer_server
 from worker.supervisor import Worker, supervise
 
 pytestmark = pytest.mark.xdist_group("faults-checkpoints")

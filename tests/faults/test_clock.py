@@ -12,18 +12,12 @@ import psutil
 import pytest
 
 from store import jobs
-from store.database import Database
+from store.database.engine import Database
 from tests.faults.stand import SHORT_LEASES, only_in_full
-from tests.integration.services import COMMAND
-from tests.waiting import wait_until
-from tests.worker.examples import (
-    Result,
-    get_job,
-    new_job,
-    new_worker,
-    result,
-)
-from tests.worker.processes import running, wait_for_trainer
+from tests.support.processes import running, wait_for_trainer
+from tests.support.scaled_out import COMMAND
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import Result, get_job, new_job, new_worker, result
 from worker.supervisor import Worker
 
 

@@ -12,17 +12,17 @@ import psutil
 import pytest
 
 from store import jobs
-from store.database import Database
-from store.postgresql import ANSWER_SECONDS
+from store.database.engine import Database
+from store.database.postgresql import ANSWER_SECONDS
 from store.settings import Settings
 from tests.faults.stand import LONGER_EPOCHS, five_minutes_a_run, only_in_full
 from tests.faults.test_brokers import job_on, wait_out
-from tests.integration.client import JOB_SECONDS, OVER, Client
-from tests.integration.services import COMMAND, ScaledOut, embedded
-from tests.servers import DurablePostgresServer, RedisServer
-from tests.waiting import wait_until
-from tests.worker.examples import ENDLESS, Result
-from tests.worker.processes import is_alive, wait_for_trainer
+from tests.support.client import JOB_SECONDS, OVER, Client
+from tests.support.processes import is_alive, wait_for_trainer
+from tests.support.scaled_out import COMMAND, ScaledOut, embedded
+from tests.support.servers import DurablePostgresServer, RedisServer
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import ENDLESS, Result
 
 pytestmark = [pytest.mark.xdist_group("faults-databases"), five_minutes_a_run]
 

@@ -34,18 +34,18 @@ from hypothesis.stateful import (
 )
 from pydantic import SecretStr
 
-from dropout_core.tabular import WEIGHTS
-from store.database import Database
+from dropout_core.model.saved_model import WEIGHTS
+from store.database.engine import Database
 from store.ids import new_id
 from tests.faults.history import History, histories
 from tests.faults.stand import only_in_full
 from tests.faults.system import System, embedded, scaled_out
-from tests.integration.client import Client
-from tests.integration.services import new_postgresql
-from tests.servers import RedisServer
-from tests.waiting import wait_until
-from tests.worker.examples import MODEL, SWIFT, TRAINING
-from worker.celery_app import SUPERVISE, create_celery
+from tests.support.client import Client
+from tests.support.scaled_out import new_postgresql
+from tests.support.servers import RedisServer
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import MODEL, SWIFT, TRAINING
+from worker.broker.celery_app import SUPERVISE, create_celery
 
 pytestmark = [
     pytest.mark.xdist_group("faults-machine"),

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from store.database import Database
+from store.database.engine import Database
 from tests.faults.stand import only_in_full
-from tests.worker.examples import (
+from tests.support.processes import trainers_with_memory, warm_trainer_server
+from tests.support.worker_examples import (
     WIDEST,
     artifacts_of,
     event_types,
@@ -18,7 +19,6 @@ from tests.worker.examples import (
     new_worker,
     run_to_end,
 )
-from tests.worker.processes import trainers_with_memory, warm_trainer_server
 from worker.supervisor import Worker
 
 pytestmark = [pytest.mark.xdist_group("faults-processes"), pytest.mark.timeout(3600)]

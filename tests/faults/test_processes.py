@@ -16,10 +16,10 @@ from tests.faults.stand import (
     writes_held,
 )
 from tests.faults.system import scaled_out
-from tests.integration.services import new_postgresql
-from tests.servers import RedisServer
-from tests.waiting import wait_until
-from tests.worker.examples import Result
+from tests.support.scaled_out import new_postgresql
+from tests.support.servers import RedisServer
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import Result
 
 pytestmark = [pytest.mark.xdist_group("faults-processes"), pytest.mark.timeout(3600)]
 

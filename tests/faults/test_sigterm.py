@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from dropout_core.checkpoint import position
-from store.database import Database
+from dropout_core.training.checkpoint import position
+from store.database.engine import Database
 from tests.faults.stand import LONGER_EPOCHS, Stand, only_in_full, standing
 from tests.faults.system import scaled_out
-from tests.integration.services import new_postgresql
-from tests.servers import RedisServer
-from tests.waiting import wait_until
-from tests.worker.examples import (
+from tests.support.processes import warm_trainer_server
+from tests.support.scaled_out import new_postgresql
+from tests.support.servers import RedisServer
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import (
     LONG_EVALUATION,
     SWIFT,
     Result,
@@ -32,7 +33,6 @@ from tests.worker.examples import (
     supervising,
     wait_for_epoch,
 )
-from tests.worker.processes import warm_trainer_server
 from worker.supervisor import Worker
 
 pytestmark = [pytest.mark.xdist_group("faults-processes"), pytest.mark.timeout(3600)]

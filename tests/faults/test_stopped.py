@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy import select
 
 from store import jobs
-from store.database import Database
+from store.database.engine import Database
+from store.database.tables import database_now
 from store.jobs import Claim, Job
-from store.retention import sweep
-from store.tables import database_now
+from store.operations.retention import sweep
 from tests.faults.stand import SHORT_LEASES, Stand, only_in_full
-from tests.waiting import wait_until
-from tests.worker.examples import (
+from tests.support.processes import is_alive, wait_for_trainer, warm_trainer_server
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import (
     ENDLESS,
     Result,
     get_job,
@@ -24,7 +25,6 @@ from tests.worker.examples import (
     new_worker,
     supervising,
 )
-from tests.worker.processes import is_alive, wait_for_trainer, warm_trainer_server
 
 pytestmark = [pytest.mark.xdist_group("faults-processes"), pytest.mark.timeout(3600)]
 

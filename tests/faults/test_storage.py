@@ -18,16 +18,17 @@ import polars as pl
 import pytest
 
 from app.main import create_app
-from dropout_core.checkpoint import load_checkpoint
 from dropout_core.files import NO_SPACE
-from store.database import Database
-from store.local_artifacts import LocalArtifacts
+from dropout_core.training.checkpoint import load_checkpoint
+from store.artifacts.local_folder import LocalArtifacts
+from store.database.engine import Database
 from store.settings import Settings
 from tests.app.conftest import TestClient
 from tests.faults.disks import MiB, SmallDisk, small_disk
 from tests.faults.stand import only_in_full
-from tests.integration.services import embedded
-from tests.worker.examples import (
+from tests.support.processes import warm_trainer_server
+from tests.support.scaled_out import embedded
+from tests.support.worker_examples import (
     ENDLESS,
     SWIFT,
     artifacts_of,
@@ -37,9 +38,8 @@ from tests.worker.examples import (
     supervising,
     wait_for_epoch,
 )
-from tests.worker.processes import warm_trainer_server
 from tests.worker.test_trainer import assignment, training
-from worker.protocol import Failed
+from worker.messages import Failed
 from worker.supervisor import Worker, supervise
 
 pytestmark = pytest.mark.xdist_group("faults-storage")

@@ -15,7 +15,7 @@ from schemathesis import Case, HookContext
 from schemathesis.generation.hypothesis.examples import generate_one
 from schemathesis.generation.meta import TestPhase
 
-from tests.app import tables
+from tests.support import tables
 
 IDS: dict[str, str] = json.loads(os.environ["FUZZ_IDS"])
 SPENT: dict[str, dict[str, str]] = json.loads(os.environ["FUZZ_SPENT_IDS"])

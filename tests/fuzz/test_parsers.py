@@ -21,30 +21,29 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from app.accept import preferred
-from app.errors import RequestError
+from app.http.accept import preferred
+from app.http.errors import RequestError
 from app.jobs.endpoints import last_event_of
-from dropout_core.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from dropout_core.data.errors import DataError
+from dropout_core.data.columns import describe
 from dropout_core.data.ingest import Limits, ingest
 from dropout_core.data.readers import ReadOptions, convert
 from dropout_core.data.readers.table import scan
-from dropout_core.data.schema import describe
-from dropout_core.errors import ModelError
+from dropout_core.errors import DataError, ModelError
 from dropout_core.files import sync_folder
-from dropout_core.inference import Predictor
-from dropout_core.tabular import MANIFEST, WEIGHTS, save_model
-from dropout_core.train import TrainingState
-from store import keys
-from store.backup import backup
-from store.database import Database
-from store.local_artifacts import LocalArtifacts
-from store.restore import LOCKS, CannotRestore, restore
+from dropout_core.model.predictor import Predictor
+from dropout_core.model.saved_model import MANIFEST, WEIGHTS, save_model
+from dropout_core.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from dropout_core.training.loop import TrainingState
+from store.access import keys
+from store.artifacts.local_folder import LocalArtifacts
+from store.database.engine import Database
+from store.operations.backup import backup
+from store.operations.restore import LOCKS, CannotRestore, restore
 from store.settings import Settings
-from tests.dropout_core.served_models import make_model
-from tests.dropout_core.test_checkpoint import made_state
+from tests.dropout_core.training.test_checkpoint import made_state
 from tests.fuzz.figures import FUZZ, record
 from tests.fuzz.mutations import mutated
+from tests.support.served_models import make_model
 
 pytestmark = [
     # Of an input that fails, which is shown whole.

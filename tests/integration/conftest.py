@@ -2,11 +2,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.app.service import Service
-from tests.collector import Collector
-from tests.integration.services import ScaledOut, new_postgresql
-from tests.servers import RedisServer
-from tests.worker.examples import Result, run_uninterrupted
+from tests.support.collector import Collector
+from tests.support.scaled_out import ScaledOut, new_postgresql
+from tests.support.servers import RedisServer
+from tests.support.service import Service
+from tests.support.worker_examples import Result, run_uninterrupted
 
 
 @pytest.fixture(scope="session")

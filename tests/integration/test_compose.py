@@ -14,11 +14,11 @@ import httpx
 import pytest
 import yaml
 
-from tests.integration.client import Client
-from tests.integration.services import COMMAND, START_SECONDS, free_port, new_postgresql
-from tests.waiting import wait_until
-from tests.worker.examples import EPOCHS
-from tests.worker.processes import running
+from tests.support.client import Client
+from tests.support.processes import running
+from tests.support.scaled_out import COMMAND, START_SECONDS, free_port, new_postgresql
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import EPOCHS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import SecretStr
 
 from store.settings import Settings
-from tests.integration.services import free_port
-from tests.waiting import wait_until
-from tests.worker.processes import python, running
+from tests.support.processes import python, running
+from tests.support.scaled_out import free_port
+from tests.support.waiting import wait_until
 
 PASSWORD = "correct-horse-battery"
 

@@ -1,8 +1,8 @@
 import pytest
 
-from tests.app.service import Service
-from tests.integration.client import Client
-from tests.integration.services import ScaledOut
+from tests.support.client import Client
+from tests.support.scaled_out import ScaledOut
+from tests.support.service import Service
 
 pytestmark = pytest.mark.xdist_group("services")  # they share what takes long to start
 

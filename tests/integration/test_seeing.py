@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.app import tables
-from tests.app.service import Service, finished, submit, upload
-from tests.app.test_metrics import scrape, value
-from tests.collector import Collector, Span
-from tests.waiting import wait_until
+from tests.app.monitoring.test_metrics import scrape, value
+from tests.support import tables
+from tests.support.collector import Collector, Span
+from tests.support.service import Service, finished, submit, upload
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("services")  # they share what takes long to start
 

@@ -5,7 +5,7 @@ from multiprocessing import get_context
 import pytest
 from sqlalchemy import Connection
 
-from store.database import Database
+from store.database.engine import Database
 
 
 @pytest.fixture(scope="session")

@@ -24,12 +24,12 @@ from sqlalchemy import make_url
 
 from app.main import create_app
 from store import jobs
-from store.artifacts import open_artifacts
-from store.database import MIGRATIONS, Database
+from store.artifacts.artifact_store import open_artifacts
+from store.database.engine import MIGRATIONS, Database
 from store.jobs import Claim
 from store.settings import Settings
 from tests.app.conftest import TestClient
-from tests.servers import PostgresServer
+from tests.support.servers import PostgresServer
 from worker.supervisor import Worker, supervise
 
 FOLDER = Path(__file__).parent / "databases"

@@ -4,12 +4,12 @@ import pytest
 from sqlalchemy import Connection
 
 from store import datasets, jobs, models
-from store.database import Database
+from store.access.keys import DEFAULT_TENANT
+from store.database.engine import Database
 from store.errors import DatasetInUse, DatasetNotFound
 from store.jobs import Claim
-from store.keys import DEFAULT_TENANT
-from tests.store.concurrency import at_once, transaction
-from tests.store.examples import TRAINED, cancel_job, claim, new_dataset, new_job
+from tests.support.concurrency import at_once, transaction
+from tests.support.store_examples import TRAINED, cancel_job, claim, new_dataset, new_job
 
 get = partial(datasets.get, tenant=DEFAULT_TENANT)
 page = partial(datasets.page, tenant=DEFAULT_TENANT)

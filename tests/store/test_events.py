@@ -1,9 +1,9 @@
 from sqlalchemy import Connection
 
 from store import events, jobs
-from store.database import Database
-from tests.store.concurrency import at_once, transaction
-from tests.store.examples import cancel_job, epoch, get_job, new_claim, new_job
+from store.database.engine import Database
+from tests.support.concurrency import at_once, transaction
+from tests.support.store_examples import cancel_job, epoch, get_job, new_claim, new_job
 
 
 def test_a_page_goes_on_after_the_last_event_seen(connection: Connection) -> None:

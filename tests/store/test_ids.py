@@ -4,7 +4,7 @@ import time
 import pytest
 
 from store.ids import new_id
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 @pytest.mark.parametrize("prefix", ["ds", "job", "mdl"])

@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import Connection, event, select
 
 from store import events, jobs, models
-from store.database import Database
+from store.access.keys import DEFAULT_TENANT
+from store.database.engine import Database
+from store.database.tables import database_now
 from store.errors import IllegalTransition, JobNotFound, LeaseLost
 from store.jobs import Claim, Job
-from store.keys import DEFAULT_TENANT
-from store.tables import database_now
-from tests.store.concurrency import at_once, is_waiting, transaction
-from tests.store.examples import (
+from tests.support.concurrency import at_once, is_waiting, transaction
+from tests.support.store_examples import (
     GONE,
     TRAINED,
     cancel_job,
@@ -29,7 +29,7 @@ from tests.store.examples import (
     remove_job,
     spec,
 )
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 def renew(connection: Connection, claim: Claim) -> Job:

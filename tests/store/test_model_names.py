@@ -8,21 +8,21 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from store import jobs, model_names, models
-from store.backup import backup
-from store.database import Database
+from store.access.keys import DEFAULT_TENANT
+from store.artifacts.local_folder import LocalArtifacts
+from store.database.engine import Database
+from store.database.tables import model_aliases
+from store.database.tables import models as models_table
 from store.errors import AliasNotFound, ModelNotFound, NameNotFound, QuotaExceeded
 from store.ids import new_id
 from store.jobs import Claim
-from store.keys import DEFAULT_TENANT
-from store.local_artifacts import LocalArtifacts
 from store.model_names import ModelName
 from store.models import Model
-from store.restore import restore
+from store.operations.backup import backup
+from store.operations.restore import restore
 from store.settings import Settings
-from store.tables import model_aliases
-from store.tables import models as models_table
-from tests.store.concurrency import at_once, transaction
-from tests.store.examples import TRAINED, claim, spec
+from tests.support.concurrency import at_once, transaction
+from tests.support.store_examples import TRAINED, claim, spec
 
 get = partial(model_names.get, tenant=DEFAULT_TENANT)
 page = partial(model_names.page, tenant=DEFAULT_TENANT)

@@ -5,12 +5,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from store import model_names, models
-from store.database import Database
+from store.access.keys import DEFAULT_TENANT
+from store.database.engine import Database
 from store.errors import ModelAliased, ModelNotFound
 from store.ids import new_id
-from store.keys import DEFAULT_TENANT
-from tests.store.concurrency import at_once, transaction
-from tests.store.examples import TRAINED
+from tests.support.concurrency import at_once, transaction
+from tests.support.store_examples import TRAINED
 
 create = partial(models.create, tenant=DEFAULT_TENANT)
 get = partial(models.get, tenant=DEFAULT_TENANT)

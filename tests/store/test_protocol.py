@@ -19,13 +19,13 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, select, update
 
 from store import events, jobs, models
-from store.database import Database
+from store.access.keys import DEFAULT_TENANT
+from store.database.engine import Database
+from store.database.tables import jobs as jobs_table
+from store.database.tables import models as models_table
 from store.errors import IllegalTransition, JobNotFound, LeaseLost
 from store.jobs import Claim, Job
-from store.keys import DEFAULT_TENANT
-from store.tables import jobs as jobs_table
-from store.tables import models as models_table
-from tests.store.examples import GONE, TRAINED, claim, epoch, new_job
+from tests.support.store_examples import GONE, TRAINED, claim, epoch, new_job
 
 MAX_ATTEMPTS = 3
 MAX_JOBS = 3  # so that attempts at one meet

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from store.database import Database
-from tests.worker.examples import Result, new_worker, run_uninterrupted
-from tests.worker.processes import warm_trainer_server
+from store.database.engine import Database
+from tests.support.processes import warm_trainer_server
+from tests.support.worker_examples import Result, new_worker, run_uninterrupted
 from worker.supervisor import Worker
 
 

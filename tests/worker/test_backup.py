@@ -4,12 +4,12 @@ from contextlib import closing
 from pathlib import Path
 
 from store import jobs
-from store.backup import backup
-from store.database import Database
-from store.keys import DEFAULT_TENANT
-from store.restore import restore
+from store.access.keys import DEFAULT_TENANT
+from store.database.engine import Database
+from store.operations.backup import backup
+from store.operations.restore import restore
 from store.settings import Settings
-from tests.worker.examples import (
+from tests.support.worker_examples import (
     SWIFT,
     Result,
     artifacts_of,

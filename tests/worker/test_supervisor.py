@@ -9,16 +9,17 @@ from threading import Event
 import pytest
 from sqlalchemy import update
 
-from dropout_core.tabular import WEIGHTS
+from dropout_core.model.saved_model import WEIGHTS
 from store import events, jobs
-from store.database import Database
+from store.access.keys import DEFAULT_TENANT
+from store.database.engine import Database
+from store.database.tables import datasets as datasets_table
+from store.database.tables import jobs as jobs_table
 from store.jobs import Claim, Job
-from store.keys import DEFAULT_TENANT
-from store.tables import datasets as datasets_table
-from store.tables import jobs as jobs_table
-from tests.servers import PostgresServer
-from tests.waiting import wait_until
-from tests.worker.examples import (
+from tests.support.processes import is_alive, wait_for_trainer
+from tests.support.servers import PostgresServer
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import (
     ENDLESS,
     EPOCHS,
     Result,
@@ -35,7 +36,6 @@ from tests.worker.examples import (
     table,
     wait_for_epoch,
 )
-from tests.worker.processes import is_alive, wait_for_trainer
 from worker.supervisor import KILLED, Worker, supervise
 
 REQUEUED_ONCE = ["queued", "running", "requeued", "running", "succeeded"]

@@ -8,23 +8,15 @@ from typing import Any
 
 import pytest
 
-from dropout_core.checkpoint import load_checkpoint, save_checkpoint
-from dropout_core.tabular import WEIGHTS
-from store.local_artifacts import LocalArtifacts
-from store.spec import JobSpec
-from tests.waiting import wait_until
-from tests.worker.examples import ENDLESS, EPOCHS, MODEL, TRAINING, WIDEST, Result, table
-from tests.worker.processes import trainers_with_memory
+from dropout_core.model.saved_model import WEIGHTS
+from dropout_core.training.checkpoint import load_checkpoint, save_checkpoint
+from store.artifacts.local_folder import LocalArtifacts
+from store.job_spec import JobSpec
+from tests.support.processes import trainers_with_memory
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import ENDLESS, EPOCHS, MODEL, TRAINING, WIDEST, Result, table
 from worker import trainer
-from worker.protocol import (
-    Assignment,
-    EpochCompleted,
-    Failed,
-    Finished,
-    FoldScored,
-    Stopped,
-    Timed,
-)
+from worker.messages import Assignment, EpochCompleted, Failed, Finished, FoldScored, Stopped, Timed
 
 ANSWER_SECONDS = 60
 

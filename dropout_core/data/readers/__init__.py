@@ -8,13 +8,13 @@ from typing import Literal
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
-from dropout_core.data.errors import DataError
 from dropout_core.data.missing import MISSING_WORDS
 from dropout_core.data.readers import idx, npz, parquet
 from dropout_core.data.readers.compression import unpacked
 from dropout_core.data.readers.csv import read_csv
 from dropout_core.data.readers.options import ReadOptions
 from dropout_core.data.readers.table import Contents, finish
+from dropout_core.errors import DataError
 
 __all__ = ["MISSING_WORDS", "Format", "ReadOptions", "convert", "detect_format", "read"]
 

@@ -4,7 +4,7 @@ import gzip
 import zlib
 from pathlib import Path
 
-from dropout_core.data.errors import DataError
+from dropout_core.errors import DataError
 
 _SIGNATURE = b"\x1f\x8b"
 _CHUNK_BYTES = 1 << 20

@@ -10,7 +10,6 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from dropout_core.data.cells import spell_a_value
-from dropout_core.data.errors import DataError
 from dropout_core.data.readers.cells import (
     Kind,
     analyse,
@@ -21,12 +20,7 @@ from dropout_core.data.readers.cells import (
     unfit_cells,
     value,
 )
-from dropout_core.data.readers.dialect import (
-    Dialect,
-    detect_dialect,
-    settle_encoding,
-    transcode,
-)
+from dropout_core.data.readers.dialect import Dialect, detect_dialect, settle_encoding, transcode
 from dropout_core.data.readers.options import ReadOptions
 from dropout_core.data.readers.shape import (
     Shape,
@@ -36,6 +30,7 @@ from dropout_core.data.readers.shape import (
     without_blank_lines,
 )
 from dropout_core.data.readers.table import Contents, scan, unique_names, write
+from dropout_core.errors import DataError
 
 _MAX_RETRIES = 3
 _TEXT = Kind("text")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dropout_core.data.errors import DataError
 from dropout_core.data.readers.options import ReadOptions
 from dropout_core.data.readers.shape import Records, records
+from dropout_core.errors import DataError
 
 SAMPLE_BYTES = 1 << 17
 _MAX_SAMPLE_BYTES = 1 << 22  # of a file whose first two records are longer than a sample

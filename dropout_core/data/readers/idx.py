@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from dropout_core.data.errors import DataError
 from dropout_core.data.readers.table import Contents, as_stored, write
+from dropout_core.errors import DataError
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _SIZE_BYTES = 4  # of each length

@@ -14,8 +14,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
-from dropout_core.data.errors import DataError
 from dropout_core.data.readers.table import Contents, as_stored, unique_names, write
+from dropout_core.errors import DataError
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without any
 _SUFFIX = ".npy"

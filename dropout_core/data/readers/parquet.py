@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
-from dropout_core.data.errors import DataError
 from dropout_core.data.readers.table import Contents, as_stored, unique_names, write
+from dropout_core.errors import DataError
 
 SIGNATURE = b"PAR1"
 _CELL_BYTES = 8

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from dropout_core.data.errors import DataError
+from dropout_core.errors import DataError
 
 WINDOW_BYTES = 3 << 15  # so that a window and its masks stay in the cache, and in the heap
 _NEWLINE, _RETURN, _BLANK, _TAB, _ZERO = b"\n\r \t0"

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from dropout_core.data.errors import DataError
+from dropout_core.errors import DataError
 
 
 @dataclass(frozen=True)

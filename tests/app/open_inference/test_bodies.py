@@ -6,7 +6,7 @@ import zlib
 import pytest
 from starlette.datastructures import Headers
 
-from app.errors import RequestError
+from app.http.errors import RequestError
 from app.open_inference import bodies
 
 TEXT = b"".join(b"row %d, " % n for n in range(5_000))

@@ -4,7 +4,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
-from app.errors import Flaw, problem
+from app.http.errors import Flaw, problem
 from app.open_inference.errors import InferenceErrors
 from tests.app.conftest import TestClient
 

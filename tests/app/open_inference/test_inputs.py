@@ -7,16 +7,16 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from app.errors import RequestError
+from app.http.errors import RequestError
 from app.open_inference import inputs
 from app.open_inference.requests import parse
-from dropout_core import inference
 from dropout_core.config import FeatureType
 from dropout_core.data.encoder import Encoder
-from dropout_core.experiment import Experiment
-from dropout_core.inference import Predictor
-from tests.app.open_inference.requests import body, in_bytes, in_json, packed, rows
-from tests.dropout_core.served_models import make_model
+from dropout_core.model import predictor as predictor_module
+from dropout_core.model.predictor import Predictor
+from dropout_core.pipeline.tabular_run import Experiment
+from tests.support.inference_requests import body, in_bytes, in_json, packed, rows
+from tests.support.served_models import make_model
 
 KINDS: dict[str, FeatureType] = {
     "age": "numeric",
@@ -175,8 +175,8 @@ def test_what_training_never_missed_is_imputed_if_asked(
 def test_rows_are_encoded_in_parts_that_name_their_rows(
     mixed: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, "MAX_CELLS", 1)
-    num_rows = 3 * inference.TILE_ROWS
+    monkeypatch.setattr(predictor_module, "MAX_CELLS", 1)
+    num_rows = 3 * predictor_module.TILE_ROWS
     dates = ["2024-03-01"] * num_rows
     members: list[bool | None] = [True] * num_rows
     since = in_json("since", "BYTES", [num_rows], dates)
@@ -193,7 +193,7 @@ def test_rows_are_encoded_in_parts_that_name_their_rows(
 
 
 def test_a_column_of_many_is_made_a_table_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "MAX_CELLS", 10_000)
+    monkeypatch.setattr(predictor_module, "MAX_CELLS", 10_000)
     predictor = Predictor(*make_model(num_features=50))
     column = in_json("feature 0", "UINT8", [20_000], [1] * 20_000)
     request = parse(body(column)[0], None)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.errors import RequestError
+from app.http.errors import RequestError
 from app.open_inference import outputs
-from dropout_core.tabular import Description
-from tests.dropout_core.served_models import make_model
+from dropout_core.model.saved_model import Description
+from tests.support.served_models import make_model
 
 VALUES = np.array([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]])
 

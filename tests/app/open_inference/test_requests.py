@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from app.errors import RequestError
+from app.http.errors import RequestError
 from app.inference.schemas import MAX_ROWS
 from app.open_inference.requests import parse
 from app.open_inference.tensors import DATATYPES
-from tests.app.open_inference.requests import DTYPES, body, in_bytes, in_json, packed
+from tests.support.inference_requests import DTYPES, body, in_bytes, in_json, packed
 
 FOUR = in_json("x", "FP64", [2, 2], [1.0, 2.0, 3.0, 4.0])
 

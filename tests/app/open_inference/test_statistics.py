@@ -2,8 +2,8 @@ import time
 
 import pytest
 
-from app.open_inference import statistics
-from app.open_inference.statistics import Statistics
+from app.serving import statistics
+from app.serving.statistics import Statistics
 
 
 def test_requests_are_counted_with_their_parts() -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from dropout_core.config import FeatureType, PreprocessingConfig
 from dropout_core.data.encoder import Encoder
-from dropout_core.data.errors import DataError
 from dropout_core.data.missing import MISSING_WORDS
+from dropout_core.errors import DataError
 
 CONFIG = PreprocessingConfig(text_buckets=8)
 MOMENT = pl.Datetime("us")

@@ -17,9 +17,9 @@ import pytest
 from polars.exceptions import PolarsError
 
 from dropout_core.data import ingest as module
-from dropout_core.data.errors import DataError
 from dropout_core.data.ingest import Limits, ReadOptions, Table, ingest, warm_up
-from tests.waiting import wait_until
+from dropout_core.errors import DataError
+from tests.support.waiting import wait_until
 
 MEBIBYTE = 1 << 20
 LIMITS = Limits(max_bytes=16 * MEBIBYTE, memory_bytes=512 * MEBIBYTE, seconds=60, max_columns=1000)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropout_core.data.errors import DataError
 from dropout_core.data.readers import convert, detect_format, read
+from dropout_core.errors import DataError
 
 MEBIBYTE = 1 << 20
 

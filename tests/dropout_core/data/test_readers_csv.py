@@ -10,10 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dropout_core.data.cells import dates
-from dropout_core.data.errors import DataError
 from dropout_core.data.readers import ReadOptions, convert
 from dropout_core.data.readers.dialect import SAMPLE_BYTES
 from dropout_core.data.readers.table import Contents
+from dropout_core.errors import DataError
 
 
 def convert_bytes(

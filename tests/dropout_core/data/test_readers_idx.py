@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from dropout_core.data.errors import DataError
 from dropout_core.data.readers import convert, read
+from dropout_core.errors import DataError
 
 TYPES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropout_core.data.errors import DataError
 from dropout_core.data.readers import read
+from dropout_core.errors import DataError
 
 MEBIBYTE = 1 << 20
 NOON = dt.datetime(2024, 2, 29, 12)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dropout_core.config import SplitConfig
-from dropout_core.data.errors import DataError
-from dropout_core.data.schema import describe, select
+from dropout_core.data.columns import describe, select
 from dropout_core.data.splits import Split, check_split, folds, split_rows
+from dropout_core.errors import DataError
 
 SEEDS = st.integers(0, 2**53 - 1)
 FRACTIONS = st.sampled_from([0.0, 0.1, 0.25, 0.4])

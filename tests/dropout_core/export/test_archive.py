@@ -6,10 +6,10 @@ import torch
 
 from dropout_core.errors import ModelError
 from dropout_core.export.archive import write_archive
-from dropout_core.inference import Predictor
-from dropout_core.tabular import MANIFEST, WEIGHTS, save_model
-from tests.dropout_core.export.exported_models import Kept, every_kind, model_of_every_kind
-from tests.dropout_core.served_models import make_model
+from dropout_core.model.predictor import Predictor
+from dropout_core.model.saved_model import MANIFEST, WEIGHTS, save_model
+from tests.support.exported_models import Kept, every_kind, model_of_every_kind
+from tests.support.served_models import make_model
 
 
 def test_an_archive_holds_the_model_as_it_is_kept(tmp_path: Path) -> None:

@@ -19,14 +19,9 @@ from dropout_core.export import onnx_model
 from dropout_core.export.check import tolerance
 from dropout_core.export.onnx_model import write_onnx
 from dropout_core.export.whole import WholeModel
-from dropout_core.inference import Predictor
-from tests.dropout_core.export.exported_models import (
-    Kept,
-    every_kind,
-    inputs_of,
-    model_of_every_kind,
-)
-from tests.dropout_core.served_models import WORDS, make_model, normal, numbers
+from dropout_core.model.predictor import Predictor
+from tests.support.exported_models import Kept, every_kind, inputs_of, model_of_every_kind
+from tests.support.served_models import WORDS, make_model, normal, numbers
 
 CLASSIC = {"p": 0.5, "scaling": "classic"}
 DROPOUTS = [0.5, CLASSIC, {"kind": "gaussian", "p": 0.5}]

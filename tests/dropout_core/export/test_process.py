@@ -6,8 +6,8 @@ import pytest
 from dropout_core.errors import ModelError
 from dropout_core.export.__main__ import attempt
 from dropout_core.export.process import GONE, REFUSED, export
-from dropout_core.tabular import WEIGHTS, save_model
-from tests.dropout_core.served_models import make_model
+from dropout_core.model.saved_model import WEIGHTS, save_model
+from tests.support.served_models import make_model
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import torch
 
 from dropout_core.errors import ModelError
 from dropout_core.export.program import write_program
-from tests.dropout_core.export.exported_models import Kept, every_kind, model_of_every_kind
-from tests.dropout_core.served_models import make_model, normal
+from tests.support.exported_models import Kept, every_kind, model_of_every_kind
+from tests.support.served_models import make_model, normal
 
 ROOT = Path(__file__).parents[3]
 

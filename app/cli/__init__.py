@@ -1,0 +1,1 @@
+"""`dropout-service`: a command for every role, for keys and backups, and the demo."""

@@ -1,0 +1,141 @@
+"""`dropout-service keys`: who may call. They write the database, so they run where it is."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from app.cli.terminal import DataDir, fail, say, settings_of
+from store.access import keys
+from store.access.keys import DEFAULT_TENANT, TENANT, ApiKey, Scope
+from store.errors import KeyNotFound
+
+DAY_SECONDS = 86400.0
+MAX_DAYS = 36500
+MAX_NAME = 100
+ORDINARY = (Scope.READ, Scope.TRAIN, Scope.PREDICT)
+
+cli = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+
+
+def _tenant(value: str) -> str:
+    if not re.fullmatch(TENANT, value):
+        raise typer.BadParameter(
+            "up to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
+        )
+    return value
+
+
+def _name(value: str) -> str:
+    if not (value.isprintable() and 1 <= len(value) <= MAX_NAME):  # it is to stay on its line
+        raise typer.BadParameter(f"1 to {MAX_NAME} characters that can be printed")
+    return value
+
+
+def _days(value: float | None) -> float | None:
+    if value is not None and not 0 < value <= MAX_DAYS:
+        raise typer.BadParameter(f"more than 0 and up to {MAX_DAYS}")
+    return value
+
+
+@cli.command()
+def create(
+    name: Annotated[
+        str, typer.Argument(callback=_name, help="What the key is for, as `list` shows it.")
+    ],
+    *,
+    tenant: Annotated[
+        str, typer.Option(callback=_tenant, help="Whose datasets, jobs and models it opens.")
+    ] = DEFAULT_TENANT,
+    scope: Annotated[
+        list[Scope] | None,
+        typer.Option(
+            help="What it may do, repeated for several: read looks, train uploads, submits and "
+            "deletes, predict predicts, admin does all and reads /metrics. "
+            "Without any: read, train and predict."
+        ),
+    ] = None,
+    days: Annotated[
+        float | None,
+        typer.Option(callback=_days, help="How long it is good for; without, until revoked."),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make a key and print it, this once. From the first one on, every call needs one."""
+    lifetime_seconds = None if days is None else days * DAY_SECONDS
+    with _transaction(data_dir=data_dir) as transaction:
+        _, token = keys.create(
+            transaction,
+            tenant=tenant,
+            name=name,
+            scopes=scope or ORDINARY,
+            lifetime_seconds=lifetime_seconds,
+        )
+    say(token)
+
+
+@cli.command(name="list")
+def list_keys(*, data_dir: DataDir = None) -> None:
+    """Every key, without what would let one call with it."""
+    with _transaction(data_dir=data_dir) as transaction:
+        found = keys.all_keys(transaction)
+    rows = [("ID", "NAME", "TENANT", "SCOPES", "IN FORCE", "LAST USED"), *map(_row, found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        say("  ".join(cells).rstrip())
+
+
+@cli.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="Its id, as `list` shows it.")],
+    *,
+    data_dir: DataDir = None,
+) -> None:
+    """Take a key out of force, everywhere and for good, within seconds."""
+    try:
+        with _transaction(data_dir=data_dir) as transaction:
+            key = keys.revoke(transaction, key_id)
+    except KeyNotFound as error:
+        fail(str(error))
+    say(f"{key.id} ({key.name}) is revoked")
+
+
+@contextmanager
+def _transaction(*, data_dir: DataDir) -> Iterator[Connection]:
+    """A transaction on the service's database, which is made if there is none yet."""
+    from store.database.engine import Database  # which other commands begin without
+
+    settings = settings_of(data_dir=data_dir)
+    try:
+        with closing(Database(settings.database)) as database:
+            database.migrate()
+            with database.write() as transaction:
+                yield transaction
+    except DBAPIError as error:
+        fail(f"the database failed: {error.orig}")
+    except OSError as error:
+        fail(str(error))
+
+
+def _row(key: ApiKey) -> tuple[str, ...]:
+    last_used = "never" if key.last_used_at is None else _day(key.last_used_at)
+    return key.id, key.name, key.tenant, ",".join(key.scopes), _force(key), last_used
+
+
+def _force(key: ApiKey) -> str:
+    if key.revoked_at is not None:
+        return f"revoked {_day(key.revoked_at)}"
+    if key.expires_at is None:
+        return "until revoked"
+    return f"{'until' if key.expires_at > time.time() else 'expired'} {_day(key.expires_at)}"
+
+
+def _day(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"

@@ -1,0 +1,207 @@
+"""`dropout-service`: every role, backups and the demo, behind one command."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from app.cli import key_commands
+from app.cli.terminal import DataDir, fail, say, settings_of, warn
+from store.operations.gc_freeze import kept_for_good
+
+cli = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
+cli.add_typer(key_commands.cli, name="keys")
+
+Host = Annotated[str, typer.Option(help="Address to bind; beyond loopback there has to be a key.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to bind; 0 takes a free one.")]
+Processes = Annotated[int, typer.Option(min=1, help="API processes that share the port.")]
+
+
+def main() -> None:
+    """The console script."""
+    cli()
+
+
+@cli.command()
+def serve(
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    data_dir: DataDir = None,
+    processes: Processes = 1,
+) -> None:
+    """Run the whole service on this machine: API and local worker on SQLite."""
+    with kept_for_good():
+        from sqlalchemy.exc import DBAPIError
+
+        from app.cli import serve as embedded
+        from app.http import bind
+        from store.operations.lifetime import AlreadyRunning
+        from store.operations.logs import configure_logging
+
+    settings = settings_of(data_dir=data_dir)
+    configure_logging()
+    try:
+        bind.check_bind(host, settings)
+        embedded.serve(settings, host=host, port=port, num_processes=processes)
+    except (bind.UnsafeBind, AlreadyRunning, embedded.NotReady, OSError) as error:
+        fail(str(error))
+    except DBAPIError as error:
+        fail(f"the database failed: {error.orig}")
+
+
+@cli.command()
+def api(
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    data_dir: DataDir = None,
+    fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Run the API alone; workers run elsewhere."""
+    with kept_for_good():
+        import uvicorn
+
+        from app.http import bind
+        from app.http.protocol import BoundedHttp
+        from app.main import create_app
+        from dropout_core.data.ingest import warm_up
+        from store.operations.lifetime import on_parent_exit
+        from store.operations.logs import configure_logging
+        from store.operations.tracing import configure_tracing
+
+    settings = settings_of(data_dir=data_dir)
+    configure_logging()
+    configure_tracing("api")
+    try:
+        if fd is None:
+            bind.check_bind(host, settings)
+        config = uvicorn.Config(
+            create_app(settings),
+            host=host,
+            port=port,
+            loop="uvloop",
+            http=BoundedHttp,
+            log_config=None,  # its lines go the way of all others
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # nothing here goes by who the client is said to be
+            timeout_graceful_shutdown=5,
+        )
+        server = uvicorn.Server(config)
+        listener = config.bind_socket() if fd is None else socket.socket(fileno=fd)
+    except (bind.UnsafeBind, OSError) as error:
+        fail(str(error))
+    if with_parent:
+        on_parent_exit(lambda: setattr(server, "should_exit", True))
+    # A thread that computes gives way to the requests that wait, five times sooner than it would.
+    sys.setswitchinterval(0.001)
+    # So that the first upload need not wait for what reads it.
+    threading.Thread(target=warm_up, daemon=True).start()
+    server.run(sockets=[listener])
+
+
+@cli.command()
+def worker(
+    *,
+    queues: Annotated[str, typer.Option(help="Queues to take jobs from.")] = "cpu",
+    data_dir: DataDir = None,
+) -> None:
+    """Run jobs of the scaled-out service."""
+    _become("celery", "--queues", queues, data_dir=data_dir)
+
+
+@cli.command()
+def dispatch(*, data_dir: DataDir = None) -> None:
+    """Relay accepted jobs to the workers of the scaled-out service."""
+    _become("dispatch", data_dir=data_dir)
+
+
+@cli.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="What to write: a .tar or .tar.gz.")],
+    *,
+    data_dir: DataDir = None,
+) -> None:
+    """Copy all that the service on this machine keeps into one file, while it runs."""
+    from store.artifacts.artifact_store import open_artifacts
+    from store.operations import backup as to_file
+
+    settings = settings_of(data_dir=data_dir)
+    try:
+        with _ending_in_order():
+            made = to_file.backup(settings, open_artifacts(settings), file)
+    except (to_file.CannotBackUp, OSError) as error:
+        fail(str(error))
+    _warn_of_lost(made.lost)
+    say(
+        f"{file} holds {made.num_datasets} datasets, {made.num_models} models and "
+        f"{made.num_unfinished_jobs} unfinished jobs: {made.size_bytes} bytes"
+    )
+
+
+@cli.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `backup` has written.")],
+    *,
+    data_dir: DataDir = None,
+) -> None:
+    """Fill a new data directory from a backup; jobs that ran then go on."""
+    from store.operations import restore as from_file
+    from store.operations.lifetime import AlreadyRunning
+
+    settings = settings_of(data_dir=data_dir)
+    try:
+        with _ending_in_order():
+            restored = from_file.restore(settings, file)
+    except (from_file.CannotRestore, AlreadyRunning, OSError) as error:
+        fail(str(error))
+    _warn_of_lost(restored.lost)
+    say(
+        f"{settings.data_dir} is as it was at {restored.created_at}: {restored.num_artifacts} "
+        f"artifacts, {restored.num_resumed} jobs that ran go on"
+    )
+
+
+@cli.command()
+def demo() -> None:
+    """Train two models that differ in dropout, over HTTP, and compare them."""
+    from app.cli import demo as show
+
+    try:
+        show.run()
+    except show.DemoFailed as error:
+        fail(str(error))
+
+
+def _become(role: str, *arguments: str, data_dir: Path | None) -> NoReturn:
+    """Turn this process into one of the worker's, which this package does not import."""
+    environment = os.environ | settings_of(data_dir=data_dir).as_environment()
+    command = [sys.executable, "-m", "worker", role, *arguments]
+    os.execve(sys.executable, command, environment)  # noqa: S606 - no shell is wanted
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Have SIGTERM undo what is half done, as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, lambda *_: fail("ended before it was done"))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _warn_of_lost(keys: list[str]) -> None:
+    for key in keys:
+        warn(f"the artifact {key} was lost before")

@@ -1,0 +1,43 @@
+"""Which addresses the service may be bound to: see docs/decisions/0014."""
+
+import ipaddress
+from contextlib import closing
+
+from sqlalchemy.exc import DBAPIError
+
+from store.access import keys
+from store.database.engine import Database
+from store.settings import Settings
+
+
+class UnsafeBind(Exception):
+    """The address is open to others, and there is no key."""
+
+
+def check_bind(host: str, settings: Settings) -> None:
+    """Raise UnsafeBind if `host` is open to other machines while nobody is known to have a key."""
+    if is_loopback(host):
+        return
+    try:
+        with closing(Database(settings.database)) as database:
+            database.migrate()
+            with database.read() as transaction:
+                if keys.any_in_force(transaction):
+                    return
+    except DBAPIError as error:
+        raise UnsafeBind(
+            f"{host} is open to other machines, and the database does not tell whether there is a "
+            f"key to call with: {error.orig}"
+        ) from error
+    raise UnsafeBind(
+        f"{host} is open to other machines, and there is no key to call with: make one with "
+        "`dropout-service keys create`, or bind to 127.0.0.1"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine's own, to be called by nobody else."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

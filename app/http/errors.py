@@ -1,0 +1,254 @@
+"""Every error as `application/problem+json` (RFC 9457): what is wrong, and where in the request."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from polars.exceptions import PolarsError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DataError, SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from app.monitoring.request_durations import METHODS
+from dropout_core.errors import ModelError
+from dropout_core.files import is_disk_full
+from store import errors as store_errors
+from store.database.engine import is_full, is_unavailable
+
+RETRY_AFTER_SECONDS = 5
+MAX_FLAWS = 100  # that an answer names: a body of megabytes may have a million
+QUOTA_RETRY_SECONDS = 30  # jobs end by themselves, datasets are deleted
+
+STATUS: dict[type[Exception], int] = {
+    store_errors.DatasetNotFound: 404,
+    store_errors.JobNotFound: 404,
+    store_errors.ModelNotFound: 404,
+    store_errors.NameNotFound: 404,
+    store_errors.AliasNotFound: 404,
+    store_errors.DatasetInUse: 409,
+    store_errors.ModelAliased: 409,
+    store_errors.ModelUnloaded: 409,
+    store_errors.QuotaExceeded: 429,
+    store_errors.IllegalTransition: 409,
+    store_errors.RequestInFlight: 409,
+    store_errors.IdempotencyKeyReused: 422,
+    ModelError: 500,
+}
+
+# Of the framework's own refusals.
+CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
+
+log = structlog.get_logger()
+
+
+class Flaw(BaseModel):
+    """One thing wrong with a request."""
+
+    pointer: str = Field(description="JSON pointer into the body, or the name of a parameter.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[Flaw] = []
+
+
+class RequestError(Exception):
+    """A request that cannot be served as it is."""
+
+    def __init__(self, status: int, code: str, detail: str, errors: Iterable[Flaw] = ()) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = list(errors)
+
+
+def invalid(pointer: str, detail: str) -> RequestError:
+    """422 for one value of the body."""
+    return RequestError(422, "invalid_request", detail, [Flaw(pointer=pointer, detail=detail)])
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How an endpoint's errors look, for its documentation."""
+    schema = Problem.model_json_schema()
+    # References are looked up in the whole document, which does not have these definitions.
+    schema["properties"]["errors"]["items"] = schema.pop("$defs")["Flaw"]
+    content = {"application/problem+json": {"schema": schema}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception of the app with a problem."""
+    app.add_exception_handler(RequestError, _request_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(SQLAlchemyError, _database_error)
+    app.add_exception_handler(store_errors.StorageUnavailable, _storage_error)
+    for failure in (OSError, PolarsError):
+        app.add_exception_handler(failure, _file_error)
+    app.add_exception_handler(Exception, _unexpected)
+    for kind in STATUS:
+        app.add_exception_handler(kind, _known_error)
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    errors: Iterable[Flaw] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    body = Problem(
+        type=f"urn:dropout-service:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        errors=list(errors),
+    )
+    return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+def pointer_to(location: Sequence[str | int], body: Any, *, missing: bool = False) -> str:
+    """The JSON pointer of a validation error's location.
+
+    Pydantic puts the tags of unions into locations: what is not in the body is left out, but for
+    the last part where that is what is `missing`.
+    """
+    parts, value = [], body
+    for index, part in enumerate(location):
+        if _has(value, part):
+            value = value[part]
+        elif not missing or index < len(location) - 1:
+            continue
+        parts.append(escaped(part))
+    return "".join(f"/{part}" for part in parts)
+
+
+def escaped(part: str | int) -> str:
+    """A name or an index as a part of a JSON pointer (RFC 6901, section 3)."""
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+def _has(value: Any, part: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(part, int) and part < len(value)
+    return isinstance(value, Mapping) and part in value
+
+
+def _snake_case(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+def _request_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestError)
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.status == 503 else None
+    return problem(error.status, error.code, error.detail, error.errors, headers)
+
+
+def _known_error(_: Request, error: Exception) -> JSONResponse:
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    headers = {"Retry-After": str(QUOTA_RETRY_SECONDS)} if status == 429 else None
+    return problem(status, _snake_case(type(error).__name__), str(error), headers=headers)
+
+
+def _validation_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if found and found[0]["type"] == "json_invalid":
+        why, where = found[0]["ctx"]["error"], found[0]["loc"][-1]
+        return problem(400, "malformed_json", f"the body is not JSON: {why} at character {where}")
+    flaws = []
+    for flaw in found[:MAX_FLAWS]:
+        source, *location = flaw["loc"]
+        in_body = source == "body"
+        pointer = (
+            pointer_to(location, error.body, missing=flaw["type"] == "missing")
+            if in_body
+            else ".".join(map(str, location))
+        )
+        flaws.append(Flaw(pointer=pointer, detail=flaw["msg"]))
+    detail = "; ".join(f"{flaw.pointer or '/'}: {flaw.detail}" for flaw in flaws[:3])
+    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+    return problem(422, "invalid_request", detail + more, flaws)
+
+
+def _http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if is_disk_full(error.__cause__):  # while a form was received, which is said to be malformed
+        return _disk_full_problem()
+    code = CODES.get(error.status_code, "http_error")
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = _allowed_methods(request) or ["GET", "HEAD"]  # those of mounted files
+        headers = {"Allow": ", ".join(allowed)}
+    return problem(error.status_code, code, str(error.detail), headers=headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """What the path can be asked for; Starlette tells those of its first route alone."""
+    scopes = {method: {**request.scope, "method": method} for method in sorted(METHODS)}
+    return [
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    ]
+
+
+def database_problem(error: Exception, *, path: str) -> JSONResponse:
+    """The answer to a request that the database failed."""
+    if is_full(error):
+        return _disk_full_problem()
+    if is_unavailable(error):
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        detail = "the database does not answer; try again"
+        return problem(503, "database_unavailable", detail, headers=headers)
+    if isinstance(error, DataError):  # such as a NUL, which PostgreSQL does not take as text
+        return problem(422, "invalid_request", "a value is none that the database can hold")
+    return _unexpected_problem(error, path=path)
+
+
+def _database_error(request: Request, error: Exception) -> JSONResponse:
+    return database_problem(error, path=request.url.path)
+
+
+def _storage_error(_: Request, error: Exception) -> JSONResponse:
+    log.warning("the artifact storage does not answer", error=str(error))
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    detail = "the artifact storage does not answer; try again"
+    return problem(503, "storage_unavailable", detail, headers=headers)
+
+
+def _file_error(request: Request, error: Exception) -> JSONResponse:
+    if is_disk_full(error):
+        return _disk_full_problem()
+    return _unexpected_problem(error, path=request.url.path)
+
+
+def _disk_full_problem() -> JSONResponse:
+    log.error("the disk is full")
+    return problem(507, "disk_full", "there is no space left here to store this")
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    return _unexpected_problem(error, path=request.url.path)
+
+
+def _unexpected_problem(error: Exception, *, path: str) -> JSONResponse:
+    log.error("unexpected error", path=path, exc_info=error)
+    return problem(500, "internal_error", "something went wrong here; the log says what")

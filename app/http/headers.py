@@ -1,0 +1,54 @@
+"""What every answer tells a browser: to take it for what it is, and to load nothing for it."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+POLICY = "Content-Security-Policy"
+
+Headers = list[tuple[bytes, bytes]]
+
+_EVERYWHERE = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+# An answer that is a page brings a policy of its own: see app/http/docs.py.
+_POLICY = POLICY.lower().encode()
+_NOTHING = b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_CACHING = b"cache-control"
+_PRIVATE = ("/v1/", "/v2/")
+
+
+def secured(headers: Headers, *, is_private: bool = False) -> Headers:
+    """The headers with those beside them, in lower case all; a policy that is there stands.
+
+    So does what they say of caches; if they do not, no cache may keep what is private.
+    """
+    names = {name for name, _ in headers}
+    added = list(_EVERYWHERE)
+    if _POLICY not in names:
+        added.append((_POLICY, _NOTHING))
+    if is_private and _CACHING not in names:
+        added.append((_CACHING, b"no-store"))
+    return [*headers, *added]
+
+
+class SecurityHeaders:
+    """Add the headers to every answer, and to those about data that no cache may keep them.
+
+    There are no CORS headers: a page of another origin has no business here.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        is_private = scope["path"].startswith(_PRIVATE)
+
+        async def send_secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = secured(message["headers"], is_private=is_private)
+            await send(message)
+
+        return await self._app(scope, receive, send_secured)

@@ -1,0 +1,81 @@
+"""`Idempotency-Key`: a request that is sent again is answered, not done, again."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+from fastapi import Header
+from fastapi.responses import JSONResponse
+from sqlalchemy import Connection
+
+from app.context import Context
+from store.access import idempotency
+from store.access.idempotency import Answer
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        description="The same key and request again get the stored answer for 24 hours.",
+    ),
+]
+
+
+class Reservation:
+    """The right to answer one request. `replay` is set where it was answered before."""
+
+    def __init__(self, key: str | None, replay: JSONResponse | None) -> None:
+        self.replay = replay
+        self._key = key
+
+    def complete(self, transaction: Connection, answer: Answer) -> JSONResponse:
+        """Store the answer in the transaction that stores what it speaks of."""
+        if self._key is not None:
+            idempotency.complete(transaction, self._key, answer)
+        return JSONResponse(answer.body, answer.status, answer.headers)
+
+    def release(self, context: Context) -> None:
+        """Free the key of a request that failed and stored nothing."""
+        if self._key is not None:
+            with context.database.write() as transaction:
+                idempotency.release(transaction, self._key)
+
+
+def reserve(
+    transaction: Connection, key: str | None, *, tenant: str, operation: str, request: bytes
+) -> Reservation:
+    """Reserve the key, if there is one, in the transaction that does what is asked.
+
+    So a process that dies leaves no key in flight, and a second request waits for the first. What
+    takes long must not: see `once`. `request` stands for everything that the request asks for.
+    Raises IdempotencyKeyReused and RequestInFlight.
+    """
+    if key is None:
+        return Reservation(None, None)
+    scoped = hashlib.sha256(f"{tenant} {operation} {key}".encode()).hexdigest()
+    digest = hashlib.sha256(request).hexdigest()
+    stored = idempotency.reserve(transaction, scoped, tenant=tenant, request_sha256=digest)
+    if stored is None:
+        return Reservation(scoped, None)
+    headers = {**stored.headers, "Idempotent-Replay": "true"}
+    return Reservation(None, JSONResponse(stored.body, stored.status, headers))
+
+
+@contextmanager
+def once(
+    context: Context, key: str | None, *, tenant: str, operation: str, request: bytes
+) -> Iterator[Reservation]:
+    """Reserve the key, if there is one, for a block that completes it; a block that fails frees it.
+
+    While the block runs, a second request raises RequestInFlight. For the rest see `reserve`.
+    """
+    with context.database.write() as transaction:
+        reservation = reserve(transaction, key, tenant=tenant, operation=operation, request=request)
+    try:
+        yield reservation
+    except BaseException:
+        reservation.release(context)
+        raise

@@ -1,0 +1,89 @@
+"""Which parts of the service answer, told in time even if one of them hangs."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from anyio import CapacityLimiter, to_thread
+from pydantic import SecretStr
+from sqlalchemy.exc import SQLAlchemyError
+
+from store.artifacts.artifact_store import ArtifactStore
+from store.database.engine import Database
+
+# A probe waits for a second by default, in Kubernetes, and Redis must never fail it.
+REDIS_SECONDS = 0.5
+CHECK_SECONDS = 3
+
+log = structlog.get_logger()
+
+
+class Readiness:
+    """Asks the database, the storage and Redis, each once at a time however many probes there are.
+
+    In threads of its own: requests that wait for a database that hangs may have taken all others.
+    """
+
+    def __init__(
+        self, database: Database, artifacts: ArtifactStore, redis_url: SecretStr | None
+    ) -> None:
+        self._checks: dict[str, Callable[[], str]] = {
+            "database": lambda: _check_database(database),
+            "storage": lambda: _check_storage(artifacts),
+            "redis": lambda: _check_redis(redis_url),
+        }
+        self._under_way: dict[str, asyncio.Task[str]] = {}
+        self._threads = CapacityLimiter(len(self._checks))
+
+    async def look(self) -> dict[str, str]:
+        """What each part is: `ok`, `failed`, also for no answer in time, or `not used`."""
+        tasks = {part: self._start(part) for part in self._checks}
+        await asyncio.wait(tasks.values(), timeout=CHECK_SECONDS)
+        return {part: task.result() if task.done() else "failed" for part, task in tasks.items()}
+
+    def _start(self, part: str) -> asyncio.Task[str]:
+        """The check that is under way, or else a new one."""
+        task = self._under_way.get(part)
+        if task is None or task.done():
+            check = to_thread.run_sync(
+                self._checks[part], abandon_on_cancel=True, limiter=self._threads
+            )
+            task = self._under_way[part] = asyncio.ensure_future(check)
+        return task
+
+
+def _check_database(database: Database) -> str:
+    try:
+        database.ping()
+    except SQLAlchemyError:
+        log.warning("the database does not answer")
+        return "failed"
+    return "ok"
+
+
+def _check_storage(artifacts: ArtifactStore) -> str:
+    try:
+        artifacts.writable()
+    except OSError as error:
+        log.warning("the artifact storage cannot be written", error=str(error))
+        return "failed"
+    return "ok"
+
+
+def _check_redis(url: SecretStr | None) -> str:
+    if url is None:
+        return "not used"
+    import redis  # which the embedded service does without
+
+    client = redis.Redis.from_url(
+        url.get_secret_value(),
+        socket_connect_timeout=REDIS_SECONDS,
+        socket_timeout=REDIS_SECONDS,
+    )
+    try:
+        client.ping()
+    except redis.RedisError:
+        return "failed"
+    finally:
+        client.close()
+    return "ok"

@@ -1,0 +1,115 @@
+"""What the database says about jobs, asked at each scrape by whichever process answers it.
+
+Of how long jobs waited, ran and were tried the answer holds the newest on record, up to a thousand
+of each state: the work stays the same on a hundred thousand jobs, and what was a year ago says
+nothing of today. Such a histogram moves with its jobs and goes down as they are deleted, so it is a
+gauge histogram (`_gcount` and `_gsum`): quantiles are asked of it as it stands, not of its rate.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+import structlog
+from prometheus_client import Metric
+from prometheus_client.core import GaugeHistogramMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+
+from store.database.engine import Database
+from store.operations import statistics
+from store.operations.statistics import Life
+
+NUM_RECENT = 1000  # of each state
+SECONDS = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
+ATTEMPTS = (1, 2, 3, 5, 10)
+
+log = structlog.get_logger()
+
+
+class RecordedJobs(Collector):
+    """Metrics of the jobs of a database; of one that is down, only that it is."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            with self._database.read() as transaction:
+                counts = statistics.count_by_state(transaction)
+                due_seconds = statistics.longest_due_seconds(transaction)
+                lives = statistics.recent_lives(transaction, limit=NUM_RECENT)
+        except SQLAlchemyError:
+            log.warning("the database does not answer")
+            yield _up(0)
+            return
+        yield _up(1)
+        yield _jobs(counts)
+        yield GaugeMetricFamily(
+            "dropout_oldest_queued_job_age_seconds",
+            "Time that the queued job which is due for longest has been due; 0 if none is.",
+            due_seconds,
+        )
+        yield _queue_waits(lives)
+        yield _durations(lives)
+        yield _attempts(lives)
+
+
+def _up(value: int) -> Metric:
+    return GaugeMetricFamily("dropout_database_up", "Whether the database answers.", value)
+
+
+def _jobs(counts: dict[str, int]) -> Metric:
+    family = GaugeMetricFamily("dropout_jobs", "Jobs on record.", labels=["state"])
+    for state, count in counts.items():
+        family.add_metric([state], count)
+    return family
+
+
+def _queue_waits(lives: Iterable[Life]) -> Metric:
+    family = GaugeHistogramMetricFamily(
+        "dropout_job_queue_wait_seconds",
+        f"From creation to first start, of the newest {NUM_RECENT} jobs of each state.",
+        labels=[],
+    )
+    waits = [max(0.0, life.started_at - life.created_at) for life in lives]
+    family.add_metric([], _buckets(waits, SECONDS), sum(waits))
+    return family
+
+
+def _durations(lives: Iterable[Life]) -> Metric:
+    family = GaugeHistogramMetricFamily(
+        "dropout_job_duration_seconds",
+        f"From first start to end, of the newest {NUM_RECENT} jobs of each state.",
+        labels=["state", "reason"],
+    )
+    durations = defaultdict(list)
+    for life in lives:
+        if life.finished_at is not None:
+            outcome = (life.state, life.state_reason or "")
+            durations[outcome].append(max(0.0, life.finished_at - life.started_at))
+    for outcome, values in sorted(durations.items()):
+        family.add_metric(outcome, _buckets(values, SECONDS), sum(values))
+    return family
+
+
+def _attempts(lives: Iterable[Life]) -> Metric:
+    """How the attempts ended is in the events, most of which are epochs: too many to go through."""
+    family = GaugeHistogramMetricFamily(
+        "dropout_job_attempts",
+        f"Attempts that a job has taken, of the newest {NUM_RECENT} jobs of each state.",
+        labels=["state"],
+    )
+    attempts = defaultdict(list)
+    for life in lives:
+        attempts[life.state].append(life.attempt)
+    for state, values in sorted(attempts.items()):
+        family.add_metric([state], _buckets(values, ATTEMPTS), sum(values))
+    return family
+
+
+def _buckets(values: Sequence[float], bounds: Sequence[float]) -> list[tuple[str, float]]:
+    """(upper bound, how many values are up to it), the last bound being infinite."""
+    ordered = sorted(values)
+    counts = [(str(float(bound)), bisect_right(ordered, bound)) for bound in bounds]
+    return [*counts, ("+Inf", len(ordered))]

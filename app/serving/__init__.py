@@ -1,0 +1,1 @@
+"""The prediction engine: finds models, loads them, and has rows computed."""

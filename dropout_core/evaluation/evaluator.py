@@ -1,0 +1,278 @@
+"""A model's outputs scored against targets, at once or a batch of rows after the other.
+
+Metrics have scikit-learn's definitions, in float64, and every row counts the same. One that is
+undefined for the rows at hand, such as the area under the ROC curve where they are all of one
+class, is None and is left out of means over classes (scikit-learn's `zero_division=nan`).
+
+A sum rounds differently with the order of its terms. So what a row counts is kept, and summed once
+all rows are there: the result has the same bits in whatever batches the rows came.
+
+Shapes: N rows, B rows of a batch, C classes, L labels, T regression targets.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from io import BufferedIOBase, BytesIO
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dropout_core.config import Task
+from dropout_core.evaluation.calibration import Reliability, expected_calibration_error
+from dropout_core.evaluation.column_file import ColumnFile
+from dropout_core.evaluation.metrics import metric_names, r2
+from dropout_core.evaluation.one_vs_rest import mean_over_classes, scores_of_class
+
+MAX_LISTED = 200
+"""With more classes, labels or targets than this they are not listed one by one."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a model on labelled rows.
+
+    - `metrics`: by name, None where undefined. All are None, and the rest is too, if there are no
+      rows or an output is not finite.
+    - `confusion_matrix`: [true class][predicted class].
+    - `per_class`: `class`, `num_rows`, `precision`, `recall`, `f1`, `roc_auc`, `average_precision`
+      of each class against all others, or of each label.
+    - `per_target`: `target`, `rmse`, `mae`, `r2`, if a regression has several.
+    - `reliability`: see `calibration.Reliability`. A decision is a row's most probable class; for
+      labels there are L decisions a row.
+    """
+
+    num_rows: int
+    metrics: dict[str, float | None]
+    confusion_matrix: list[list[int]] | None = None
+    per_class: list[dict[str, Any]] | None = None
+    per_target: list[dict[str, Any]] | None = None
+    reliability: list[dict[str, Any]] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as JSON has them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def evaluate(outputs: Tensor, targets: Tensor, *, task: Task, names: Sequence[Any]) -> Evaluation:
+    """Score all rows at once; see `Evaluator`."""
+    evaluator = Evaluator(task, names=names, file=BytesIO())
+    evaluator.add(outputs, targets)
+    return evaluator.evaluation()
+
+
+class Evaluator:
+    """Scores rows as they come. They are kept in `file`, and of them no more than a few columns are
+    in memory at a time.
+
+    `names` are what the outputs stand for: the classes, the labels or the targets of the task.
+
+    - Classes: the most probable one is predicted, the first of several. With two classes F1,
+      ROC-AUC and average precision are those of the second; with more they are means over the
+      classes, each against all others.
+    - Labels: one is predicted above a probability of one half. All metrics are means over the
+      labels but `subset_accuracy`, the share of rows with every label right.
+    - Values of a regression: RMSE, MAE and R2 in the targets' own units; of several targets they
+      are means over the targets.
+    """
+
+    def __init__(self, task: Task, *, names: Sequence[Any], file: BufferedIOBase) -> None:
+        self._task = task
+        self._names = names
+        self._num_rows = 0
+        self._is_finite = True
+        columns = ColumnFile(file)
+        self._scores: _ClassScores | _LabelScores | _ValueScores
+        match task:
+            case "regression":
+                self._scores = _ValueScores(names, columns)
+            case "multilabel":
+                self._scores = _LabelScores(names, columns)
+            case _:
+                self._scores = _ClassScores(names, columns)
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Score a batch of rows. Raises ValueError if shapes do not fit, OSError as the file does.
+
+        Shape: outputs (B, C), probabilities of the classes, and targets (B) of class indices;
+        multilabel both (B, L), targets 0 or 1; regression both (B, T).
+        """
+        outputs, targets = outputs.double().cpu(), targets.cpu()
+        self._check(outputs, targets)
+        self._num_rows += len(outputs)
+        self._is_finite = self._is_finite and bool(outputs.isfinite().all())
+        if self._is_finite:
+            self._scores.add(outputs, targets)
+
+    def evaluation(self) -> Evaluation:
+        """The scores of all rows so far."""
+        if self._num_rows == 0 or not self._is_finite:
+            return Evaluation(self._num_rows, dict.fromkeys(metric_names(self._task)))
+        return self._scores.evaluation()
+
+    def _check(self, outputs: Tensor, targets: Tensor) -> None:
+        num_rows, num_outputs = outputs.shape
+        if num_outputs != len(self._names):
+            raise ValueError(f"{num_outputs} outputs for {len(self._names)} names")
+        of_classes = self._task in ("binary", "multiclass")
+        expected = (num_rows,) if of_classes else (num_rows, num_outputs)
+        if targets.shape != expected:
+            raise ValueError(f"targets of shape {tuple(targets.shape)} are not of {expected}")
+
+
+class _ClassScores:
+    """Columns: the probabilities of the C classes, and behind them what rows are scored by."""
+
+    def __init__(self, classes: Sequence[Any], columns: ColumnFile) -> None:
+        self._classes = classes
+        self._columns = columns
+        self._reliability = Reliability()
+
+    def add(self, probabilities: Tensor, targets: Tensor) -> None:
+        confidence, predicted = probabilities.max(dim=1)
+        self._reliability.add(confidence, predicted == targets)
+        of_target = targets[:, None]
+        error = probabilities.scatter_add(1, of_target, torch.full_like(of_target, -1).double())
+        surprise = _surprise(probabilities.gather(1, of_target)[:, 0])
+        of_rows = [targets, predicted, surprise, error.square().sum(dim=1)]
+        self._columns.append(torch.cat([probabilities.T, torch.stack(of_rows)]))
+
+    def evaluation(self) -> Evaluation:
+        num_classes, column = len(self._classes), self._columns.column
+        targets, predicted = (column(num_classes + index).long() for index in range(2))
+        surprise, brier = (float(column(num_classes + index).mean()) for index in (2, 3))
+        of_classes = [
+            scores_of_class(name, column(i), predicted=predicted == i, true=targets == i)
+            for i, name in enumerate(self._classes)
+        ]
+        headline = of_classes[1:] if num_classes == 2 else of_classes
+        bins = self._reliability.bins()
+        return Evaluation(
+            num_rows=len(targets),
+            metrics={
+                "accuracy": float((predicted == targets).double().mean()),
+                "balanced_accuracy": mean_over_classes(of_classes, "recall"),
+                "f1": mean_over_classes(headline, "f1"),
+                "roc_auc": mean_over_classes(headline, "roc_auc"),
+                "average_precision": mean_over_classes(headline, "average_precision"),
+                "log_loss": surprise,
+                "brier": brier / 2 if num_classes == 2 else brier,
+                "expected_calibration_error": expected_calibration_error(bins),
+            },
+            confusion_matrix=_confusion(targets, predicted, num_classes),
+            per_class=_listed(of_classes),
+            reliability=bins,
+        )
+
+
+class _LabelScores:
+    """Columns: the probabilities of the L labels, their targets, and what rows are scored by."""
+
+    def __init__(self, labels: Sequence[Any], columns: ColumnFile) -> None:
+        self._labels = labels
+        self._columns = columns
+        self._reliability = Reliability()
+
+    def add(self, probabilities: Tensor, targets: Tensor) -> None:
+        targets = targets.bool()
+        predicted = probabilities > 0.5
+        correct = predicted == targets
+        confidence = torch.where(predicted, probabilities, 1 - probabilities)
+        self._reliability.add(confidence.flatten(), correct.flatten())
+        of_truth = torch.where(targets, probabilities, 1 - probabilities)
+        error = (probabilities - targets.double()).square()
+        of_rows = [correct.sum(dim=1), _surprise(of_truth).mean(dim=1), error.mean(dim=1)]
+        self._columns.append(torch.cat([probabilities.T, targets.T, torch.stack(of_rows)]))
+
+    def evaluation(self) -> Evaluation:
+        num_labels, column = len(self._labels), self._columns.column
+        num_right, surprise, error = (column(2 * num_labels + index) for index in range(3))
+        of_labels = [self._scores_of(index) for index in range(num_labels)]
+        bins = self._reliability.bins()
+        return Evaluation(
+            num_rows=len(num_right),
+            metrics={
+                "accuracy": float(num_right.sum()) / (len(num_right) * num_labels),
+                "subset_accuracy": float((num_right == num_labels).double().mean()),
+                "f1": mean_over_classes(of_labels, "f1"),
+                "roc_auc": mean_over_classes(of_labels, "roc_auc"),
+                "average_precision": mean_over_classes(of_labels, "average_precision"),
+                "log_loss": float(surprise.mean()),
+                "brier": float(error.mean()),
+                "expected_calibration_error": expected_calibration_error(bins),
+            },
+            per_class=_listed(of_labels),
+            reliability=bins,
+        )
+
+    def _scores_of(self, index: int) -> dict[str, Any]:
+        probabilities = self._columns.column(index)
+        true = self._columns.column(len(self._labels) + index).bool()
+        return scores_of_class(
+            self._labels[index], probabilities, predicted=probabilities > 0.5, true=true
+        )
+
+
+class _ValueScores:
+    """Columns: the values of the T targets, and the targets."""
+
+    def __init__(self, names: Sequence[Any], columns: ColumnFile) -> None:
+        self._names = names
+        self._columns = columns
+
+    def add(self, values: Tensor, targets: Tensor) -> None:
+        self._columns.append(torch.cat([values.T, targets.double().T]))
+
+    def evaluation(self) -> Evaluation:
+        of_each = [self._scores_of(index) for index in range(len(self._names))]
+        of_targets = [
+            {"target": name} | {key: _finite(score) for key, score in scores.items()}
+            for name, scores in zip(self._names, of_each, strict=True)
+        ]
+        return Evaluation(
+            num_rows=self._columns.num_rows,
+            metrics={
+                key: _finite(torch.stack([scores[key] for scores in of_each]).mean())
+                for key in metric_names("regression")
+            },
+            per_target=_listed(of_targets) if len(of_targets) > 1 else None,
+        )
+
+    def _scores_of(self, index: int) -> dict[str, Tensor]:
+        values = self._columns.column(index)
+        targets = self._columns.column(len(self._names) + index)
+        error = values - targets
+        # One row alone has no variance that could be explained.
+        explained = r2(values, targets) if len(targets) > 1 else torch.tensor(math.nan).double()
+        return {
+            "rmse": error.square().mean().sqrt(),
+            "mae": error.abs().mean(),
+            "r2": explained,
+        }
+
+
+def _listed(entries: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    return entries if len(entries) <= MAX_LISTED else None
+
+
+def _confusion(targets: Tensor, predicted: Tensor, num_classes: int) -> list[list[int]] | None:
+    if num_classes > MAX_LISTED:
+        return None
+    pairs = torch.bincount(targets * num_classes + predicted, minlength=num_classes**2)
+    matrix: list[list[int]] = pairs.view(num_classes, num_classes).tolist()
+    return matrix
+
+
+def _surprise(of_truth: Tensor) -> Tensor:
+    """The log loss of probabilities of what is true, in nats.
+
+    A probability of zero would make it infinite, which JSON cannot say; scikit-learn's bounds.
+    """
+    epsilon = torch.finfo(torch.float64).eps
+    return -of_truth.clamp(epsilon, 1 - epsilon).log()
+
+
+def _finite(value: Tensor) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None

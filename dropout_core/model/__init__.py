@@ -1,0 +1,1 @@
+"""A trained model: preprocessing, network and description, saved, loaded and run."""

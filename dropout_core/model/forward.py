@@ -1,0 +1,87 @@
+"""The forward pass of inference: a model's own arithmetic, without what only training needs.
+
+A small network is computed in less time than Python takes to go through its modules, so what each
+of them does in eval mode is looked up once.
+
+Shapes: T rows of a tile, V values, K codes of categories, C outputs.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dropout_core.model.preprocessing import Preprocessing, StandardScale
+from dropout_core.model.saved_model import TabularModel
+from dropout_core.nn.layers import STOCHASTIC, Dropout
+from dropout_core.nn.mlp import MLP, HiddenLayer
+
+Step = Callable[[Tensor], Tensor]
+
+
+class ForwardPass:
+    """What a model in eval mode does, bit for bit: (T, V + K) float64 -> (T, C) float64.
+
+    `network` may be another than the model's own, such as one of its sub-networks.
+    """
+
+    def __init__(self, model: TabularModel, network: nn.Module) -> None:
+        modules = _modules(network) if isinstance(network, MLP) else network.children()
+        self._steps = [_preprocess(model.preprocessing), *map(_step, modules)]
+        self._mean, self._scale = model.target_mean, model.target_scale
+        self._has_units = bool((self._mean != 0).any() or (self._scale != 1).any())
+
+    def __call__(self, tile: Tensor) -> Tensor:
+        x = tile
+        for step in self._steps:
+            x = step(x)
+        outputs = x.double()
+        return outputs * self._scale + self._mean if self._has_units else outputs
+
+
+def _modules(network: MLP) -> Iterator[nn.Module]:
+    """What of it does anything in eval mode, in order."""
+    if network.inputs is not None:
+        yield network.inputs
+    yield from _effective(network.input_dropout)
+    for layer in cast(Iterable[HiddenLayer], network.hidden):
+        yield layer.linear
+        if layer.norm is not None:
+            yield layer.norm
+        yield layer.activation
+        yield from _effective(layer.dropout)
+    yield network.output
+
+
+def _effective(dropout: nn.Module) -> Iterator[nn.Module]:
+    """Dropout does nothing in eval mode, unless it is classic."""
+    is_classic = isinstance(dropout, Dropout) and dropout.scaling == "classic"
+    if is_classic or not isinstance(dropout, (*STOCHASTIC, nn.Identity)):
+        yield dropout
+
+
+def _step(module: nn.Module) -> Step:
+    if isinstance(module, nn.Linear):
+        weight, bias = module.weight, module.bias
+        return lambda x: F.linear(x, weight, bias)
+    if isinstance(module, nn.ReLU):
+        return torch.relu_  # what it is given was made by the layer before
+    step: Step = module.forward
+    return step
+
+
+def _preprocess(preprocessing: Preprocessing) -> Step:
+    """For numbers alone, none of them missing, nothing is left but to scale them."""
+    scale = preprocessing.scale
+    if not isinstance(scale, StandardScale) or preprocessing.out_features != scale.mean.numel():
+        return preprocessing.forward
+    half_mean, half_deviation = 0.5 * scale.mean, 0.5 * scale.deviation
+
+    def standardised(matrix: Tensor) -> Tensor:
+        scaled = (0.5 * matrix.double()).sub_(half_mean).div_(half_deviation).float()
+        return preprocessing.forward(matrix) if math.isnan(scaled.sum().item()) else scaled
+
+    return standardised

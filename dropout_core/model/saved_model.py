@@ -1,0 +1,194 @@
+"""A model as it is kept: the network with what was fitted around it, in safetensors and JSON.
+
+Shapes: N rows, V values, K codes of categories, C outputs.
+"""
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from dropout_core.config import Config, MLPConfig, PreprocessingConfig, Task
+from dropout_core.data.encoder import Encoder
+from dropout_core.errors import ModelError
+from dropout_core.files import write_atomically
+from dropout_core.model.preprocessing import Preprocessing, mean_and_scale, standardise
+from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.mlp import MLP
+
+MANIFEST = "model.json"
+WEIGHTS = "model.safetensors"
+
+
+class Description(Config):
+    """What a model is, beside its tensors. `classes` are in the order of the outputs.
+
+    A regression has none, and one output for each of its targets; so has `multilabel`, whose
+    classes are the names of its targets.
+    """
+
+    format_version: Literal[2] = 2
+    task: Task
+    model: MLPConfig
+    preprocessing: PreprocessingConfig
+    encoder: Encoder
+    targets: tuple[str, ...]
+    classes: tuple[bool | int | float | str, ...] | None
+    trained_on: str
+
+    @cached_property
+    def features(self) -> tuple[str, ...]:
+        """Their names, in the order that a row without names has."""
+        return tuple(feature.name for feature in self.encoder.features)
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.targets) if self.classes is None else len(self.classes)
+
+
+class Manifest(Description):
+    """A saved model's `model.json`: the description, and the checksum of the weights beside it."""
+
+    weights_sha256: str
+
+
+class TabularModel(nn.Module):
+    """The network with what was fitted around it: raw values and codes in, outputs out.
+
+    Regression values come back in the targets' own units. Shape: (N, V + K) float64 as
+    `Encoder.encode` gives it -> (N, C).
+    """
+
+    target_mean: Tensor
+    target_scale: Tensor
+
+    def __init__(self, preprocessing: Preprocessing, network: MLP) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing
+        self.network = network
+        shape = (network.out_features,)
+        self.register_buffer("target_mean", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("target_scale", torch.ones(shape, dtype=torch.float64))
+
+    def fit_targets(self, targets: Tensor) -> None:
+        """Take the scales of a regression's targets from training rows: (N, C)."""
+        self.target_mean, self.target_scale = mean_and_scale(targets)
+
+    def standardise_targets(self, targets: Tensor) -> Tensor:
+        """(N, C) float64 -> (N, C) float32, what a regression is trained towards."""
+        return standardise(targets, self.target_mean, self.target_scale).float()
+
+    def forward(self, matrix: Tensor) -> Tensor:
+        outputs: Tensor = self.network(self.preprocessing(matrix))
+        return outputs.double() * self.target_scale + self.target_mean
+
+
+def build_model(
+    encoder: Encoder,
+    preprocessing: PreprocessingConfig,
+    model: MLPConfig,
+    *,
+    num_outputs: int,
+    seed: int = 0,
+) -> TabularModel:
+    """An untrained model of what `encoder` gives, its preprocessing still to be fitted."""
+    scaling = Preprocessing(
+        preprocessing,
+        num_values=encoder.num_values,
+        num_codes=len(encoder.cardinalities),
+        indicated=[encoder.columns_of(name)[0] for name in encoder.may_be_missing],
+    )
+    inputs = None
+    if encoder.cardinalities:
+        inputs = CategoryInputs(
+            preprocessing,
+            num_values=scaling.out_features - len(encoder.cardinalities),
+            cardinalities=encoder.cardinalities,
+        )
+    network = MLP(
+        model, in_features=scaling.out_features, out_features=num_outputs, inputs=inputs, seed=seed
+    )
+    return TabularModel(scaling, network)
+
+
+def save_model(folder: Path, model: TabularModel, description: Description) -> Manifest:
+    """Write `model.safetensors`, then the `model.json` that vouches for it.
+
+    The same model is the same bytes.
+    """
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = save(tensors)
+    digest = hashlib.sha256(weights).hexdigest()
+    manifest = Manifest(**vars(description), weights_sha256=digest)
+    write_atomically(folder / WEIGHTS, weights)
+    write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2).encode())
+    return manifest
+
+
+def load_model(folder: Path) -> tuple[TabularModel, Manifest]:
+    """Read what `save_model` wrote. Raises ModelError unless the weights match their checksum.
+
+    They stay in the file, memory-mapped: processes that load the same model share its pages.
+    """
+    try:
+        values = json.loads((folder / MANIFEST).read_bytes())
+        first_version = values.get("format_version") == 1
+        manifest = Manifest.model_validate_json(
+            json.dumps(_second_version(values) if first_version else values)
+        )
+        with (folder / WEIGHTS).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != manifest.weights_sha256:
+            raise ModelError("the weights do not match their checksum")
+        model = build_model(
+            manifest.encoder,
+            manifest.preprocessing,
+            manifest.model,
+            num_outputs=manifest.num_outputs,
+        )
+        with safe_open(folder / WEIGHTS, framework="pt") as weights:
+            tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118
+        model.load_state_dict(_renamed(tensors) if first_version else tensors, assign=True)
+    except (
+        *(OSError, ValidationError, SafetensorError, RuntimeError),
+        *(ValueError, AttributeError, KeyError, TypeError),  # of JSON that is no manifest
+    ) as error:
+        raise ModelError(f"not a readable model: {error}") from error
+    return model, manifest
+
+
+def _second_version(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of version 1, which had one target, and numbers that were never missing."""
+    values = dict(manifest)
+    features = [
+        {"type": "numeric", "name": name, "may_be_missing": False}
+        for name in values.pop("features")
+    ]
+    return values | {
+        "format_version": 2,
+        "preprocessing": PreprocessingConfig().model_dump(),
+        "encoder": {"features": features},
+        "targets": [values.pop("target")],
+    }
+
+
+def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of version 1 by their names of today."""
+    renamed = dict(tensors)
+    mean, scale = renamed.pop("feature_mean"), renamed.pop("feature_scale")
+    shape = renamed["network.output.bias"].shape
+    return renamed | {
+        "preprocessing.fill": torch.zeros_like(mean),
+        "preprocessing.indicated": torch.zeros(0, dtype=torch.int64),
+        "preprocessing.scale.mean": mean,
+        "preprocessing.scale.deviation": scale,
+        "target_mean": renamed["target_mean"].expand(shape).clone(),
+        "target_scale": renamed["target_scale"].expand(shape).clone(),
+    }

@@ -1,0 +1,1 @@
+"""Dropout and the networks around it: functions, layers, masks and the MLP."""

@@ -1,0 +1,184 @@
+"""The variants of dropout as nn.Module: thin wrappers over `functional`.
+
+Each draws from its `generator`, which may be replaced at any time; None is torch's default one.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from dropout_core.nn import functional
+from dropout_core.nn.masks import keep_probability
+
+
+class Dropout(nn.Module):
+    """Dropout of single elements while training; see `functional.dropout`.
+
+    `inverted` scaling is the identity in eval mode; `classic` multiplies by the keep probability
+    there and leaves the survivors of training unscaled. Shape: (*) -> (*).
+    """
+
+    def __init__(
+        self,
+        p: float = 0.5,
+        *,
+        scaling: Literal["inverted", "classic"] = "inverted",
+        inplace: bool = False,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.p = functional.check_probability(p)
+        self.scaling = scaling
+        self.inplace = inplace
+        self.generator = generator
+
+    @property
+    def training_scale(self) -> float | None:
+        """What survivors are multiplied by; None is the inverse of the keep probability."""
+        return 1.0 if self.scaling == "classic" else None
+
+    @property
+    def survivor_scale(self) -> float:
+        """The same as a number."""
+        scale = self.training_scale
+        return functional.survivor_scale(self.p) if scale is None else scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return functional.dropout(
+                x,
+                self.p,
+                generator=self.generator,
+                inplace=self.inplace,
+                scale=self.training_scale,
+            )
+        return x * keep_probability(self.p) if self.scaling == "classic" else x
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, scaling={self.scaling}, inplace={self.inplace}"
+
+
+class GaussianDropout(nn.Module):
+    """Multiplicative Gaussian noise while training; see `functional.gaussian_dropout`.
+
+    Shape: (*) -> (*).
+    """
+
+    def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
+        super().__init__()
+        if not 0.0 <= p < 1.0:
+            raise ValueError(f"Gaussian dropout needs p of at least 0 and below 1, but got {p}")
+        self.p = p
+        self.generator = generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return functional.gaussian_dropout(x, self.p, generator=self.generator)
+        return x
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class BatchwiseDropout(nn.Module):
+    """Dropout of whole units, an exact number of them, shared by all rows of the input.
+
+    On its own it zeroes columns: (B, H) -> (B, H). `keep` answers which are left, for a network
+    that multiplies submatrices; see `functional.submatrix_linear`.
+    """
+
+    def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
+        super().__init__()
+        functional.num_kept(1, p)
+        self.p = p
+        self.generator = generator
+
+    def keep(self, num_units: int, device: torch.device) -> tuple[Tensor, float]:
+        """The units that this draw keeps, and the factor that makes up for the others."""
+        kept = functional.keep_units(num_units, self.p, generator=self.generator, device=device)
+        return kept, num_units / len(kept)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0.0:
+            return x
+        kept, scale = self.keep(x.shape[1], x.device)
+        return torch.zeros_like(x).index_copy(1, kept, x.index_select(1, kept) * scale)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class DropConnectLinear(nn.Linear):
+    """A linear layer whose weights are dropped while training; see `functional.dropconnect`.
+
+    In eval mode it uses the mean weights. Shape: (B, in_features) -> (B, out_features). While
+    training, `columns` may name the inputs that x holds, where batchwise dropout left only some.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        p: float = 0.5,
+        *,
+        bias: bool = True,
+        per_example: bool = True,
+        generator: Generator | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        super().__init__(in_features, out_features, bias=bias, device=device)
+        self.p = functional.check_probability(p)
+        self.per_example = per_example
+        self.generator = generator
+
+    def forward(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        return functional.dropconnect(
+            x,
+            self.weight if columns is None else self.weight.index_select(1, columns),
+            self.bias,
+            self.p,
+            per_example=self.per_example,
+            generator=self.generator,
+        )
+
+    def sample(self, generator: Generator) -> nn.Linear:
+        """A plain layer of what one draw leaves of the weights, all rows' the same.
+
+        `generator` is the CPU's, wherever the weights are.
+        """
+        sampled = nn.Linear(
+            self.in_features, self.out_features, bias=self.bias is not None, device="meta"
+        )
+        for name, parameter in self.named_parameters():
+            ones = torch.ones(parameter.shape, dtype=parameter.dtype)
+            factors = functional.dropout(ones, self.p, generator=generator)
+            weights = parameter.detach() * factors.to(parameter.device)
+            sampled.register_parameter(name, nn.Parameter(weights, requires_grad=False))
+        return sampled
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, p={self.p}, per_example={self.per_example}"
+
+
+class Maxout(nn.Module):
+    """The largest of each unit's pieces; see `functional.maxout`.
+
+    Shape: (*, H * num_pieces) -> (*, H).
+    """
+
+    def __init__(self, num_pieces: int = 2) -> None:
+        super().__init__()
+        self.num_pieces = num_pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.maxout(x, self.num_pieces)
+
+    def extra_repr(self) -> str:
+        return f"num_pieces={self.num_pieces}"
+
+
+STOCHASTIC = (Dropout, GaussianDropout, BatchwiseDropout, DropConnectLinear)
+"""The modules that draw from a generator."""

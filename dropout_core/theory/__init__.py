@@ -1,0 +1,1 @@
+"""Dropout as mathematics: reference, marginalised objective, analysis of features."""

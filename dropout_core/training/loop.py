@@ -1,0 +1,375 @@
+"""The training loop. It yields EpochMetrics; its driver decides what to do with them.
+
+    for metrics in train(model, data, config, task="multiclass"):
+        print(metrics)
+
+Every use of chance is a function of the seed and the epoch, so a run that is interrupted between
+any two batches and restored, in this process or another, ends with the same bits.
+
+Shapes: N rows, B rows of a batch, F features, C outputs.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from dropout_core.config import Task, TrainingConfig
+from dropout_core.evaluation import metrics as scoring
+from dropout_core.nn.mlp import MLP
+from dropout_core.seeds import derive_seed, generator
+from dropout_core.training.cuda_graph import GraphedStep
+from dropout_core.training.fused_step import Gradients, gradients_of
+from dropout_core.training.losses import Loss, training_loss
+from dropout_core.training.optimizers import ParameterGroups, build_optimizer, build_scheduler
+
+VALIDATION_BATCH = 8192
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Tensors in memory: features (N, F) float32; targets (N) of classes or (N, C) float32.
+
+    `train_weights` (N) weigh the training rows in their loss; validation rows count alike.
+    """
+
+    train_features: Tensor
+    train_targets: Tensor
+    validation_features: Tensor | None = None
+    validation_targets: Tensor | None = None
+    train_weights: Tensor | None = None
+
+    def to(self, device: torch.device) -> "TrainingData":
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
+        return TrainingData(
+            self.train_features.to(device),
+            self.train_targets.to(device),
+            move(self.validation_features),
+            move(self.validation_targets),
+            move(self.train_weights),
+        )
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One epoch, counted from 1. `train_loss` is the mean over the epoch with dropout on.
+
+    `validation_loss` and `validation_score`, which `metrics.score` defines, have dropout off and
+    are None without validation rows; `learning_rate` is the last one used.
+    """
+
+    epoch: int
+    train_loss: float
+    validation_loss: float | None
+    validation_score: float | None
+    learning_rate: float
+    samples_per_second: float
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything a run needs to go on from between two batches: tensors, and JSON values."""
+
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+class Diverged(ArithmeticError):
+    """The loss of an epoch is not a finite number."""
+
+    def __init__(self, epoch: int, loss: float) -> None:
+        super().__init__(epoch, loss)  # as given, so that it goes from process to process
+        self.epoch = epoch
+        self.loss = loss
+
+    def __str__(self) -> str:
+        return f"the loss became {self.loss} in epoch {self.epoch}"
+
+
+class Training:
+    """A training run: an iterator of EpochMetrics that can be interrupted, saved and restored.
+
+    Iterating trains `model` in place; `settle` says which weights it holds at the end.
+    `parameter_groups` have options of their own in torch's optimizer, such as those of a
+    `recipe.Recipe`; by default all parameters of the model have the config's. Raises Diverged when
+    a loss is not finite, ValueError when the config asks for what the data, the model or the task
+    does not allow.
+    """
+
+    def __init__(
+        self,
+        model: MLP,
+        data: TrainingData,
+        config: TrainingConfig,
+        *,
+        task: Task,
+        parameter_groups: ParameterGroups | None = None,
+    ) -> None:
+        if config.early_stopping and data.validation_features is None:
+            raise ValueError("early stopping needs validation rows")
+        if data.validation_features is not None and len(data.validation_features) == 0:
+            raise ValueError("validation rows are given, but there are none of them")
+        if model.config.batch_norm and config.batch_size == 1:
+            raise ValueError("batch norm needs batches of at least two rows")
+        if config.precision == "bfloat16" and not model.config.allows_bfloat16:
+            raise ValueError("bfloat16 is for plain hidden layers alone: see TrainingConfig")
+        self.device = data.train_features.device
+        self.model = model.to(self.device)
+        self.data = data
+        self.config = config
+        self.task = task
+        self.history: list[EpochMetrics] = []
+        self.stopped_early = False
+        self._batch = 0  # the next batch of the epoch in progress
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self._seconds = 0.0  # spent on the epoch in progress
+        self._best_loss = math.inf
+        self._epochs_since_improved = 0
+        self._best_weights: dict[str, Tensor] = {}
+        self._average = None if config.ema_decay is None else _average(model, config.ema_decay)
+        self._masks = torch.Generator(self.device)
+        self._masks.manual_seed(self._mask_seed(epoch=1))
+        self._optimizer = build_optimizer(parameter_groups or model.parameters(), config.optimizer)
+        self._scheduler = build_scheduler(
+            self._optimizer,
+            config.scheduler,
+            num_epochs=config.epochs,
+            num_batches=self.num_batches,
+        )
+        self._learning_rate = 0.0  # of the step last taken
+        self._interrupted = False
+        if self.num_batches == 0:
+            raise ValueError(f"{len(data.train_features)} rows are too few to train on")
+        model.use_generator(self._masks)
+        model.use_bfloat16(config.precision == "bfloat16")
+        loss = training_loss(
+            config,
+            task,
+            targets=data.train_targets,
+            num_outputs=model.out_features,
+            weighted=data.train_weights is not None,
+        )
+        self._gradients = self._build_step(loss)
+
+    @property
+    def num_batches(self) -> int:
+        """Batches an epoch. Batch norm cannot normalise a single row, so a last one is left out."""
+        num_full, rest = divmod(len(self.data.train_features), self.config.batch_size)
+        smallest = 2 if self.model.config.batch_norm else 1
+        return num_full + (rest >= smallest)
+
+    @property
+    def finished(self) -> bool:
+        return self.stopped_early or len(self.history) == self.config.epochs
+
+    def interrupt(self) -> None:
+        """End the iteration before the next batch, for good. Any thread may call it.
+
+        `state` then goes on in a new run: restored there, it ends with the same bits.
+        """
+        self._interrupted = True
+
+    def __iter__(self) -> Iterator[EpochMetrics]:
+        while not self.finished:
+            self._train_epoch()
+            if self._interrupted and self._batch < self.num_batches:
+                return
+            yield self._complete_epoch()
+        self.settle()
+
+    def settle(self) -> None:
+        """Put the weights that count into the model, which then is at its end.
+
+        They are the best that early stopping has seen, or else the moving average, if one is kept.
+        """
+        if self._best_weights:
+            self.model.load_state_dict(self._best_weights)
+        elif self._average is not None:
+            self.model.load_state_dict(self._average.module.state_dict())
+
+    def state(self) -> TrainingState:
+        """A copy of the run as it stands; take it while the iterator is not running."""
+        tensors = {
+            "loss_sum": self._loss_sum,
+            "mask_generator": self._masks.get_state(),
+            **_prefixed("model", self.model.state_dict()),
+            **_prefixed("best", self._best_weights),
+            **_prefixed("average", self._average.state_dict() if self._average else {}),
+        }
+        for index, slots in self._optimizer.state_dict()["state"].items():
+            tensors |= _prefixed(f"optimizer.{index}", _only_tensors(slots))
+        values = {
+            "history": [asdict(metrics) for metrics in self.history],
+            "batch": self._batch,
+            "seconds": self._seconds,
+            "stopped_early": self.stopped_early,
+            "best_loss": self._best_loss if math.isfinite(self._best_loss) else None,
+            "epochs_since_improved": self._epochs_since_improved,
+            "optimizer_groups": self._optimizer.state_dict()["param_groups"],
+            "scheduler": None if self._scheduler is None else self._scheduler.state_dict(),
+        }
+        return TrainingState({name: t.detach().clone() for name, t in tensors.items()}, values)
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on from `state`, which a run of the same model, data and config has made."""
+        tensors, values = state.tensors, state.values
+        self.model.load_state_dict(_under("model", tensors))
+        self._best_weights = _under("best", tensors)
+        if self._average is not None:
+            self._average.load_state_dict(_under("average", tensors))
+        self._masks.set_state(tensors["mask_generator"].cpu())
+        self._loss_sum = tensors["loss_sum"].to(self.device)
+        self.history = [EpochMetrics(**metrics) for metrics in values["history"]]
+        self._batch = values["batch"]
+        self._seconds = values["seconds"]
+        self.stopped_early = values["stopped_early"]
+        self._best_loss = math.inf if values["best_loss"] is None else values["best_loss"]
+        self._epochs_since_improved = values["epochs_since_improved"]
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under("optimizer", tensors).items():
+            index, slot = name.split(".", 1)
+            slots.setdefault(int(index), {})[slot] = tensor
+        self._optimizer.load_state_dict(
+            {"state": slots, "param_groups": values["optimizer_groups"]}
+        )
+        if self._scheduler is not None:
+            self._scheduler.load_state_dict(values["scheduler"])
+
+    def _build_step(self, loss: Loss) -> Gradients:
+        if self.device.type == "cuda" and self.data.train_weights is None:
+            # A graph would keep the rate of its capture, so the optimizer takes its steps itself;
+            # and it has no place for the weights of rows.
+            rows = min(self.config.batch_size, len(self.data.train_features))
+            step = gradients_of(self.model, loss)
+            return GraphedStep(step, self.model, self._masks, num_rows=rows)
+        clips = self.config.max_grad_norm is not None
+        return gradients_of(self.model, loss, optimizer=None if clips else self._optimizer)
+
+    @property
+    def _judged(self) -> nn.Module:
+        """The network that validation is about."""
+        return self.model if self._average is None else self._average.module
+
+    def _mask_seed(self, *, epoch: int) -> int:
+        return derive_seed(self.config.seed, "dropout", epoch)
+
+    def _train_epoch(self) -> None:
+        """Train the batches that are left of the epoch in progress, or until interrupted."""
+        epoch = len(self.history) + 1
+        num_rows = len(self.data.train_features)
+        order = torch.randperm(num_rows, generator=generator(self.config.seed, "order", epoch))
+        batches = torch.split(order.to(self.device), self.config.batch_size)
+        self.model.train()
+        started = time.perf_counter()
+        while self._batch < self.num_batches and not self._interrupted:
+            self._step(batches[self._batch])
+            self._batch += 1
+        self._seconds += time.perf_counter() - started
+
+    def _step(self, rows: Tensor) -> None:
+        features_BF = self.data.train_features.index_select(0, rows)
+        targets = self.data.train_targets.index_select(0, rows)
+        given = self.data.train_weights
+        weights = () if given is None else (given.index_select(0, rows),)
+        loss = self._gradients(features_BF, targets, *weights)
+        if self.config.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+        self._learning_rate = self._optimizer.param_groups[0]["lr"]
+        self._optimizer.step()
+        self.model.constrain()
+        if self._average is not None:
+            self._average.update_parameters(self.model)
+        if self._scheduler is not None:
+            self._scheduler.step()
+        self._loss_sum.add_(loss, alpha=len(rows))
+
+    def _complete_epoch(self) -> EpochMetrics:
+        epoch = len(self.history) + 1
+        num_trained = min(self.num_batches * self.config.batch_size, len(self.data.train_features))
+        train_loss = float(self._loss_sum) / num_trained
+        if not math.isfinite(train_loss):
+            raise Diverged(epoch, train_loss)
+        validation_loss, validation_score = self._validate()
+        if validation_loss is not None and not math.isfinite(validation_loss):
+            raise Diverged(epoch, validation_loss)
+        metrics = EpochMetrics(
+            epoch=epoch,
+            train_loss=train_loss,
+            validation_loss=validation_loss,
+            validation_score=validation_score,
+            learning_rate=self._learning_rate,
+            samples_per_second=num_trained / max(self._seconds, 1e-9),
+        )
+        self.history.append(metrics)
+        self._batch = 0
+        self._seconds = 0.0
+        self._loss_sum.zero_()
+        self._masks.manual_seed(self._mask_seed(epoch=epoch + 1))
+        if validation_loss is not None:
+            self._watch_validation(validation_loss)
+        return metrics
+
+    @torch.inference_mode()
+    def _validate(self) -> tuple[float | None, float | None]:
+        features, targets = self.data.validation_features, self.data.validation_targets
+        if features is None or targets is None:
+            return None, None
+        model = self._judged.eval()
+        outputs = torch.cat([model(part) for part in torch.split(features, VALIDATION_BATCH)])
+        loss = float(scoring.loss(outputs, targets, self.task))
+        return loss, scoring.score(outputs, targets, self.task)
+
+    def _watch_validation(self, loss: float) -> None:
+        stopping = self.config.early_stopping
+        if stopping is None:
+            return
+        improved = loss < self._best_loss - stopping.min_delta
+        self._epochs_since_improved = 0 if improved else self._epochs_since_improved + 1
+        self.stopped_early = self._epochs_since_improved >= stopping.patience
+        if loss < self._best_loss:
+            self._best_loss = loss
+            weights = self._judged.state_dict()
+            self._best_weights = {name: tensor.clone() for name, tensor in weights.items()}
+
+
+def train(
+    model: MLP,
+    data: TrainingData,
+    config: TrainingConfig,
+    *,
+    task: Task,
+    parameter_groups: ParameterGroups | None = None,
+) -> Training:
+    """Train `model` in place: iterate over the answer to get one EpochMetrics an epoch."""
+    return Training(model, data, config, task=task, parameter_groups=parameter_groups)
+
+
+def _average(model: MLP, decay: float) -> AveragedModel:
+    """The moving average of the weights, and of what batch norm has seen."""
+    model.use_generator(None)  # the copy draws nothing
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+
+
+def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {
+        name.removeprefix(start): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(start)
+    }
+
+
+def _only_tensors(slots: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: value for name, value in slots.items() if isinstance(value, Tensor)}

@@ -1,0 +1,110 @@
+"""How much memory training will take, known before any of it is taken."""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig
+from dropout_core.data.columns import Column, Selection
+from dropout_core.data.features import DATE_PARTS
+from dropout_core.nn.inputs import category_widths
+
+_FLOAT = 4
+_DOUBLE = 8
+_MASK = 3  # bytes: an element, and the random bits it is drawn from
+_STATE_TENSORS = {"sgd": 1, "adam": 2, "adamw": 2}  # optimizer tensors a parameter
+
+
+@dataclass(frozen=True)
+class InputSizes:
+    """What a network's inputs are made of.
+
+    `cardinalities` are of the categorical features, their unknown category counted.
+    """
+
+    num_values: int
+    num_indicators: int = 0
+    cardinalities: tuple[int, ...] = ()
+
+    def widths(self, config: PreprocessingConfig) -> list[int]:
+        """Inputs that stand for each categorical feature."""
+        return category_widths(config, self.cardinalities)
+
+    def in_features(self, config: PreprocessingConfig) -> int:
+        """Inputs of the first layer."""
+        return self.num_values + self.num_indicators + sum(self.widths(config))
+
+    def num_embedded(self, config: PreprocessingConfig) -> int:
+        """Trainable numbers in the embeddings."""
+        pairs = zip(self.cardinalities, self.widths(config), strict=True)
+        return sum(size * width for size, width in pairs if width != size)
+
+
+def input_sizes(
+    columns: Iterable[Column], selection: Selection, config: PreprocessingConfig
+) -> InputSizes:
+    """At most what becomes of these features, known before any of them is read."""
+    num_values = num_indicators = 0
+    cardinalities = []
+    by_name = {column.name: column for column in columns}
+    for name, kind in selection.features.items():
+        column = by_name[name]
+        if kind == "categorical":
+            cardinalities.append(min(column.num_distinct, config.max_categories) + 1)
+            continue
+        num_values += {"datetime": len(DATE_PARTS), "text": config.text_buckets}.get(kind, 1)
+        num_indicators += kind != "text" and column.num_missing > 0
+    return InputSizes(num_values, num_indicators, tuple(cardinalities))
+
+
+def num_parameters(
+    config: MLPConfig, *, in_features: int, out_features: int, num_embedded: int = 0
+) -> int:
+    """Trainable parameters of the MLP that `config` builds, with its embeddings."""
+    widths = (in_features, *config.hidden)
+    hidden = sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(widths))
+    hidden += (2 if config.batch_norm else 1) * sum(config.hidden)  # scale and shift, or a bias
+    return num_embedded + config.num_pieces * hidden + (widths[-1] + 1) * out_features
+
+
+def training_bytes(
+    model: MLPConfig,
+    training: TrainingConfig,
+    *,
+    in_features: int,
+    out_features: int,
+    num_rows: int,
+    num_columns: int | None = None,
+    num_embedded: int = 0,
+    cross_validates: bool = False,
+) -> int:
+    """Estimated peak bytes: the data, what is kept a parameter, and the activations of a batch.
+
+    The data is there three times: as it is scaled, and as the `num_columns` numbers it was encoded
+    as, of which there may be fewer than inputs, whole and split. While folds are trained, the model
+    that came first is kept beside theirs. An activation counts four times: before and after its
+    nonlinearity, its mask, its gradient. DropConnect with masks of single examples has one of all
+    its weights for every row of a batch.
+    """
+    parameters = num_parameters(
+        model, in_features=in_features, out_features=out_features, num_embedded=num_embedded
+    )
+    copies = 2 + _STATE_TENSORS[training.optimizer.name]
+    copies += (training.early_stopping is not None) + (training.ema_decay is not None)
+    batch_rows = min(training.batch_size, num_rows)
+    width = model.num_pieces * sum(model.hidden)
+    activations = batch_rows * (in_features + 4 * width + 2 * out_features)
+    columns = in_features if num_columns is None else num_columns
+    data = num_rows * (columns * (_FLOAT + 2 * _DOUBLE) + 2 * _FLOAT * out_features)
+    masks = batch_rows * _weights_masked_by_example(model, in_features=in_features)
+    kept = data + _FLOAT * copies * parameters
+    return (1 + cross_validates) * kept + _FLOAT * activations + _MASK * masks
+
+
+def _weights_masked_by_example(config: MLPConfig, *, in_features: int) -> int:
+    layers = itertools.pairwise((in_features, *config.hidden))
+    return config.num_pieces * sum(
+        fan_in * fan_out
+        for (fan_in, fan_out), dropout in zip(layers, config.hidden_dropout, strict=True)
+        if dropout.kind == "dropconnect" and dropout.masks != "per_batch"
+    )

@@ -1,0 +1,64 @@
+"""Idempotency keys: a request that is sent again gets the answer of the first."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from store.database.tables import database_now, idempotency_keys
+from store.errors import IdempotencyKeyReused, RequestInFlight
+
+# A process that dies with a request in hand leaves its key in flight; a retry may take it over
+# after longer than any request runs.
+IN_FLIGHT_SECONDS = 900
+KEPT_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+def reserve(connection: Connection, key: str, *, tenant: str, request_sha256: str) -> Answer | None:
+    """Take the tenant's key for a new request (None), or return the stored answer of the same one.
+
+    Raises IdempotencyKeyReused if the key came with another request, RequestInFlight if the first
+    has no answer yet.
+    """
+    table = idempotency_keys
+    stale = table.c.created_at < database_now() - KEPT_SECONDS
+    abandoned = table.c.status.is_(None) & (table.c.created_at < database_now() - IN_FLIGHT_SECONDS)
+    connection.execute(delete(table).where(table.c.key == key, stale | abandoned))
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    taken = connection.execute(
+        dialect.insert(table)
+        .values(key=key, tenant=tenant, request_sha256=request_sha256, created_at=database_now())
+        .on_conflict_do_nothing()
+        .returning(table.c.key)
+    ).scalar()
+    if taken is not None:
+        return None
+    row = connection.execute(select(table).where(table.c.key == key)).mappings().one_or_none()
+    if row is None:  # released a moment ago
+        raise RequestInFlight(key)
+    if row["request_sha256"] != request_sha256:
+        raise IdempotencyKeyReused(key)
+    if row["status"] is None:
+        raise RequestInFlight(key)
+    return Answer(row["status"], row["headers"], row["body"])
+
+
+def complete(connection: Connection, key: str, answer: Answer) -> None:
+    """Store the answer, in the transaction that stores what it speaks of."""
+    connection.execute(
+        update(idempotency_keys).where(idempotency_keys.c.key == key).values(**vars(answer))
+    )
+
+
+def release(connection: Connection, key: str) -> None:
+    """Give back a key whose request failed and stored nothing."""
+    table = idempotency_keys
+    connection.execute(delete(table).where(table.c.key == key, table.c.status.is_(None)))

@@ -1,0 +1,142 @@
+"""API keys: who may call, for which tenant, and to do what.
+
+A token is `dsk_<id>_<secret>`. The secret has 256 random bits and is shown once; the row has its
+SHA-256 alone, which is enough for a secret that nobody can guess: there is nothing to slow down.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, exists, insert, select, update
+
+from store.database.tables import api_keys, database_now
+from store.errors import KeyNotFound
+from store.ids import new_id
+
+
+class Scope(StrEnum):
+    """What a key lets one do: look; upload, submit and delete; predict; or all, and see metrics."""
+
+    READ = "read"
+    TRAIN = "train"
+    PREDICT = "predict"
+    ADMIN = "admin"
+
+
+DEFAULT_TENANT = "default"
+"""Whose everything is while there are no keys."""
+
+TENANT = r"[a-z0-9][a-z0-9._-]{0,62}"
+"""What a tenant may be called."""
+
+_SECRET_BYTES = 32
+_PREFIX = "dsk"
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A row of the table, without what would prove that one has the key. Times in Unix seconds."""
+
+    id: str
+    tenant: str
+    name: str
+    scopes: list[str]
+    created_at: float
+    expires_at: float | None
+    last_used_at: float | None
+    revoked_at: float | None
+
+
+_PUBLIC = [api_keys.c[name] for name in ApiKey.__dataclass_fields__]
+
+
+def create(
+    connection: Connection,
+    *,
+    tenant: str,
+    name: str,
+    scopes: Collection[Scope],
+    lifetime_seconds: float | None = None,
+) -> tuple[ApiKey, str]:
+    """A new key and its token, which cannot be had again."""
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    now = database_now()
+    query = (
+        insert(api_keys)
+        .values(
+            id=new_id("key"),
+            tenant=tenant,
+            name=name,
+            scopes=[scope for scope in Scope if scope in scopes],
+            secret_sha256=_sha256(secret),
+            created_at=now,
+            expires_at=None if lifetime_seconds is None else now + lifetime_seconds,
+        )
+        .returning(*_PUBLIC)
+    )
+    key = ApiKey(**connection.execute(query).mappings().one())
+    return key, f"{_PREFIX}_{key.id.partition('_')[2]}_{secret}"
+
+
+def find(connection: Connection, token: str) -> ApiKey | None:
+    """The key that a token is of, if it is in force: neither revoked nor expired."""
+    prefix, _, rest = token.partition("_")
+    name, _, secret = rest.partition("_")
+    if prefix != _PREFIX or not (name.isascii() and name.isalnum()):
+        return None
+    query = select(*_PUBLIC, api_keys.c.secret_sha256).where(
+        api_keys.c.id == f"key_{name}", _in_force()
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        return None
+    facts: dict[str, Any] = dict(row)
+    is_right = hmac.compare_digest(facts.pop("secret_sha256"), _sha256(secret))
+    return ApiKey(**facts) if is_right else None
+
+
+def any_in_force(connection: Connection) -> bool:
+    """Whether anybody could call with a key."""
+    return bool(connection.execute(select(exists().where(_in_force()))).scalar())
+
+
+def any_exist(connection: Connection) -> bool:
+    """Whether there ever was a key, in force or not: from then on one is needed."""
+    return bool(connection.execute(select(exists(api_keys.select()))).scalar())
+
+
+def all_keys(connection: Connection) -> list[ApiKey]:
+    """Every key, oldest first, the revoked and expired ones too."""
+    query = select(*_PUBLIC).order_by(api_keys.c.created_at, api_keys.c.id)
+    return [ApiKey(**row) for row in connection.execute(query).mappings()]
+
+
+def revoke(connection: Connection, key_id: str) -> ApiKey:
+    """Take a key out of force for good; again changes nothing. Raises KeyNotFound."""
+    this = api_keys.c.id == key_id
+    query = update(api_keys).where(this, api_keys.c.revoked_at.is_(None))
+    connection.execute(query.values(revoked_at=database_now()))
+    row = connection.execute(select(*_PUBLIC).where(this)).mappings().one_or_none()
+    if row is None:
+        raise KeyNotFound(key_id)
+    return ApiKey(**row)
+
+
+def note_use(connection: Connection, key_id: str) -> None:
+    """Record that the key was used now."""
+    query = update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=database_now())
+    connection.execute(query)
+
+
+def _in_force() -> ColumnElement[bool]:
+    expires_at = api_keys.c.expires_at
+    return api_keys.c.revoked_at.is_(None) & (expires_at.is_(None) | (expires_at > database_now()))
+
+
+def _sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()

@@ -1,0 +1,38 @@
+"""How many requests a tenant may make, over all processes and machines that share the database.
+
+A token bucket a tenant. The row holds when the bucket will be full again, which says how full it is
+at any time (the generic cell rate algorithm: ITU-T I.371, annex A).
+"""
+
+from sqlalchemy import Connection, case, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from store.database.tables import database_now, request_rates
+
+
+def draw(
+    connection: Connection, *, tenant: str, num_tokens: int, per_second: float, burst: int
+) -> float:
+    """Take tokens from the tenant's bucket: 0.0, or, without taking any, the seconds until so many
+    are there. `num_tokens` is up to `burst`, which the bucket holds.
+    """
+    now = database_now()
+    cost_seconds = num_tokens / per_second
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    full_at = request_rates.c.full_at
+    drawn_until = case((full_at > now, full_at), else_=now) + cost_seconds
+    upsert = (
+        dialect.insert(request_rates)
+        .values(tenant=tenant, full_at=now + cost_seconds)
+        .on_conflict_do_update(
+            index_elements=[request_rates.c.tenant],
+            set_={"full_at": drawn_until},
+            where=drawn_until <= now + burst / per_second,
+        )
+        .returning(full_at)
+    )
+    if connection.execute(upsert).scalar() is not None:
+        return 0.0
+    wait_seconds = full_at + cost_seconds - burst / per_second - now
+    query = select(wait_seconds).where(request_rates.c.tenant == tenant)
+    return max(0.001, float(connection.execute(query).scalar_one()))

@@ -1,0 +1,169 @@
+"""Artifacts as the objects of an S3-compatible bucket. See docs/decisions/0013.
+
+Credentials, region and endpoint come from the variables that all such clients know, such as
+AWS_ENDPOINT_URL, when the bucket is first used.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from store.artifacts.file_cache import FileCache
+from store.errors import StorageUnavailable
+
+if TYPE_CHECKING:  # what exists for type checkers alone
+    from obstore import ObjectMeta
+    from obstore.store import ClientConfig, RetryConfig
+
+PART_BYTES = 8 * 1024**2  # larger files go in parts of so many
+PARTS_AT_ONCE = 4
+
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_TIMEOUTS: "ClientConfig" = {
+    "connect_timeout": timedelta(seconds=3),
+    "read_timeout": timedelta(seconds=20),  # without a byte
+    "timeout": timedelta(minutes=10),  # of a whole request, a download of gigabytes too
+}
+_RETRIES: "RetryConfig" = {
+    "max_retries": 3,
+    "retry_timeout": timedelta(seconds=10),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2)},
+}
+# Objects of our own. Names that begin with a dot are never listed.
+_WRITABLE = ".writable"
+_CLOCK = ".clock/now"
+
+
+class Bucket:
+    """The objects below an `s3://bucket/prefix`; what is fetched is kept in the cache for a while.
+
+    Every method raises StorageUnavailable if the bucket does not answer, is none, or refuses.
+
+    A copy in the cache may outlive its artifact. Whoever asks for one has found it by its row, and
+    keys are not used twice, so no deleted one is served and none is stale.
+
+    A put that is cut short is never seen. What it has sent stays with the bucket, which can be told
+    to delete it: AbortIncompleteMultipartUpload, in its lifecycle rules.
+    """
+
+    def __init__(self, url: str, cache: FileCache) -> None:
+        parts = urlsplit(url)
+        self._name = parts.netloc
+        self._prefix = parts.path.strip("/")
+        self._cache = cache
+
+    def put(self, key: str, source: Path) -> None:
+        source.stat()  # so that what is not found below is the bucket
+        with self._answering():
+            obstore.put(
+                self._client,
+                _checked(key),
+                source,
+                chunk_size=PART_BYTES,
+                max_concurrency=PARTS_AT_ONCE,
+            )
+        source.unlink()
+
+    def fetch(self, key: str) -> Path:
+        found = self._cache.get(_checked(key))
+        if found is not None:
+            return found
+        try:
+            with self._answering(missing="object"):
+                result = obstore.get(self._client, key)
+                chunks = (bytes(chunk) for chunk in result.stream(min_chunk_size=PART_BYTES))
+                return self._cache.add(key, chunks, size_bytes=result.meta["size"])
+        except FileNotFoundError:
+            self._require_bucket()
+            raise FileNotFoundError(f"no artifact {key!r}") from None
+
+    def aged(self, prefix: str, *, seconds: float) -> list[str]:
+        latest = self._now() - timedelta(seconds=seconds)
+        return sorted(
+            found["path"] for found in self._objects(prefix) if found["last_modified"] <= latest
+        )
+
+    def list(self, prefix: str) -> list[str]:
+        return sorted(found["path"] for found in self._objects(prefix))
+
+    def delete(self, prefix: str) -> None:
+        keys = [*self.list(prefix), *([prefix] if prefix else [])]
+        with self._answering():
+            obstore.delete(self._client, keys)
+        for key in keys:
+            self._cache.forget(key)
+
+    def writable(self) -> None:
+        with self._answering():
+            obstore.put(self._client, _WRITABLE, b"")
+
+    @cached_property
+    def _client(self) -> S3Store:
+        endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
+        is_plain = endpoint is not None and endpoint.startswith("http://")
+        return S3Store(
+            self._name,
+            prefix=self._prefix or None,
+            client_options={**_TIMEOUTS, "allow_http": is_plain},
+            retry_config=_RETRIES,
+        )
+
+    def _objects(self, prefix: str) -> Iterator["ObjectMeta"]:
+        with self._answering():
+            for page in obstore.list(self._client, prefix=_checked(prefix) or None):
+                yield from (found for found in page if not _is_ours(found["path"]))
+
+    def _now(self) -> datetime:
+        """The bucket's clock, as exact as in its lists."""
+        folder, _, _ = _CLOCK.partition("/")
+        with self._answering():
+            obstore.put(self._client, _CLOCK, b"")
+            [clock] = [found for page in obstore.list(self._client, folder) for found in page]
+        return clock["last_modified"]
+
+    def _require_bucket(self) -> None:
+        with self._answering():
+            next(iter(obstore.list(self._client)), None)
+
+    @contextmanager
+    def _answering(self, *, missing: str = "bucket") -> Iterator[None]:
+        """Raise StorageUnavailable for what goes wrong, FileNotFoundError for a missing object."""
+        try:
+            yield
+        # Without its cause: what a server says of a signature it refuses may hold a token.
+        except BaseError as error:
+            raise StorageUnavailable(f"bucket {self._name!r}: {_reason(error)}") from None
+        except FileNotFoundError as error:
+            if missing == "object":
+                raise
+            raise StorageUnavailable(f"bucket {self._name!r}: {_reason(error)}") from None
+
+
+def _checked(key: str) -> str:
+    if key.startswith("/") or ".." in key.split("/"):
+        raise ValueError(f"artifact key {key!r} leaves its folder")
+    return key
+
+
+def _is_ours(key: str) -> bool:
+    return any(name.startswith(".") for name in key.split("/"))
+
+
+def _reason(error: Exception) -> str:
+    """What the server answered, `403 Forbidden SignatureDoesNotMatch`, or why it did not."""
+    text = str(error)
+    status = re.search(r"status code: (\d{3}[A-Za-z ]*)", text)
+    code = re.search(r"<Code>(\w+)</Code>", text)
+    if status is None:
+        return text.partition("\n")[0].rpartition(" - ")[2]
+    return " ".join([status[1].strip(), *([code[1]] if code else [])])

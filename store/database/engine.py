@@ -1,0 +1,154 @@
+"""One database, SQLite or PostgreSQL, through the same transactions."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from store.database import postgresql
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+_BUSY_TIMEOUT_SECONDS = 30
+_RETRY_SECONDS = 0.02
+_POOL_TIMEOUT_SECONDS = 5  # for a place in the pool, while all are taken
+_MIGRATION_LOCK = 0x64726F70  # any number that nothing else locks
+
+# The trouble of SQLite that passes: others write, or the disk is full, slow or away. What else it
+# reports as operational, such as a table that is missing, never will.
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+}
+# Of PostgreSQL.
+_DISK_FULL = "53100"
+_READ_ONLY = "25006"  # a primary that has become a standby
+_PRIMARY = 0xFF  # of a result code: the rest of the bits say more of the same
+
+
+class Database:
+    """Transactions on one database. Threads may share it; a forked child must make its own.
+
+    No call waits for long: a database that hangs is one that is away. A `patient` one is for what
+    may rightly take its time, and waits for as long as the connection stands.
+    """
+
+    def __init__(self, url: str, *, patient: bool = False) -> None:
+        self._url = make_url(url)
+        is_sqlite = self._url.get_backend_name() == "sqlite"
+        self._engine = (
+            _sqlite_engine(self._url) if is_sqlite else _postgresql_engine(self._url, patient)
+        )
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads."""
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may write; SQLite takes its write lock at once, so none deadlocks."""
+        with self._engine.connect() as connection:
+            connection = connection.execution_options(sqlite_begin="IMMEDIATE")
+            with connection.begin():
+                yield connection
+
+    def migrate(self) -> None:
+        """Bring the schema up to date. Safe to call from several processes at once."""
+        url = self._url.render_as_string(hide_password=False)
+        with closing(Database(url, patient=True)) as database, database.write() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def ping(self) -> None:
+        """Raise DBAPIError unless the database answers."""
+        with self.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Whether a database error means "try again later" and not "this can never work"."""
+    if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY in _PASSING
+    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _READ_ONLY:
+        return True
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeout) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the database had no space left to write to."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_FULL
+    return getattr(cause, "sqlstate", None) == _DISK_FULL
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, pool_size=20)
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _postgresql_engine(url: URL, patient: bool) -> Engine:
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=10,
+        max_overflow=20,
+        pool_timeout=_POOL_TIMEOUT_SECONDS,
+        pool_pre_ping=True,
+    )
+    connect = postgresql.connect if patient else postgresql.connect_briskly
+    event.listen(engine, "do_connect", connect)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where _begin_sqlite says, not by chance
+    _write_ahead(connection)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: Any) -> None:
+    """Of two who turn a new file over at once, SQLite refuses one without having it wait."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & _PRIMARY == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() >= deadline:
+                raise
+        time.sleep(_RETRY_SECONDS)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {mode}")

@@ -1,0 +1,197 @@
+"""The tables. Times are Unix seconds on the database's clock, so both databases compute alike."""
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+    true,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+
+class database_now(FunctionElement[float]):  # noqa: N801 - it reads as the SQL function it is
+    """Unix seconds by the database's clock, at the moment of the statement."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(database_now, "postgresql")
+def _postgresql_now(_element: Any, _compiler: Any, **_options: Any) -> str:
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+@compiles(database_now, "sqlite")
+def _sqlite_now(_element: Any, _compiler: Any, **_options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+metadata = MetaData(
+    naming_convention={
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False, server_default=text("'default'")),
+    Column("name", Text, nullable=False),
+    Column("format", String(16), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("num_rows", BigInteger, nullable=False),
+    Column("columns", JSON, nullable=False),
+    Column("options", JSON, nullable=False, server_default=text("'{}'")),
+    Column("warnings", JSON, nullable=False, server_default=text("'[]'")),
+    Column("artifact", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("ix_datasets_tenant_id", "tenant", "id"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False, server_default=text("'default'")),
+    Column("dataset_id", String(40), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("warnings", JSON, nullable=False, server_default=text("'[]'")),
+    Column("queue", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("state_reason", String(32)),
+    Column("detail", Text),
+    # The fencing token: every claim takes the next one, every later write must carry it.
+    Column("attempt", Integer, nullable=False),
+    # Attempts lost in a row since the last new epoch or fold; a clean handover is not one of them.
+    Column("failures", Integer, nullable=False),
+    Column("owner", Text),
+    Column("lease_expires_at", Double),
+    Column("run_after", Double, nullable=False),
+    Column("dispatched_at", Double),
+    Column("num_threads", Integer),
+    # Of the request that submitted it (W3C Trace Context), where requests are traced.
+    Column("traceparent", String(55)),
+    Column("epochs_completed", Integer, nullable=False),
+    Column("num_events", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Index("ix_jobs_state_run_after", "state", "run_after"),
+    Index("ix_jobs_dataset_id", "dataset_id"),
+    Index("ix_jobs_tenant_id", "tenant", "id"),
+    Index("ix_jobs_tenant_state", "tenant", "state"),
+)
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("train_loss", Double, nullable=False),
+    Column("validation_loss", Double),
+    Column("validation_score", Double),
+    Column("learning_rate", Double, nullable=False),
+    Column("samples_per_second", Double, nullable=False),
+    Column("recorded_at", Double, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    # Counted per job under the lock of its row, so a reader who has seen n has seen all up to n.
+    Column("sequence", Integer, primary_key=True),
+    Column("type", String(16), nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False, server_default=text("'default'")),
+    Column("job_id", String(40), nullable=False, unique=True),
+    Column("name", Text),
+    Column("manifest", JSON, nullable=False),
+    Column("metrics", JSON, nullable=False),
+    Column("num_parameters", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("artifact", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    # Within its name; NULL without a name, or with one that no path can hold.
+    Column("version", Integer),
+    Column("served", Boolean, nullable=False, server_default=true()),  # not since it was unloaded
+    Index("ix_models_tenant_id", "tenant", "id"),
+    Index("uq_models_tenant_name_version", "tenant", "name", "version", unique=True),
+)
+
+# The newest version that a name has had, which outlives the model: none is given twice.
+model_names = Table(
+    "model_names",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("last_version", Integer, nullable=False),
+)
+
+model_aliases = Table(
+    "model_aliases",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("alias", String(64), primary_key=True),
+    Column("model_id", ForeignKey("models.id"), nullable=False),
+    Index("ix_model_aliases_model_id", "model_id"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("tenant", String(64), nullable=False, server_default=text("'default'")),
+    Column("request_sha256", String(64), nullable=False),
+    Column("status", Integer),  # of the stored answer; NULL while the request is in flight
+    Column("headers", JSON),
+    Column("body", JSON),
+    Column("created_at", Double, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("secret_sha256", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("last_used_at", Double),
+    Column("revoked_at", Double),
+)
+
+# One token bucket a tenant; see store/access/rate_limits.py.
+request_rates = Table(
+    "request_rates",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("full_at", Double, nullable=False),
+)

@@ -1,0 +1,261 @@
+"""One tar file that holds all of an embedded service, made while the service runs."""
+
+import hashlib
+import io
+import os
+import sqlite3
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from sqlalchemy import make_url
+
+from dropout_core.config import Config
+from dropout_core.files import sync_folder
+from store.artifacts.artifact_store import JOBS, ArtifactStore
+from store.datasets import ACTIVE
+from store.settings import SQLITE_FILE, Settings
+
+MANIFEST = "manifest.json"
+ARTIFACTS = "artifacts"  # the folder of them in the file
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz")
+_BUSY_TIMEOUT_SECONDS = 30
+_COMPRESSION_LEVEL = 6  # as gzip's own; tarfile's takes twice the time for a percent
+_LISTINGS = 3
+
+
+class Manifest(Config):
+    """What a backup says of itself: `sha256` of each other member, and `lost` as in `Backup`."""
+
+    format_version: Literal[1] = 1
+    created_at: str  # RFC 3339
+    schema_revision: str
+    sha256: dict[str, str]
+    lost: list[str]
+
+
+class CannotBackUp(Exception):
+    """There is nothing to back up, or no way to."""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What a backup holds; `lost` are the artifacts of rows that were not there to be copied."""
+
+    num_datasets: int
+    num_models: int
+    num_unfinished_jobs: int
+    size_bytes: int
+    lost: list[str]
+
+
+def backup(settings: Settings, artifacts: ArtifactStore, target: Path) -> Backup:
+    """Write `target`, a tar or tar.gz as its name says, whole or not at all.
+
+    It holds a copy of the database, by SQLite's online backup, the artifacts that the copy's
+    datasets and models refer to, all that the copy's unfinished jobs have put, and a manifest with
+    the SHA-256 of each. The service goes on meanwhile: nothing waits for a backup.
+
+    The database is copied first, because an artifact is put before its row and deleted after it. So
+    whatever a copied row refers to was there, and it is gone by now only if the row is gone too.
+    That is looked for at the end, in the running database: if a row was deleted, the database is
+    copied anew, and that copy knows all that came of the deletion. The other way round, artifacts
+    first, each row made in between would be without its artifact.
+
+    An unfinished job needs none of its artifacts: without its newest checkpoint it goes on from an
+    older one, or from the start, and ends with the same bits.
+
+    Raises CannotBackUp, and OSError if `target` cannot be written.
+    """
+    if not target.name.endswith(SUFFIXES):
+        raise CannotBackUp(f"{target} has to end in one of {', '.join(SUFFIXES)}")
+    source = _source(settings)
+    try:
+        return _back_up(source, artifacts, target)
+    except sqlite3.Error as error:
+        raise CannotBackUp(f"the database at {source} cannot be copied: {error}") from error
+
+
+def _back_up(source: Path, artifacts: ArtifactStore, target: Path) -> Backup:
+    with (
+        closing(_connect(source)) as live,
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as folder,
+    ):
+        aside = Path(folder) / target.name
+        copy = Path(folder) / SQLITE_FILE
+        with _durable_tar(aside) as tar:
+            archive = _Archive(tar)
+            rows, lost = _copy_all(live, copy, artifacts, archive)
+            archive.add(SQLITE_FILE, copy)
+            archive.add_manifest(_manifest(copy, archive.members, lost))
+        made = Backup(
+            num_datasets=len(rows.datasets),
+            num_models=len(rows.models),
+            num_unfinished_jobs=len(rows.unfinished_jobs),
+            size_bytes=aside.stat().st_size,
+            lost=lost,
+        )
+        aside.replace(target)
+    sync_folder(target.parent)
+    return made
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What rows refer to: tables' keys, models' prefixes, and the ids of jobs that are not over."""
+
+    datasets: set[str]
+    models: set[str]
+    unfinished_jobs: set[str]
+
+
+class _Archive:
+    """A tar to which each member is added once; `members` has the SHA-256 of each."""
+
+    def __init__(self, tar: tarfile.TarFile) -> None:
+        self.members: dict[str, str] = {}
+        self._tar = tar
+
+    def add(self, name: str, path: Path) -> None:
+        """Raises FileNotFoundError. A file that is deleted while it is read comes in whole."""
+        if name in self.members:
+            return
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            member = _member(name, size=status.st_size, modified_at=status.st_mtime)
+            reader = _HashingReader(file)
+            self._tar.addfile(member, reader)
+        self.members[name] = reader.digest.hexdigest()
+
+    def add_artifact(self, artifacts: ArtifactStore, key: str) -> bool:
+        """Whether the artifact was there."""
+        try:
+            self.add(f"{ARTIFACTS}/{key}", artifacts.fetch(key))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def add_below(self, artifacts: ArtifactStore, prefix: str) -> bool:
+        """Whether something was there, and all of it."""
+        keys = artifacts.list(prefix)
+        return bool(keys) and [self.add_artifact(artifacts, key) for key in keys].count(False) == 0
+
+    def add_manifest(self, content: bytes) -> None:
+        member = _member(MANIFEST, size=len(content), modified_at=time.time())
+        self._tar.addfile(member, io.BytesIO(content))
+
+
+class _HashingReader:
+    def __init__(self, file: BinaryIO) -> None:
+        self.digest = hashlib.sha256()
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._file.read(size)
+        self.digest.update(chunk)
+        return chunk
+
+
+def _source(settings: Settings) -> Path:
+    """Raises CannotBackUp."""
+    url = make_url(settings.database)
+    if url.get_backend_name() != "sqlite":
+        raise CannotBackUp(
+            "the records are in PostgreSQL: back them up with pg_dump, and then copy the artifacts "
+            f"in {settings.artifact_root}"
+        )
+    if settings.artifact_url is not None:
+        raise CannotBackUp(
+            f"the artifacts are in {settings.artifact_url}: copy {url.database} with sqlite3's "
+            ".backup, and then the bucket by its own means"
+        )
+    path = Path(url.database or "")
+    if not path.is_file():
+        raise CannotBackUp(f"there is no service's database at {path}")
+    return path
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Never makes a database where there is none."""
+    uri = f"{path.resolve().as_uri()}?mode=rw"
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_SECONDS)
+
+
+def _copy_all(
+    live: sqlite3.Connection, copy: Path, artifacts: ArtifactStore, archive: _Archive
+) -> tuple[_Rows, list[str]]:
+    """Add the artifacts of what the database's copy, left at `copy`, refers to.
+
+    Returns that, and what is not there although its row is.
+    """
+    while True:
+        copy.unlink(missing_ok=True)
+        with closing(sqlite3.connect(copy)) as connection:
+            live.backup(connection)
+            rows = _rows(connection)
+        lost = [key for key in sorted(rows.datasets) if not archive.add_artifact(artifacts, key)]
+        lost += [key for key in sorted(rows.models) if not archive.add_below(artifacts, key)]
+        for job_id in sorted(rows.unfinished_jobs):
+            _add_job(artifacts, archive, job_id)
+        now = _rows(live)
+        if rows.datasets <= now.datasets and rows.models <= now.models:
+            return rows, lost
+
+
+def _add_job(artifacts: ArtifactStore, archive: _Archive, job_id: str) -> None:
+    # A trainer deletes its oldest checkpoint when it has put a new one.
+    for _ in range(_LISTINGS):
+        if archive.add_below(artifacts, f"{JOBS}/{job_id}"):
+            return
+
+
+def _rows(connection: sqlite3.Connection) -> _Rows:
+    def column(query: str, *values: str) -> set[str]:
+        return {value for (value,) in connection.execute(query, values)}
+
+    return _Rows(
+        datasets=column("SELECT artifact FROM datasets"),
+        models=column("SELECT artifact FROM models"),
+        unfinished_jobs=column("SELECT id FROM jobs WHERE state IN (?, ?, ?)", *ACTIVE),
+    )
+
+
+def _manifest(copy: Path, members: dict[str, str], lost: list[str]) -> bytes:
+    with closing(sqlite3.connect(copy)) as connection:
+        (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    manifest = Manifest(
+        created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        schema_revision=revision,
+        sha256=members,
+        lost=lost,
+    )
+    return manifest.model_dump_json(indent=2).encode()
+
+
+@contextmanager
+def _durable_tar(path: Path) -> Iterator[tarfile.TarFile]:
+    with path.open("wb") as file:
+        with _new_tar(file, compressed=not path.name.endswith(".tar")) as tar:
+            yield tar
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _new_tar(file: BinaryIO, *, compressed: bool) -> tarfile.TarFile:
+    if compressed:
+        return tarfile.open(fileobj=file, mode="w:gz", compresslevel=_COMPRESSION_LEVEL)
+    return tarfile.open(fileobj=file, mode="w")
+
+
+def _member(name: str, *, size: int, modified_at: float) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size = size
+    member.mtime = int(modified_at)
+    return member

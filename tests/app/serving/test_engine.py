@@ -1,0 +1,161 @@
+"""Which model a reference stands for, and how long that is believed."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from app.inference import service
+from app.serving import engine
+from app.serving import rows as rows_of_json
+from app.serving.engine import Serving
+from store import models
+from store.access.keys import DEFAULT_TENANT
+from store.errors import ModelUnloaded
+from store.models import Model
+from tests.app.conftest import TestClient
+from tests.app.names.test_endpoints import new_version, unload
+from tests.support.problems import assert_problem
+
+
+def context_of(client: TestClient) -> Any:
+    return client.app.state.context  # type: ignore[attr-defined]
+
+
+class Delayed(Serving):
+    """Looks a reference up, and is told when it may say what it found."""
+
+    def __init__(self, client: TestClient) -> None:
+        context = context_of(client)
+        super().__init__(context.database, context.predictors)
+        self.found, self.may_tell = threading.Event(), threading.Event()
+        self.num_looks = 0
+
+    def _look_up(self, reference: str, tenant: str) -> Model:
+        model = super()._look_up(reference, tenant)
+        self.num_looks += 1
+        self.found.set()
+        assert self.may_tell.wait(30)
+        return model
+
+
+async def in_a_thread(event: threading.Event) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, event.wait, 30)
+
+
+def test_a_look_that_began_before_a_change_is_not_believed_after_it(
+    sqlite_client: TestClient,
+) -> None:
+    new_version(sqlite_client)
+
+    async def ask() -> None:
+        delayed = Delayed(sqlite_client)
+        early = asyncio.ensure_future(delayed.find("flowers", tenant=DEFAULT_TENANT))
+        await in_a_thread(delayed.found)
+        unload(sqlite_client, "flowers")
+        delayed.forget_names(DEFAULT_TENANT)
+        late = asyncio.ensure_future(delayed.find("flowers", tenant=DEFAULT_TENANT))
+        delayed.may_tell.set()
+        assert (await early).model.served
+        for _ in range(2):
+            with pytest.raises(ModelUnloaded):
+                await late
+            late = asyncio.ensure_future(delayed.find("flowers", tenant=DEFAULT_TENANT))
+        with pytest.raises(ModelUnloaded):
+            await late
+
+    asyncio.run(ask())
+
+
+def test_requests_that_come_together_look_once(sqlite_client: TestClient) -> None:
+    new_version(sqlite_client)
+
+    async def ask() -> None:
+        delayed = Delayed(sqlite_client)
+        finds = [delayed.find("flowers", tenant=DEFAULT_TENANT) for _ in range(9)]
+        asked = asyncio.gather(*finds)
+        await in_a_thread(delayed.found)
+        delayed.may_tell.set()
+        assert len({served.model.id for served in await asked}) == 1
+        assert delayed.num_looks == 1
+
+    asyncio.run(ask())
+
+
+def test_what_another_process_changes_is_seen_once_a_second_is_over(
+    sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_version(sqlite_client)
+    monkeypatch.setattr(engine, "REMEMBERED_SECONDS", 0.0)
+
+    async def ask() -> None:
+        own = Serving(context_of(sqlite_client).database, context_of(sqlite_client).predictors)
+        await own.find("flowers", tenant=DEFAULT_TENANT)
+        unload(sqlite_client, "flowers")
+        answers = await asyncio.gather(
+            *(own.find("flowers", tenant=DEFAULT_TENANT) for _ in range(20)),
+            return_exceptions=True,
+        )
+        assert {type(answer) for answer in answers} == {ModelUnloaded}
+
+    asyncio.run(ask())
+
+
+def test_a_model_that_was_forgotten_is_not_held_by_its_name(sqlite_client: TestClient) -> None:
+    made = [new_version(sqlite_client) for _ in range(3)]
+    predictors = context_of(sqlite_client).predictors
+    predictors._max_bytes = 1  # room for the last one alone
+
+    async def ask() -> None:
+        own = Serving(context_of(sqlite_client).database, predictors)
+        for model in made:
+            await own.find(model.id, tenant=DEFAULT_TENANT)
+
+    asyncio.run(ask())
+    assert [predictors.loaded(model.id) is not None for model in made] == [False, False, True]
+
+
+def test_a_model_out_of_service_answers_no_way_at_all(sqlite_client: TestClient) -> None:
+    model = new_version(sqlite_client)
+    path = f"/v1/models/{model.id}"
+    ask = {
+        "predict": {"json": {"instances": [[1, 2, 3, 4, 5]]}},
+        "predict-file": {"files": {"file": b"a\n1\n"}},
+        "evaluate": {"json": {"dataset": "ds_0"}},
+        "importance": {"json": {}},
+    }
+    unload(sqlite_client, "flowers")
+    for way, request in ask.items():
+        answer = sqlite_client.post(f"{path}/{way}", **request)
+        assert_problem(answer, 409, "model_unloaded")
+    with context_of(sqlite_client).database.write() as transaction:
+        models.set_served(transaction, model.id, True, tenant=DEFAULT_TENANT)
+    context_of(sqlite_client).serving.forget_names(DEFAULT_TENANT)
+    assert sqlite_client.post(f"{path}/predict", **ask["predict"]).status_code == 200
+
+
+def test_an_answer_has_a_size(sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = new_version(sqlite_client)
+    monkeypatch.setattr(engine, "MAX_OUTPUTS", 5)
+    rows = [[1, 2, 3, 4, 5]] * 2
+    names = [dict(zip(["feature 0"], row, strict=False)) for row in rows]
+    for instances in (rows, [["1", "2", "3", "4", "5"]] * 2, names):
+        answer = sqlite_client.post(f"/v1/models/{model.id}/predict", json={"instances": instances})
+        assert_problem(answer, 413, "answer_too_large")
+    tensor = {"name": "input", "datatype": "FP64", "shape": [2, 5], "data": rows}
+    answer = sqlite_client.post(f"/v2/models/{model.id}/infer", json={"inputs": [tensor]})
+    assert (answer.status_code, answer.json()["code"]) == (413, "answer_too_large")
+
+
+def test_a_request_has_so_many_rows_and_no_more(
+    sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/v1/models/{new_version(sqlite_client).id}/predict"
+    for module in (service, rows_of_json):
+        monkeypatch.setattr(module, "MAX_ROWS", 2)
+    for cell in (1, "1"):
+        rows = [[cell] * 5] * 3
+        assert sqlite_client.post(path, json={"instances": rows[:2]}).status_code == 200
+        answer = sqlite_client.post(path, json={"instances": rows})
+        assert "2 rows" in assert_problem(answer, 413, "too_many_rows")

@@ -1,0 +1,150 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from torch import Tensor
+
+from dropout_core.config import PreprocessingConfig
+from dropout_core.model.preprocessing import NUM_QUANTILES, Preprocessing, QuantileScale
+from tests.support.served_models import normal
+
+NAN = math.nan
+
+
+def matrix(*columns: list[float]) -> Tensor:
+    return torch.tensor(columns, dtype=torch.float64).t()
+
+
+def fitted(rows: Tensor, **options: object) -> Preprocessing:
+    """Preprocessing of values alone, those with holes indicated."""
+    holes = rows.isnan().any(dim=0).nonzero().flatten().tolist()
+    preprocessing = Preprocessing(
+        PreprocessingConfig(**options), num_values=rows.shape[1], indicated=holes
+    )
+    preprocessing.fit(rows)
+    return preprocessing
+
+
+def test_values_become_standard_and_holes_do_not_count() -> None:
+    rows = matrix([1.0, 3.0, NAN, 5.0, NAN], [1e12, 1e12 + 1, 1e12 + 2, 1e12 + 3, 1e12 + 4])
+    scaled = fitted(rows)(rows)
+    assert scaled.dtype == torch.float32
+    known = scaled[[0, 1, 3], 0].double()
+    torch.testing.assert_close(known.mean(), torch.tensor(0.0, dtype=torch.float64))
+    torch.testing.assert_close(scaled[:, 1].diff(), torch.full((4,), 1 / 2**0.5))
+
+
+@pytest.mark.parametrize(("impute", "stands_in"), [("mean", 4.0), ("median", 1.5)])
+def test_a_hole_gets_the_mean_or_the_median_and_is_marked(impute: str, stands_in: float) -> None:
+    rows = matrix([1.0, 2.0, 12.0, 1.0, NAN], [0.0, 1.0, 0.0, 1.0, 0.0])
+    preprocessing = fitted(rows, impute=impute)
+    filled = rows.nan_to_num(stands_in)
+    expected = preprocessing(filled)
+    scaled = preprocessing(rows)
+    torch.testing.assert_close(scaled[:, :2], expected[:, :2], rtol=0, atol=0)
+    assert scaled[:, 2].tolist() == [0, 0, 0, 0, 1]
+    assert preprocessing.out_features == 3
+
+
+def test_a_column_without_any_value_is_zero() -> None:
+    rows = matrix([NAN, NAN, NAN], [1.0, 2.0, 3.0])
+    for scale in ("standard", "quantile"):
+        assert fitted(rows, scale=scale)(rows)[:, 0].tolist() == [0, 0, 0]
+
+
+def test_codes_pass_as_they_are() -> None:
+    preprocessing = Preprocessing(PreprocessingConfig(), num_values=1, num_codes=2)
+    rows = matrix([1.0, 2.0, 6.0], [0.0, 3.0, 1.0], [9999.0, 0.0, 5.0])
+    preprocessing.fit(rows)
+    assert preprocessing(rows)[:, 1:].tolist() == rows[:, 1:].tolist()
+
+
+@given(value=st.floats(-1e12, 1e12), num_rows=st.integers(1, 300))
+@settings(deadline=None)
+def test_a_constant_column_has_scale_one(value: float, num_rows: int) -> None:
+    rows = torch.full((num_rows, 1), value, dtype=torch.float64)
+    assert fitted(rows).scale.deviation.item() == 1.0
+
+
+def test_a_spread_too_small_to_square_is_one_all_the_same() -> None:
+    deviation = fitted(matrix([1e-200, 2e-200])).scale.deviation.item()
+    assert deviation == pytest.approx(5e-201, rel=1e-9)
+
+
+def test_quantiles_make_any_distribution_normal() -> None:
+    rows = normal(5000, 3).exp() * torch.tensor([1.0, 1e-9, 1e9], dtype=torch.float64)
+    scaled = fitted(rows, scale="quantile")(rows)
+    for column in scaled.t():
+        # Between the quantiles scores are interpolated, so the tails are a little short.
+        assert stats.kstest(column.numpy(), "norm").statistic < 0.5 / (NUM_QUANTILES - 1) + 0.002
+
+
+def test_quantiles_keep_the_order_and_put_equal_values_together() -> None:
+    values = torch.tensor([5.0] * 300 + list(range(400)), dtype=torch.float64)[:, None]
+    preprocessing = fitted(values, scale="quantile")
+    given = torch.linspace(-50, 450, 1001, dtype=torch.float64)[:, None]
+    scores = preprocessing(given).flatten()
+    assert (scores.diff() >= 0).all()
+    assert scores[0] == preprocessing(values.amin()[None, None])
+    assert scores[-1] == preprocessing(values.amax()[None, None])
+    # Of the 700 values 5 are below the 301 equal ones: their middle is at rank 155.5.
+    middle = float(preprocessing(torch.tensor([[5.0]], dtype=torch.float64)))
+    assert middle == pytest.approx(stats.norm.ppf(155.5 / 700), abs=0.02)
+
+
+@given(
+    levels=st.lists(st.integers(-5000, 5000), min_size=2, max_size=6, unique=True),
+    seed=st.integers(0, 99),
+)
+@settings(deadline=None)
+def test_quantiles_see_ranks_alone(levels: list[int], seed: int) -> None:
+    # Cents, which no binary fraction is, and the same values coded 0, 1, 2, ... in their order.
+    ranks = {level: rank for rank, level in enumerate(sorted(levels))}
+    stream = torch.Generator().manual_seed(seed)
+    drawn = [levels[i] for i in torch.randint(len(levels), (997,), generator=stream)]
+    cents = matrix([level / 100 for level in drawn])
+    coded = matrix([float(ranks[level]) for level in drawn])
+    scores = [fitted(rows, scale="quantile")(rows) for rows in (cents, coded)]
+    # Where two values are neighbours a quantile may lie between them, a little more or less.
+    torch.testing.assert_close(*scores, rtol=0, atol=1e-3)
+
+
+def test_what_a_scale_is_to_undo_comes_back() -> None:
+    rows = normal(400, 2).exp()
+    for options in ({"scale": "standard"}, {"scale": "quantile"}):
+        scale = fitted(rows, **options).scale
+        given = scale(rows)
+        # The quantile scale answers with one of its quantiles, about 1/256 of the ranks away.
+        again = scale(scale.unscale(given))
+        assert float((again - given).abs().median()) < 0.02
+
+
+def test_parts_of_any_length_give_the_same_bits() -> None:
+    rows = normal(70_000, 2)
+    rows[::7, 1] = NAN
+    preprocessing = fitted(rows, scale="quantile")
+    assert torch.equal(preprocessing.in_chunks(rows), preprocessing(rows))
+
+
+@pytest.mark.parametrize("scale", ["standard", "quantile"])
+@pytest.mark.parametrize("impute", ["mean", "median"])
+def test_the_largest_and_the_smallest_numbers_stay_finite(scale: str, impute: str) -> None:
+    rows = matrix(
+        [1.7e308, -1.7e308, 1.7e308, NAN],
+        [1e308, 1e308, 1.1e308, 1.2e308],
+        [5e-324, 0.0, -5e-324, 1e-308],
+        [1e308, 0.0, 5e-324, NAN],
+    )
+    preprocessing = fitted(rows, scale=scale, impute=impute)
+    assert preprocessing(rows).isfinite().all()
+    assert preprocessing(rows)[:, :2].std(dim=0).min() > 0.1
+
+
+def test_quantiles_of_huge_values_stay_finite() -> None:
+    scale = QuantileScale(1)
+    values = torch.tensor([-1e308, 0.0, 1e308], dtype=torch.float64)
+    scale.fit(0, values)
+    assert scale.quantiles.isfinite().all()

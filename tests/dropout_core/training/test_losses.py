@@ -1,0 +1,176 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dropout_core.config import TrainingConfig
+from dropout_core.evaluation import metrics
+from dropout_core.training.losses import Loss, training_loss, value_and_gradient
+from tests.support.tensors import normal
+
+TARGETS = torch.tensor([0, 2, 2, 0, 2, 1, 2, 2])  # of three classes: 2, 1 and 5 rows
+WEIGHTS = (0.5, 3.0, 0.25)
+
+# Sums of 8 rows of 3 classes, written in two ways, differ by less than 8 * 3 roundings of their
+# magnitude, which is below 2^6 here.
+ROUNDING = 24 * 2.0**-53 * 2**6
+
+
+def loss_of(targets: Tensor = TARGETS, *, num_outputs: int = 3, **options: Any) -> Loss:
+    config = TrainingConfig(**options)
+    return training_loss(config, "multiclass", targets=targets, num_outputs=num_outputs)
+
+
+def outputs(num_rows: int = len(TARGETS), num_classes: int = 3) -> Tensor:
+    return normal(num_rows, num_classes)
+
+
+def close(one: Tensor, other: Tensor) -> bool:
+    return bool(((one - other).abs() <= ROUNDING).all())
+
+
+def log_loss(row: Tensor, target: int) -> Tensor:
+    return row.exp().sum().log() - row[target]
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_without_options_it_is_the_loss_of_the_task_to_the_bit(task: str) -> None:
+    loss = training_loss(TrainingConfig(), task, targets=TARGETS, num_outputs=3)
+    assert torch.equal(loss(outputs(), TARGETS), metrics.loss(outputs(), TARGETS, task))
+
+
+def test_a_regression_has_the_squared_error() -> None:
+    values, targets = normal(8, 1), normal(8, 1, seed=1)
+    loss = training_loss(TrainingConfig(), "regression", targets=targets, num_outputs=1)
+    assert close(loss(values, targets), (values - targets).square().sum() / 8)
+
+
+def test_a_weight_multiplies_the_loss_of_each_row_of_its_class() -> None:
+    loss = loss_of(class_weights=WEIGHTS)(outputs(), TARGETS)
+    pairs = zip(outputs(), TARGETS.tolist(), strict=True)
+    by_hand = sum(WEIGHTS[target] * log_loss(row, target) for row, target in pairs) / len(TARGETS)
+    assert close(loss, by_hand)
+
+
+def test_balanced_weights_are_rows_by_classes_times_rows_of_the_class() -> None:
+    loss = loss_of(class_weights="balanced")(outputs(), TARGETS)
+    by_hand = loss_of(class_weights=(8 / (3 * 2), 8 / (3 * 1), 8 / (3 * 5)))(outputs(), TARGETS)
+    assert close(loss, by_hand)
+
+
+def total_weight(loss: Loss, target: int, targets: Tensor = TARGETS) -> float:
+    """Of all rows of a class: outputs that say nothing of 3 classes have a loss of log 3 each."""
+    of_class = targets[targets == target]
+    value = loss(torch.zeros(len(of_class), 3, dtype=torch.float64), of_class)
+    return value.item() * len(of_class) / math.log(3)
+
+
+def test_balanced_weights_give_every_class_the_same_total() -> None:
+    loss = loss_of(class_weights="balanced")
+    totals = [total_weight(loss, target) for target in range(3)]
+    assert totals == pytest.approx([len(TARGETS) / 3] * 3, rel=0, abs=ROUNDING)
+
+
+def test_balanced_weights_of_balanced_classes_change_nothing() -> None:
+    targets = torch.arange(9) % 3
+    loss = loss_of(targets, class_weights="balanced")(outputs(9), targets)
+    assert close(loss, metrics.loss(outputs(9), targets, "multiclass"))
+
+
+@pytest.mark.parametrize("missing", range(3))
+def test_a_class_without_rows_leaves_the_others_their_balance(missing: int) -> None:
+    targets = TARGETS[missing != TARGETS]
+    loss = loss_of(targets, class_weights="balanced")
+    totals = [total_weight(loss, target, targets) for target in range(3) if target != missing]
+    assert totals == pytest.approx([len(targets) / 3] * 2, rel=0, abs=ROUNDING)
+    assert math.isfinite(loss(outputs(1), torch.tensor([missing])))
+
+
+def test_a_class_of_no_weight_adds_nothing() -> None:
+    loss = loss_of(class_weights=(1.0, 0.0, 1.0))
+    values = outputs().requires_grad_()
+    loss(values, TARGETS).backward()
+    assert not values.grad[TARGETS == 1].any()
+    assert values.grad[TARGETS != 1].all()
+
+
+@pytest.mark.parametrize("smoothing", [1e-3, 0.1, 0.9])
+def test_smoothing_is_cross_entropy_with_a_target_mixed_with_all_classes(smoothing: float) -> None:
+    loss = loss_of(label_smoothing=smoothing)(outputs(), TARGETS)
+    mixed = (1 - smoothing) * F.one_hot(TARGETS, 3).double() + smoothing / 3
+    log_probabilities = outputs() - outputs().exp().sum(dim=1, keepdim=True).log()
+    assert close(loss, -(mixed * log_probabilities).sum() / len(TARGETS))
+
+
+OPTIONS = [
+    {"class_weights": WEIGHTS},
+    {"class_weights": "balanced"},
+    {"label_smoothing": 0.1},
+    {"class_weights": WEIGHTS, "label_smoothing": 0.1},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_what_a_row_adds_does_not_depend_on_the_rows_beside_it(options: dict[str, Any]) -> None:
+    loss = loss_of(**options)
+    alone = [loss(outputs()[[index]], TARGETS[[index]]) for index in range(len(TARGETS))]
+    assert close(loss(outputs(), TARGETS) * len(TARGETS), sum(alone))
+    for others in (TARGETS.roll(3), torch.zeros_like(TARGETS)):
+        slopes = []
+        for beside in (TARGETS, torch.cat([TARGETS[:1], others[1:]])):
+            values = outputs().requires_grad_()
+            loss(values, beside).backward()
+            slopes.append(values.grad[0])
+        assert torch.equal(*slopes)
+
+
+@pytest.mark.parametrize("options", [{}, *OPTIONS], ids=str)
+def test_a_value_and_its_gradient_are_those_of_autograd(options: dict[str, Any]) -> None:
+    loss, leaf, given = loss_of(**options), outputs().requires_grad_(), outputs()
+    expected = loss(leaf, TARGETS)
+    expected.backward()
+    value, gradient = value_and_gradient(loss, given, TARGETS)
+    assert close(value, expected)
+    assert close(gradient, leaf.grad)
+    assert not value.requires_grad
+    assert torch.equal(given, outputs())
+
+
+def test_the_gradient_of_a_squared_error_is_that_of_autograd() -> None:
+    values, targets = normal(8, 1), normal(8, 1, seed=1)
+    loss = training_loss(TrainingConfig(), "regression", targets=targets, num_outputs=1)
+    value, gradient = value_and_gradient(loss, values, targets)
+    assert close(value, (values - targets).square().mean())
+    assert close(gradient, (values - targets) / 4)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_loss_has_the_dtype_of_its_outputs(options: dict[str, Any]) -> None:
+    assert loss_of(**options)(outputs().float(), TARGETS).dtype == torch.float32
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_two_classes_are_weighed_and_smoothed_too(options: dict[str, Any]) -> None:
+    if "class_weights" in options and options["class_weights"] != "balanced":
+        options = {**options, "class_weights": WEIGHTS[:2]}
+    targets = torch.tensor([0, 1, 0, 0])
+    config = TrainingConfig(**options)
+    loss = training_loss(config, "binary", targets=targets, num_outputs=2)
+    value = loss(outputs(4, 2), targets)
+    assert close(value, loss_of(targets, num_outputs=2, **options)(outputs(4, 2), targets))
+    assert not close(value, metrics.loss(outputs(4, 2), targets, "binary"))
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (1.0, 1.0, 1.0, 1.0)])
+def test_a_wrong_number_of_weights_names_both_numbers(weights: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match=f"{len(weights)} class weights for 3 classes"):
+        loss_of(class_weights=weights)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_regression_has_no_classes_to_weigh_or_smooth(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="classifications alone"):
+        training_loss(TrainingConfig(**options), "regression", targets=normal(8, 1), num_outputs=1)

@@ -1,0 +1,82 @@
+"""Small models as they are kept, which the tests of keeping and of serving share."""
+
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Generator, Tensor, nn
+
+from dropout_core.config import MLPConfig, PreprocessingConfig, Task
+from dropout_core.data.encoder import Encoder
+from dropout_core.model.saved_model import Description, TabularModel, build_model
+
+WORDS = tuple(f"word {index:02}" for index in range(30))
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def feature_names(num_features: int) -> list[str]:
+    return [f"feature {index}" for index in range(num_features)]
+
+
+def numbers(rows: Tensor) -> pl.DataFrame:
+    """Rows (N, F) as the frame that holds them."""
+    return pl.DataFrame(rows.numpy(), schema=feature_names(rows.shape[1]), orient="row")
+
+
+def make_model(
+    *,
+    num_features: int = 5,
+    num_classes: int | None = 3,
+    categories: bool = False,
+    targets: tuple[str, ...] = ("target",),
+    task: Task | None = None,
+    preprocessing: PreprocessingConfig | None = None,
+    **config: Any,
+) -> tuple[TabularModel, Description]:
+    """A model with scales, biases and batch statistics that are not those of a fresh one.
+
+    With `categories`, its first feature has holes, and two features of words, few and many, follow.
+    """
+    preprocessing = preprocessing or PreprocessingConfig()
+    rows = 10 + 3 * normal(50, num_features)
+    frame, types = numbers(rows), dict.fromkeys(feature_names(num_features), "numeric")
+    if categories:
+        first = pl.col("feature 0")
+        frame = frame.with_columns(
+            pl.when(first > 12).then(None).otherwise(first).alias("feature 0"),
+            pl.Series("few", [WORDS[index % 3] for index in range(50)]),
+            pl.Series("many", [WORDS[index % 30] for index in range(50)]),
+        )
+        types |= {"few": "categorical", "many": "categorical"}
+    encoder = Encoder.fit(frame, types, preprocessing)
+    if task is None:
+        task = "regression" if not num_classes else "binary" if num_classes == 2 else "multiclass"
+    classes = tuple(f"class {index}" for index in range(num_classes)) if num_classes else None
+    if task == "multilabel":
+        classes = targets
+    chosen = MLPConfig(**{"hidden": (7,), **config})
+    num_outputs = len(targets if classes is None else classes)
+    model = build_model(encoder, preprocessing, chosen, num_outputs=num_outputs)
+    model.preprocessing.fit(torch.from_numpy(encoder.encode(frame)))
+    if task == "regression":
+        model.fit_targets(100 + 20 * normal(50, num_outputs, seed=1))
+    stream = Generator().manual_seed(2)
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.normal_(module.bias, generator=stream)
+        if isinstance(module, nn.BatchNorm1d):
+            nn.init.normal_(module.running_mean, generator=stream)
+            nn.init.uniform_(module.running_var, 0.5, 2.0, generator=stream)
+    description = Description(
+        task=task,
+        model=chosen,
+        preprocessing=preprocessing,
+        encoder=encoder,
+        targets=targets,
+        classes=classes,
+        trained_on="somewhere",
+    )
+    return model, description

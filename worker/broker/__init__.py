@@ -1,0 +1,1 @@
+"""The scaled-out worker: Celery over Redis, and the dispatcher that feeds it."""

@@ -1,0 +1,1 @@
+"""The embedded worker, which claims rows without a broker."""
