@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 from torch.autograd.function import once_differentiable
 
 from dropout_core.config import FusedActivation
-from dropout_core.nn.masks import LEVELS, keep_probability, keep_threshold
+from dropout_core.nn.masks import LEVELS, check_probability, keep_threshold, survivor_scale
 
 try:
     import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]
@@ -59,14 +59,13 @@ def bias_activation_dropout(
     without waiting for the device, and a captured graph draws anew at every replay. Raises
     ValueError unless 0 <= p <= 1 and the activation is one of these, TypeError for other dtypes.
     """
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    check_probability(p)
     if activation not in get_args(FusedActivation):
         raise ValueError(f"no fused activation {activation!r}")
     if z.dtype not in _DTYPES:
         raise TypeError(f"the kernels compute in float32, but got {z.dtype}")
     if scale is None:
-        scale = 1.0 / keep_probability(p) if p < 1.0 else 0.0
+        scale = survivor_scale(p)
     threshold = keep_threshold(p)
     seed = torch.empty(1, dtype=torch.int64, device=z.device)  # the host never learns of it
     if 0 < threshold < LEVELS:  # otherwise whatever it holds decides nothing

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from dropout_core.nn import functional
-from dropout_core.nn.masks import keep_probability
+from dropout_core.nn.masks import check_probability, keep_probability, survivor_scale
 
 
 class Dropout(nn.Module):
@@ -28,7 +28,7 @@ class Dropout(nn.Module):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        self.p = functional.check_probability(p)
+        self.p = check_probability(p)
         self.scaling = scaling
         self.inplace = inplace
         self.generator = generator
@@ -42,7 +42,7 @@ class Dropout(nn.Module):
     def survivor_scale(self) -> float:
         """The same as a number."""
         scale = self.training_scale
-        return functional.survivor_scale(self.p) if scale is None else scale
+        return survivor_scale(self.p) if scale is None else scale
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
@@ -67,9 +67,7 @@ class GaussianDropout(nn.Module):
 
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
         super().__init__()
-        if not 0.0 <= p < 1.0:
-            raise ValueError(f"Gaussian dropout needs p of at least 0 and below 1, but got {p}")
-        self.p = p
+        self.p = check_probability(p, below_one=True)
         self.generator = generator
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,8 +88,7 @@ class BatchwiseDropout(nn.Module):
 
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
         super().__init__()
-        functional.num_kept(1, p)
-        self.p = p
+        self.p = check_probability(p, below_one=True)
         self.generator = generator
 
     def keep(self, num_units: int, device: torch.device) -> tuple[Tensor, float]:
@@ -128,7 +125,7 @@ class DropConnectLinear(nn.Linear):
         device: torch.device | None = None,
     ) -> None:
         super().__init__(in_features, out_features, bias=bias, device=device)
-        self.p = functional.check_probability(p)
+        self.p = check_probability(p)
         self.per_example = per_example
         self.generator = generator
 

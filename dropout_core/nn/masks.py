@@ -15,6 +15,15 @@ _BYTE_LEVELS = 1 << 8
 _WORD_BYTES = 8
 
 
+def check_probability(p: float, *, below_one: bool = False) -> float:
+    """Return p; raise ValueError unless 0 <= p <= 1, or p < 1 where `below_one` is asked for."""
+    if below_one and not 0.0 <= p < 1.0:
+        raise ValueError(f"dropout probability has to be at least 0 and below 1, but got {p}")
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    return p
+
+
 def keep_threshold(p: float) -> int:
     """How many of the 65,536 levels are kept when dropping with probability p.
 
@@ -29,6 +38,11 @@ def keep_threshold(p: float) -> int:
 def keep_probability(p: float) -> float:
     """The probability with which an element is really kept: exact in binary."""
     return keep_threshold(p) / LEVELS
+
+
+def survivor_scale(p: float) -> float:
+    """Return what inverted dropout multiplies survivors by: 1 / keep_probability(p), or 0."""
+    return 1.0 / keep_probability(p) if p < 1.0 else 0.0
 
 
 def keep_mask(

@@ -9,6 +9,8 @@ Shapes: N rows, F features.
 import torch
 from torch import Tensor
 
+from dropout_core.nn.masks import check_probability
+
 
 def marginalised_dropout_regression(features: Tensor, targets: Tensor, p: float) -> Tensor:
     """The weights that minimise E ||y - (M * X) w / (1 - p)||^2 over masks M, in closed form.
@@ -17,8 +19,7 @@ def marginalised_dropout_regression(features: Tensor, targets: Tensor, p: float)
     ||y - X w||^2 + p / (1 - p) ||G w||^2, where G^2 is the diagonal of X^T X. Raises ValueError
     unless 0 <= p < 1. Srivastava et al. 2014, section 9.1; Wager, Wang and Liang 2013.
     """
-    if not 0.0 <= p < 1.0:
-        raise ValueError(f"p has to be at least 0 and below 1, but got {p}")
+    check_probability(p, below_one=True)
     gram = features.T @ features
     penalty = p / (1.0 - p) * gram.diagonal().diag()
     weights: Tensor = torch.linalg.solve(gram + penalty, features.T @ targets)

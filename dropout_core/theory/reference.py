@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dropout_core.nn.masks import check_probability
+
 Array = NDArray[np.floating]
 
 
@@ -32,8 +34,7 @@ def dropout_forward(
 
     Shape: (*) -> (*). `mask` (True keeps) replaces the draw. Raises ValueError unless 0 <= p <= 1.
     """
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    check_probability(p)
     if mode == "test":
         return x, DropoutCache(mode, None)
     if mask is None:

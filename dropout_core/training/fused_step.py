@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dropout_core.config import FusedActivation
 from dropout_core.nn import kernels
-from dropout_core.nn.functional import activate_, activation_backward
+from dropout_core.nn.functional import activate_and_drop_, activate_and_drop_backward
 from dropout_core.nn.layers import BatchwiseDropout, Dropout
 from dropout_core.nn.masks import keep_mask
 from dropout_core.nn.mlp import MLP, HiddenLayer
@@ -206,26 +206,21 @@ class _Pass:
         self.part = part
         self.weight = part if given.units is None else part.index_select(1, given.units)
         y = torch.addmm(bias, given.x, self.weight.t(), alpha=given.scale)
-        mask = None
+        p, generator, mask = 0.0, None, None
+        if isinstance(layer.dropout, Dropout):
+            p, generator = layer.dropout.p, layer.dropout.generator
+            scale = layer.dropout.survivor_scale
         if layer.activation is not None:
-            activate_(y, layer.activation)
-        if isinstance(layer.dropout, Dropout) and layer.dropout.p > 0.0:
-            dropout = layer.dropout
-            mask = keep_mask(y, dropout.p, generator=dropout.generator, dtype=y.dtype)
-            y.mul_(mask)
-            scale = dropout.survivor_scale
+            mask = activate_and_drop_(y, layer.activation, p, generator=generator)
         self.output = _Dropped(y, scale, self.rows, mask, layer.activation)
 
     def gradient_of_input(self, grad: Tensor) -> Tensor:
         """The gradient before the activation that made the input: (B, O) -> (B, I)."""
         given = self.given
         before = torch.addmm(given.x, grad, self.weight, beta=0, alpha=given.scale)
-        if given.mask is not None and given.activation in ("tanh", None):
-            # A dropped zero is one of the other activations' own zeros, where they have no slope.
-            before.mul_(given.mask)
         if given.activation is None:  # the network's own features
-            return before
-        return activation_backward(before, given.x, given.activation)
+            return before if given.mask is None else before.mul_(given.mask)
+        return activate_and_drop_backward(before, given.x, given.mask, given.activation)
 
     def learn(self, grad: Tensor, rate: float | None) -> None:
         """Leave the gradients of the parameters in `.grad`, or take a step at the rate."""
