@@ -20,15 +20,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dropout_core.config import Task, TrainingConfig
-from dropout_core.evaluation import metrics as scoring
 from dropout_core.nn.mlp import MLP
 from dropout_core.seeds import derive_seed, generator
 from dropout_core.training.cuda_graph import GraphedStep
+from dropout_core.training.feasibility import check_feasible
 from dropout_core.training.fused_step import Gradients, gradients_of
 from dropout_core.training.losses import Loss, training_loss
 from dropout_core.training.optimizers import ParameterGroups, build_optimizer, build_scheduler
-
-VALIDATION_BATCH = 8192
+from dropout_core.training.validation import validate
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,8 @@ class TrainingData:
 class EpochMetrics:
     """One epoch, counted from 1. `train_loss` is the mean over the epoch with dropout on.
 
-    `validation_loss` and `validation_score`, which `metrics.score` defines, have dropout off and
-    are None without validation rows; `learning_rate` is the last one used.
+    `validation_loss` and `validation_score`, which `validate` returns, have dropout off and are
+    None without validation rows; `learning_rate` is the last one used.
     """
 
     epoch: int
@@ -99,8 +98,8 @@ class Training:
     Iterating trains `model` in place; `settle` says which weights it holds at the end.
     `parameter_groups` have options of their own in torch's optimizer, such as those of a
     `recipe.Recipe`; by default all parameters of the model have the config's. Raises Diverged when
-    a loss is not finite, ValueError when the config asks for what the data, the model or the task
-    does not allow.
+    a loss is not finite, InfeasibleError when the config asks for what the data, the model or the
+    task does not allow, and ValueError for data without rows.
     """
 
     def __init__(
@@ -112,14 +111,18 @@ class Training:
         task: Task,
         parameter_groups: ParameterGroups | None = None,
     ) -> None:
-        if config.early_stopping and data.validation_features is None:
-            raise ValueError("early stopping needs validation rows")
+        check_feasible(
+            model.config,
+            config,
+            task=task,
+            num_rows=len(data.train_features),
+            num_outputs=model.out_features,
+            has_validation=data.validation_features is not None,
+        )
+        if len(data.train_features) == 0:
+            raise ValueError("0 rows are too few to train on")
         if data.validation_features is not None and len(data.validation_features) == 0:
-            raise ValueError("validation rows are given, but there are none of them")
-        if model.config.batch_norm and config.batch_size == 1:
-            raise ValueError("batch norm needs batches of at least two rows")
-        if config.precision == "bfloat16" and not model.config.allows_bfloat16:
-            raise ValueError("bfloat16 is for plain hidden layers alone: see TrainingConfig")
+            raise ValueError("validation features have no rows: give None instead")
         self.device = data.train_features.device
         self.model = model.to(self.device)
         self.data = data
@@ -145,8 +148,6 @@ class Training:
         )
         self._learning_rate = 0.0  # of the step last taken
         self._interrupted = False
-        if self.num_batches == 0:
-            raise ValueError(f"{len(data.train_features)} rows are too few to train on")
         model.use_generator(self._masks)
         model.use_bfloat16(config.precision == "bfloat16")
         loss = training_loss(
@@ -316,15 +317,11 @@ class Training:
             self._watch_validation(validation_loss)
         return metrics
 
-    @torch.inference_mode()
     def _validate(self) -> tuple[float | None, float | None]:
         features, targets = self.data.validation_features, self.data.validation_targets
         if features is None or targets is None:
             return None, None
-        model = self._judged.eval()
-        outputs = torch.cat([model(part) for part in torch.split(features, VALIDATION_BATCH)])
-        loss = float(scoring.loss(outputs, targets, self.task))
-        return loss, scoring.score(outputs, targets, self.task)
+        return validate(self._judged, features, targets, task=self.task)
 
     def _watch_validation(self, loss: float) -> None:
         stopping = self.config.early_stopping

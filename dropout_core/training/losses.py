@@ -10,16 +10,33 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dropout_core.config import Task, TrainingConfig
+from dropout_core.training.feasibility import check_loss
 
 Loss = Callable[..., Tensor]
 """Outputs (B, C), their targets[, and the weights (B) of rows] -> the mean loss of the rows: ()."""
 
+
+def _labels_cross_entropy(outputs: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
+    targets = targets.to(outputs.dtype)
+    return F.binary_cross_entropy_with_logits(outputs, targets, reduction=reduction)
+
+
 _PLAIN: dict[Task, Loss] = {
     "binary": F.cross_entropy,
     "multiclass": F.cross_entropy,
-    "multilabel": F.binary_cross_entropy_with_logits,
+    "multilabel": _labels_cross_entropy,
     "regression": F.mse_loss,
 }
+
+
+def plain_loss(task: Task) -> Loss:
+    """Return the loss of a task without weights and smoothing, which validation reports.
+
+    It is the cross-entropy of logits, of each label's logit, or the squared error. Shapes: outputs
+    (N, C), targets (N) of class indices; multilabel both (N, L), targets 0 or 1; regression both
+    (N, T) -> ().
+    """
+    return _PLAIN[task]
 
 
 def training_loss(
@@ -30,18 +47,15 @@ def training_loss(
     num_outputs: int,
     weighted: bool = False,
 ) -> Loss:
-    """The loss that `config` describes, for training rows with these targets.
+    """Return the loss that `config` describes, for training rows with these targets.
 
-    A `weighted` loss takes the weights of the rows as its third argument. Raises ValueError where
-    the config does not go with the task.
+    A `weighted` loss takes the weights of the rows as its third argument. Raises InfeasibleError
+    where the config does not fit the task.
     """
+    check_loss(config, task=task, num_outputs=num_outputs)
     has_classes = task in ("binary", "multiclass")
     shaped = config.class_weights is not None or config.label_smoothing > 0.0
-    if shaped and not has_classes:
-        raise ValueError(
-            "class weights and label smoothing are of single-label classifications alone"
-        )
-    plain = _PLAIN[task]
+    plain = plain_loss(task)
     if not shaped and not weighted:
         return plain
     class_weights = _class_weights(config, targets, num_outputs)
@@ -90,6 +104,4 @@ def _class_weights(config: TrainingConfig, targets: Tensor, num_classes: int) ->
             # A class without rows has no row to weigh; its weight only has to be finite.
             return len(targets) / (num_classes * counts.clamp_min(1).double())
         case weights:
-            if len(weights) != num_classes:
-                raise ValueError(f"{len(weights)} class weights for {num_classes} classes")
             return torch.tensor(weights, dtype=torch.float64, device=targets.device)
