@@ -34,9 +34,8 @@ def evaluate(
         detail = f"{num_rows} rows are too many to score {facts.num_outputs} outputs of each"
         raise invalid("/dataset", detail)
     scratch.mkdir(parents=True, exist_ok=True)
-    names = facts.targets if facts.classes is None else facts.classes
     with tempfile.TemporaryFile(dir=scratch) as file, _refusing_misfits():
-        evaluator = Evaluator(facts.task, names=names, file=file)
+        evaluator = Evaluator(facts.task, names=facts.output_names, file=file)
         existing(table.head(0).collect(), facts.targets)
         with_targets = table.drop_nulls(facts.targets)
         dates = settle_dates(facts.encoder, with_targets, missing=MISSING_WORDS)

@@ -16,14 +16,17 @@ from dataclasses import dataclass, fields
 from io import BufferedIOBase, BytesIO
 from typing import Any
 
+import polars as pl
 import torch
 from torch import Tensor
 
 from dropout_core.config import Task
+from dropout_core.data.targets import labelled
 from dropout_core.evaluation.calibration import Reliability, expected_calibration_error
 from dropout_core.evaluation.column_file import ColumnFile
-from dropout_core.evaluation.metrics import metric_names, r2
-from dropout_core.evaluation.one_vs_rest import mean_over_classes, scores_of_class
+from dropout_core.evaluation.metrics import mean_over_classes, metric_names, scores_of_class
+from dropout_core.model.predictor import Predictor
+from dropout_core.training.validation import r2
 
 MAX_LISTED = 200
 """With more classes, labels or targets than this they are not listed one by one."""
@@ -55,8 +58,18 @@ class Evaluation:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def evaluate(outputs: Tensor, targets: Tensor, *, task: Task, names: Sequence[Any]) -> Evaluation:
-    """Score all rows at once; see `Evaluator`."""
+def evaluate(predictor: Predictor, frame: pl.DataFrame) -> Evaluation:
+    """Score a predictor on the rows of a frame that have all targets; the others do not count.
+
+    Raises DataError as `Predictor.encode` and `labelled` do.
+    """
+    model = predictor.description
+    rows, targets = labelled(frame, model.targets, model.task, model.classes)
+    return score(predictor.outputs_of(rows), targets, task=model.task, names=model.output_names)
+
+
+def score(outputs: Tensor, targets: Tensor, *, task: Task, names: Sequence[Any]) -> Evaluation:
+    """Score the outputs of all rows at once; see `Evaluator`."""
     evaluator = Evaluator(task, names=names, file=BytesIO())
     evaluator.add(outputs, targets)
     return evaluator.evaluation()

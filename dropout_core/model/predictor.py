@@ -23,9 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dropout_core.data.missing import MISSING_WORDS
-from dropout_core.data.targets import labelled
 from dropout_core.errors import DataError, ModelError
-from dropout_core.evaluation.evaluator import Evaluation, evaluate
 from dropout_core.model.forward import ForwardPass
 from dropout_core.model.saved_model import Description, TabularModel, load_model
 from dropout_core.model.uncertainty import SubNetworks, Uncertainty, summarise
@@ -168,18 +166,6 @@ class Predictor:
             case _:
                 assert classes is not None
                 return [classes[index] for index in outputs.argmax(axis=1).tolist()]
-
-    def evaluate(self, frame: pl.DataFrame) -> Evaluation:
-        """Score rows that have the targets too; those where one is missing do not count."""
-        facts = self.description
-        rows, targets = labelled(frame, facts.targets, facts.task, facts.classes)
-        return self.score(self.outputs_of(rows), targets)
-
-    def score(self, outputs: Tensor, targets: Tensor) -> Evaluation:
-        """Score outputs (N, C) against targets as `targets.target_tensor` gives them."""
-        facts = self.description
-        names = facts.targets if facts.classes is None else facts.classes
-        return evaluate(outputs, targets, task=facts.task, names=names)
 
     def _sub_network(self, seed: int, number: int) -> ForwardPass:
         network = self._sub_networks.sample(seed=seed, number=number)

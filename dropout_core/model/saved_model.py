@@ -49,8 +49,13 @@ class Description(Config):
         return tuple(feature.name for feature in self.encoder.features)
 
     @property
+    def output_names(self) -> tuple[bool | int | float | str, ...]:
+        """What the outputs stand for: the classes, or the targets of a regression."""
+        return self.targets if self.classes is None else self.classes
+
+    @property
     def num_outputs(self) -> int:
-        return len(self.targets) if self.classes is None else len(self.classes)
+        return len(self.output_names)
 
 
 class Manifest(Description):
