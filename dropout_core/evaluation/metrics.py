@@ -25,7 +25,7 @@ HIGHER_IS_BETTER = {
     "mae": False,
     "r2": True,
 }
-"""Every metric there is, and which way it points."""
+"""All metrics, and whether higher values are better."""
 
 _OF_BOTH = ("f1", "roc_auc", "average_precision", "log_loss", "brier", "expected_calibration_error")
 _OF_CLASSES = ("accuracy", "balanced_accuracy", *_OF_BOTH)
@@ -34,23 +34,24 @@ _OF_VALUES = ("rmse", "mae", "r2")
 
 
 def metric_names(task: Task) -> tuple[str, ...]:
-    """The metrics of a task."""
+    """Return the names of a task's metrics."""
     if task == "regression":
         return _OF_VALUES
     return _OF_LABELS if task == "multilabel" else _OF_CLASSES
 
 
 def default_metric(task: Task) -> str:
-    """What a model of a task is judged by if nothing else is asked for, such as `accuracy`."""
+    """Return the metric that is used for a task if none is named."""
     return "r2" if task == "regression" else "accuracy"
 
 
 def scores_of_class(
     name: Any, probabilities: Tensor, *, predicted: Tensor, true: Tensor
 ) -> dict[str, Any]:
-    """What one class is scored by, None where undefined; `num_rows` are those of the class.
+    """Return the metrics of one class, None where undefined, and the number of its rows.
 
-    Shapes: (N) float64 of the class, and (N) bool, whether a row is predicted to be of it and is.
+    Shapes: probabilities of the class (N) float64; `predicted` and `true`, whether a row is
+    predicted to belong to the class and whether it does, (N) bool.
     """
     num_hits, num_predicted, num_true = (
         int(rows.sum()) for rows in (predicted & true, predicted, true)
@@ -68,7 +69,7 @@ def scores_of_class(
 
 
 def mean_over_classes(scores: list[dict[str, Any]], key: str) -> float | None:
-    """The mean over the classes for which it is defined; None if there are none."""
+    """Return the mean over the classes for which `key` is defined; None if there are none."""
     values = [entry[key] for entry in scores if entry[key] is not None]
     return sum(values) / len(values) if values else None
 
@@ -76,12 +77,12 @@ def mean_over_classes(scores: list[dict[str, Any]], key: str) -> float | None:
 def roc_auc_and_average_precision(
     scores: Tensor, positive: Tensor
 ) -> tuple[float | None, float | None]:
-    """How well scores put the positive rows before the others. Shapes: (N) and (N) bool.
+    """Return how well scores rank positive rows before negative ones. Shapes: (N) and (N) bool.
 
-    The area is the chance that a positive row has a higher score than a negative one, a tie being
-    half a chance (Hanley and McNeil 1982); None unless there are both. The precision is averaged
-    over the positive rows, each at the threshold of its own score, without interpolation (Manning
-    et al. 2008, section 8.4); None without positive rows. Rows of one score are one threshold.
+    The ROC-AUC is the probability that a positive row has a higher score than a negative one, where
+    a tie counts one half (Hanley and McNeil 1982); None unless there are both. The precision is
+    averaged over the positive rows, each at the threshold of its own score, without interpolation
+    (Manning et al. 2008, section 8.4); None without positive rows. Equal scores are one threshold.
     """
     positives = _sort(scores[positive])
     num_positive, num_rows = len(positives), len(scores)
@@ -89,7 +90,7 @@ def roc_auc_and_average_precision(
         return None, None
     every = _sort(scores)
     thresholds, counts = torch.unique_consecutive(positives, return_counts=True)
-    # Counts are whole numbers, so ties and sums are exact; only the quotients round.
+    # Counts are integers, so ties and sums are exact; only the quotients round.
     not_higher_positives = counts.cumsum(dim=0)
     lower_positives = not_higher_positives - counts
     lower = torch.searchsorted(every, thresholds)
@@ -104,5 +105,5 @@ def roc_auc_and_average_precision(
 
 
 def _sort(values: Tensor) -> Tensor:
-    # torch's sort also makes the order, which costs as much again.
+    # torch's sort also returns the indices, which doubles the time.
     return torch.from_numpy(np.sort(values.numpy()))

@@ -1,4 +1,4 @@
-"""The mathematics of dropout, as pure functions of tensors and an explicit generator.
+"""Dropout, maxout and max norm as functions of tensors and an explicit generator.
 
 Shapes: B rows of a batch, I inputs and O outputs of a linear layer.
 """
@@ -20,12 +20,12 @@ from dropout_core.nn.masks import (
     survivor_scale,
 )
 
-# Masks of single examples are as large as the weights times the rows: so many elements at a time.
+# Masks per example have rows times weights elements, so only this many are made at a time.
 _DROPCONNECT_ELEMENTS = 1 << 24
 
 
 class _MaskAndScale(torch.autograd.Function):
-    """y = x * mask * scale. Backward needs the mask alone: one byte an element, int8."""
+    """y = x * mask * scale. Backward needs only the mask: int8, one byte an element."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float, inplace: bool) -> Tensor:
@@ -67,10 +67,10 @@ def dropout(
 
 
 def gaussian_dropout(x: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
-    """Multiply each element by noise from N(1, p / (1 - p)): the variance of Bernoulli dropout.
+    """Multiply each element by noise from N(1, p / (1 - p)), the variance of Bernoulli dropout.
 
-    Shape: (*) -> (*). Nothing is zeroed and nothing scaled, in training or after. Raises
-    ValueError unless 0 <= p < 1. Srivastava et al. 2014, section 10.
+    Shape: (*) -> (*). Nothing is zeroed, and nothing is scaled at inference. Raises ValueError
+    unless 0 <= p < 1. Srivastava et al. 2014, section 10.
     """
     check_probability(p, below_one=True)
     if p == 0.0:
@@ -162,7 +162,7 @@ def linear_dropout(
 
 
 class _ActivationDropout(torch.autograd.Function):
-    """Activation, dropout and scale in place. `kernels` has its GPU form, in Triton's language."""
+    """Activation, dropout and scale, in place. The GPU form is in `kernels`, in Triton."""
 
     @staticmethod
     def forward(
@@ -202,11 +202,12 @@ def dropconnect(
     per_example: bool = True,
     generator: Generator | None = None,
 ) -> Tensor:
-    """A linear layer whose weights and biases are each dropped with probability p.
+    """Apply a linear layer whose weights and biases are each dropped with probability p.
 
-    Shapes: x (B, I), weight (O, I), bias (O) -> (B, O). Every row has a mask of its own, or all
-    share one. The survivors are scaled by 1 / (1 - p), so that inference with mean weights is the
-    plain layer. Raises ValueError unless 0 <= p <= 1. Wan et al. 2013, section 3.
+    Shapes: x (B, I), weight (O, I), bias (O) -> (B, O). With `per_example` every row has its own
+    mask, otherwise all rows share one. The survivors are scaled by 1 / (1 - p), so that inference
+    with mean weights is the plain layer. Raises ValueError unless 0 <= p <= 1. Wan et al. 2013,
+    section 3.
     """
     check_probability(p)
     if p == 0.0:
@@ -223,7 +224,7 @@ def dropconnect(
 
 
 class _MaskedLinear(torch.autograd.Function):
-    """A linear layer with a weight mask for each row, a few rows at a time."""
+    """A linear layer with a weight mask for each row, computed a few rows at a time."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, mask: Tensor, scale: float) -> Tensor:
@@ -249,7 +250,7 @@ class _MaskedLinear(torch.autograd.Function):
 
 
 def _row_parts(tensor: Tensor, *, like: Tensor | None = None) -> tuple[Tensor, ...]:
-    """Split rows so that the masks of a part stay below _DROPCONNECT_ELEMENTS."""
+    """Split `tensor` by rows so that the mask of each part has at most _DROPCONNECT_ELEMENTS."""
     mask = tensor if like is None else like
     return torch.split(tensor, max(1, _DROPCONNECT_ELEMENTS // max(1, mask.shape[1:].numel())))
 
@@ -257,10 +258,10 @@ def _row_parts(tensor: Tensor, *, like: Tensor | None = None) -> tuple[Tensor, .
 def dropconnect_moments(
     x: Tensor, weight: Tensor, bias: Tensor | None, p: float
 ) -> tuple[Tensor, Tensor]:
-    """Mean and variance of what `dropconnect` computes over its masks: both (B, O).
+    """Return mean and variance over the masks of what `dropconnect` computes: both (B, O).
 
-    The pre-activation is a sum of many independent terms, so a Gaussian with these moments stands
-    for it at inference. Raises ValueError unless 0 <= p < 1. Wan et al. 2013, section 3.1.
+    The pre-activation is a sum of many independent terms, so inference approximates it by a
+    Gaussian with these moments. Raises ValueError unless 0 <= p < 1. Wan et al. 2013, section 3.1.
     """
     keep = keep_probability(check_probability(p, below_one=True))
     mean = F.linear(x, weight, bias)
@@ -269,7 +270,7 @@ def dropconnect_moments(
 
 
 def num_kept(num_units: int, p: float) -> int:
-    """How many of its units a layer keeps under batchwise dropout: an exact number, at least 1.
+    """Return how many of its units a layer keeps under batchwise dropout, at least 1.
 
     Raises ValueError unless 0 <= p < 1.
     """
@@ -284,9 +285,9 @@ def keep_units(
     generator: Generator | None = None,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Which units batchwise dropout keeps: (num_kept) int64, ascending.
+    """Draw the units that batchwise dropout keeps: their indices (num_kept), int64, ascending.
 
-    The scale that goes with them is num_units / num_kept. Raises ValueError unless 0 <= p < 1.
+    Their outputs are to be scaled by num_units / num_kept. Raises ValueError unless 0 <= p < 1.
     Graham, Reizenstein and Robinson 2015, section 2.
     """
     kept = num_kept(num_units, p)
@@ -297,9 +298,9 @@ def keep_units(
 def submatrix_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, *, rows: Tensor | None, columns: Tensor | None
 ) -> Tensor:
-    """The outputs `rows` of a linear layer, of which the inputs `columns` are given.
+    """Compute the outputs `rows` of a linear layer from its inputs `columns`.
 
-    Shapes: x (B, len(columns)), weight (O, I), bias (O) -> (B, len(rows)); None stands for all.
+    Shapes: x (B, len(columns)), weight (O, I), bias (O) -> (B, len(rows)); None means all.
     Only the submatrix is multiplied, and gradients are scattered back into it. Graham, Reizenstein
     and Robinson 2015, section 2.
     """
@@ -309,19 +310,19 @@ def submatrix_linear(
 
 
 def maxout(x: Tensor, num_pieces: int) -> Tensor:
-    """The largest of each unit's `num_pieces` consecutive inputs: (*, H * num_pieces) -> (*, H).
+    """Return the largest of each unit's consecutive inputs: (*, H * num_pieces) -> (*, H).
 
-    Raises ValueError if the last dimension is no multiple of num_pieces. Goodfellow et al. 2013,
+    Raises ValueError unless the last dimension is a multiple of num_pieces. Goodfellow et al. 2013,
     section 3.
     """
     if x.shape[-1] % num_pieces:
-        raise ValueError(f"{x.shape[-1]} inputs are no multiple of {num_pieces} pieces")
+        raise ValueError(f"{x.shape[-1]} inputs are not a multiple of {num_pieces} pieces")
     return x.view(*x.shape[:-1], x.shape[-1] // num_pieces, num_pieces).amax(dim=-1)
 
 
 @torch.no_grad()
 def max_norm_(weight: Tensor, bound: float) -> Tensor:
-    """Scale each unit's incoming weights, a row of (O, I), down to L2 norm `bound`, in place.
+    """Scale each row of `weight` (O, I) whose L2 norm is above `bound` down to it, in place.
 
     Srivastava et al. 2014, section 5.1.
     """

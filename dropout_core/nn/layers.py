@@ -1,6 +1,6 @@
 """The variants of dropout as nn.Module: thin wrappers over `functional`.
 
-Each draws from its `generator`, which may be replaced at any time; None is torch's default one.
+Each draws from its `generator`, which may be replaced at any time; None means torch's default one.
 """
 
 from typing import Literal
@@ -35,12 +35,12 @@ class Dropout(nn.Module):
 
     @property
     def training_scale(self) -> float | None:
-        """What survivors are multiplied by; None is the inverse of the keep probability."""
+        """What training multiplies survivors by; None means 1 / keep probability."""
         return 1.0 if self.scaling == "classic" else None
 
     @property
     def survivor_scale(self) -> float:
-        """The same as a number."""
+        """`training_scale` as a number."""
         scale = self.training_scale
         return survivor_scale(self.p) if scale is None else scale
 
@@ -80,10 +80,10 @@ class GaussianDropout(nn.Module):
 
 
 class BatchwiseDropout(nn.Module):
-    """Dropout of whole units, an exact number of them, shared by all rows of the input.
+    """Dropout of an exact number of whole units, the same for all rows of the input.
 
-    On its own it zeroes columns: (B, H) -> (B, H). `keep` answers which are left, for a network
-    that multiplies submatrices; see `functional.submatrix_linear`.
+    `forward` zeroes columns: (B, H) -> (B, H). `keep` returns the units that are left, for a
+    network that multiplies submatrices; see `functional.submatrix_linear`.
     """
 
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
@@ -92,7 +92,7 @@ class BatchwiseDropout(nn.Module):
         self.generator = generator
 
     def keep(self, num_units: int, device: torch.device) -> tuple[Tensor, float]:
-        """The units that this draw keeps, and the factor that makes up for the others."""
+        """Draw the units to keep; return them and the scale that makes up for the others."""
         kept = functional.keep_units(num_units, self.p, generator=self.generator, device=device)
         return kept, num_units / len(kept)
 
@@ -110,7 +110,7 @@ class DropConnectLinear(nn.Linear):
     """A linear layer whose weights are dropped while training; see `functional.dropconnect`.
 
     In eval mode it uses the mean weights. Shape: (B, in_features) -> (B, out_features). While
-    training, `columns` may name the inputs that x holds, where batchwise dropout left only some.
+    training, `columns` are the inputs that x holds, if batchwise dropout left only some of them.
     """
 
     def __init__(
@@ -142,9 +142,9 @@ class DropConnectLinear(nn.Linear):
         )
 
     def sample(self, generator: Generator) -> nn.Linear:
-        """A plain layer of what one draw leaves of the weights, all rows' the same.
+        """Return a plain layer whose weights are dropped by one draw, the same for all rows.
 
-        `generator` is the CPU's, wherever the weights are.
+        `generator` is on the CPU, on whatever device the weights are.
         """
         sampled = nn.Linear(
             self.in_features, self.out_features, bias=self.bias is not None, device="meta"
@@ -161,7 +161,7 @@ class DropConnectLinear(nn.Linear):
 
 
 class Maxout(nn.Module):
-    """The largest of each unit's pieces; see `functional.maxout`.
+    """The maximum over each unit's pieces; see `functional.maxout`.
 
     Shape: (*, H * num_pieces) -> (*, H).
     """

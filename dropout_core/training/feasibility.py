@@ -1,4 +1,4 @@
-"""Which configs can be trained on which data: asked before a job is stored, and by `Training`."""
+"""Checks whether a config can be trained, made before a job is stored and by `Training`."""
 
 from dropout_core.config import MLPConfig, Task, TrainingConfig
 

@@ -1,4 +1,4 @@
-"""What training minimises.
+"""The losses that training minimises.
 
 Shapes: B rows of a batch, C classes or outputs.
 """
@@ -33,8 +33,8 @@ def plain_loss(task: Task) -> Loss:
     """Return the loss of a task without weights and smoothing, which validation reports.
 
     It is the cross-entropy of logits, of each label's logit, or the squared error. Shapes: outputs
-    (N, C), targets (N) of class indices; multilabel both (N, L), targets 0 or 1; regression both
-    (N, T) -> ().
+    (B, C), targets (B) of class indices; multilabel both (B, C), targets 0 or 1; regression both
+    (B, C) -> ().
     """
     return _PLAIN[task]
 
@@ -71,7 +71,7 @@ def training_loss(
             )
         else:
             by_row = plain(outputs, given, reduction="none").mean(dim=1)
-        # Divided by the rows, not by their weights: what a row adds is its own affair.
+        # Divided by the rows, not by the sum of weights: no row's part depends on other weights.
         return (by_row if weights is None else by_row * weights).sum() / len(given)
 
     return loss
@@ -80,7 +80,7 @@ def training_loss(
 def value_and_gradient(
     loss: Loss, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The loss, and its gradient by the outputs (B, C). The common loss does without autograd."""
+    """Return the loss and its gradient (B, C) by the outputs; cross-entropy without autograd."""
     if loss is F.cross_entropy and weights is None:
         log_probabilities = outputs.log_softmax(dim=1)
         value = F.nll_loss(log_probabilities, targets)
@@ -95,13 +95,13 @@ def value_and_gradient(
 
 
 def _class_weights(config: TrainingConfig, targets: Tensor, num_classes: int) -> Tensor | None:
-    """(C), or None where all weigh the same."""
+    """Return the weight of each class, (C), or None where all are equal."""
     match config.class_weights:
         case None:
             return None
         case "balanced":
             counts = torch.bincount(targets, minlength=num_classes)
-            # A class without rows has no row to weigh; its weight only has to be finite.
+            # The weight of a class without rows is not used; it only has to be finite.
             return len(targets) / (num_classes * counts.clamp_min(1).double())
         case weights:
             return torch.tensor(weights, dtype=torch.float64, device=targets.device)

@@ -1,4 +1,4 @@
-"""What a network scores on validation rows: its plain loss, and one number for early readers.
+"""The validation of a network during training: its plain loss, and one score.
 
 Shapes: N rows, F features, C classes, L labels, T regression targets.
 """

@@ -466,9 +466,9 @@ def test_outputs_in_float32_are_scored_in_float64(task: str) -> None:
 def test_shapes_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match="2 outputs for 3 names"):
         evaluate_classification(uniform(4, 2), torch.zeros(4).long(), classes="abc")
-    with pytest.raises(ValueError, match=r"shape \(4,\) are not of \(4, 1\)"):
+    with pytest.raises(ValueError, match=r"shape \(4,\), but \(4, 1\) is due"):
         evaluate_regression(uniform(4, 1), uniform(4), names=["y"])
-    with pytest.raises(ValueError, match=r"shape \(5,\) are not of \(4,\)"):
+    with pytest.raises(ValueError, match=r"shape \(5,\), but \(4,\) is due"):
         evaluate_classification(uniform(4, 2), torch.zeros(5).long(), classes="ab")
 
 

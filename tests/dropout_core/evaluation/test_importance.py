@@ -160,7 +160,7 @@ def test_the_matrix_is_left_as_it_is() -> None:
 
 
 def test_an_importance_needs_a_repeat() -> None:
-    with pytest.raises(ValueError, match="needs 1 repeat, but got 0"):
+    with pytest.raises(ValueError, match="needs at least 1 repeat, but got 0"):
         importances(num_repeats=0)
 
 

@@ -192,7 +192,7 @@ def test_gradients_of_maxout_are_those_of_finite_differences() -> None:
 
 
 def test_maxout_refuses_inputs_that_are_no_multiple_of_its_pieces() -> None:
-    with pytest.raises(ValueError, match="7 inputs are no multiple of 3 pieces"):
+    with pytest.raises(ValueError, match="7 inputs are not a multiple of 3 pieces"):
         maxout(normal(5, 7), 3)
 
 
