@@ -10,7 +10,7 @@ import pytest
 
 from app.main import create_app
 from app.serving import model_server
-from app.serving.predictors import BESIDE_BYTES, Predictors
+from app.serving.predictors import OVERHEAD_BYTES, Predictors
 from dropout_core.model.predictor import Predictor
 from store import model_names
 from store.access.keys import DEFAULT_TENANT
@@ -49,7 +49,7 @@ def test_a_model_is_loaded_once_for_all_who_ask(
 
 def test_the_model_that_was_asked_for_the_longest_ago_makes_room(sqlite_client: TestClient) -> None:
     models = [new_version(sqlite_client) for _ in range(3)]
-    size_bytes = models[0].size_bytes + BESIDE_BYTES
+    size_bytes = models[0].size_bytes + OVERHEAD_BYTES
     artifacts = context_of(sqlite_client).artifacts
     predictors = Predictors(artifacts, max_bytes=2 * size_bytes)
     for model in (models[0], models[1], models[0], models[2]):
