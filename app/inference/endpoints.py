@@ -39,7 +39,7 @@ router = APIRouter(
     response_model=PredictAnswer,
 )
 async def predict(http: Request, model_id: str) -> Response:
-    """Predict rows. A row's answer is the same bits in whatever company it comes.
+    """Predict rows. A row's answer has the same bits whatever other rows are computed with it.
 
     The model is an id, or a name, alone or as `NAME@VERSION` or `NAME@ALIAS`.
     """

@@ -138,7 +138,7 @@ async def version_statistics(
     responses=_INFER_ERRORS,
 )
 async def infer(http: Request, model: Name) -> Response:
-    """Predict rows: the same bits as in any other company, protocol or encoding.
+    """Predict rows: the same bits with any other rows, protocol or encoding.
 
     With the binary extension, data of tensors follow the JSON, whose length is then the header
     `Inference-Header-Content-Length`. The body may be compressed (gzip or deflate), and so is an
