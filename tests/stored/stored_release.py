@@ -17,20 +17,20 @@ import polars as pl
 import torch
 
 from app.main import create_app
-from dropout_core.checkpoint import save_checkpoint
-from dropout_core.experiment import Experiment
-from dropout_core.inference import Predictor
-from store import keys
-from store.backup import backup
-from store.database import Database
-from store.keys import DEFAULT_TENANT, Scope
-from store.restore import restore
+from dropout_core.model.predictor import Predictor
+from dropout_core.pipeline.tabular_run import Experiment
+from dropout_core.training.checkpoint import save_checkpoint
+from store.access import keys
+from store.access.keys import DEFAULT_TENANT, Scope
+from store.database.engine import Database
+from store.job_spec import JobSpec
+from store.operations.backup import backup
+from store.operations.restore import restore
 from store.settings import Settings
-from store.spec import JobSpec
 from tests.app.conftest import TestClient
-from tests.dropout_core.training_runs import run_batches
 from tests.stored.configs import FEATURES, MODELS, RUN, SETTINGS, SPECS
-from tests.worker.examples import (
+from tests.support.training_runs import run_batches
+from tests.support.worker_examples import (
     get_job,
     models_of,
     new_worker,

@@ -15,16 +15,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from dropout_core.checkpoint import load_checkpoint, position
-from dropout_core.data.schema import Column
-from dropout_core.inference import Predictor
-from dropout_core.tabular import load_model
+from dropout_core.data.columns import Column
+from dropout_core.model.predictor import Predictor
+from dropout_core.model.saved_model import load_model
+from dropout_core.training.checkpoint import load_checkpoint, position
 from store import models
-from store.database import Database
-from store.keys import DEFAULT_TENANT
-from store.restore import restore
+from store.access.keys import DEFAULT_TENANT
+from store.database.engine import Database
+from store.job_spec import JobSpec
+from store.operations.restore import restore
 from store.settings import PREFIX, Settings
-from store.spec import JobSpec
 from tests.stored.configs import MODELS
 from tests.stored.stored_release import (
     FOLDER,
@@ -34,7 +34,7 @@ from tests.stored.stored_release import (
     client_of,
     experiment,
 )
-from tests.worker.examples import (
+from tests.support.worker_examples import (
     get_job,
     models_of,
     new_worker,
@@ -42,7 +42,7 @@ from tests.worker.examples import (
     supervising,
     wait_for_epoch,
 )
-from worker.protocol import job_prefix
+from worker.messages import job_prefix
 from worker.supervisor import Worker
 
 
