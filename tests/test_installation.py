@@ -1,4 +1,4 @@
-"""What `pip install .` brings is the library, and whoever runs more without it is told what to do."""
+"""What `pip install .` brings is the library; whoever runs more without it is told what to do."""
 
 import ast
 import subprocess
