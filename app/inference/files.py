@@ -7,10 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from app.http.accept import preferred
+from app.http.answers import preferred
 from app.http.errors import RequestError, invalid
-from app.http.reading import refusing_unusable
-from app.http.uploads import Upload
+from app.http.uploads import Upload, refusing_unusable
 from app.serving.answer_files import CSV, PARQUET, AnswerFile, CsvFile, ParquetFile
 from app.serving.file_dates import settle_dates, with_settled
 from app.serving.prediction_columns import PredictionColumns

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.context import Context, place
-from app.http import json_bodies
+from app.http import bodies
 from app.http.errors import RequestError, invalid
 from app.inference.schemas import MAX_ROWS, MonteCarloDropout, PredictRequest
 from app.serving import rows
@@ -48,7 +48,7 @@ async def _predict_one_by_one(
     context: Context, served: Served, body: bytes, *, has_place: bool
 ) -> tuple[bytes, int]:
     """Of rows whose cells have to be looked at."""
-    request = await run_in_threadpool(json_bodies.read, body, PredictRequest)
+    request = await run_in_threadpool(bodies.read_json, body, PredictRequest)
     num_rows = len(request.instances)
     if num_rows > MAX_ROWS:
         detail = f"a request may have {MAX_ROWS} rows, this has {num_rows}"
