@@ -197,12 +197,15 @@ def _http_exception(request: Request, error: Exception) -> JSONResponse:
     if is_disk_full(error.__cause__):  # FastAPI calls a form that it could not store malformed
         return _disk_full_problem()
     code = CODES.get(error.status_code, "http_error")
-    headers = error.headers
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+    detail, headers = str(error.detail), error.headers
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = "there is no such path"
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         of_files = ["GET", "HEAD"]
-        allowed = allowed_methods(request.scope, request.app.routes) or of_files
-        headers = {"Allow": ", ".join(allowed)}
-    return problem(error.status_code, code, str(error.detail), headers=headers)
+        methods = ", ".join(allowed_methods(request.scope, request.app.routes) or of_files)
+        detail = f"the path has no such method; it has {methods}"
+        headers = {"Allow": methods}
+    return problem(error.status_code, code, detail, headers=headers)
 
 
 def database_problem(error: Exception, *, path: str) -> JSONResponse:

@@ -134,7 +134,6 @@ def test_no_other_spelling_of_a_path_opens_it(locked: Client) -> None:
 UNKNOWN = [
     "/v1/new",
     "/v1/jobs/job_1/new",
-    "/v1/models/mdl_1/predict%0a",
     "/v1/models/a/b/predict",
     "/v2/new",
     "/v2/repository/models/a/b/load",
