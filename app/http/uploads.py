@@ -106,7 +106,7 @@ def only_fields(*own: str) -> Callable[[Request], Awaitable[None]]:
     async def refuse_others(request: Request) -> None:
         unknown = [name for name in await request.form() if name not in known]
         if unknown:
-            detail = f"there is no such field; there are {', '.join(known)}"
+            detail = f"no such field; there are {', '.join(known)}"
             flaws = [Flaw(pointer=f"/{escaped(name)}", detail=detail) for name in unknown]
             names = ", ".join(repr(name) for name in unknown)
             raise RequestError(422, "invalid_request", f"{names}: {detail}", flaws)

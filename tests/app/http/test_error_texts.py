@@ -106,7 +106,7 @@ TEXTS: list[tuple[str, int, str, dict[str, Any], str]] = [
         422,
         "POST /v1/datasets",
         {"files": {"file": b"a\n1\n"}, "data": {"delimeter": ";"}},
-        "'delimeter': there is no such field; there are file, name, delimiter, quote, "
+        "'delimeter': no such field; there are file, name, delimiter, quote, "
         "encoding, header, missing",
     ),
 ]
