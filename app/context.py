@@ -13,7 +13,7 @@ from app.http.errors import RequestError
 from app.http.security import Caller, Keyring
 from app.monitoring.instruments import Instruments
 from app.monitoring.readiness import Readiness
-from app.serving.engine import Serving
+from app.serving.model_server import ModelServer
 from app.serving.predictors import Predictors
 from app.serving.statistics import Statistics
 from store.artifacts.artifact_store import ArtifactStore
@@ -33,7 +33,7 @@ class Context:
     database: Database
     artifacts: ArtifactStore
     predictors: Predictors
-    serving: Serving
+    model_server: ModelServer
     instruments: Instruments
     readiness: Readiness
     keyring: Keyring
