@@ -12,10 +12,10 @@ from app.http.errors import RequestError, invalid
 from app.http.reading import refusing_unusable
 from app.http.uploads import Upload
 from app.serving.answer_files import CSV, PARQUET, AnswerFile, CsvFile, ParquetFile
-from app.serving.file_dates import settle_dates, with_settled
 from app.serving.prediction_columns import PredictionColumns
 from app.serving.rows import TOO_LARGE, first_too_large
 from app.serving.table_batches import batches
+from dropout_core.data.dates import settle_dates, with_settled_dates
 from dropout_core.data.ingest import Limits, ReadOptions, ingest
 from dropout_core.errors import DataError
 from dropout_core.model.predictor import Predictor
@@ -51,10 +51,10 @@ def predict(
     own_columns = table.collect_schema().names()
     predictions = PredictionColumns(predictor, taken=set(own_columns))
     with refusing_unusable():
-        dates = settle_dates(encoder, table, missing=options.missing_words)
+        dates = settle_dates(table, encoder.datetime_columns, missing=options.missing_words)
     for start, batch in batches(predictor, table, num_rows=facts.num_rows):
         with _refusing(start):
-            rows = with_settled(batch, dates)
+            rows = with_settled_dates(batch, dates)
             outputs = predictor.outputs_of(rows, missing=options.missing_words)
         index = first_too_large(outputs.numpy())
         if index is not None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 
 from app.http.errors import RequestError, invalid
-from app.serving.file_dates import settle_dates, with_settled
 from app.serving.rows import TOO_LARGE, first_too_large
 from app.serving.table_batches import batches
-from dropout_core.data.missing import MISSING_WORDS
+from dropout_core.data.dates import settle_dates, with_settled_dates
+from dropout_core.data.read_options import MISSING_WORDS
 from dropout_core.data.targets import existing, labelled
 from dropout_core.errors import DataError
 from dropout_core.evaluation.evaluator import Evaluation, Evaluator
@@ -39,10 +39,10 @@ def evaluate(
         evaluator = Evaluator(facts.task, names=names, file=file)
         existing(table.head(0).collect(), facts.targets)
         with_targets = table.drop_nulls(facts.targets)
-        dates = settle_dates(facts.encoder, with_targets, missing=MISSING_WORDS)
+        dates = settle_dates(with_targets, facts.encoder.datetime_columns, missing=MISSING_WORDS)
         for start, batch in batches(predictor, table, num_rows=num_rows):
             with _naming_rows_of_the_table(batch, start, facts.targets):
-                _add(evaluator, predictor, with_settled(batch, dates))
+                _add(evaluator, predictor, with_settled_dates(batch, dates))
         evaluation = evaluator.evaluation()
     check_scored(evaluation)
     return evaluation

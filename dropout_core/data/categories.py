@@ -8,8 +8,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from dropout_core.config import Config
-from dropout_core.data.cells import dates, replace
-from dropout_core.data.names import Kind, kind_of, names_as, spelt_names
+from dropout_core.data.dates import parse_dates, parse_each_date
+from dropout_core.data.parsing import (
+    parse_booleans,
+    parse_numbers,
+    replace_distinct,
+    without_missing,
+)
+from dropout_core.data.read_options import MISSING_WORDS
+from dropout_core.data.stored_types import INT64_BOUND, StoredAs, stored_as
+
+_BOOLEANS = {"0": "false", "1": "true"}
 
 
 class CategoricalFeature(Config):
@@ -24,15 +33,15 @@ class CategoricalFeature(Config):
 
     type: Literal["categorical"] = "categorical"
     name: str
-    stored_as: Kind
+    stored_as: StoredAs
     categories: tuple[str, ...]
 
     @classmethod
     def fit(cls, column: pl.Series, *, max_categories: int) -> Self:
         """Keep the `max_categories` most frequent, of equally frequent ones the first by name."""
-        kind = kind_of(column.dtype)
+        values_are = stored_as(column.dtype)
         counts = column.drop_nulls().alias("value").value_counts(name="count")
-        names = names_as(counts["value"], kind)
+        names = names_as(counts["value"], values_are)
         kept = (
             counts.select(names.alias("name"), "count")
             .drop_nulls()
@@ -41,7 +50,7 @@ class CategoricalFeature(Config):
             .sort("count", "name", descending=[True, False])
             .head(max_categories)
         )
-        return cls(name=column.name, stored_as=kind, categories=tuple(kept["name"].sort()))
+        return cls(name=column.name, stored_as=values_are, categories=tuple(kept["name"].sort()))
 
     @property
     def cardinality(self) -> int:
@@ -51,12 +60,12 @@ class CategoricalFeature(Config):
     def codes(self, column: pl.Series) -> NDArray[np.float64]:
         """The code of each value: (N). Raises DataError for dates that can be read in two ways."""
         if self.stored_as == "datetime":
-            column = dates(column)
+            column = parse_dates(column)
         if self.stored_as == "text" and column.dtype == pl.String:
             return self._codes_of_text(column).to_numpy()
         distinct = column.unique().drop_nulls()
         codes = self._codes_of_text(names_as(distinct, self.stored_as))
-        return replace(column, distinct, codes, default=0.0).to_numpy()
+        return replace_distinct(column, distinct, codes, default=0.0).to_numpy()
 
     def _codes_of_text(self, names: pl.Series) -> pl.Series:
         codes = self._code_of(names)
@@ -64,13 +73,15 @@ class CategoricalFeature(Config):
             return codes
         distinct = names.filter(unseen).unique()
         spelt = self._code_of_spelt(spelt_names(distinct))
-        return codes.set(unseen, None).fill_null(replace(names, distinct, spelt, default=0.0))
+        return codes.set(unseen, None).fill_null(
+            replace_distinct(names, distinct, spelt, default=0.0)
+        )
 
     @cached_property
     def _code_of(self) -> "_Codes":
         # Named anew: how a number is written may change from one polars to the next.
         categories = pl.Series(self.categories, dtype=pl.String)
-        values = dates(categories) if self.stored_as == "datetime" else categories
+        values = parse_dates(categories) if self.stored_as == "datetime" else categories
         return _Codes(names_as(values, self.stored_as))
 
     @cached_property
@@ -91,4 +102,47 @@ class _Codes:
         self._names, self._codes = table["name"], table["code"]
 
     def __call__(self, names: pl.Series) -> pl.Series:
-        return replace(names, self._names, self._codes, default=0.0)
+        return replace_distinct(names, self._names, self._codes, default=0.0)
+
+
+def names_as(values: pl.Series, stored_as: StoredAs) -> pl.Series:
+    """What values are called that are read as `stored_as`: String, null for those that cannot be."""
+    if stored_as == "number":
+        return _number_names(values)
+    if stored_as == "boolean":
+        return _number_names(values).replace_strict(_BOOLEANS, default=None, return_dtype=pl.String)
+    if isinstance(values.dtype, pl.Datetime):
+        return _date_names(values)
+    if values.dtype == pl.Boolean:
+        return names_as(values, "boolean")
+    return values if values.dtype == pl.String else _number_names(values)
+
+
+def spelt_names(text: pl.Series) -> pl.Series:
+    """What the truth value, the number or the date that text spells is called; else its words."""
+    truth = names_as(parse_booleans(text), "boolean")
+    spelt = truth.fill_null(_number_names(text)).fill_null(_date_names(parse_each_date(text)))
+    return spelt.fill_null(without_missing(text, MISSING_WORDS).str.strip_chars())
+
+
+def _number_names(values: pl.Series) -> pl.Series:
+    if values.dtype == pl.Float64:
+        return _float_names(values)
+    whole = values.str.strip_chars() if values.dtype == pl.String else values
+    if isinstance(values.dtype, pl.Datetime):
+        return pl.repeat(None, len(values), dtype=pl.String, eager=True)
+    # As whole numbers first, for those that no Float64 holds.
+    names = whole.cast(pl.Int64, strict=False).cast(pl.String)
+    return names.fill_null(_float_names(parse_numbers(values.to_frame()).to_series()))
+
+
+def _float_names(values: pl.Series) -> pl.Series:
+    value = pl.col("value")
+    is_whole = (value == value.floor()) & (value.abs() < INT64_BOUND)
+    as_whole = value.cast(pl.Int64, strict=False).cast(pl.String)
+    name = pl.when(is_whole).then(as_whole).when(value.is_finite()).then(value.cast(pl.String))
+    return values.to_frame("value").select(name).to_series()
+
+
+def _date_names(values: pl.Series) -> pl.Series:
+    return values.dt.strftime("%Y-%m-%dT%H:%M:%S%.f").str.strip_suffix("T00:00:00")

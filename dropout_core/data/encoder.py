@@ -14,17 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from dropout_core.config import Config, FeatureType, PreprocessingConfig
-from dropout_core.data.categories import CategoricalFeature
-from dropout_core.data.cells import (
-    STORED,
-    dates,
-    first_unreadable,
-    numbers,
-    shown,
-    spell_a_value,
-    stored,
-    without_words,
-)
+from dropout_core.data.categories import CategoricalFeature, names_as
+from dropout_core.data.dates import parse_dates
 from dropout_core.data.features import (
     DATE_PARTS,
     BooleanFeature,
@@ -35,8 +26,9 @@ from dropout_core.data.features import (
     value_names,
 )
 from dropout_core.data.instances import instance_frame, text_column
-from dropout_core.data.missing import MISSING_WORDS
-from dropout_core.data.names import names_as
+from dropout_core.data.parsing import first_unreadable, parse_numbers, shown, without_missing
+from dropout_core.data.read_options import MISSING_WORDS, spell_values
+from dropout_core.data.stored_types import frame_as_stored
 from dropout_core.errors import DataError
 
 __all__ = ["DATE_PARTS", "Encoder"]
@@ -103,9 +95,9 @@ class Encoder(Config):
         text may always be).
         """
         columns = _columns(frame, self._types)
-        if spell_a_value(frozenset(missing)):
+        if spell_values(frozenset(missing)):
             columns = columns.with_columns(
-                without_words(columns[feature.name], missing)
+                without_missing(columns[feature.name], missing)
                 for feature in self.features
                 if feature.type in _READ and columns.schema[feature.name] == pl.String
             )
@@ -121,7 +113,7 @@ class Encoder(Config):
                     for place, part in zip(places, values, strict=True):
                         matrix[:, place] = part
                 case TextFeature():
-                    text = without_words(names_as(column, "text"), missing)
+                    text = without_missing(names_as(column, "text"), missing)
                     matrix[:, places[0] : places[-1] + 1] = feature.values(text)
                 case CategoricalFeature():
                     matrix[:, places[0]] = feature.codes(column)
@@ -159,7 +151,11 @@ class Encoder(Config):
         read on its own.
         """
         return instance_frame(
-            instances, self._types, moments=self.moments, columns=self.columns, ignored=ignored
+            instances,
+            self._types,
+            datetimes=self.datetime_columns,
+            columns=self.columns,
+            ignored=ignored,
         )
 
     @property
@@ -198,7 +194,7 @@ class Encoder(Config):
         )
 
     @cached_property
-    def moments(self) -> tuple[str, ...]:
+    def datetime_columns(self) -> tuple[str, ...]:
         """The features that are dates, or categories of dates."""
         return tuple(
             feature.name
@@ -251,12 +247,10 @@ def _columns(frame: pl.DataFrame, names: Mapping[str, FeatureType]) -> pl.DataFr
         if name not in there:
             raise DataError("the data has no such column", column=name)
     frame = frame.select(list(names))
-    if all(dtype in STORED for dtype in frame.dtypes):
-        return frame
-    return frame.with_columns(
-        text_column(column.name, column.to_list()) if column.dtype == pl.Object else stored(column)
-        for column in frame
-    )
+    objects = [column for column in frame if column.dtype == pl.Object]
+    if objects:
+        frame = frame.with_columns(text_column(c.name, c.to_list()) for c in objects)
+    return frame_as_stored(frame)
 
 
 def _read_numbers(
@@ -269,7 +263,7 @@ def _read_numbers(
 ) -> None:
     """Write the numeric and boolean columns `kinds` to `places` of the matrix, NaN for missing."""
     columns = columns.select(list(kinds))
-    values = numbers(columns)
+    values = parse_numbers(columns)
     lost = [a > b for a, b in zip(_null_counts(values), _null_counts(columns), strict=True)]
     for name in itertools.compress(kinds, lost):
         what = "number" if kinds[name] == "numeric" else "truth value"
@@ -300,7 +294,7 @@ def _refuse_others(column: pl.Series, values: NDArray[np.float64], kind: Feature
 
 
 def _read_dates(column: pl.Series, missing: Collection[str]) -> pl.Series:
-    values = dates(column)
+    values = parse_dates(column)
     _refuse_unreadable(column, values, missing, "is no date")
     return values
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from dropout_core.config import Config, Count
 from dropout_core.data.categories import CategoricalFeature
-from dropout_core.data.cells import replace
+from dropout_core.data.parsing import replace_distinct
 
 DatePart = Literal["days", "year", "month", "day", "weekday", "hour", "minute"]
 
@@ -97,7 +97,7 @@ class TextFeature(Config):
         buckets = pl.Series(
             [zlib.crc32(word.encode()) % self.num_buckets for word in distinct], dtype=pl.Int64
         )
-        bucket = replace(words["word"], distinct, buckets, default=0).to_numpy()
+        bucket = replace_distinct(words["word"], distinct, buckets, default=0).to_numpy()
         cells = words["row"].to_numpy().astype(np.int64) * self.num_buckets + bucket
         counts = np.bincount(cells, minlength=len(column) * self.num_buckets)
         values = counts.reshape(len(column), self.num_buckets).astype(np.float64)

@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 
 from dropout_core.config import FeatureType
-from dropout_core.data.cells import first_unreadable, plain_dates, shown
-from dropout_core.data.missing import MISSING_WORDS
-from dropout_core.data.names import LARGEST_WHOLE
+from dropout_core.data.dates import parse_each_date
+from dropout_core.data.parsing import first_unreadable, shown
+from dropout_core.data.read_options import MISSING_WORDS
+from dropout_core.data.stored_types import INT64_BOUND
 from dropout_core.errors import DataError
 
 _NUMBERS = {int, float, bool, type(None)}
@@ -26,13 +27,13 @@ def instance_frame(
     instances: Sequence[Any],
     types: Mapping[str, FeatureType],
     *,
-    moments: Collection[str],
+    datetimes: Collection[str],
     columns: Sequence[str] = (),
     ignored: Collection[str] = (),
 ) -> pl.DataFrame:
     """Arrays in the order of `types` or of `columns`, or objects by name: a column of each type.
 
-    The columns `moments` are of dates, which are read one by one; others stay numbers or text.
+    The columns `datetimes` are of dates, which are read one by one; others stay numbers or text.
     Of `columns` and `ignored` those that have no type are passed over.
     """
     names = list(types)
@@ -49,8 +50,8 @@ def instance_frame(
     cells = zip(*rows, strict=True) if rows else [()] * len(names)
     return pl.DataFrame(
         [
-            _moments(name, values, types[name])
-            if name in moments
+            _datetimes(name, values, types[name])
+            if name in datetimes
             else _column(name, values, types[name])
             for name, values in zip(names, cells, strict=True)
         ]
@@ -98,9 +99,9 @@ def _column(name: str, values: Sequence[Any], kind: FeatureType) -> pl.Series:
     return text_column(name, values)
 
 
-def _moments(name: str, values: Sequence[Any], kind: FeatureType) -> pl.Series:
+def _datetimes(name: str, values: Sequence[Any], kind: FeatureType) -> pl.Series:
     texts = text_column(name, values)
-    moments = plain_dates(texts)
+    moments = parse_each_date(texts)
     index = first_unreadable(texts, moments, missing=MISSING_WORDS)
     if index is not None and kind == "datetime":  # of a category, one that training never saw
         raise DataError(f"{shown(texts[index])} is no date", row=index + 1, column=name)
@@ -141,5 +142,5 @@ def _text(value: Any, name: str, number: int) -> str | None:
 def _float_text(value: float) -> str | None:
     if math.isnan(value):
         return None
-    whole = value.is_integer() and abs(value) < LARGEST_WHOLE
+    whole = value.is_integer() and abs(value) < INT64_BOUND
     return str(int(value)) if whole else repr(value)

@@ -2,7 +2,6 @@
 
 import bisect
 import heapq
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,15 +10,14 @@ import torch
 from torch import Generator, Tensor
 
 from dropout_core.config import SplitConfig
-from dropout_core.data.columns import Column, Selection
+from dropout_core.data.apportionment import apportion
+from dropout_core.data.columns import Column
+from dropout_core.data.selection import Selection
 from dropout_core.errors import DataError
 from dropout_core.seeds import generator
 
 _TIMES = ("datetime", "number")
 _PART_NAMED = {"train": 0, "validation": 1, "valid": 1, "val": 1, "test": 2}
-
-Cell = tuple[int, int]
-"""A row and a column of a table."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +239,7 @@ def _stratified(
     sizes = _split_sizes(len(labels), config)
     counts = labels.bincount()
     _check_counts(counts, _num_parts(config), classes)
-    table = torch.tensor(_apportion(counts.tolist(), sizes))
+    table = torch.tensor(apportion(counts.tolist(), sizes))
     _check_trained(table[:, 0], counts, classes)
     order = _by_class(labels, stream)
     first_of_class = counts.cumsum(0) - counts
@@ -273,59 +271,6 @@ def _check_trained(trained: Tensor, counts: Tensor, classes: Sequence[object] | 
         index = int(left_out[0])
         name = index if classes is None else classes[index]
         raise DataError(f"no row of the class {name!r} is left to train on", field="split")
-
-
-def _apportion(counts: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
-    """Whole rows of each class for each part, none one or more away from its exact share.
-
-    Rows of the table sum to `counts`, columns to `sizes`. Controlled rounding (Cox 1987): what is
-    left over after rounding down is pushed around cycles of cells, so that no sum changes, until
-    every cell is whole. Of three parts, at most two classes wait unfinished for a later one.
-    """
-    total = sum(sizes)
-    table = [[count * size // total for size in sizes] for count in counts]
-    left_over = [[count * size % total for size in sizes] for count in counts]
-    unfinished: list[int] = []
-    for row in range(len(counts)):
-        unfinished.append(row)
-        while cycle := _find_cycle(left_over, unfinished):
-            _push(table, left_over, cycle, total)
-        unfinished = [row for row in unfinished if any(left_over[row])]
-    return table
-
-
-def _find_cycle(left_over: list[list[int]], rows: list[int]) -> list[tuple[Cell, Cell]]:
-    """Cells with something left over, two in each of two or three rows and columns."""
-    for length in (2, 3):
-        for chosen in itertools.combinations(rows, length):
-            for columns in itertools.permutations(range(len(left_over[0])), length):
-                following = columns[1:] + columns[:1]
-                cycle = [
-                    ((row, column), (row, next_column))
-                    for row, column, next_column in zip(chosen, columns, following, strict=True)
-                ]
-                if all(left_over[row][column] for pair in cycle for row, column in pair):
-                    return cycle
-    return []
-
-
-def _push(
-    table: list[list[int]],
-    left_over: list[list[int]],
-    cycle: list[tuple[Cell, Cell]],
-    total: int,
-) -> None:
-    """Move as much around the cycle as makes a first cell whole."""
-    amount = min(
-        min(total - left_over[row][column], left_over[row][next_column])
-        for (row, column), (_, next_column) in cycle
-    )
-    for (row, column), (_, next_column) in cycle:
-        left_over[row][column] += amount
-        left_over[row][next_column] -= amount
-        if left_over[row][column] == total:
-            left_over[row][column] = 0
-            table[row][column] += 1
 
 
 def _grouped(groups: Tensor, config: SplitConfig, stream: Generator) -> Split:

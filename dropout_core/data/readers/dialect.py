@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dropout_core.data.readers.options import ReadOptions
-from dropout_core.data.readers.shape import Records, records
+from dropout_core.data.dates import looks_like_date
+from dropout_core.data.read_options import ReadOptions
+from dropout_core.data.readers.csv_structure import Records, records
 from dropout_core.errors import DataError
 
 SAMPLE_BYTES = 1 << 17
@@ -21,7 +22,6 @@ _MARK = "\ufeff"  # of the order of bytes, which codecs that name the order leav
 _DELIMITERS = ",;\t|"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _BLANK_LINE = re.compile(rb"\r?\n")
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,4}([./])\d{1,2}\2\d{1,4}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _settled(
     record = sample[: found.ends[0]]
     cells = _cells(record.lstrip(b"\r\n"), delimiter=delimiter, quote=quote)
     if header is None:
-        header = not any(_NUMBER.fullmatch(cell) or _DATE.fullmatch(cell) for cell in cells)
+        header = not any(_NUMBER.fullmatch(cell) or looks_like_date(cell) for cell in cells)
     return Dialect(
         delimiter=delimiter,
         quote=quote,

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from polars.exceptions import PolarsError
 
-from dropout_core.data.readers.table import Contents, as_stored, unique_names, write
+from dropout_core.data.readers.table import Contents, unique_names, write
+from dropout_core.data.stored_types import as_stored, without_nan
 from dropout_core.errors import DataError
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without any
@@ -49,10 +49,7 @@ def read_npz(source: Path, target: Path, *, max_bytes: int, max_columns: int) ->
     _check_lengths(columns)
     names, warnings = unique_names([column.name for column in columns])
     table = pl.DataFrame([c.alias(name) for c, name in zip(columns, names, strict=True)])
-    try:
-        write(as_stored(table.lazy(), table.schema), target)
-    except PolarsError as error:
-        raise _located(table, error) from error
+    write(without_nan(as_stored(table.lazy())), target)
     return Contents(warnings=tuple(warnings))
 
 
@@ -142,12 +139,3 @@ def _check_lengths(columns: Sequence[pl.Series]) -> None:
             f"arrays differ in length: {shortest!r} has {lengths[shortest]} rows, "
             f"{longest!r} has {lengths[longest]}"
         )
-
-
-def _located(table: pl.DataFrame, error: PolarsError) -> DataError:
-    for column in table.select(pl.col(pl.UInt64)):
-        lost = column.cast(pl.Int64, strict=False).is_null()
-        if lost.any():
-            row = int(lost.arg_max() or 0) + 1
-            return DataError("an integer is larger than 64 bits", row=row, column=column.name)
-    return DataError(f"not a readable NPZ: {str(error).splitlines()[0]}")

@@ -29,33 +29,6 @@ def scan(path: Path) -> pl.LazyFrame:
     return pl.scan_parquet(path, glob=False)
 
 
-def as_stored(table: pl.LazyFrame, schema: pl.Schema) -> pl.LazyFrame:
-    """Cast every column to its stored type. Raises DataError naming one that has none."""
-    return table.select(
-        _cast(index, name, dtype) for index, (name, dtype) in enumerate(schema.items())
-    )
-
-
-def _cast(index: int, name: str, dtype: pl.DataType) -> pl.Expr:
-    column = pl.nth(index)
-    if dtype in (pl.Boolean, pl.String):
-        return column
-    if dtype.is_integer():
-        return column.cast(pl.Int64)
-    if dtype.is_numeric():
-        return column.cast(pl.Float64).fill_nan(None)
-    if isinstance(dtype, pl.Datetime):
-        utc = column.dt.convert_time_zone("UTC") if dtype.time_zone else column
-        return utc.dt.replace_time_zone(None).dt.cast_time_unit("us")
-    if dtype == pl.Date:
-        return column.cast(pl.Datetime("us"))
-    if isinstance(dtype, pl.Categorical | pl.Enum):
-        return column.cast(pl.String)
-    if dtype == pl.Null:
-        return column.cast(pl.Boolean)
-    raise DataError(f"values of type {dtype} are not supported", column=name)
-
-
 def finish(path: Path, contents: Contents, *, keep_empty_columns: bool) -> Contents:
     """Hold a stored table to what is promised of it; drop the columns without any value.
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dropout_core.config import FeatureType, PreprocessingConfig
 from dropout_core.data.encoder import Encoder
-from dropout_core.data.missing import MISSING_WORDS
+from dropout_core.data.read_options import MISSING_WORDS
 from dropout_core.errors import DataError
 
 CONFIG = PreprocessingConfig(text_buckets=8)
@@ -386,7 +386,7 @@ def test_a_date_with_slashes_is_read_by_the_whole_column() -> None:
         encoder.frame_of([["13/01/1970"]])  # a row alone cannot settle it
 
 
-def test_moments_are_the_dates_and_the_categories_of_dates() -> None:
+def test_datetime_columns_are_the_dates_and_the_categories_of_dates() -> None:
     frame = pl.DataFrame(
         {"n": [1, 2], "d": [dt.datetime(2024, 1, 1)] * 2, "c": ["2024-01-01", "x"]}
     ).with_columns(k="d")
@@ -396,7 +396,7 @@ def test_moments_are_the_dates_and_the_categories_of_dates() -> None:
         "d": "datetime",
         "c": "categorical",
     }
-    assert fit(frame, kinds).moments == ("k", "d")
+    assert fit(frame, kinds).datetime_columns == ("k", "d")
 
 
 def test_a_category_of_dates_is_read_as_a_date_is() -> None:

@@ -1,14 +1,19 @@
-"""How a delimited text file is to be read, where its reader shall not find out by itself."""
+"""Options of reading a text file, and the words that stand for a missing value."""
 
 import codecs
 import io
+from functools import lru_cache
 from typing import Annotated, Literal
 
+import polars as pl
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from dropout_core.config import Config
-from dropout_core.data.missing import MISSING_WORDS
+from dropout_core.data.dates import may_be_dates
+from dropout_core.data.parsing import parse_numbers
+
+MISSING_WORDS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "<NA>", "#N/A", "?")
 
 
 class ReadOptions(Config):
@@ -59,3 +64,15 @@ class ReadOptions(Config):
     @property
     def missing_words(self) -> tuple[str, ...]:
         return MISSING_WORDS if self.missing is None else ("", *self.missing)
+
+
+@lru_cache(maxsize=64)
+def spell_values(words: frozenset[str]) -> bool:
+    """Return whether any of the words could be read as a number, a boolean or a date, as -999 can.
+
+    Such words for a missing value have to be looked for before values are read. NaN is as missing
+    as they are.
+    """
+    text = pl.Series("word", sorted(words), dtype=pl.String)
+    numbers = parse_numbers(text.to_frame()).to_series().fill_nan(None)
+    return bool((numbers.is_not_null() | may_be_dates(text)).any())

@@ -30,7 +30,7 @@ class StrayQuote(DataError):
 
 
 @dataclass(frozen=True)
-class Shape:
+class Structure:
     """Of a file whose rows are all equally long.
 
     `num_rows` counts the header. In `padded` are those of the watched columns with a cell that
@@ -55,7 +55,7 @@ class Records:
     problem: DataError | None
 
 
-def check_shape(
+def check_structure(
     file: BinaryIO,
     *,
     delimiter: str,
@@ -63,7 +63,7 @@ def check_shape(
     num_columns: int,
     header: bool,
     watched: Sequence[int] = (),
-) -> Shape:
+) -> Structure:
     """Read a UTF-8 file to its end. Raises DataError naming the first row that is not as the rest.
 
     Rows are counted from 1 after the `header`; blank lines are no rows. The columns to be `watched`
@@ -75,7 +75,7 @@ def check_shape(
     for window, stop in _windows(file):
         scan.feed(window, stop)
     scan.finish()
-    return Shape(scan.num_rows, scan.num_blank_lines > 0, frozenset(scan.padded))
+    return Structure(scan.num_rows, scan.num_blank_lines > 0, frozenset(scan.padded))
 
 
 def records(sample: bytes, *, is_whole: bool, delimiter: str, quote: str) -> Records:
@@ -92,7 +92,7 @@ def records(sample: bytes, *, is_whole: bool, delimiter: str, quote: str) -> Rec
 
 
 def without_blank_lines(source: BinaryIO, target: BinaryIO, *, delimiter: str, quote: str) -> None:
-    """Copy a file that `check_shape` has found good."""
+    """Copy a file that `check_structure` has found good."""
     scan = _Scan(delimiter, quote, num_columns=None, first_row=0)
     for window, stop in _windows(source):
         scan.feed(window, stop)
