@@ -1,4 +1,4 @@
-"""Categories: what a training column's values are called, and the code of each."""
+"""Categories: the name of each value of a training column, and its code."""
 
 from functools import cached_property
 from typing import Literal, Self
@@ -22,13 +22,13 @@ _BOOLEANS = {"0": "false", "1": "true"}
 
 
 class CategoricalFeature(Config):
-    """A feature of `categories`, sorted; their codes are 1, 2, ...; 0 is missing or never seen.
+    """A feature with sorted `categories`, coded 1, 2, ...; 0 is missing or not seen in training.
 
-    A category is called by its value as text. `stored_as` says what the values were in training;
-    a value is read as that before it is looked up, so that 3, 3.0, "3" and "3e0" are one category
-    of numbers. Text is looked up as it is and, if training saw none such, without white space
-    around it by the number, the truth value, the date or the words that it spells: the first
-    category that spells the same is meant.
+    The name of a category is its value as text. `stored_as` says what the values were in training.
+    A value is read as that before it is looked up: 3, 3.0, "3" and "3e0" are one category of
+    numbers. Text is looked up as it is. If training did not see it, it is looked up again without
+    white space around it, as the number, boolean, date or words that it spells; the first category
+    that spells the same matches.
     """
 
     type: Literal["categorical"] = "categorical"
@@ -38,7 +38,7 @@ class CategoricalFeature(Config):
 
     @classmethod
     def fit(cls, column: pl.Series, *, max_categories: int) -> Self:
-        """Keep the `max_categories` most frequent, of equally frequent ones the first by name."""
+        """Keep the `max_categories` most frequent values; of equals the first by name."""
         values_are = stored_as(column.dtype)
         counts = column.drop_nulls().alias("value").value_counts(name="count")
         names = names_as(counts["value"], values_are)
@@ -54,11 +54,11 @@ class CategoricalFeature(Config):
 
     @property
     def cardinality(self) -> int:
-        """Codes, the one of the unknown among them."""
+        """Return the number of codes, including the 0 of unknown values."""
         return len(self.categories) + 1
 
     def codes(self, column: pl.Series) -> NDArray[np.float64]:
-        """The code of each value: (N). Raises DataError for dates that can be read in two ways."""
+        """Return the code of each value: (N). Raises DataError for dates with two readings."""
         if self.stored_as == "datetime":
             column = parse_dates(column)
         if self.stored_as == "text" and column.dtype == pl.String:
@@ -79,7 +79,7 @@ class CategoricalFeature(Config):
 
     @cached_property
     def _code_of(self) -> "_Codes":
-        # Named anew: how a number is written may change from one polars to the next.
+        # Name them again: polars may write a number differently in its next version.
         categories = pl.Series(self.categories, dtype=pl.String)
         values = parse_dates(categories) if self.stored_as == "datetime" else categories
         return _Codes(names_as(values, self.stored_as))
@@ -90,9 +90,9 @@ class CategoricalFeature(Config):
 
 
 class _Codes:
-    """The codes of names: of each the first that has it, 0 of others.
+    """The code of the first category with a name; 0 for other names.
 
-    An object and no pair of Series, which cannot be compared as a config's attributes are.
+    A class rather than a pair of Series, because the attributes of a config are compared.
     """
 
     def __init__(self, names: pl.Series) -> None:
@@ -106,7 +106,7 @@ class _Codes:
 
 
 def names_as(values: pl.Series, stored_as: StoredAs) -> pl.Series:
-    """What values are called that are read as `stored_as`: String, null for those that cannot be."""
+    """Return the name of each value read as `stored_as`: String, null if it cannot be read."""
     if stored_as == "number":
         return _number_names(values)
     if stored_as == "boolean":
@@ -119,7 +119,7 @@ def names_as(values: pl.Series, stored_as: StoredAs) -> pl.Series:
 
 
 def spelt_names(text: pl.Series) -> pl.Series:
-    """What the truth value, the number or the date that text spells is called; else its words."""
+    """Return the name of the boolean, number or date that text spells, or else its words."""
     truth = names_as(parse_booleans(text), "boolean")
     spelt = truth.fill_null(_number_names(text)).fill_null(_date_names(parse_each_date(text)))
     return spelt.fill_null(without_missing(text, MISSING_WORDS).str.strip_chars())
@@ -131,7 +131,7 @@ def _number_names(values: pl.Series) -> pl.Series:
     whole = values.str.strip_chars() if values.dtype == pl.String else values
     if isinstance(values.dtype, pl.Datetime):
         return pl.repeat(None, len(values), dtype=pl.String, eager=True)
-    # As whole numbers first, for those that no Float64 holds.
+    # Whole numbers first: a Float64 cannot hold all of them.
     names = whole.cast(pl.Int64, strict=False).cast(pl.String)
     return names.fill_null(_float_names(parse_numbers(values.to_frame()).to_series()))
 

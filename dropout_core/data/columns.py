@@ -1,4 +1,4 @@
-"""What a table's columns are, and which of them a job can use how. Free of torch."""
+"""Describe the columns of a table: their types and statistics. Free of torch."""
 
 import heapq
 import math
@@ -16,10 +16,10 @@ from dropout_core.errors import DataError
 MAX_INTEGER_CLASSES = 50
 
 MIN_IDENTIFIERS = 50
-"""In fewer rows than this, values that are all different say nothing."""
+"""With fewer rows than this, a column of distinct values need not hold identifiers."""
 
 _MAX_TOP_VALUES = 10
-_NUM_COUNTED = 12_000  # by estimate: few enough to be counted, and surely all up to 10,000
+_NUM_COUNTED = 12_000  # count up to this estimate: it includes all true numbers up to 10,000
 _MANY_DISTINCT = 100
 _LONG_TEXT = 40  # characters
 _WORDS_OF_PROSE = 3
@@ -29,7 +29,7 @@ _RFC_3339 = "%Y-%m-%dT%H:%M:%S%.fZ"
 _STATISTICS = ("minimum", "maximum", "mean", "standard_deviation")
 _DATES = ("earliest", "latest")
 
-# What such a column is called: id, user_id, userId, "Row No.", uuid.
+# Names of columns of identifiers: id, user_id, userId, "Row No.", uuid.
 _IDENTIFIER_NAME = re.compile(
     r"(?:(?:.*[\s_.-])?(?i:id|uuid|guid|key|index|idx|row|rownum|row[\s_]?(?:id|no\.?|number))"
     r"|.*[a-z](?:Id|ID|Uuid|UUID|Key|Index))",
@@ -52,12 +52,12 @@ class TopValue(Config):
 
 
 class Column(Config):
-    """A column as it was found.
+    """The description of a column.
 
-    - `num_distinct` does not count what is missing; it is exact up to 10,000 and an estimate above.
-    - `minimum`, `maximum`, `mean` and `standard_deviation` (of the values themselves, not of a
-      population behind them) are of numbers, `earliest` and `latest` (RFC 3339) of dates.
-    - `top_values` are the most frequent first, of booleans, categories and few whole numbers.
+    - `num_distinct` leaves missing values out; it is exact up to 10,000 and an estimate above.
+    - Numbers have `minimum`, `maximum`, `mean` and `standard_deviation` (dividing by N); dates have
+      `earliest` and `latest` (RFC 3339).
+    - Booleans, categories and few whole numbers have `top_values`, the most frequent first.
     """
 
     name: str
@@ -76,29 +76,29 @@ class Column(Config):
 
 
 def describe(table: pl.LazyFrame | pl.DataFrame) -> list[Column]:
-    """One Column for each of the table's, in its order.
+    """Return the description of each column, in the table's order.
 
-    The table is read twice, without being held in memory: for estimates of everything, then to
-    count where that is cheap or decides something. Raises DataError for a column that is neither
-    of numbers, all of them finite, nor of booleans, text or dates.
+    Reads the table twice, without holding it in memory: to estimate everything, then to count where
+    that is cheap or decides the type. Raises DataError for a dtype that cannot be stored, and for a
+    number that is not finite.
     """
     stored = as_stored(table.lazy())
     schema = stored.collect_schema()
     first = [_first_questions(i, stored_as(dtype)) for i, dtype in enumerate(schema.dtypes())]
-    found = _ask(stored, first)
+    summaries = _ask(stored, first)
     for i, (name, dtype) in enumerate(schema.items()):
-        found[i] |= {
+        summaries[i] |= {
             "name": name,
             "stored_as": stored_as(dtype),
             "integral": dtype.is_integer(),
         }
-    found = _with_finite_statistics(stored, found)
-    counted = _ask(stored, [_second_questions(i, column) for i, column in enumerate(found)])
-    return [_column(column | count) for column, count in zip(found, counted, strict=True)]
+    summaries = _with_finite_statistics(stored, summaries)
+    counted = _ask(stored, [_second_questions(i, summary) for i, summary in enumerate(summaries)])
+    return [_column(column | count) for column, count in zip(summaries, counted, strict=True)]
 
 
 def _ask(table: pl.LazyFrame, questions: Sequence[Mapping[str, pl.Expr]]) -> list[dict[str, Any]]:
-    """The answers to all questions about all columns, each column being read once."""
+    """Return the answers to all questions about all columns; reads each column once."""
     answers: list[dict[str, Any]] = []
     for start in range(0, len(questions), _MAX_COLUMNS_AT_ONCE):
         columns = questions[start : start + _MAX_COLUMNS_AT_ONCE]
@@ -130,7 +130,7 @@ def _first_questions(index: int, stored_as: StoredAs) -> dict[str, pl.Expr]:
             "num_words": values.str.count_matches(" ", literal=True).mean() + 1,
         }
     elif stored_as == "datetime":
-        # As text: Python's dates end with the year 9999.
+        # As text, because Python's dates end with the year 9999.
         questions |= {
             "earliest": values.min().cast(pl.Datetime("us")).dt.to_string(_RFC_3339),
             "latest": values.max().cast(pl.Datetime("us")).dt.to_string(_RFC_3339),
@@ -138,84 +138,84 @@ def _first_questions(index: int, stored_as: StoredAs) -> dict[str, pl.Expr]:
     return questions
 
 
-def _second_questions(index: int, found: Mapping[str, Any]) -> dict[str, pl.Expr]:
-    """What has to be counted: little enough to count, or what the type hangs on."""
+def _second_questions(index: int, summary: Mapping[str, Any]) -> dict[str, pl.Expr]:
+    """Return what to count: few distinct values, or a number that decides the type."""
     values = pl.nth(index).drop_nulls()
-    estimate = found["num_distinct"]
-    if found["stored_as"] == "number" and not found["integral"]:
+    estimate = summary["num_distinct"]
+    if summary["stored_as"] == "number" and not summary["integral"]:
         is_listed = False
-    elif found["stored_as"] == "number":
+    elif summary["stored_as"] == "number":
         is_listed = estimate <= 1.2 * MAX_INTEGER_CLASSES
     else:
-        is_listed = estimate <= _NUM_COUNTED and found["stored_as"] != "datetime"
+        is_listed = estimate <= _NUM_COUNTED and summary["stored_as"] != "datetime"
     if is_listed:
         return {"counts": values.alias("value").value_counts(name="count").implode()}
-    if estimate <= _NUM_COUNTED or _may_decide(found):
+    if estimate <= _NUM_COUNTED or _may_decide(summary):
         return {"num_distinct": values.n_unique()}
     return {}
 
 
-def _may_decide(found: Mapping[str, Any]) -> bool:
-    """Whether the exact number of distinct values may decide the type.
+def _may_decide(summary: Mapping[str, Any]) -> bool:
+    """Return whether the exact number of distinct values may decide the type.
 
     The estimate of HyperLogLog with 1024 registers is off by 3 % (one standard deviation).
     """
-    share: float = found["num_distinct"] / max(1, found["num_values"])
-    if found["stored_as"] == "text":
+    share: float = summary["num_distinct"] / max(1, summary["num_values"])
+    if summary["stored_as"] == "text":
         return 0.4 < share < 0.6
-    return bool(found["integral"]) and share > 0.8 and _counts_rows(found)
+    return bool(summary["integral"]) and share > 0.8 and _counts_rows(summary)
 
 
-def _column(found: Mapping[str, Any]) -> Column:
-    counts = found.get("counts")
-    num_distinct = found["num_distinct"] if counts is None else len(counts)
-    num_distinct = min(num_distinct, found["num_values"])  # as an estimate may not be
-    type_ = _type({**found, "num_distinct": num_distinct})
+def _column(summary: Mapping[str, Any]) -> Column:
+    counts = summary.get("counts")
+    num_distinct = summary["num_distinct"] if counts is None else len(counts)
+    num_distinct = min(num_distinct, summary["num_values"])  # an estimate may be larger
+    type_ = _type({**summary, "num_distinct": num_distinct})
     return Column(
-        name=found["name"],
+        name=summary["name"],
         type=type_,
-        stored_as=found["stored_as"],
-        integral=found["integral"],
-        num_missing=found["num_missing"],
+        stored_as=summary["stored_as"],
+        integral=summary["integral"],
+        num_missing=summary["num_missing"],
         num_distinct=num_distinct,
-        **{name: found[name] for name in _STATISTICS + _DATES if name in found},
+        **{name: summary[name] for name in _STATISTICS + _DATES if name in summary},
         top_values=() if type_ in ("text", "identifier") else _top_values(counts or ()),
     )
 
 
-def _type(found: Mapping[str, Any]) -> ColumnType:
-    if found["num_distinct"] == 1 and not found["num_missing"]:
+def _type(summary: Mapping[str, Any]) -> ColumnType:
+    if summary["num_distinct"] == 1 and not summary["num_missing"]:
         return "constant"
-    if found["stored_as"] == "text":
-        return _type_of_text(found)
-    if found["integral"] and _are_all_different(found) and _counts_rows(found):
+    if summary["stored_as"] == "text":
+        return _type_of_text(summary)
+    if summary["integral"] and _are_all_different(summary) and _counts_rows(summary):
         return "identifier"
-    return TYPE_AS_STORED[found["stored_as"]]
+    return TYPE_AS_STORED[summary["stored_as"]]
 
 
-def _type_of_text(found: Mapping[str, Any]) -> ColumnType:
-    num_distinct, num_words = found["num_distinct"], found["num_words"] or 0
-    is_long = (found["num_characters"] or 0) > _LONG_TEXT
+def _type_of_text(summary: Mapping[str, Any]) -> ColumnType:
+    num_distinct, num_words = summary["num_distinct"], summary["num_words"] or 0
+    is_long = (summary["num_characters"] or 0) > _LONG_TEXT
     are_many = num_distinct > _MANY_DISTINCT
-    are_most = 2 * num_distinct > found["num_values"]
-    # What is long may still be one word, such as a hash.
+    are_most = 2 * num_distinct > summary["num_values"]
+    # Long text may still be one word, such as a hash.
     is_prose = num_words > _WORDS_OF_PROSE or (is_long and num_words >= 2)
     if is_prose and is_long + are_many + are_most >= 2:
         return "text"
-    if not is_prose and (_are_all_different(found) or (are_many and are_most)):
+    if not is_prose and (_are_all_different(summary) or (are_many and are_most)):
         return "identifier"
     return "categorical"
 
 
-def _are_all_different(found: Mapping[str, Any]) -> bool:
-    return bool(MIN_IDENTIFIERS <= found["num_values"] == found["num_distinct"])
+def _are_all_different(summary: Mapping[str, Any]) -> bool:
+    return bool(MIN_IDENTIFIERS <= summary["num_values"] == summary["num_distinct"])
 
 
-def _counts_rows(found: Mapping[str, Any]) -> bool:
-    """Whether whole numbers that are all different are a sequence, or called an identifier."""
-    if _IDENTIFIER_NAME.fullmatch(found["name"]):
+def _counts_rows(summary: Mapping[str, Any]) -> bool:
+    """Return whether distinct whole numbers are a sequence, or named as identifiers are."""
+    if _IDENTIFIER_NAME.fullmatch(summary["name"]):
         return True
-    return bool(found["maximum"] - found["minimum"] + 1 == found["num_values"])
+    return bool(summary["maximum"] - summary["minimum"] + 1 == summary["num_values"])
 
 
 def _top_values(counts: Sequence[Mapping[str, Any]]) -> tuple[TopValue, ...]:
@@ -224,15 +224,15 @@ def _top_values(counts: Sequence[Mapping[str, Any]]) -> tuple[TopValue, ...]:
 
 
 def _with_finite_statistics(
-    table: pl.LazyFrame, found: list[dict[str, Any]]
+    table: pl.LazyFrame, summaries: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Where sums or squares of large numbers were infinite, ask again for smaller ones.
+    """Ask again with scaled numbers where a sum or square of large numbers was infinite.
 
     Raises DataError if the numbers themselves are not finite.
     """
-    scales = [_scale_of_large(fact) for fact in found]
+    scales = [_scale_of_large(summary) for summary in summaries]
     if all(scale is None for scale in scales):
-        return found
+        return summaries
     again = _ask(
         table,
         [
@@ -245,15 +245,15 @@ def _with_finite_statistics(
             for i, scale in enumerate(scales)
         ],
     )
-    for fact, moments in zip(found, again, strict=True):
-        if not all(math.isfinite(moment) for moment in moments.values()):
-            raise DataError("not all of its numbers are finite", column=fact["name"])
-        fact |= moments
-    return found
+    for summary, statistics in zip(summaries, again, strict=True):
+        if not all(math.isfinite(value) for value in statistics.values()):
+            raise DataError("not all of its numbers are finite", column=summary["name"])
+        summary |= statistics
+    return summaries
 
 
-def _scale_of_large(found: Mapping[str, Any]) -> float | None:
-    moments = [found[name] for name in _STATISTICS if found.get(name) is not None]
-    if all(math.isfinite(moment) for moment in moments):
+def _scale_of_large(summary: Mapping[str, Any]) -> float | None:
+    statistics = [summary[name] for name in _STATISTICS if summary.get(name) is not None]
+    if all(math.isfinite(value) for value in statistics):
         return None
-    return float(max(abs(found["minimum"]), abs(found["maximum"])))
+    return float(max(abs(summary["minimum"]), abs(summary["maximum"])))

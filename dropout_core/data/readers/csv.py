@@ -1,4 +1,4 @@
-"""CSV and TSV, as people export them, to the types that are stored."""
+"""Read CSV and TSV files as people export them."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -51,11 +51,11 @@ def read_csv(
     max_columns: int,
     as_text: bool,
 ) -> Contents:
-    """Write the table of a delimited text file; `folder` is for what lies between.
+    """Write the stored table of a delimited text file; put temporary files into `folder`.
 
-    The first rows tell what the columns are, and the parser is asked for that, while the whole file
-    is checked by `csv_structure`. A column of which a later row is something else is kept as text first,
-    and settled by all of its cells. `as_text` keeps every cell as it is written.
+    The first rows tell the types of the columns. The parser reads the file as these types, while
+    `csv_structure` checks the whole file. Where a later row is of another type, the column is
+    parsed as text, and all of its cells decide. `as_text` keeps every cell as it is written.
     """
     encoding = settle_encoding(source, options.encoding)
     if encoding != "utf-8":
@@ -91,7 +91,7 @@ def _names(dialect: Dialect) -> tuple[list[str], list[str]]:
 
 @dataclass(frozen=True)
 class _Text:
-    """A text file in UTF-8, parsed as often as it takes. `missing` of None keeps cells as text."""
+    """A text file in UTF-8, parsed until every type fits. None for `missing` keeps all as text."""
 
     source: Path
     dialect: Dialect
@@ -100,14 +100,14 @@ class _Text:
     folder: Path
 
     def write(self, target: Path) -> list[str]:
-        """Write its table; return what is odd about it."""
+        """Write its table; return warnings."""
         if self.dialect.is_sampled_whole:
             return self._write_small(target)
         if self.dialect.begins_blank:  # which the parser takes for a row of one cell
             self._structure(())
             return self._without_blank_lines().write(target)
         types, has_words = self._sampled_types()
-        # The parser reads a padded number, and so does not see that it is a word.
+        # The parser reads a padded number, and does not see that it is a word for missing values.
         watched_types = ("integer", "number") if self._words_spell_values else ("integer",)
         watched = [index for index, inferred in enumerate(types) if inferred.type in watched_types]
         staged = self.folder / "staged"
@@ -116,7 +116,7 @@ class _Text:
             try:
                 types = self._parse_as_far_as_sure(staged, types, has_words=has_words)
             except PolarsError:
-                checking.result()  # whose reason is the better one
+                checking.result()  # raises a clearer error, if it finds one
                 raise
             structure = checking.result()
         if structure.has_blank_lines:
@@ -133,7 +133,7 @@ class _Text:
         return self._settle(staged, target, later)
 
     def has_stray_quotes_alone(self) -> bool:
-        """Whether no quote stands where a quoted field would begin."""
+        """Return whether no quote stands where a quoted field would begin."""
         dialect = self.dialect
         with self.source.open("rb") as file:
             return bool(dialect.quote) and not starts_a_field(
@@ -156,7 +156,7 @@ class _Text:
         return self._warnings(cells, enumerate(types))
 
     def _settle(self, staged: Path, target: Path, later: Sequence[int]) -> list[str]:
-        """Decide what columns are that were parsed as text, and write the table with them."""
+        """Infer the types of the columns `later` from all of their cells, and write the table."""
         cells = scan(staged)
         found = count_cells(cells, later, self.missing or ())
         types = {index: infer(counts) for index, counts in zip(later, found, strict=True)}
@@ -177,29 +177,30 @@ class _Text:
         ]
 
     def _sampled_types(self) -> tuple[list[InferredType], bool]:
-        """What the columns look like, and whether words for missing values may be among numbers.
+        """Return the types that the first rows suggest, and whether to look for missing words.
 
-        A word that is no number is found wherever it is, because the parser cannot read it.
+        The parser cannot read a word that is no number, so that it is found wherever it is.
         """
         texts = [_TEXT for _ in self.names]
         if self.missing is None:
             return texts, False
         cells = self._scan(texts, num_rows=self.dialect.num_sampled_rows).collect().lazy()
-        types = [infer(counts) for counts in count_cells(cells, range(len(texts)), self.missing)]
+        types = list(map(infer, count_cells(cells, range(len(texts)), self.missing)))
         parsed = [index for index, inferred in enumerate(types) if inferred.type in _PARSED]
         is_word = pl.nth(parsed).is_in(list(self.missing)).any()
         has_words = bool(parsed) and (
             self._words_spell_values or any(cells.select(is_word).collect().row(0))
         )
-        return [
+        sure = [
             inferred if inferred.is_certain and inferred.type != "missing" else _LATER
             for inferred in types
-        ], (has_words)
+        ]
+        return sure, has_words
 
     def _parse_as_far_as_sure(
         self, target: Path, types: list[InferredType], *, has_words: bool
     ) -> list[InferredType]:
-        """Parse all rows as these types, or text where that fails; what they became."""
+        """Parse all rows as these types, or as text where that fails; return the types used."""
         for _ in range(_MAX_RETRIES):
             try:
                 self._parse(target, types, has_words=has_words)
@@ -214,7 +215,7 @@ class _Text:
     def _parse(
         self, target: Path, types: Sequence[InferredType], *, has_words: bool = False
     ) -> None:
-        """Parse all rows as these types. Raises PolarsError if a cell is of another."""
+        """Parse all rows as these types. Raises PolarsError if a cell does not fit."""
         cells = self._scan(types, has_words=has_words)
         if self.missing is None:
             write(cells.select(pl.nth(index).alias(name) for index, name in self._named), target)
@@ -225,7 +226,7 @@ class _Text:
             for index, inferred in enumerate(types)
             if inferred.type not in _PARSED
         )
-        # In a column of their own, because an expression used twice is computed twice.
+        # In columns of their own, because polars computes an expression used twice twice.
         cells = cells.with_columns(
             date_values(pl.nth(index), inferred.forms).alias(f"{index} parsed")
             for index, inferred in enumerate(types)
@@ -260,7 +261,7 @@ class _Text:
             n_rows=num_rows,
             separator=dialect.delimiter,
             quote_char=dialect.quote or None,
-            # Names that no pattern of polars could match stand in for those of the header.
+            # Numbers instead of the header's names, which polars may take for patterns.
             schema={
                 str(index): _PARSED.get(inferred.type, pl.String())
                 for index, inferred in enumerate(types)
@@ -303,7 +304,7 @@ class _Text:
 
 
 def _without_the_bad(types: Sequence[InferredType], error: PolarsError) -> list[InferredType]:
-    """Leave the column for later that the parser's error names, or else all dates."""
+    """Parse the column that the error names as text, or all dates if it names none."""
     bad = _BAD_COLUMN.search(str(error))
     if bad is None:
         return [_LATER if inferred.type == "datetime" else inferred for inferred in types]
