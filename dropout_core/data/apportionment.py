@@ -8,11 +8,11 @@ Cell = tuple[int, int]
 
 
 def apportion(counts: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
-    """Whole rows of each class for each part, none one or more away from its exact share.
+    """Return the number of rows of each class in each part, each within one row of its share.
 
-    Rows of the table sum to `counts`, columns to `sizes`. Controlled rounding (Cox 1987): what is
-    left over after rounding down is pushed around cycles of cells, so that no sum changes, until
-    every cell is whole. Of three parts, at most two classes wait unfinished for a later one.
+    Rows of the table sum to `counts`, columns to `sizes`. Controlled rounding (Cox 1987): round
+    down, then push the remainders around cycles of cells, which changes no sum, until every cell
+    is whole. With three parts, at most two classes are unfinished at a time.
     """
     total = sum(sizes)
     table = [[count * size // total for size in sizes] for count in counts]
@@ -27,7 +27,7 @@ def apportion(counts: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
 
 
 def _find_cycle(left_over: list[list[int]], rows: list[int]) -> list[tuple[Cell, Cell]]:
-    """Cells with something left over, two in each of two or three rows and columns."""
+    """Return cells with a remainder, two in each of two or three rows and columns."""
     for length in (2, 3):
         for chosen in itertools.combinations(rows, length):
             for columns in itertools.permutations(range(len(left_over[0])), length):
@@ -47,7 +47,7 @@ def _push(
     cycle: list[tuple[Cell, Cell]],
     total: int,
 ) -> None:
-    """Move as much around the cycle as makes a first cell whole."""
+    """Move around the cycle just as much as makes one cell whole."""
     amount = min(
         min(total - left_over[row][column], left_over[row][next_column])
         for (row, column), (_, next_column) in cycle

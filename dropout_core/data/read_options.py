@@ -17,12 +17,11 @@ MISSING_WORDS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "<NA>", "
 
 
 class ReadOptions(Config):
-    """Of CSV and TSV alone; whatever is None is detected, by `missing` the usual words are meant.
+    """Options of CSV and TSV files. None is detected; None for `missing` is MISSING_WORDS.
 
     `quote` is empty where quotes have no meaning. `encoding` is any text codec of Python. With a
-    `header` the first row names the columns. An empty cell is always missing. Blank
-    lines are no rows, not even in a file of one column, where a missing value is written as `""` or
-    as a word.
+    `header` the first row names the columns. An empty cell is always missing. Blank lines are no
+    rows: in a file of one column, write a missing value as `""` or as a word.
     """
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
@@ -54,7 +53,7 @@ class ReadOptions(Config):
         if encoding is not None:
             try:
                 codecs.getincrementaldecoder(encoding)
-                io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # of text, not of bytes
+                io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses codecs of bytes
             except (LookupError, ValueError) as error:
                 raise PydanticCustomError(
                     "encoding", "no text encoding of this name is known"

@@ -23,7 +23,7 @@ _PLURAL: dict[StoredAs, str] = {
 
 @dataclass(frozen=True)
 class Selection:
-    """The columns of a task, each known to be usable; what their user should know."""
+    """The columns of a task, all of them usable, and warnings for the user."""
 
     targets: tuple[str, ...]
     features: dict[str, FeatureType]
@@ -42,16 +42,15 @@ def select(
     split: SplitConfig | None = None,
     task: Task | None = None,
 ) -> Selection:
-    """Settle what is learnt from what.
+    """Select the target, the features and the task.
 
-    Features of None are all columns with numbers, categories, booleans or dates, and whatever
-    `types` names, but for the target, the weight and the split's column; what is left out is in
-    the warnings. `types` has the last word on what a feature or a target is.
+    Without `features`, select all columns of numbers, categories, booleans or dates, and all that
+    `types` names, except the target, the weight and the split's column; warnings name the columns
+    left out. `types` overrides the type of a feature or a target.
 
-    A task of None follows from the target: words, booleans and a few whole numbers are classes,
-    other numbers a regression. Of several targets, booleans and whole numbers that are all 0 or 1
-    are labels, other numbers a regression. Raises DataError naming the column and the field at
-    fault.
+    Without `task`, the target decides: text, booleans and few distinct whole numbers are classes,
+    other numbers a regression. Several targets are labels if all are booleans or whole numbers 0
+    and 1, and a regression if all are numbers. Raises DataError naming the column and the field.
     """
     by_name = {column.name: column for column in columns}
     types = dict(types or {})
@@ -91,7 +90,7 @@ def _check_names(by_name: Mapping[str, Column], names: Iterable[str], *, field: 
 
 
 def _why_not(column: Column, type_: FeatureType) -> str | None:
-    """Why the column cannot be of the type, if it cannot."""
+    """Return why the column cannot have the type, or None if it can."""
     stored_as = column.stored_as
     possible = {
         "numeric": stored_as in ("number", "boolean"),
@@ -115,7 +114,7 @@ def _is_zero_or_one(column: Column) -> bool:
 def _default_features(
     candidates: Sequence[Column], types: Mapping[str, FeatureType]
 ) -> tuple[dict[str, FeatureType], list[str]]:
-    """Those that are taken unasked, and a warning for each reason not to take others."""
+    """Return the features by default, and a warning for each reason to leave columns out."""
     chosen: dict[str, FeatureType] = {}
     left_out: dict[str, list[str]] = {}
     for column in candidates:

@@ -1,4 +1,4 @@
-"""Files as people have them -> the stored table. Raises DataError, keeps nothing."""
+"""Read files into the stored table. Raises DataError and leaves no temporary file."""
 
 import gzip
 import tempfile
@@ -28,7 +28,7 @@ DEFAULT_MAX_COLUMNS = 100_000
 
 
 def detect_format(path: Path) -> Format:
-    """Tell a file's format by its first bytes: a name promises nothing. TSV is `csv` with tabs."""
+    """Return the format by the file's first bytes, whatever its name. TSV is `csv` with tabs."""
     with path.open("rb") as file:
         signature = file.read(4)
     if signature in npz.SIGNATURES:
@@ -45,12 +45,12 @@ def read(
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_columns: int = DEFAULT_MAX_COLUMNS,
 ) -> pl.DataFrame:
-    """Read a file in this process, without limits on time and memory: for files one trusts.
+    """Read a trusted file in this process, without limits on time and memory.
 
     Returns the stored table. `max_bytes` bounds what a compressed file may unpack to. Raises
     DataError.
     """
-    # A parser that gives up may leave threads behind that are still about to write.
+    # A parser that fails may leave threads that still write.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         table = Path(folder) / "table"
         convert([path], table, options=options, max_bytes=max_bytes, max_columns=max_columns)
@@ -68,7 +68,7 @@ def convert(
 ) -> tuple[Format, Contents]:
     """Read one file, or IDX images and labels, and write the stored table to `target`.
 
-    What lies between is put beside `target`, and removed. With `as_text` the cells of a text file
+    Temporary files are put beside `target`, and removed. With `as_text` the cells of a text file
     stay as they are written, and no column is left out. Raises DataError.
     """
     with tempfile.TemporaryDirectory(
@@ -105,7 +105,7 @@ def convert(
                 contents = idx.read_idx(files, table, max_columns=max_columns)
             contents = finish(table, contents, keep_empty_columns=as_text)
         except (PolarsError, PanicException) as error:
-            # What a panic says is of use to the parser's authors alone.
+            # The message of a panic helps the authors of the parser alone.
             is_error = isinstance(error, PolarsError) and str(error)
             reason = str(error).splitlines()[0] if is_error else "it is damaged"
             raise DataError(f"not a readable {_TITLES[formats[0]]}: {reason}") from error

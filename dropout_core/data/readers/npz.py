@@ -1,4 +1,4 @@
-"""NumPy's archives of arrays, without pickles and without believing any header."""
+"""Read NumPy's archives of arrays: refuse pickles, and check every header."""
 
 import math
 import sys
@@ -72,7 +72,7 @@ def _read(archive: zipfile.ZipFile, *, max_bytes: int, max_columns: int) -> list
 
 
 def _header(file: IO[bytes], name: str, *, size_bytes: int) -> _Header:
-    """Read what an array says it is; refuse it if that is no data, or more than there is."""
+    """Read an array's header. Raises DataError if it is no data, or more than the file holds."""
     try:
         version = npy.read_magic(file)
     except ValueError as error:
@@ -111,7 +111,7 @@ def _array(file: IO[bytes], header: _Header) -> NDArray[np.generic]:
 
 
 def _columns(name: str, array: NDArray[np.generic]) -> list[pl.Series]:
-    """A vector is a column; a matrix, or a stack of images, is one column an element of a row."""
+    """Return a vector as a column, and a matrix or images as one column an element of a row."""
     if array.dtype.kind == "U" and not _is_text(array):
         raise DataError("not all of it is text", column=name)
     if array.dtype == np.float16:
@@ -123,7 +123,7 @@ def _columns(name: str, array: NDArray[np.generic]) -> list[pl.Series]:
 
 
 def _is_text(array: NDArray[np.generic]) -> bool:
-    """Whether all characters exist, and none is NUL: numpy and polars would believe anything."""
+    """Return whether all characters exist and none is NUL, which numpy and polars do not check."""
     codes = np.ascontiguousarray(array).view(np.uint32)
     codes = codes.reshape(-1, array.dtype.itemsize // 4)
     has_nul = (codes[:, :-1] == 0) & (codes[:, 1:] != 0)  # after the last character all are

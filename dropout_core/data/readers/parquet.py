@@ -1,4 +1,4 @@
-"""Parquet, as anybody wrote it, to the types that are stored."""
+"""Read Parquet files of any dtypes."""
 
 import itertools
 from pathlib import Path
@@ -16,9 +16,9 @@ _CELL_BYTES = 8
 def read_parquet(source: Path, target: Path, *, max_bytes: int, max_columns: int) -> Contents:
     """Rewrite a Parquet file. Raises DataError naming a column that a table cannot hold.
 
-    Its footer may claim any number of rows, so a table whose cells would take more than
-    `max_bytes` is refused before any is made. So is one whose text would: a dictionary repeats a
-    long text for nothing.
+    The footer may claim any number of rows, so a table whose cells would take more than `max_bytes`
+    is refused before it is read. So is one whose text would: a dictionary repeats a long text at
+    no cost.
     """
     if source.stat().st_size < 3 * len(SIGNATURE):
         raise DataError("not a readable Parquet file: it ends within its header")
