@@ -46,8 +46,8 @@ from dropout_core.training.loop import Training, TrainingData, train
 class Experiment:
     """One model trained on one frame, whose columns count as those of a stored table.
 
-    `features`, their `types` and `task` of None are settled by `data.selection.select`; `weight` names
-    a column that weighs the rows. Rows without a target are left out. Raises DataError if the frame
+    `data.selection.select` settles `features`, their `types` and `task` of None; `weight` names a
+    column that weighs the rows. Rows without a target are left out. Raises DataError if the frame
     cannot be used so.
     """
 
