@@ -2,10 +2,10 @@
 
 
 class DataError(ValueError):
-    """The data cannot be used; the text says what is wrong and, where there is one, the place.
+    """The data cannot be used. The text names the row and column, where there are any.
 
-    `message` is what is wrong, without the place. `row` counts data rows from 1, without the
-    header; `field` names the setting at fault, where a setting and not the file is wrong.
+    `message` says what is wrong without them. `row` counts data rows from 1, without the header.
+    `field` names the setting at fault, where a setting and not the data is wrong.
     """
 
     def __init__(
@@ -16,16 +16,16 @@ class DataError(ValueError):
         column: str | None = None,
         field: str | None = None,
     ) -> None:
-        place = [f"row {row}"] if row is not None else []
-        place += [f"column {column!r}"] if column is not None else []
-        super().__init__(f"{', '.join(place)}: {message}" if place else message)
+        location = [f"row {row}"] if row is not None else []
+        location += [f"column {column!r}"] if column is not None else []
+        super().__init__(f"{', '.join(location)}: {message}" if location else message)
         self.message = message
         self.row = row
         self.column = column
         self.field = field
 
     def shifted(self, by: int) -> "DataError":
-        """The same of a table in which `by` rows come before these."""
+        """Return the same error for a table in which `by` rows come before these."""
         row = None if self.row is None else self.row + by
         return DataError(self.message, row=row, column=self.column, field=self.field)
 

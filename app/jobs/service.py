@@ -8,7 +8,8 @@ from sqlalchemy import Connection
 
 from app.http.errors import escaped, invalid
 from dropout_core.config import Task, TrainingConfig
-from dropout_core.data.columns import Column, Selection, select
+from dropout_core.data.columns import Column
+from dropout_core.data.selection import Selection, select
 from dropout_core.data.splits import check_split
 from dropout_core.errors import DataError
 from dropout_core.training import memory

@@ -14,10 +14,10 @@ from app.serving.errors import (
     OutputsNotFinite,
     TooManyScores,
 )
-from app.serving.file_dates import settle_dates, with_settled
 from app.serving.instances import first_not_finite
 from app.serving.tables import batches
-from dropout_core.data.missing import MISSING_WORDS
+from dropout_core.data.dates import settle_dates, with_settled_dates
+from dropout_core.data.read_options import MISSING_WORDS
 from dropout_core.data.targets import existing, labelled
 from dropout_core.errors import DataError
 from dropout_core.evaluation.evaluator import Evaluation, Evaluator
@@ -43,10 +43,12 @@ def evaluate(
         evaluator = Evaluator(description.task, names=description.output_names, file=file)
         existing(table.head(0).collect(), description.targets)
         with_targets = table.drop_nulls(description.targets)
-        dates = settle_dates(description.encoder, with_targets, missing=MISSING_WORDS)
+        dates = settle_dates(
+            with_targets, description.encoder.datetime_columns, missing=MISSING_WORDS
+        )
         for start, batch in batches(predictor, table, num_rows=num_rows):
             with _naming_rows_of_the_table(batch, start, description.targets):
-                _add(evaluator, predictor, with_settled(batch, dates))
+                _add(evaluator, predictor, with_settled_dates(batch, dates))
         evaluation = evaluator.evaluation()
     require_scored(evaluation)
     return evaluation

@@ -11,8 +11,8 @@ import polars as pl
 from torch import Tensor
 
 from app.serving.errors import FEATURES_TOO_LARGE
-from app.serving.file_dates import settle_dates, with_settled
 from app.serving.instances import first_not_finite
+from dropout_core.data.dates import settle_dates, with_settled_dates
 from dropout_core.data.ingest import Limits, ReadOptions, ingest
 from dropout_core.errors import DataError
 from dropout_core.model.predictor import MAX_CELLS, Predictor
@@ -58,10 +58,10 @@ def predict_file(
     )
     encoder = predictor.description.encoder
     predictions = PredictionColumns(predictor, taken=set(table.collect_schema().names()))
-    dates = settle_dates(encoder, table, missing=options.missing_words)
+    dates = settle_dates(table, encoder.datetime_columns, missing=options.missing_words)
     for start, batch in batches(predictor, table, num_rows=read.num_rows):
         try:
-            rows = with_settled(batch, dates)
+            rows = with_settled_dates(batch, dates)
             outputs = predictor.outputs_of(rows, missing=options.missing_words)
         except DataError as error:
             raise error.shifted(start) from error

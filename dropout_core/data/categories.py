@@ -1,4 +1,4 @@
-"""Categories: what a training column's values are called, and the code of each."""
+"""Categories: the name of each value of a training column, and its code."""
 
 from functools import cached_property
 from typing import Literal, Self
@@ -8,31 +8,40 @@ import polars as pl
 from numpy.typing import NDArray
 
 from dropout_core.config import Config
-from dropout_core.data.cells import dates, replace
-from dropout_core.data.names import Kind, kind_of, names_as, spelt_names
+from dropout_core.data.dates import parse_dates, parse_each_date
+from dropout_core.data.parsing import (
+    parse_booleans,
+    parse_numbers,
+    replace_distinct,
+    without_missing,
+)
+from dropout_core.data.read_options import MISSING_WORDS
+from dropout_core.data.stored_types import INT64_BOUND, StoredAs, stored_as
+
+_BOOLEANS = {"0": "false", "1": "true"}
 
 
 class CategoricalFeature(Config):
-    """A feature of `categories`, sorted; their codes are 1, 2, ...; 0 is missing or never seen.
+    """A feature with sorted `categories`, coded 1, 2, ...; 0 is missing or not seen in training.
 
-    A category is called by its value as text. `stored_as` says what the values were in training;
-    a value is read as that before it is looked up, so that 3, 3.0, "3" and "3e0" are one category
-    of numbers. Text is looked up as it is and, if training saw none such, without white space
-    around it by the number, the truth value, the date or the words that it spells: the first
-    category that spells the same is meant.
+    The name of a category is its value as text. `stored_as` says what the values were in training.
+    A value is read as that before it is looked up: 3, 3.0, "3" and "3e0" are one category of
+    numbers. Text is looked up as it is. If training did not see it, it is looked up again without
+    white space around it, as the number, boolean, date or words that it spells; the first category
+    that spells the same matches.
     """
 
     type: Literal["categorical"] = "categorical"
     name: str
-    stored_as: Kind
+    stored_as: StoredAs
     categories: tuple[str, ...]
 
     @classmethod
     def fit(cls, column: pl.Series, *, max_categories: int) -> Self:
-        """Keep the `max_categories` most frequent, of equally frequent ones the first by name."""
-        kind = kind_of(column.dtype)
+        """Keep the `max_categories` most frequent values; of equals the first by name."""
+        values_are = stored_as(column.dtype)
         counts = column.drop_nulls().alias("value").value_counts(name="count")
-        names = names_as(counts["value"], kind)
+        names = names_as(counts["value"], values_are)
         kept = (
             counts.select(names.alias("name"), "count")
             .drop_nulls()
@@ -41,22 +50,22 @@ class CategoricalFeature(Config):
             .sort("count", "name", descending=[True, False])
             .head(max_categories)
         )
-        return cls(name=column.name, stored_as=kind, categories=tuple(kept["name"].sort()))
+        return cls(name=column.name, stored_as=values_are, categories=tuple(kept["name"].sort()))
 
     @property
     def cardinality(self) -> int:
-        """Codes, the one of the unknown among them."""
+        """Return the number of codes, including the 0 of unknown values."""
         return len(self.categories) + 1
 
     def codes(self, column: pl.Series) -> NDArray[np.float64]:
-        """The code of each value: (N). Raises DataError for dates that can be read in two ways."""
+        """Return the code of each value: (N). Raises DataError for dates with two readings."""
         if self.stored_as == "datetime":
-            column = dates(column)
+            column = parse_dates(column)
         if self.stored_as == "text" and column.dtype == pl.String:
             return self._codes_of_text(column).to_numpy()
         distinct = column.unique().drop_nulls()
         codes = self._codes_of_text(names_as(distinct, self.stored_as))
-        return replace(column, distinct, codes, default=0.0).to_numpy()
+        return replace_distinct(column, distinct, codes, default=0.0).to_numpy()
 
     def _codes_of_text(self, names: pl.Series) -> pl.Series:
         codes = self._code_of(names)
@@ -64,13 +73,15 @@ class CategoricalFeature(Config):
             return codes
         distinct = names.filter(unseen).unique()
         spelt = self._code_of_spelt(spelt_names(distinct))
-        return codes.set(unseen, None).fill_null(replace(names, distinct, spelt, default=0.0))
+        return codes.set(unseen, None).fill_null(
+            replace_distinct(names, distinct, spelt, default=0.0)
+        )
 
     @cached_property
     def _code_of(self) -> "_Codes":
-        # Named anew: how a number is written may change from one polars to the next.
+        # Name them again: polars may write a number differently in its next version.
         categories = pl.Series(self.categories, dtype=pl.String)
-        values = dates(categories) if self.stored_as == "datetime" else categories
+        values = parse_dates(categories) if self.stored_as == "datetime" else categories
         return _Codes(names_as(values, self.stored_as))
 
     @cached_property
@@ -79,9 +90,9 @@ class CategoricalFeature(Config):
 
 
 class _Codes:
-    """The codes of names: of each the first that has it, 0 of others.
+    """The code of the first category with a name; 0 for other names.
 
-    An object and no pair of Series, which cannot be compared as a config's attributes are.
+    A class rather than a pair of Series, because the attributes of a config are compared.
     """
 
     def __init__(self, names: pl.Series) -> None:
@@ -91,4 +102,47 @@ class _Codes:
         self._names, self._codes = table["name"], table["code"]
 
     def __call__(self, names: pl.Series) -> pl.Series:
-        return replace(names, self._names, self._codes, default=0.0)
+        return replace_distinct(names, self._names, self._codes, default=0.0)
+
+
+def names_as(values: pl.Series, stored_as: StoredAs) -> pl.Series:
+    """Return the name of each value read as `stored_as`: String, null if it cannot be read."""
+    if stored_as == "number":
+        return _number_names(values)
+    if stored_as == "boolean":
+        return _number_names(values).replace_strict(_BOOLEANS, default=None, return_dtype=pl.String)
+    if isinstance(values.dtype, pl.Datetime):
+        return _date_names(values)
+    if values.dtype == pl.Boolean:
+        return names_as(values, "boolean")
+    return values if values.dtype == pl.String else _number_names(values)
+
+
+def spelt_names(text: pl.Series) -> pl.Series:
+    """Return the name of the boolean, number or date that text spells, or else its words."""
+    truth = names_as(parse_booleans(text), "boolean")
+    spelt = truth.fill_null(_number_names(text)).fill_null(_date_names(parse_each_date(text)))
+    return spelt.fill_null(without_missing(text, MISSING_WORDS).str.strip_chars())
+
+
+def _number_names(values: pl.Series) -> pl.Series:
+    if values.dtype == pl.Float64:
+        return _float_names(values)
+    whole = values.str.strip_chars() if values.dtype == pl.String else values
+    if isinstance(values.dtype, pl.Datetime):
+        return pl.repeat(None, len(values), dtype=pl.String, eager=True)
+    # Whole numbers first: a Float64 cannot hold all of them.
+    names = whole.cast(pl.Int64, strict=False).cast(pl.String)
+    return names.fill_null(_float_names(parse_numbers(values.to_frame()).to_series()))
+
+
+def _float_names(values: pl.Series) -> pl.Series:
+    value = pl.col("value")
+    is_whole = (value == value.floor()) & (value.abs() < INT64_BOUND)
+    as_whole = value.cast(pl.Int64, strict=False).cast(pl.String)
+    name = pl.when(is_whole).then(as_whole).when(value.is_finite()).then(value.cast(pl.String))
+    return values.to_frame("value").select(name).to_series()
+
+
+def _date_names(values: pl.Series) -> pl.Series:
+    return values.dt.strftime("%Y-%m-%dT%H:%M:%S%.f").str.strip_suffix("T00:00:00")

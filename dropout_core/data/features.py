@@ -1,4 +1,4 @@
-"""The kinds of features, and the columns of numbers that each becomes."""
+"""The types of features, and the columns of numbers that each becomes."""
 
 import zlib
 from typing import Annotated, Literal, Self, get_args
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from dropout_core.config import Config, Count
 from dropout_core.data.categories import CategoricalFeature
-from dropout_core.data.cells import replace
+from dropout_core.data.parsing import replace_distinct
 
 DatePart = Literal["days", "year", "month", "day", "weekday", "hour", "minute"]
 
@@ -21,7 +21,7 @@ _WORD = r"\w+"
 
 
 class NumericFeature(Config):
-    """A number, as it is: one column. `may_be_missing` says whether training saw one missing."""
+    """A number: one column. `may_be_missing` says whether a value was missing in training."""
 
     type: Literal["numeric"] = "numeric"
     name: str
@@ -37,7 +37,7 @@ class BooleanFeature(Config):
 
 
 class DatetimeFeature(Config):
-    """A moment in UTC: a column for each of `parts`.
+    """A date and time in UTC: a column for each of `parts`.
 
     `days` counts since 1970, with a fraction; `weekday` from Monday, 1, to Sunday, 7.
     """
@@ -60,20 +60,20 @@ class DatetimeFeature(Config):
         )
 
     def values(self, column: pl.Series) -> list[NDArray[np.float64]]:
-        """The parts of Datetime values: one (N) each, NaN for missing."""
+        """Return the parts of Datetime values: one (N) each, NaN for missing."""
         return [_part(column, part) for part in self.parts]
 
 
 def _part(column: pl.Series, part: DatePart) -> NDArray[np.float64]:
     if part == "days":
-        # NumPy's division: that of polars by a constant may be off by one unit in the last place.
+        # NumPy divides exactly; polars, by a constant, may be off by one unit in the last place.
         return column.dt.timestamp("us").cast(pl.Float64).to_numpy() / _MICROSECONDS_A_DAY
     values: pl.Series = getattr(column.dt, part)()
     return values.cast(pl.Float64).to_numpy()
 
 
 class TextFeature(Config):
-    """Prose: how often each word comes, the word hashed into one of `num_buckets` columns.
+    """Prose: the count of each word, hashed into one of `num_buckets` columns.
 
     A row has the L2 norm 1, or 0 if it has no word. Words are runs of letters, digits and
     underscores, lower-cased; the bucket is the word's CRC-32 modulo `num_buckets`, on every machine
@@ -85,7 +85,7 @@ class TextFeature(Config):
     num_buckets: Count
 
     def values(self, column: pl.Series) -> NDArray[np.float64]:
-        """The counts of String values: (N, num_buckets). Missing text has no words."""
+        """Return the counts of String values: (N, num_buckets). Missing text has no words."""
         words = (
             column.to_frame("word")
             .with_row_index("row")
@@ -97,7 +97,7 @@ class TextFeature(Config):
         buckets = pl.Series(
             [zlib.crc32(word.encode()) % self.num_buckets for word in distinct], dtype=pl.Int64
         )
-        bucket = replace(words["word"], distinct, buckets, default=0).to_numpy()
+        bucket = replace_distinct(words["word"], distinct, buckets, default=0).to_numpy()
         cells = words["row"].to_numpy().astype(np.int64) * self.num_buckets + bucket
         counts = np.bincount(cells, minlength=len(column) * self.num_buckets)
         values = counts.reshape(len(column), self.num_buckets).astype(np.float64)
@@ -112,7 +112,7 @@ Feature = Annotated[
 
 
 def value_names(feature: Feature) -> list[str]:
-    """What the feature's value columns are called: none for categories, which have codes."""
+    """Return the names of the feature's value columns: none for categories, which have codes."""
     match feature:
         case DatetimeFeature():
             return [f"{feature.name}.{part}" for part in feature.parts]

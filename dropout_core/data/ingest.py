@@ -1,7 +1,7 @@
-"""An upload becomes the stored table, in a process that is stopped if it takes too much.
+"""Read an upload into the stored table, in a process with limits.
 
-Files are anybody's, and their parsers are C and Rust: what is read here may crash, grow or never
-end. The process that calls keeps its memory and its time whatever the file is. Free of torch.
+Nobody vouches for a file, and parsers are written in C and Rust: reading may crash, take all
+memory or never end. None of that reaches the calling process. Free of torch.
 """
 
 import errno
@@ -57,7 +57,7 @@ _readers = threading.BoundedSemaphore(_MAX_READERS)
 
 @dataclass(frozen=True)
 class Limits:
-    """What reading an upload may take.
+    """The limits on reading an upload.
 
     `max_bytes` is what a compressed file may unpack to, `memory_bytes` what the process may
     allocate for it, `seconds` how long it may take in all.
@@ -71,7 +71,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Table:
-    """A stored table: what it was made of, and what its columns are.
+    """The description of a stored table: its origin and its columns.
 
     `options` are those of a text file as settled (`delimiter`, `quote`, `encoding`, `header`), and
     `warnings` say what was changed or looks like a mistake.
@@ -112,11 +112,10 @@ def ingest(
 ) -> Table:
     """Read an upload (one file, or IDX images and their labels); write its table to `target`.
 
-    With `as_text` the cells of a text file stay as they are written, strings all of them, and
-    nothing is said of the columns. Whatever happens nothing but a whole `target` is left. Each
-    reader may take all the memory of its limits: at most four read at once, others wait for their
-    turn. Raises DataError if the file cannot be used, or takes more than the limits, and OSError if
-    the disk is full.
+    With `as_text` the cells of a text file stay as they are written, all strings, and columns are
+    not described. A failure leaves no `target`. Each reader may take all the memory of its limits:
+    at most four read at once, others wait for their turn. Raises DataError if the file cannot be
+    used or takes more than the limits, and OSError if the disk is full.
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ingest-") as folder:
         table = Path(folder) / "table"
@@ -128,7 +127,7 @@ def ingest(
 
 
 def _ask(assignment: _Assignment) -> Table:
-    """Have a process of its own do it. Raises DataError and OSError."""
+    """Read in another process. Raises DataError and OSError."""
     limits = assignment.limits
     ours, theirs = _processes.Pipe(duplex=False)
     process = _processes.Process(target=_run, args=(theirs, assignment), daemon=True)
@@ -155,7 +154,7 @@ def _ask(assignment: _Assignment) -> Table:
 
 
 def _received(connection: Connection) -> Any:
-    """What was sent. Raises EOFError if nothing was, or not the whole of it."""
+    """Return what was sent. Raises EOFError if nothing or only a part was."""
     try:
         return connection.recv()
     except OSError as error:  # the sender died in the middle
@@ -177,7 +176,7 @@ def _out_of_memory(limits: Limits) -> DataError:
 
 
 def _run(connection: Connection, assignment: _Assignment) -> None:
-    """In the child."""
+    """Read and send the answer, in the child."""
     limits = assignment.limits
     answer: Table | DataError | OSError
     _limit(limits)
@@ -213,11 +212,11 @@ def _limit(limits: Limits) -> None:
     file_bytes = _MAX_GROWTH * limits.max_bytes
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.setitimer(signal.ITIMER_REAL, limits.seconds + _GRACE_SECONDS)  # its signal is deadly
+    signal.setitimer(signal.ITIMER_REAL, limits.seconds + _GRACE_SECONDS)  # the signal kills
 
 
 def _data_bytes() -> int:
-    """What the server had allocated before it forked, little of which is ever touched."""
+    """Return what the server had allocated before it forked; little of it is ever touched."""
     pages = int(Path("/proc/self/statm").read_text().split()[5])
     return pages * resource.getpagesize()
 

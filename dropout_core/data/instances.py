@@ -1,6 +1,6 @@
-"""JSON rows to a frame. Raises DataError naming the row and the column.
+"""Turn JSON rows into a frame. Raises DataError naming the row and the column.
 
-What a cell becomes is a function of that cell alone: a row never sees its company.
+The value of a cell depends on that cell alone, never on other rows.
 """
 
 import datetime as dt
@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 
 from dropout_core.config import FeatureType
-from dropout_core.data.cells import first_unreadable, plain_dates, shown
-from dropout_core.data.missing import MISSING_WORDS
-from dropout_core.data.names import LARGEST_WHOLE
+from dropout_core.data.dates import parse_each_date
+from dropout_core.data.parsing import first_unreadable, shown
+from dropout_core.data.read_options import MISSING_WORDS
+from dropout_core.data.stored_types import INT64_BOUND
 from dropout_core.errors import DataError
 
 _NUMBERS = {int, float, bool, type(None)}
@@ -26,20 +27,21 @@ def instance_frame(
     instances: Sequence[Any],
     types: Mapping[str, FeatureType],
     *,
-    moments: Collection[str],
+    datetimes: Collection[str],
     columns: Sequence[str] = (),
     ignored: Collection[str] = (),
 ) -> pl.DataFrame:
-    """Arrays in the order of `types` or of `columns`, or objects by name: a column of each type.
+    """Return a column for each of `types`.
 
-    The columns `moments` are of dates, which are read one by one; others stay numbers or text.
-    Of `columns` and `ignored` those that have no type are passed over.
+    Rows are arrays in the order of `types` or of `columns`, or objects by name. Each cell of the
+    columns `datetimes` is read as a date on its own; others stay numbers or text. `columns` and
+    `ignored` without a type are skipped.
     """
     names = list(types)
     known = {*names, *columns, *ignored}
-    places = [columns.index(name) for name in names] if set(names) <= set(columns) else []
+    indices = [columns.index(name) for name in names] if set(names) <= set(columns) else []
     rows = [
-        _values(row, names, number, known=known, places=places, num_columns=len(columns))
+        _values(row, names, number, known=known, indices=indices, num_columns=len(columns))
         for number, row in enumerate(instances, 1)
     ]
     if rows and set(types.values()) <= {"numeric", "boolean"}:
@@ -49,8 +51,8 @@ def instance_frame(
     cells = zip(*rows, strict=True) if rows else [()] * len(names)
     return pl.DataFrame(
         [
-            _moments(name, values, types[name])
-            if name in moments
+            _datetimes(name, values, types[name])
+            if name in datetimes
             else _column(name, values, types[name])
             for name, values in zip(names, cells, strict=True)
         ]
@@ -63,7 +65,7 @@ def _values(
     number: int,
     *,
     known: Collection[str],
-    places: Sequence[int],
+    indices: Sequence[int],
     num_columns: int,
 ) -> Sequence[Any]:
     if isinstance(row, Mapping):
@@ -76,8 +78,8 @@ def _values(
         raise DataError("a row has to be an array or an object", row=number)
     if len(row) == len(names):
         return row
-    if places and len(row) == num_columns:
-        return [row[place] for place in places]
+    if indices and len(row) == num_columns:
+        return [row[index] for index in indices]
     raise DataError(f"{len(row)} values for {len(names)} features", row=number)
 
 
@@ -90,25 +92,25 @@ def _number_matrix(rows: Sequence[Sequence[Any]]) -> np.ndarray[Any, Any] | None
         return None
 
 
-def _column(name: str, values: Sequence[Any], kind: FeatureType) -> pl.Series:
-    if kind in ("numeric", "boolean") and set(map(type, values)) <= _NUMBERS:
+def _column(name: str, values: Sequence[Any], type_: FeatureType) -> pl.Series:
+    if type_ in ("numeric", "boolean") and set(map(type, values)) <= _NUMBERS:
         matrix = _number_matrix([values])
         if matrix is not None:
             return pl.Series(name, matrix[0])
     return text_column(name, values)
 
 
-def _moments(name: str, values: Sequence[Any], kind: FeatureType) -> pl.Series:
+def _datetimes(name: str, values: Sequence[Any], type_: FeatureType) -> pl.Series:
     texts = text_column(name, values)
-    moments = plain_dates(texts)
-    index = first_unreadable(texts, moments, missing=MISSING_WORDS)
-    if index is not None and kind == "datetime":  # of a category, one that training never saw
+    values_read = parse_each_date(texts)
+    index = first_unreadable(texts, values_read, missing=MISSING_WORDS)
+    if index is not None and type_ == "datetime":  # a category may be unseen
         raise DataError(f"{shown(texts[index])} is no date", row=index + 1, column=name)
-    return moments
+    return values_read
 
 
 def text_column(name: str, values: Sequence[Any]) -> pl.Series:
-    """The values as a file would hold them: String. Raises DataError for what is no scalar."""
+    """Return the values as a file would hold them: String. Raises DataError for non-scalars."""
     texts = [_text(value, name, row) for row, value in enumerate(values, 1)]
     try:
         return pl.Series(name, texts, dtype=pl.String)
@@ -141,5 +143,5 @@ def _text(value: Any, name: str, number: int) -> str | None:
 def _float_text(value: float) -> str | None:
     if math.isnan(value):
         return None
-    whole = value.is_integer() and abs(value) < LARGEST_WHOLE
+    whole = value.is_integer() and abs(value) < INT64_BOUND
     return str(int(value)) if whole else repr(value)

@@ -1,8 +1,7 @@
-"""Which rows are trained on, validated on and held out."""
+"""Split rows into those to train on, to validate on and to test on."""
 
 import bisect
 import heapq
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,20 +10,19 @@ import torch
 from torch import Generator, Tensor
 
 from dropout_core.config import SplitConfig
-from dropout_core.data.columns import Column, Selection
+from dropout_core.data.apportionment import apportion
+from dropout_core.data.columns import Column
+from dropout_core.data.selection import Selection
 from dropout_core.errors import DataError
 from dropout_core.seeds import generator
 
 _TIMES = ("datetime", "number")
 _PART_NAMED = {"train": 0, "validation": 1, "valid": 1, "val": 1, "test": 2}
 
-Cell = tuple[int, int]
-"""A row and a column of a table."""
-
 
 @dataclass(frozen=True)
 class Split:
-    """Row indices, each int64 and ascending; together every row once, of folds at most once."""
+    """Row indices, int64 and ascending. Each row is in one part; in a fold, in at most one."""
 
     train: Tensor
     validation: Tensor
@@ -32,7 +30,7 @@ class Split:
 
 
 def _split_sizes(num_rows: int, config: SplitConfig) -> tuple[int, int, int]:
-    """Rows to train on, validate on and test on. Raises DataError if none is left to train on."""
+    """Return the number of rows to train, validate and test on. Raises DataError if none trains."""
     num_validation = _num_held_out(num_rows, config.validation)
     num_test = _num_held_out(num_rows, config.test)
     num_train = num_rows - num_validation - num_test
@@ -50,8 +48,8 @@ def split_rows(
 ) -> Split:
     """Hold out rows as `config` says.
 
-    `target` (N), each row's class as a whole number, is for stratified splits, and `classes` for
-    what is said about one of them. Raises DataError, with the row where there is one.
+    Stratified splits need `target` (N), the class index of each row; `classes` name the classes in
+    errors. Raises DataError, with the row where there is one.
 
     - `stratified`: each part's share of a class is within one row of its share of all rows.
     - `grouped`: the parts are as large as whole groups allow when they are taken in random order.
@@ -68,12 +66,12 @@ def folds(
     target: Tensor | None = None,
     classes: Sequence[object] | None = None,
 ) -> list[Split]:
-    """The `config.folds` splits of a cross-validation of the rows that `split_rows` does not test.
+    """Return the `config.folds` splits that cross-validate the rows `split_rows` does not test.
 
-    Each of them is held out once, as `test` of a fold; `validation` is a part of the others that
-    is chosen as `config` says, and `train` the rest. In time no fold trains on what comes after
-    its test: the rows are cut into one piece more than there are folds, and a fold is tested on
-    one piece and trained on all before it. Raises DataError as `split_rows` does.
+    Each row is in the `test` of one fold; `config` chooses `validation` among the others, and
+    `train` is the rest. With a time split no fold trains on rows after its test: the rows are cut
+    into one piece more than there are folds, and a fold tests one piece and trains on all earlier
+    pieces. Raises DataError as `split_rows` does.
     """
     if config.folds is None:
         raise DataError("the split has no folds", field="split")
@@ -100,35 +98,43 @@ def check_split(
     *,
     selection: Selection | None = None,
 ) -> int:
-    """Refuse what the columns alone show to be impossible; return how many rows are trained on.
+    """Check the split against the description of the columns; return the number of training rows.
 
-    `num_rows` counts those with a target. The number is exact but for groups, for times that
-    several rows share, and where targets are missing in a given split or in different rows. What
-    is too small to be split once more, for folds, is found when the rows are split. Raises
-    DataError of the field `split`.
+    `num_rows` counts rows with a target. The result is an estimate for groups, for times that
+    several rows share, and where targets are missing in a given split or in different rows. Folds
+    too small to be split again are found when the rows are split. Raises DataError with the field
+    `split`.
     """
-    facts = None if config.column is None else _facts(columns, config.column)
+    column_of_split = None if config.column is None else _split_column(columns, config.column)
     if config.kind == "stratified" and selection is not None:
         _check_classes(columns, selection, max(_num_parts(config), config.folds or 0))
-    if config.kind == "grouped" and facts is not None:
-        _check_num_groups(facts.num_distinct, config)
-    if config.kind == "time" and facts is not None and facts.stored_as not in _TIMES:
-        raise DataError("a time has to be a date or a number", column=facts.name, field="split")
-    if config.kind == "column" and facts is not None:
-        return _check_words(facts)
+    if config.kind == "grouped" and column_of_split is not None:
+        _check_num_groups(column_of_split.num_distinct, config)
+    if (
+        config.kind == "time"
+        and column_of_split is not None
+        and column_of_split.stored_as not in _TIMES
+    ):
+        raise DataError(
+            "a time has to be a date or a number", column=column_of_split.name, field="split"
+        )
+    if config.kind == "column" and column_of_split is not None:
+        return _check_words(column_of_split)
     num_train, num_validation, _ = _split_sizes(num_rows, config)
     if config.folds is not None and num_train + num_validation < config.folds + 1:
         raise DataError(f"{num_rows} rows are too few for {config.folds} folds", field="split")
     return num_train
 
 
-def _facts(columns: Sequence[Column], name: str) -> Column:
-    facts = next((column for column in columns if column.name == name), None)
-    if facts is None:
+def _split_column(columns: Sequence[Column], name: str) -> Column:
+    column_of_split = next((column for column in columns if column.name == name), None)
+    if column_of_split is None:
         raise DataError("the data has no such column", column=name, field="split")
-    if facts.num_missing:
-        raise DataError(f"{facts.num_missing} values are missing", column=name, field="split")
-    return facts
+    if column_of_split.num_missing:
+        raise DataError(
+            f"{column_of_split.num_missing} values are missing", column=name, field="split"
+        )
+    return column_of_split
 
 
 def _check_classes(columns: Sequence[Column], selection: Selection, num_parts: int) -> None:
@@ -151,17 +157,17 @@ def _check_num_groups(num_groups: int, config: SplitConfig) -> None:
         )
 
 
-def _check_words(facts: Column) -> int:
-    """How many rows the words of a `column` split train on."""
-    if facts.stored_as != "text":
-        raise DataError("a split is told in words", column=facts.name, field="split")
+def _check_words(column_of_split: Column) -> int:
+    """Return how many rows the words of a `column` split train on."""
+    if column_of_split.stored_as != "text":
+        raise DataError("a split is told in words", column=column_of_split.name, field="split")
     num_train = 0
-    for top in facts.top_values:
+    for top in column_of_split.top_values:
         if (part := _PART_NAMED.get(str(top.value).strip().lower())) is None:
-            raise DataError(_not_a_part(top.value), column=facts.name, field="split")
+            raise DataError(_not_a_part(top.value), column=column_of_split.name, field="split")
         num_train += top.count if part == 0 else 0
     if num_train == 0:
-        raise DataError("no row is for training", column=facts.name, field="split")
+        raise DataError("no row is for training", column=column_of_split.name, field="split")
     return num_train
 
 
@@ -181,7 +187,7 @@ def _num_parts(config: SplitConfig) -> int:
 
 
 def _keys(frame: pl.DataFrame, config: SplitConfig, target: Tensor | None) -> Tensor:
-    """What a row's part depends on: its class, group, place in time or part, (N) int64."""
+    """Return what decides each row's part: its class, group, rank in time or part, (N) int64."""
     if config.kind == "stratified":
         if target is None or target.dim() != 1 or target.is_floating_point():
             raise DataError("a stratified split needs one target with classes", field="split")
@@ -241,7 +247,7 @@ def _stratified(
     sizes = _split_sizes(len(labels), config)
     counts = labels.bincount()
     _check_counts(counts, _num_parts(config), classes)
-    table = torch.tensor(_apportion(counts.tolist(), sizes))
+    table = torch.tensor(apportion(counts.tolist(), sizes))
     _check_trained(table[:, 0], counts, classes)
     order = _by_class(labels, stream)
     first_of_class = counts.cumsum(0) - counts
@@ -253,7 +259,7 @@ def _stratified(
 
 
 def _by_class(labels: Tensor, stream: Generator) -> Tensor:
-    """The rows class by class, shuffled within each."""
+    """Return the rows class by class, shuffled within each."""
     order = torch.randperm(len(labels), generator=stream)
     return order[labels[order].argsort(stable=True)]
 
@@ -267,65 +273,12 @@ def _check_counts(counts: Tensor, num_parts: int, classes: Sequence[object] | No
 
 
 def _check_trained(trained: Tensor, counts: Tensor, classes: Sequence[object] | None) -> None:
-    """Refuse a split that holds all rows of a class out."""
+    """Raise DataError if the split holds all rows of a class out."""
     left_out = ((counts > 0) & (trained == 0)).nonzero().flatten()
     if len(left_out):
         index = int(left_out[0])
         name = index if classes is None else classes[index]
         raise DataError(f"no row of the class {name!r} is left to train on", field="split")
-
-
-def _apportion(counts: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
-    """Whole rows of each class for each part, none one or more away from its exact share.
-
-    Rows of the table sum to `counts`, columns to `sizes`. Controlled rounding (Cox 1987): what is
-    left over after rounding down is pushed around cycles of cells, so that no sum changes, until
-    every cell is whole. Of three parts, at most two classes wait unfinished for a later one.
-    """
-    total = sum(sizes)
-    table = [[count * size // total for size in sizes] for count in counts]
-    left_over = [[count * size % total for size in sizes] for count in counts]
-    unfinished: list[int] = []
-    for row in range(len(counts)):
-        unfinished.append(row)
-        while cycle := _find_cycle(left_over, unfinished):
-            _push(table, left_over, cycle, total)
-        unfinished = [row for row in unfinished if any(left_over[row])]
-    return table
-
-
-def _find_cycle(left_over: list[list[int]], rows: list[int]) -> list[tuple[Cell, Cell]]:
-    """Cells with something left over, two in each of two or three rows and columns."""
-    for length in (2, 3):
-        for chosen in itertools.combinations(rows, length):
-            for columns in itertools.permutations(range(len(left_over[0])), length):
-                following = columns[1:] + columns[:1]
-                cycle = [
-                    ((row, column), (row, next_column))
-                    for row, column, next_column in zip(chosen, columns, following, strict=True)
-                ]
-                if all(left_over[row][column] for pair in cycle for row, column in pair):
-                    return cycle
-    return []
-
-
-def _push(
-    table: list[list[int]],
-    left_over: list[list[int]],
-    cycle: list[tuple[Cell, Cell]],
-    total: int,
-) -> None:
-    """Move as much around the cycle as makes a first cell whole."""
-    amount = min(
-        min(total - left_over[row][column], left_over[row][next_column])
-        for (row, column), (_, next_column) in cycle
-    )
-    for (row, column), (_, next_column) in cycle:
-        left_over[row][column] += amount
-        left_over[row][next_column] -= amount
-        if left_over[row][column] == total:
-            left_over[row][column] = 0
-            table[row][column] += 1
 
 
 def _grouped(groups: Tensor, config: SplitConfig, stream: Generator) -> Split:
@@ -345,14 +298,14 @@ def _grouped(groups: Tensor, config: SplitConfig, stream: Generator) -> Split:
 
 
 def _in_random_order(sizes: Tensor, stream: Generator) -> list[int]:
-    """The groups that have rows."""
+    """Return the groups that have rows."""
     groups = sizes.nonzero().flatten()
     order: list[int] = groups[torch.randperm(len(groups), generator=stream)].tolist()
     return order
 
 
 def _fill(size: int, groups: dict[int, int], num_reserved: int) -> list[int]:
-    """Groups that together come near to `size`, at least one, but for some in reserve."""
+    """Return at least one group, together near to `size`; leave `num_reserved` groups."""
     chosen: list[int] = []
     missing = size
     for group, group_size in groups.items():
@@ -380,18 +333,18 @@ def _in_time(times: Tensor, config: SplitConfig) -> Split:
 
 
 def _cuts(ordered: Tensor, wanted: Sequence[int]) -> list[int]:
-    """Where to cut, near the places wanted, between two times wherever there are enough."""
-    places = ((ordered[1:] != ordered[:-1]).nonzero().flatten() + 1).tolist()
-    if len(places) < len(wanted):
+    """Return where to cut: near `wanted`, and between two times if there are enough times."""
+    boundaries = ((ordered[1:] != ordered[:-1]).nonzero().flatten() + 1).tolist()
+    if len(boundaries) < len(wanted):
         return list(wanted)
     cuts: list[int] = []
-    num_usable = len(places)
-    for place in reversed(range(len(wanted))):
-        after = bisect.bisect_left(places, wanted[place])
-        near = [index for index in (after - 1, after) if 0 <= index < len(places)]
-        nearest = min(near, key=lambda index: abs(places[index] - wanted[place]))
-        nearest = min(max(nearest, place), num_usable - 1)
-        cuts.append(places[nearest])
+    num_usable = len(boundaries)
+    for index in reversed(range(len(wanted))):
+        after = bisect.bisect_left(boundaries, wanted[index])
+        near = [i for i in (after - 1, after) if 0 <= i < len(boundaries)]
+        nearest = min(near, key=lambda i: abs(boundaries[i] - wanted[index]))
+        nearest = min(max(nearest, index), num_usable - 1)
+        cuts.append(boundaries[nearest])
         num_usable = nearest
     return cuts[::-1]
 
@@ -404,7 +357,7 @@ def _as_given(parts: Tensor) -> Split:
 
 
 def _fold_of(keys: Tensor, config: SplitConfig, classes: Sequence[object] | None) -> Tensor:
-    """The fold in which each row is held out, (N) int64; -1 for the oldest rows in time."""
+    """Return the fold that tests each row, (N) int64; -1 for the oldest rows of a time split."""
     num_folds, num_rows = config.folds or 0, len(keys)
     stream = generator(config.seed, "folds")
     if num_rows <= num_folds:
@@ -427,7 +380,7 @@ def _fold_of(keys: Tensor, config: SplitConfig, classes: Sequence[object] | None
 
 
 def _fold_of_groups(groups: Tensor, config: SplitConfig, stream: Generator) -> Tensor:
-    """The largest group first, each to the fold that has the fewest rows."""
+    """Assign groups to folds: the largest first, each to the fold with the fewest rows."""
     sizes = groups.bincount()
     order = _in_random_order(sizes, stream)
     order.sort(key=sizes.tolist().__getitem__, reverse=True)
@@ -441,5 +394,5 @@ def _fold_of_groups(groups: Tensor, config: SplitConfig, stream: Generator) -> T
 
 
 def _num_held_out(num_rows: int, fraction: float) -> int:
-    """A fraction that is asked for gets at least one row."""
+    """Return the number of rows of a fraction: at least one unless it is 0."""
     return max(1, round(num_rows * fraction)) if fraction > 0 else 0

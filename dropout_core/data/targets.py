@@ -1,4 +1,4 @@
-"""The targets of a frame -> tensors. Raises DataError naming the cell."""
+"""Turn the targets of a frame into tensors. Raises DataError naming the cell."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Classes = tuple[bool | int | float | str, ...]
 
 
 def existing(frame: pl.DataFrame, names: Iterable[str]) -> list[str]:
-    """The names, each known to be a column. Raises DataError."""
+    """Return the names. Raises DataError if one is no column."""
     for name in names:
         if name not in frame.columns:
             raise DataError("the data has no such column", column=name)
@@ -23,22 +23,22 @@ def existing(frame: pl.DataFrame, names: Iterable[str]) -> list[str]:
 
 
 def with_targets(frame: pl.DataFrame, targets: Sequence[str]) -> pl.DataFrame:
-    """The rows in which no target is missing. Raises DataError if a column is."""
+    """Return the rows in which no target is missing. Raises DataError if a column is missing."""
     return frame.drop_nulls(existing(frame, targets))
 
 
 def labelled(
     frame: pl.DataFrame, targets: Sequence[str], task: Task, classes: Classes | None
 ) -> tuple[pl.DataFrame, Tensor]:
-    """The rows in which no target is missing, and `target_tensor` of them."""
+    """Return the rows in which no target is missing, and their `target_tensor`."""
     rows = with_targets(frame, targets)
     return rows, target_tensor(rows, targets, task, classes)
 
 
 def find_classes(frame: pl.DataFrame, targets: Sequence[str], task: Task) -> Classes | None:
-    """What the outputs of a network stand for; None of a regression.
+    """Return what the outputs of a network stand for; None for a regression.
 
-    The distinct values of the target, sorted, or for several labels their names.
+    Classes are the sorted distinct values of the target; labels are named by their columns.
     """
     match task:
         case "regression":
@@ -52,8 +52,9 @@ def find_classes(frame: pl.DataFrame, targets: Sequence[str], task: Task) -> Cla
 def target_tensor(
     frame: pl.DataFrame, targets: Sequence[str], task: Task, classes: Classes | None
 ) -> Tensor:
-    """Each row's index in `classes`: (N) int64; of several labels 0 or 1, and of a regression the
-    values: (N, C) float64.
+    """Return each row's index in `classes`: (N) int64.
+
+    Labels are 0 or 1, and a regression has its values: (N, C) float64.
     """
     for name in existing(frame, targets):
         if frame[name].null_count():

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dropout_core.data.missing import MISSING_WORDS
+from dropout_core.data.read_options import MISSING_WORDS
 from dropout_core.errors import DataError, ModelError
 from dropout_core.model.forward import ForwardPass
 from dropout_core.model.saved_model import Description, TabularModel, load_model

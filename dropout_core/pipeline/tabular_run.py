@@ -24,10 +24,11 @@ from dropout_core.config import (
     TrainingConfig,
 )
 from dropout_core.data import splits
-from dropout_core.data.columns import Selection, describe, select
+from dropout_core.data.columns import describe
 from dropout_core.data.encoder import Encoder
-from dropout_core.data.readers.table import as_stored
+from dropout_core.data.selection import Selection, select
 from dropout_core.data.splits import Split
+from dropout_core.data.stored_types import frame_as_stored, without_nan
 from dropout_core.data.targets import find_classes, target_tensor, with_targets
 from dropout_core.errors import DataError
 from dropout_core.evaluation.evaluator import Evaluation, score
@@ -45,8 +46,8 @@ from dropout_core.training.loop import Training, TrainingData, train
 class Experiment:
     """One model trained on one frame, whose columns count as those of a stored table.
 
-    `features`, their `types` and `task` of None are settled by `data.schema.select`; `weight` names
-    a column that weighs the rows. Rows without a target are left out. Raises DataError if the frame
+    `data.selection.select` settles `features`, their `types` and `task` of None; `weight` names a
+    column that weighs the rows. Rows without a target are left out. Raises DataError if the frame
     cannot be used so.
     """
 
@@ -71,8 +72,7 @@ class Experiment:
         self._preprocessing_config = preprocessing or PreprocessingConfig()
         self._model_config = model or MLPConfig()
         self._training_config = training or TrainingConfig()
-        frame = as_stored(frame.lazy(), frame.schema).collect()
-        frame = frame.with_columns(pl.col(pl.Float64).fill_nan(None))
+        frame = without_nan(frame_as_stored(frame).lazy()).collect()
         self._selection = select(
             describe(frame),
             target=target,

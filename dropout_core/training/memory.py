@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig
-from dropout_core.data.columns import Column, Selection
+from dropout_core.data.columns import Column
 from dropout_core.data.features import DATE_PARTS
+from dropout_core.data.selection import Selection
 from dropout_core.nn.inputs import category_widths
 
 _FLOAT = 4

@@ -1,6 +1,8 @@
-"""Files as people have them -> the stored table. Raises DataError, keeps nothing."""
+"""Read files into the stored table. Raises DataError and leaves no temporary file."""
 
+import gzip
 import tempfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -8,11 +10,9 @@ from typing import Literal
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
-from dropout_core.data.missing import MISSING_WORDS
+from dropout_core.data.read_options import MISSING_WORDS, ReadOptions
 from dropout_core.data.readers import idx, npz, parquet
-from dropout_core.data.readers.compression import unpacked
 from dropout_core.data.readers.csv import read_csv
-from dropout_core.data.readers.options import ReadOptions
 from dropout_core.data.readers.table import Contents, finish
 from dropout_core.errors import DataError
 
@@ -21,12 +21,14 @@ __all__ = ["MISSING_WORDS", "Format", "ReadOptions", "convert", "detect_format",
 Format = Literal["csv", "parquet", "npz", "idx"]
 
 _TITLES: dict[Format, str] = {"csv": "CSV", "parquet": "Parquet file", "npz": "NPZ", "idx": "IDX"}
+_GZIP_SIGNATURE = b"\x1f\x8b"
+_CHUNK_BYTES = 1 << 20
 DEFAULT_MAX_BYTES = 1 << 32
 DEFAULT_MAX_COLUMNS = 100_000
 
 
 def detect_format(path: Path) -> Format:
-    """Tell a file's format by its first bytes: a name promises nothing. TSV is `csv` with tabs."""
+    """Return the format by the file's first bytes, whatever its name. TSV is `csv` with tabs."""
     with path.open("rb") as file:
         signature = file.read(4)
     if signature in npz.SIGNATURES:
@@ -43,12 +45,12 @@ def read(
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_columns: int = DEFAULT_MAX_COLUMNS,
 ) -> pl.DataFrame:
-    """Read a file in this process, without limits on time and memory: for files one trusts.
+    """Read a trusted file in this process, without limits on time and memory.
 
     Returns the stored table. `max_bytes` bounds what a compressed file may unpack to. Raises
     DataError.
     """
-    # A parser that gives up may leave threads behind that are still about to write.
+    # A parser that fails may leave threads that still write.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         table = Path(folder) / "table"
         convert([path], table, options=options, max_bytes=max_bytes, max_columns=max_columns)
@@ -66,7 +68,7 @@ def convert(
 ) -> tuple[Format, Contents]:
     """Read one file, or IDX images and labels, and write the stored table to `target`.
 
-    What lies between is put beside `target`, and removed. With `as_text` the cells of a text file
+    Temporary files are put beside `target`, and removed. With `as_text` the cells of a text file
     stay as they are written, and no column is left out. Raises DataError.
     """
     with tempfile.TemporaryDirectory(
@@ -103,7 +105,7 @@ def convert(
                 contents = idx.read_idx(files, table, max_columns=max_columns)
             contents = finish(table, contents, keep_empty_columns=as_text)
         except (PolarsError, PanicException) as error:
-            # What a panic says is of use to the parser's authors alone.
+            # The message of a panic helps the authors of the parser alone.
             is_error = isinstance(error, PolarsError) and str(error)
             reason = str(error).splitlines()[0] if is_error else "it is damaged"
             raise DataError(f"not a readable {_TITLES[formats[0]]}: {reason}") from error
@@ -112,10 +114,33 @@ def convert(
 
 
 def _unpacked(source: Path, folder: Path, *, max_bytes: int) -> Path:
+    """Return the file itself or, if it is a gzip file, its content as a new file in the folder.
+
+    Raises DataError if either is empty, or the content is damaged or more than `max_bytes`.
+    """
     if source.stat().st_size == 0:
         raise DataError("the file is empty")
+    if not _is_gzip(source):
+        return source
     folder.mkdir()
-    file = unpacked(source, folder, max_bytes=max_bytes)
-    if file.stat().st_size == 0:
+    target = folder / f"unpacked-{source.name}"
+    size_bytes = 0
+    try:
+        with gzip.open(source) as content, target.open("xb") as file:
+            while chunk := content.read(_CHUNK_BYTES):
+                size_bytes += len(chunk)
+                if size_bytes > max_bytes:
+                    raise DataError(f"the file unpacks to more than the {max_bytes} bytes allowed")
+                file.write(chunk)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"not a readable gzip file: {error}") from error
+    if _is_gzip(target):
+        raise DataError("the file is a gzip file in a gzip file")
+    if size_bytes == 0:
         raise DataError("the file is empty")
-    return file
+    return target
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_GZIP_SIGNATURE)) == _GZIP_SIGNATURE

@@ -1,4 +1,4 @@
-"""CSV and TSV, as people export them, to the types that are stored."""
+"""Read CSV and TSV files as people export them."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,32 +9,31 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
-from dropout_core.data.cells import spell_a_value
-from dropout_core.data.readers.cells import (
-    Kind,
-    analyse,
-    moment,
-    settle,
-    strictly,
-    text,
-    unfit_cells,
-    value,
-)
-from dropout_core.data.readers.dialect import Dialect, detect_dialect, settle_encoding, transcode
-from dropout_core.data.readers.options import ReadOptions
-from dropout_core.data.readers.shape import (
-    Shape,
+from dropout_core.data.dates import date_values
+from dropout_core.data.read_options import ReadOptions, spell_values
+from dropout_core.data.readers.csv_structure import (
     StrayQuote,
-    check_shape,
+    Structure,
+    check_structure,
     starts_a_field,
     without_blank_lines,
 )
+from dropout_core.data.readers.dialect import Dialect, detect_dialect, settle_encoding, transcode
 from dropout_core.data.readers.table import Contents, scan, unique_names, write
+from dropout_core.data.readers.type_inference import (
+    InferredType,
+    count_cells,
+    infer,
+    strictly,
+    text_values,
+    typed_values,
+    unfit_cells,
+)
 from dropout_core.errors import DataError
 
 _MAX_RETRIES = 3
-_TEXT = Kind("text")
-_LATER = Kind("text", is_certain=False)
+_TEXT = InferredType("text")
+_LATER = InferredType("text", is_certain=False)
 _BAD_COLUMN = re.compile(r"\(column number (\d+)\)")
 _PARSED: dict[str, pl.DataType] = {
     "integer": pl.Int64(),
@@ -52,11 +51,11 @@ def read_csv(
     max_columns: int,
     as_text: bool,
 ) -> Contents:
-    """Write the table of a delimited text file; `folder` is for what lies between.
+    """Write the stored table of a delimited text file; put temporary files into `folder`.
 
-    The first rows tell what the columns are, and the parser is asked for that, while the whole file
-    is checked by `shape`. A column of which a later row is something else is kept as text first,
-    and settled by all of its cells. `as_text` keeps every cell as it is written.
+    The first rows tell the types of the columns. The parser reads the file as these types, while
+    `csv_structure` checks the whole file. Where a later row is of another type, the column is
+    parsed as text, and all of its cells decide. `as_text` keeps every cell as it is written.
     """
     encoding = settle_encoding(source, options.encoding)
     if encoding != "utf-8":
@@ -92,7 +91,7 @@ def _names(dialect: Dialect) -> tuple[list[str], list[str]]:
 
 @dataclass(frozen=True)
 class _Text:
-    """A text file in UTF-8, parsed as often as it takes. `missing` of None keeps cells as text."""
+    """A text file in UTF-8, parsed until every type fits. None for `missing` keeps all as text."""
 
     source: Path
     dialect: Dialect
@@ -101,38 +100,40 @@ class _Text:
     folder: Path
 
     def write(self, target: Path) -> list[str]:
-        """Write its table; return what is odd about it."""
+        """Write its table; return warnings."""
         if self.dialect.is_sampled_whole:
             return self._write_small(target)
         if self.dialect.begins_blank:  # which the parser takes for a row of one cell
-            self._shape(())
+            self._structure(())
             return self._without_blank_lines().write(target)
-        kinds, has_words = self._sampled_kinds()
-        # The parser reads a padded number, and so does not see that it is a word.
+        types, has_words = self._sampled_types()
+        # The parser reads a padded number, and does not see that it is a word for missing values.
         watched_types = ("integer", "number") if self._words_spell_values else ("integer",)
-        watched = [index for index, kind in enumerate(kinds) if kind.type in watched_types]
+        watched = [index for index, inferred in enumerate(types) if inferred.type in watched_types]
         staged = self.folder / "staged"
         with ThreadPoolExecutor(1) as pool:
-            checking = pool.submit(self._shape, watched)
+            checking = pool.submit(self._structure, watched)
             try:
-                kinds = self._parse_as_far_as_sure(staged, kinds, has_words=has_words)
+                types = self._parse_as_far_as_sure(staged, types, has_words=has_words)
             except PolarsError:
-                checking.result()  # whose reason is the better one
+                checking.result()  # raises a clearer error, if it finds one
                 raise
-            shape = checking.result()
-        if shape.has_blank_lines:
+            structure = checking.result()
+        if structure.has_blank_lines:
             return self._without_blank_lines().write(target)
-        if shape.padded:
-            kinds = [_LATER if i in shape.padded else kind for i, kind in enumerate(kinds)]
-            self._parse(staged, kinds, has_words=True)
-        if self.missing is None or all(kind.is_certain for kind in kinds):
+        if structure.padded:
+            types = [
+                _LATER if i in structure.padded else inferred for i, inferred in enumerate(types)
+            ]
+            self._parse(staged, types, has_words=True)
+        if self.missing is None or all(inferred.is_certain for inferred in types):
             staged.replace(target)
             return []
-        later = [index for index, kind in enumerate(kinds) if not kind.is_certain]
+        later = [index for index, inferred in enumerate(types) if not inferred.is_certain]
         return self._settle(staged, target, later)
 
     def has_stray_quotes_alone(self) -> bool:
-        """Whether no quote stands where a quoted field would begin."""
+        """Return whether no quote stands where a quoted field would begin."""
         dialect = self.dialect
         with self.source.open("rb") as file:
             return bool(dialect.quote) and not starts_a_field(
@@ -140,111 +141,117 @@ class _Text:
             )
 
     def _write_small(self, target: Path) -> list[str]:
-        shape = self._shape(())
-        if shape.num_rows == int(self.dialect.header):
+        structure = self._structure(())
+        if structure.num_rows == int(self.dialect.header):
             raise DataError(f"the file has {'a header and ' if self.dialect.header else ''}no rows")
-        if shape.has_blank_lines:
+        if structure.has_blank_lines:
             return self._without_blank_lines().write(target)
         cells = self._scan([_TEXT] * len(self.names)).collect().lazy()
-        kinds = [_TEXT] * len(self.names)
+        types = [_TEXT] * len(self.names)
         if self.missing is not None:
-            kinds = [settle(found) for found in analyse(cells, range(len(kinds)), self.missing)]
-        write(cells.select(self._values(dict(enumerate(kinds)))), target)
-        return self._warnings(cells, enumerate(kinds))
+            types = [
+                infer(counts) for counts in count_cells(cells, range(len(types)), self.missing)
+            ]
+        write(cells.select(self._values(dict(enumerate(types)))), target)
+        return self._warnings(cells, enumerate(types))
 
     def _settle(self, staged: Path, target: Path, later: Sequence[int]) -> list[str]:
-        """Decide what columns are that were parsed as text, and write the table with them."""
+        """Infer the types of the columns `later` from all of their cells, and write the table."""
         cells = scan(staged)
-        found = analyse(cells, later, self.missing or ())
-        kinds = {index: settle(findings) for index, findings in zip(later, found, strict=True)}
-        if all(kind.type == "text" for kind in kinds.values()):
+        found = count_cells(cells, later, self.missing or ())
+        types = {index: infer(counts) for index, counts in zip(later, found, strict=True)}
+        if all(inferred.type == "text" for inferred in types.values()):
             staged.replace(target)
-            return self._warnings(scan(target), kinds.items())
-        write(cells.select(self._values(kinds)), target)
-        return self._warnings(cells, kinds.items())
+            return self._warnings(scan(target), types.items())
+        write(cells.select(self._values(types)), target)
+        return self._warnings(cells, types.items())
 
-    def _values(self, kinds: dict[int, Kind]) -> list[pl.Expr]:
+    def _values(self, types: dict[int, InferredType]) -> list[pl.Expr]:
         return [
             (
-                value(index, kinds[index], self.missing)
-                if self.missing is not None and index in kinds
+                typed_values(index, types[index], self.missing)
+                if self.missing is not None and index in types
                 else pl.nth(index)
             ).alias(name)
             for index, name in self._named
         ]
 
-    def _sampled_kinds(self) -> tuple[list[Kind], bool]:
-        """What the columns look like, and whether words for missing values may be among numbers.
+    def _sampled_types(self) -> tuple[list[InferredType], bool]:
+        """Return the types that the first rows suggest, and whether to look for missing words.
 
-        A word that is no number is found wherever it is, because the parser cannot read it.
+        The parser cannot read a word that is no number, so that it is found wherever it is.
         """
         texts = [_TEXT for _ in self.names]
         if self.missing is None:
             return texts, False
         cells = self._scan(texts, num_rows=self.dialect.num_sampled_rows).collect().lazy()
-        kinds = [settle(found) for found in analyse(cells, range(len(texts)), self.missing)]
-        parsed = [index for index, kind in enumerate(kinds) if kind.type in _PARSED]
+        types = list(map(infer, count_cells(cells, range(len(texts)), self.missing)))
+        parsed = [index for index, inferred in enumerate(types) if inferred.type in _PARSED]
         is_word = pl.nth(parsed).is_in(list(self.missing)).any()
         has_words = bool(parsed) and (
             self._words_spell_values or any(cells.select(is_word).collect().row(0))
         )
-        return [kind if kind.is_certain and kind.type != "missing" else _LATER for kind in kinds], (
-            has_words
-        )
+        sure = [
+            inferred if inferred.is_certain and inferred.type != "missing" else _LATER
+            for inferred in types
+        ]
+        return sure, has_words
 
     def _parse_as_far_as_sure(
-        self, target: Path, kinds: list[Kind], *, has_words: bool
-    ) -> list[Kind]:
-        """Parse all rows as these kinds, or text where that fails; what they became."""
+        self, target: Path, types: list[InferredType], *, has_words: bool
+    ) -> list[InferredType]:
+        """Parse all rows as these types, or as text where that fails; return the types used."""
         for _ in range(_MAX_RETRIES):
             try:
-                self._parse(target, kinds, has_words=has_words)
+                self._parse(target, types, has_words=has_words)
             except PolarsError as error:
-                kinds = _without_the_bad(kinds, error)
+                types = _without_the_bad(types, error)
             else:
-                return kinds
-        kinds = [kind if kind.type == "text" else _LATER for kind in kinds]
-        self._parse(target, kinds)
-        return kinds
+                return types
+        types = [inferred if inferred.type == "text" else _LATER for inferred in types]
+        self._parse(target, types)
+        return types
 
-    def _parse(self, target: Path, kinds: Sequence[Kind], *, has_words: bool = False) -> None:
-        """Parse all rows as these kinds. Raises PolarsError if a cell is of another."""
-        cells = self._scan(kinds, has_words=has_words)
+    def _parse(
+        self, target: Path, types: Sequence[InferredType], *, has_words: bool = False
+    ) -> None:
+        """Parse all rows as these types. Raises PolarsError if a cell does not fit."""
+        cells = self._scan(types, has_words=has_words)
         if self.missing is None:
             write(cells.select(pl.nth(index).alias(name) for index, name in self._named), target)
             return
         missing = self.missing
         cells = cells.with_columns(
-            text(pl.nth(index), missing)
-            for index, kind in enumerate(kinds)
-            if kind.type not in _PARSED
+            text_values(pl.nth(index), missing)
+            for index, inferred in enumerate(types)
+            if inferred.type not in _PARSED
         )
-        # In a column of their own, because an expression used twice is computed twice.
+        # In columns of their own, because polars computes an expression used twice twice.
         cells = cells.with_columns(
-            moment(pl.nth(index), kind).alias(f"{index} parsed")
-            for index, kind in enumerate(kinds)
-            if kind.type == "datetime"
+            date_values(pl.nth(index), inferred.forms).alias(f"{index} parsed")
+            for index, inferred in enumerate(types)
+            if inferred.type == "datetime"
         )
         columns = []
         for index, name in self._named:
-            column, kind = pl.nth(index), kinds[index]
-            if kind.type == "datetime":
+            column, inferred = pl.nth(index), types[index]
+            if inferred.type == "datetime":
                 column = strictly(pl.col(f"{index} parsed"), column)
-            elif kind.type == "number":
+            elif inferred.type == "number":
                 column = column.fill_nan(None)
             columns.append(column.alias(name))
         write(cells.select(columns), target)
 
     @property
     def _words_spell_values(self) -> bool:
-        return self.missing is not None and spell_a_value(frozenset(self.missing))
+        return self.missing is not None and spell_values(frozenset(self.missing))
 
     @property
     def _named(self) -> Iterable[tuple[int, str]]:
         return enumerate(self.names)
 
     def _scan(
-        self, kinds: Sequence[Kind], *, num_rows: int | None = None, has_words: bool = False
+        self, types: Sequence[InferredType], *, num_rows: int | None = None, has_words: bool = False
     ) -> pl.LazyFrame:
         dialect = self.dialect
         return pl.scan_csv(
@@ -254,9 +261,10 @@ class _Text:
             n_rows=num_rows,
             separator=dialect.delimiter,
             quote_char=dialect.quote or None,
-            # Names that no pattern of polars could match stand in for those of the header.
+            # Numbers instead of the header's names, which polars may take for patterns.
             schema={
-                str(index): _PARSED.get(kind.type, pl.String()) for index, kind in enumerate(kinds)
+                str(index): _PARSED.get(inferred.type, pl.String())
+                for index, inferred in enumerate(types)
             },
             # Comparing every cell with every word takes a third of the parser's time.
             null_values=list(self.missing or ()) if has_words else None,
@@ -264,10 +272,10 @@ class _Text:
             glob=False,
         )
 
-    def _shape(self, watched: Sequence[int]) -> Shape:
+    def _structure(self, watched: Sequence[int]) -> Structure:
         dialect = self.dialect
         with self.source.open("rb") as file:
-            return check_shape(
+            return check_structure(
                 file,
                 delimiter=dialect.delimiter,
                 quote=dialect.quote,
@@ -282,20 +290,24 @@ class _Text:
             without_blank_lines(source, lines, delimiter=dialect.delimiter, quote=dialect.quote)
         return replace(self, source=target, dialect=replace(dialect, begins_blank=False))
 
-    def _warnings(self, cells: pl.LazyFrame, kinds: Iterable[tuple[int, Kind]]) -> list[str]:
+    def _warnings(
+        self, cells: pl.LazyFrame, types: Iterable[tuple[int, InferredType]]
+    ) -> list[str]:
         warnings = []
-        for index, kind in kinds:
-            warning = kind.warning
-            if kind.unfit is not None:
-                warning = unfit_cells(cells, index, kind, self.missing or ())
+        for index, inferred in types:
+            warning = inferred.warning
+            if inferred.unfit is not None:
+                warning = unfit_cells(cells, index, inferred, self.missing or ())
             if warning is not None:
                 warnings.append(f"column {self.names[index]!r}: {warning}")
         return warnings
 
 
-def _without_the_bad(kinds: Sequence[Kind], error: PolarsError) -> list[Kind]:
-    """Leave the column for later that the parser's error names, or else all dates."""
+def _without_the_bad(types: Sequence[InferredType], error: PolarsError) -> list[InferredType]:
+    """Parse the column that the error names as text, or all dates if it names none."""
     bad = _BAD_COLUMN.search(str(error))
     if bad is None:
-        return [_LATER if kind.type == "datetime" else kind for kind in kinds]
-    return [_LATER if index + 1 == int(bad[1]) else kind for index, kind in enumerate(kinds)]
+        return [_LATER if inferred.type == "datetime" else inferred for inferred in types]
+    return [
+        _LATER if index + 1 == int(bad[1]) else inferred for index, inferred in enumerate(types)
+    ]

@@ -1,4 +1,4 @@
-"""How a text file is delimited: encoding, delimiter, quotes and header, told by its beginning."""
+"""Detect the encoding, delimiter, quote and header of a text file by its beginning."""
 
 import codecs
 import csv
@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dropout_core.data.readers.options import ReadOptions
-from dropout_core.data.readers.shape import Records, records
+from dropout_core.data.dates import looks_like_date
+from dropout_core.data.read_options import ReadOptions
+from dropout_core.data.readers.csv_structure import Records, records
 from dropout_core.errors import DataError
 
 SAMPLE_BYTES = 1 << 17
@@ -21,15 +22,14 @@ _MARK = "\ufeff"  # of the order of bytes, which codecs that name the order leav
 _DELIMITERS = ",;\t|"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _BLANK_LINE = re.compile(rb"\r?\n")
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,4}([./])\d{1,2}\2\d{1,4}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """`names` are those of the header, if there is one.
+    """How a text file is delimited. `names` are those of the header, if there is one.
 
-    `is_sampled_whole` tells that the rows sampled are all there are, unless some are malformed, and
-    `begins_blank` that a blank line comes before the first of the rows.
+    `is_sampled_whole` says that the sample holds all rows, unless some are malformed, and
+    `begins_blank` that a blank line comes before the first row.
     """
 
     delimiter: str
@@ -44,7 +44,7 @@ class Dialect:
 
 
 def detect_encoding(path: Path) -> str:
-    """By the mark at the file's beginning; without one it is UTF-8 or has to be declared."""
+    """Return the encoding by the byte order mark; without one, UTF-8."""
     with path.open("rb") as file:
         start = file.read(3)
     if start == codecs.BOM_UTF8:
@@ -55,7 +55,7 @@ def detect_encoding(path: Path) -> str:
 
 
 def settle_encoding(path: Path, declared: str | None) -> str:
-    """The encoding as it is declared, if it is; of UTF-8 the file itself tells if it is marked."""
+    """Return the declared encoding, or detect it; UTF-8 may begin with a mark."""
     if declared is None:
         return detect_encoding(path)
     if codecs.lookup(declared).name not in ("utf-8", "utf-8-sig"):
@@ -90,7 +90,7 @@ def transcode(source: Path, target: Path, *, encoding: str) -> None:
 
 
 def detect_dialect(path: Path, options: ReadOptions) -> Dialect:
-    """Settle how a UTF-8 file is read. Raises DataError if it has no records."""
+    """Return the dialect of a UTF-8 file. Raises DataError if it has no records."""
     for sample, is_whole in _samples(path):
         candidates = list(_candidates(sample, options))
         found = [
@@ -118,7 +118,7 @@ def _samples(path: Path) -> Iterator[tuple[bytes, bool]]:
 
 
 def _candidates(sample: bytes, options: ReadOptions) -> Iterator[tuple[str, str]]:
-    """Each delimiter with each quote, the likeliest first."""
+    """Yield each delimiter with each quote, the likeliest first."""
     for quote in ('"', "'", "") if options.quote is None else (options.quote,):
         for delimiter in _DELIMITERS if options.delimiter is None else options.delimiter:
             if options.quote is not None or quote == '"' or _may_quote(sample, delimiter, quote):
@@ -126,13 +126,13 @@ def _candidates(sample: bytes, options: ReadOptions) -> Iterator[tuple[str, str]
 
 
 def _may_quote(sample: bytes, delimiter: str, quote: str) -> bool:
-    """Other quotes than the usual are considered only where the usual one quotes no field."""
+    """Return whether to try another quote: only where the usual one quotes no field."""
     usual = rf'(^|[\n{re.escape(delimiter)}])"'.encode()
     return re.search(usual, sample) is None and (quote == "" or quote.encode() in sample)
 
 
 def _score(found: Records, num_bytes: int) -> tuple[float, bool, int, bool]:
-    """How well a file's beginning is delimited so: best if all rows are as long as the first."""
+    """Return how well the dialect fits: best if all rows are as long as the first."""
     if not len(found.ends) or found.num_fields[0] == 1:
         return 0.0, found.problem is None, 0, False
     first = int(found.num_fields[0])
@@ -150,7 +150,7 @@ def _settled(
     record = sample[: found.ends[0]]
     cells = _cells(record.lstrip(b"\r\n"), delimiter=delimiter, quote=quote)
     if header is None:
-        header = not any(_NUMBER.fullmatch(cell) or _DATE.fullmatch(cell) for cell in cells)
+        header = not any(_NUMBER.fullmatch(cell) or looks_like_date(cell) for cell in cells)
     return Dialect(
         delimiter=delimiter,
         quote=quote,
@@ -176,7 +176,7 @@ def _cells(record: bytes, *, delimiter: str, quote: str) -> list[str]:
         )
         return [cell.strip() for cell in next(reader)]
     except UnicodeDecodeError:
-        return []  # the check of the whole file finds the place
+        return []  # the check of the whole file finds the row
     except csv.Error as error:
         reason = str(error).partition(" - ")[0]  # what follows is advice to programmers
         raise DataError(f"not a readable CSV: {reason}") from error

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from dropout_core.data.readers.table import Contents, as_stored, write
+from dropout_core.data.readers.table import Contents, write
+from dropout_core.data.stored_types import as_stored, without_nan
 from dropout_core.errors import DataError
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -53,7 +54,7 @@ def read_idx(sources: Sequence[Path], target: Path, *, max_columns: int) -> Cont
     if not columns:
         raise DataError("the file has no rows")
     table = pl.DataFrame(columns)
-    write(as_stored(table.lazy(), table.schema), target)
+    write(without_nan(as_stored(table.lazy())), target)
     return Contents()
 
 

@@ -1,4 +1,4 @@
-"""NumPy's archives of arrays, without pickles and without believing any header."""
+"""Read NumPy's archives of arrays: refuse pickles, and check every header."""
 
 import math
 import sys
@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from polars.exceptions import PolarsError
 
-from dropout_core.data.readers.table import Contents, as_stored, unique_names, write
+from dropout_core.data.readers.table import Contents, unique_names, write
+from dropout_core.data.stored_types import as_stored, without_nan
 from dropout_core.errors import DataError
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without any
@@ -49,10 +49,7 @@ def read_npz(source: Path, target: Path, *, max_bytes: int, max_columns: int) ->
     _check_lengths(columns)
     names, warnings = unique_names([column.name for column in columns])
     table = pl.DataFrame([c.alias(name) for c, name in zip(columns, names, strict=True)])
-    try:
-        write(as_stored(table.lazy(), table.schema), target)
-    except PolarsError as error:
-        raise _located(table, error) from error
+    write(without_nan(as_stored(table.lazy())), target)
     return Contents(warnings=tuple(warnings))
 
 
@@ -75,7 +72,7 @@ def _read(archive: zipfile.ZipFile, *, max_bytes: int, max_columns: int) -> list
 
 
 def _header(file: IO[bytes], name: str, *, size_bytes: int) -> _Header:
-    """Read what an array says it is; refuse it if that is no data, or more than there is."""
+    """Read an array's header. Raises DataError if it is no data, or more than the file holds."""
     try:
         version = npy.read_magic(file)
     except ValueError as error:
@@ -114,7 +111,7 @@ def _array(file: IO[bytes], header: _Header) -> NDArray[np.generic]:
 
 
 def _columns(name: str, array: NDArray[np.generic]) -> list[pl.Series]:
-    """A vector is a column; a matrix, or a stack of images, is one column an element of a row."""
+    """Return a vector as a column, and a matrix or images as one column an element of a row."""
     if array.dtype.kind == "U" and not _is_text(array):
         raise DataError("not all of it is text", column=name)
     if array.dtype == np.float16:
@@ -126,7 +123,7 @@ def _columns(name: str, array: NDArray[np.generic]) -> list[pl.Series]:
 
 
 def _is_text(array: NDArray[np.generic]) -> bool:
-    """Whether all characters exist, and none is NUL: numpy and polars would believe anything."""
+    """Return whether all characters exist and none is NUL, which numpy and polars do not check."""
     codes = np.ascontiguousarray(array).view(np.uint32)
     codes = codes.reshape(-1, array.dtype.itemsize // 4)
     has_nul = (codes[:, :-1] == 0) & (codes[:, 1:] != 0)  # after the last character all are
@@ -142,12 +139,3 @@ def _check_lengths(columns: Sequence[pl.Series]) -> None:
             f"arrays differ in length: {shortest!r} has {lengths[shortest]} rows, "
             f"{longest!r} has {lengths[longest]}"
         )
-
-
-def _located(table: pl.DataFrame, error: PolarsError) -> DataError:
-    for column in table.select(pl.col(pl.UInt64)):
-        lost = column.cast(pl.Int64, strict=False).is_null()
-        if lost.any():
-            row = int(lost.arg_max() or 0) + 1
-            return DataError("an integer is larger than 64 bits", row=row, column=column.name)
-    return DataError(f"not a readable NPZ: {str(error).splitlines()[0]}")

@@ -1,12 +1,12 @@
-"""Parquet, as anybody wrote it, to the types that are stored."""
+"""Read Parquet files of any dtypes."""
 
 import itertools
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PolarsError
 
-from dropout_core.data.readers.table import Contents, as_stored, unique_names, write
+from dropout_core.data.readers.table import Contents, unique_names, write
+from dropout_core.data.stored_types import as_stored, without_nan
 from dropout_core.errors import DataError
 
 SIGNATURE = b"PAR1"
@@ -16,9 +16,9 @@ _CELL_BYTES = 8
 def read_parquet(source: Path, target: Path, *, max_bytes: int, max_columns: int) -> Contents:
     """Rewrite a Parquet file. Raises DataError naming a column that a table cannot hold.
 
-    Its footer may claim any number of rows, so a table whose cells would take more than
-    `max_bytes` is refused before any is made. So is one whose text would: a dictionary repeats a
-    long text for nothing.
+    The footer may claim any number of rows, so a table whose cells would take more than `max_bytes`
+    is refused before it is read. So is one whose text would: a dictionary repeats a long text at
+    no cost.
     """
     if source.stat().st_size < 3 * len(SIGNATURE):
         raise DataError("not a readable Parquet file: it ends within its header")
@@ -33,12 +33,9 @@ def read_parquet(source: Path, target: Path, *, max_bytes: int, max_columns: int
             "allowed"
         )
     names, warnings = unique_names(schema.names())
-    stored = as_stored(table, schema)
-    try:
-        _refuse_much_text(stored, max_bytes)
-        write(stored.select(pl.nth(index).alias(name) for index, name in enumerate(names)), target)
-    except PolarsError as error:
-        raise _located(table, schema, error) from error
+    stored = as_stored(table.select(pl.nth(i).alias(name) for i, name in enumerate(names)))
+    _refuse_much_text(stored, max_bytes)
+    write(without_nan(stored), target)
     return Contents(warnings=tuple(warnings))
 
 
@@ -55,16 +52,3 @@ def _refuse_much_text(stored: pl.LazyFrame, max_bytes: int) -> None:
         raise DataError(
             f"its text unpacks to {num_bytes} bytes, more than the {max_bytes} bytes allowed"
         )
-
-
-def _located(table: pl.LazyFrame, schema: pl.Schema, error: PolarsError) -> DataError:
-    """The row and column of an integer beyond 64 bits, if it is that."""
-    for index, (name, dtype) in enumerate(schema.items()):
-        if dtype not in (pl.UInt64, pl.Int128, pl.UInt128):
-            continue
-        cell = table.select(number=pl.nth(index)).with_row_index("row", offset=1)
-        is_lost = pl.col("number").cast(pl.Int64, strict=False).is_null()
-        lost = cell.filter(is_lost & pl.col("number").is_not_null()).first().collect()
-        if len(lost):
-            return DataError("an integer is larger than 64 bits", row=lost.item(0, 0), column=name)
-    return DataError(f"not a readable Parquet file: {str(error).splitlines()[0]}")

@@ -1,4 +1,4 @@
-"""The stored table: the Parquet file that every upload becomes, in a few types of ours alone."""
+"""The stored table: the Parquet file that every upload becomes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from dropout_core.errors import DataError
 
 @dataclass(frozen=True)
 class Contents:
-    """What is to be known of a file besides its table: its settled options, and what is odd."""
+    """What reading a file tells besides its table: the options used, and warnings."""
 
     options: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -20,8 +20,8 @@ class Contents:
 
 
 def write(table: pl.LazyFrame, target: Path) -> None:
-    """Compute a table and write it, a part at a time. Its columns have the stored types."""
-    # Statistics are for readers that skip parts of a file, which none of ours does.
+    """Compute a table of stored types and write it, a part at a time."""
+    # Statistics help only readers that skip parts of a file.
     table.sink_parquet(target, compression="uncompressed", statistics=False)
 
 
@@ -29,68 +29,41 @@ def scan(path: Path) -> pl.LazyFrame:
     return pl.scan_parquet(path, glob=False)
 
 
-def as_stored(table: pl.LazyFrame, schema: pl.Schema) -> pl.LazyFrame:
-    """Cast every column to its stored type. Raises DataError naming one that has none."""
-    return table.select(
-        _cast(index, name, dtype) for index, (name, dtype) in enumerate(schema.items())
-    )
-
-
-def _cast(index: int, name: str, dtype: pl.DataType) -> pl.Expr:
-    column = pl.nth(index)
-    if dtype in (pl.Boolean, pl.String):
-        return column
-    if dtype.is_integer():
-        return column.cast(pl.Int64)
-    if dtype.is_numeric():
-        return column.cast(pl.Float64).fill_nan(None)
-    if isinstance(dtype, pl.Datetime):
-        utc = column.dt.convert_time_zone("UTC") if dtype.time_zone else column
-        return utc.dt.replace_time_zone(None).dt.cast_time_unit("us")
-    if dtype == pl.Date:
-        return column.cast(pl.Datetime("us"))
-    if isinstance(dtype, pl.Categorical | pl.Enum):
-        return column.cast(pl.String)
-    if dtype == pl.Null:
-        return column.cast(pl.Boolean)
-    raise DataError(f"values of type {dtype} are not supported", column=name)
-
-
 def finish(path: Path, contents: Contents, *, keep_empty_columns: bool) -> Contents:
-    """Hold a stored table to what is promised of it; drop the columns without any value.
+    """Check a stored table, and drop the columns without any value.
 
     Raises DataError if it has no rows or columns, or a number is infinite.
     """
     table = scan(path)
     schema = table.collect_schema()
-    facts = _facts(table, schema)
-    contents = replace(contents, num_rows=facts.num_rows)
-    if facts.num_rows == 0 or not schema:
+    summary = _summarise(table, schema)
+    contents = replace(contents, num_rows=summary.num_rows)
+    if summary.num_rows == 0 or not schema:
         raise DataError("the file has no rows")
-    if facts.infinite is not None:
-        _refuse_infinity(table, facts.infinite, schema.names()[facts.infinite])
-    if keep_empty_columns or not facts.empty:
+    if summary.infinite is not None:
+        _refuse_infinity(table, summary.infinite, schema.names()[summary.infinite])
+    if keep_empty_columns or not summary.empty:
         return contents
-    if len(facts.empty) == len(schema):
+    if len(summary.empty) == len(schema):
         raise DataError("all values are missing")
-    kept = [index for index in range(len(schema)) if index not in facts.empty]
+    kept = [index for index in range(len(schema)) if index not in summary.empty]
     rest = path.with_name(f"{path.name}-rest")
     write(table.select(pl.nth(kept)), rest)
     rest.replace(path)
     dropped = tuple(
-        f"column {schema.names()[index]!r} has no values and is left out" for index in facts.empty
+        f"column {schema.names()[index]!r} has no values and is left out" for index in summary.empty
     )
     return replace(contents, warnings=contents.warnings + dropped)
 
 
 @dataclass(frozen=True)
-class _Facts:
+class _Summary:
     num_rows: int
     empty: Sequence[int]
     infinite: int | None  # the first column with an infinite number
 
 
-def _facts(table: pl.LazyFrame, schema: pl.Schema) -> _Facts:
+def _summarise(table: pl.LazyFrame, schema: pl.Schema) -> _Summary:
     asked = [pl.len().alias("rows")]
     for index, dtype in enumerate(schema.dtypes()):
         asked.append(pl.nth(index).null_count().alias(f"missing {index}"))
@@ -99,7 +72,7 @@ def _facts(table: pl.LazyFrame, schema: pl.Schema) -> _Facts:
     answers = table.select(asked).collect().row(0, named=True)
     num_rows = answers["rows"]
     columns = range(len(schema))
-    return _Facts(
+    return _Summary(
         num_rows=num_rows,
         empty=[index for index in columns if answers[f"missing {index}"] == num_rows],
         infinite=next((index for index in columns if answers.get(f"infinite {index}")), None),
@@ -119,7 +92,7 @@ def _refuse_infinity(table: pl.LazyFrame, index: int, name: str) -> None:
 
 
 def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Name what has no name and tell apart what has the same; the names, and a warning for each."""
+    """Return a unique name for each column, and a warning for each name that changed."""
     given = [name.strip() for name in names]
     taken = set(given)
     seen: set[str] = set()

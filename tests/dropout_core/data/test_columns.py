@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropout_core.config import FeatureType, SplitConfig
-from dropout_core.data.columns import MAX_CLASSES, Column, TopValue, describe, select
+from dropout_core.data.columns import Column, TopValue, describe
+from dropout_core.data.selection import MAX_CLASSES, select
 from dropout_core.errors import DataError
 
 FRAME = pl.DataFrame(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dropout_core.data.cells import dates
+from dropout_core.data.dates import parse_dates
 from dropout_core.data.readers import ReadOptions, convert
 from dropout_core.data.readers.dialect import SAMPLE_BYTES
 from dropout_core.data.readers.table import Contents
@@ -107,7 +107,7 @@ def test_what_only_looks_like_a_date_is_text(tmp_path: Path, cell: str) -> None:
 )
 def test_a_date_is_read_as_it_is_in_a_prediction(tmp_path: Path, cell: str) -> None:
     found, _ = convert_bytes(tmp_path, f"when\n{cell}\n")
-    (moment,) = dates(pl.Series([cell]))
+    (moment,) = parse_dates(pl.Series([cell]))
     assert found == {"when": [cell if moment is None else moment]}
 
 

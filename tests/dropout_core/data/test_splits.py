@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dropout_core.config import SplitConfig
-from dropout_core.data.columns import describe, select
+from dropout_core.data.columns import describe
+from dropout_core.data.selection import select
 from dropout_core.data.splits import Split, check_split, folds, split_rows
 from dropout_core.errors import DataError
 

@@ -14,8 +14,9 @@ from dropout_core.config import (
     SGDConfig,
     TrainingConfig,
 )
-from dropout_core.data.columns import describe, select
+from dropout_core.data.columns import describe
 from dropout_core.data.encoder import Encoder
+from dropout_core.data.selection import select
 from dropout_core.model.saved_model import build_model
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.memory import input_sizes, num_parameters, training_bytes

@@ -1,8 +1,8 @@
-"""Where the rows and cells of a delimited text file begin, by its bytes, many at a time.
+"""Check the rows and fields of a delimited text file, by its bytes, many at a time.
 
-A parser that fills short rows up cannot be asked whether a file is whole. This one can: it is exact
-for every file in which quotes stand around whole fields and are doubled within (RFC 4180), and
-refuses all others. Nothing is kept but what follows from it.
+The parser fills short rows up, and so does not find damaged files. This check does: it is exact for
+every file in which quotes stand around whole fields and are doubled within (RFC 4180), and refuses
+all others. It holds one window of the file at a time.
 """
 
 import codecs
@@ -30,11 +30,11 @@ class StrayQuote(DataError):
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Of a file whose rows are all equally long.
+class Structure:
+    """The structure of a file whose rows are all equally long.
 
-    `num_rows` counts the header. In `padded` are those of the watched columns with a cell that
-    begins with white space or with a zero before another digit: number parsers overlook both.
+    `num_rows` counts the header. `padded` are the watched columns with a cell that begins with
+    white space, or with a zero before another digit: number parsers overlook both.
     """
 
     num_rows: int
@@ -44,10 +44,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Records:
-    """The whole records at the beginning of a file: the fields and the end of each, in bytes.
-
-    They are those before the first `problem`.
-    """
+    """The number of fields and the end, in bytes, of each record before the first `problem`."""
 
     num_fields: NDArray[np.intp]
     ends: Positions
@@ -55,7 +52,7 @@ class Records:
     problem: DataError | None
 
 
-def check_shape(
+def check_structure(
     file: BinaryIO,
     *,
     delimiter: str,
@@ -63,8 +60,8 @@ def check_shape(
     num_columns: int,
     header: bool,
     watched: Sequence[int] = (),
-) -> Shape:
-    """Read a UTF-8 file to its end. Raises DataError naming the first row that is not as the rest.
+) -> Structure:
+    """Read a UTF-8 file to its end. Raises DataError naming the first malformed row.
 
     Rows are counted from 1 after the `header`; blank lines are no rows. The columns to be `watched`
     are counted from 0.
@@ -75,7 +72,7 @@ def check_shape(
     for window, stop in _windows(file):
         scan.feed(window, stop)
     scan.finish()
-    return Shape(scan.num_rows, scan.num_blank_lines > 0, frozenset(scan.padded))
+    return Structure(scan.num_rows, scan.num_blank_lines > 0, frozenset(scan.padded))
 
 
 def records(sample: bytes, *, is_whole: bool, delimiter: str, quote: str) -> Records:
@@ -92,7 +89,7 @@ def records(sample: bytes, *, is_whole: bool, delimiter: str, quote: str) -> Rec
 
 
 def without_blank_lines(source: BinaryIO, target: BinaryIO, *, delimiter: str, quote: str) -> None:
-    """Copy a file that `check_shape` has found good."""
+    """Copy a file that `check_structure` has found good."""
     scan = _Scan(delimiter, quote, num_columns=None, first_row=0)
     for window, stop in _windows(source):
         scan.feed(window, stop)
@@ -104,7 +101,7 @@ def without_blank_lines(source: BinaryIO, target: BinaryIO, *, delimiter: str, q
 
 
 def starts_a_field(file: BinaryIO, *, delimiter: str, quote: str) -> bool:
-    """Whether a quote ever stands where a quoted field would begin."""
+    """Return whether a quote ever stands where a quoted field would begin."""
     mark, comma = ord(quote), ord(delimiter)
     for window, stop in _windows(file):
         before = window[_BEFORE - 1 : stop - 1]
@@ -136,7 +133,7 @@ def _windows(file: BinaryIO) -> Iterator[tuple[Bytes, int]]:
 
 
 class _Scan:
-    """What is known of a file up to some byte."""
+    """The state of the check after some bytes of a file."""
 
     def __init__(
         self,
@@ -164,7 +161,7 @@ class _Scan:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def feed(self, window: Bytes, stop: int) -> tuple[int, DataError] | None:
-        """Take the next bytes. With `num_columns`, raises what it otherwise returns: a problem."""
+        """Take the next bytes; return a problem, or raise it if `num_columns` is known."""
         core = window[_BEFORE:stop]
         content = core.tobytes()
         is_newline = core == _NEWLINE
@@ -206,18 +203,18 @@ class _Scan:
             raise StrayQuote(_NO_END, row=self._row(self.num_rows))
 
     def _row(self, index: int) -> int | None:
-        """The number of the record with this index; None of the header."""
+        """Return the number of the record with this index; None for the header."""
         return index + self._first_row or None
 
     def _quotes(self, core: Bytes, content: bytes) -> tuple[Positions, NDArray[np.bool_] | None]:
-        """Where the quotes are, and which bytes are within them."""
+        """Return the positions of quotes, and which bytes are within them."""
         none = np.empty(0, np.intp)
         if self._quote is None:
             return none, None
         if self._quote not in content:
             return none, np.ones(len(core), bool) if self.is_quoted else None
         is_quote = core == self._quote
-        # Quotes so far, modulo 256: whether their number is odd is all that counts.
+        # Modulo 256, because only whether their number is odd matters.
         parity = np.cumsum(is_quote, dtype=np.uint8)
         if self.is_quoted:
             parity += np.uint8(1)
@@ -257,13 +254,13 @@ class _Scan:
     ) -> list[tuple[int, DataError]]:
         if not len(quotes):
             return []
-        places = quotes + _BEFORE
+        positions = quotes + _BEFORE
         opens = (np.arange(len(quotes)) + was_quoted) % 2 == 0
-        before, after = window[places - 1], window[places + 1]
-        edges = (self._delimiter, _NEWLINE, window[places[0]])
+        before, after = window[positions - 1], window[positions + 1]
+        edges = (self._delimiter, _NEWLINE, window[positions[0]])
         opens_well = np.isin(before, edges)
         closes_well = np.isin(after, edges) | (
-            (after == _RETURN) & (window[places + 2] == _NEWLINE)
+            (after == _RETURN) & (window[positions + 2] == _NEWLINE)
         )
         is_stray = ~np.where(opens, opens_well, closes_well)
         if not is_stray.any():

@@ -1,23 +1,27 @@
-"""How a delimited text file is to be read, where its reader shall not find out by itself."""
+"""Options of reading a text file, and the words that stand for a missing value."""
 
 import codecs
 import io
+from functools import lru_cache
 from typing import Annotated, Literal
 
+import polars as pl
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from dropout_core.config import Config
-from dropout_core.data.missing import MISSING_WORDS
+from dropout_core.data.dates import may_be_dates
+from dropout_core.data.parsing import parse_numbers
+
+MISSING_WORDS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "<NA>", "#N/A", "?")
 
 
 class ReadOptions(Config):
-    """Of CSV and TSV alone; whatever is None is detected, by `missing` the usual words are meant.
+    """Options of CSV and TSV files. None is detected; None for `missing` is MISSING_WORDS.
 
     `quote` is empty where quotes have no meaning. `encoding` is any text codec of Python. With a
-    `header` the first row names the columns. An empty cell is always missing. Blank
-    lines are no rows, not even in a file of one column, where a missing value is written as `""` or
-    as a word.
+    `header` the first row names the columns. An empty cell is always missing. Blank lines are no
+    rows: in a file of one column, write a missing value as `""` or as a word.
     """
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
@@ -49,7 +53,7 @@ class ReadOptions(Config):
         if encoding is not None:
             try:
                 codecs.getincrementaldecoder(encoding)
-                io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # of text, not of bytes
+                io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses codecs of bytes
             except (LookupError, ValueError) as error:
                 raise PydanticCustomError(
                     "encoding", "no text encoding of this name is known"
@@ -59,3 +63,15 @@ class ReadOptions(Config):
     @property
     def missing_words(self) -> tuple[str, ...]:
         return MISSING_WORDS if self.missing is None else ("", *self.missing)
+
+
+@lru_cache(maxsize=64)
+def spell_values(words: frozenset[str]) -> bool:
+    """Return whether any of the words could be read as a number, a boolean or a date, as -999 can.
+
+    Such words for a missing value have to be looked for before values are read. NaN is as missing
+    as they are.
+    """
+    text = pl.Series("word", sorted(words), dtype=pl.String)
+    numbers = parse_numbers(text.to_frame()).to_series().fill_nan(None)
+    return bool((numbers.is_not_null() | may_be_dates(text)).any())

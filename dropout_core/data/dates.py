@@ -1,0 +1,195 @@
+"""Dates in text: one grammar for uploads, for files to predict and for JSON rows.
+
+A date is written 2024-12-31, 2024/12/31, 31.12.2024, 31/12/2024 or 12/31/2024; day and month may
+have one digit. A time may follow after `T`, `t` or a space: 9:30, 09:30:15 or 09:30:15.25. A zone
+may follow the time, after a space or none: Z, z, +01, +0100 or +01:00. Without a zone a date is in
+UTC. The second 60, a leap second, is the first second of the next minute. Years are 1 to 9999.
+
+02/03/2024 has two readings: the other dates of its column decide, see `parse_dates`.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import polars as pl
+
+from dropout_core.data.parsing import replace_distinct, shown
+from dropout_core.data.stored_types import DATETIME
+from dropout_core.errors import DataError
+
+_TIMES = (
+    ("[0-9]{1,2}:[0-9]{2}", "%H:%M"),
+    (r"[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?", "%H:%M:%S%.f"),
+)
+_ZONE, _ZONE_FORMAT = " ?(?:[Zz]|[+-][0-9]{2}:?(?:[0-9]{2})?)", "%#z"
+_SLASHED = r"^\s*[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}"  # how a date begins that may have two readings
+
+_FIRST = pl.datetime(1, 1, 1)
+_LAST = pl.datetime(9999, 12, 31, 23, 59, 59, 999_999)
+_ISO = "%Y-%m-%dT%H:%M:%S%.f"
+
+# Wider than the grammar: the cell 1/2/24 is no date, but no name of a column either.
+_DATE_LIKE = re.compile(
+    r"(\d{4}-\d{1,2}-\d{1,2}|\d{1,4}([./])\d{1,2}\2\d{1,4})([Tt ].*)?", re.ASCII
+)
+
+
+class DateForm(NamedTuple):
+    """One way to write a date and a time: the pattern of the whole cell, and chrono's format.
+
+    No cell matches the patterns of two forms of a calendar.
+    """
+
+    pattern: str
+    format: str
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """An order of day, month and year: the pattern of its dates, and their forms."""
+
+    pattern: str
+    forms: tuple[DateForm, ...]
+
+
+def _calendar(date: str, date_format: str) -> Calendar:
+    forms = [DateForm(f"^{date}$", date_format)]
+    for mark in "T t":
+        for time, time_format in _TIMES:
+            pattern, format_ = f"^{date}{mark}{time}", f"{date_format}{mark}{time_format}"
+            forms.append(DateForm(f"{pattern}$", format_))
+            forms.append(DateForm(f"{pattern}{_ZONE}$", f"{format_}{_ZONE_FORMAT}"))
+    times = "|".join(time for time, _ in _TIMES)
+    return Calendar(f"^{date}(?:[T t](?:{times})(?:{_ZONE})?)?$", tuple(forms))
+
+
+_DAY, _YEAR = "[0-9]{1,2}", "[0-9]{4}"
+
+CALENDARS = {
+    "iso": _calendar(f"{_YEAR}-{_DAY}-{_DAY}", "%Y-%m-%d"),
+    "dots": _calendar(rf"{_DAY}\.{_DAY}\.{_YEAR}", "%d.%m.%Y"),
+    "year first": _calendar(f"{_YEAR}/{_DAY}/{_DAY}", "%Y/%m/%d"),
+    "day first": _calendar(f"{_DAY}/{_DAY}/{_YEAR}", "%d/%m/%Y"),
+    "month first": _calendar(f"{_DAY}/{_DAY}/{_YEAR}", "%m/%d/%Y"),
+}
+_WITH_ONE_READING = ("iso", "dots", "year first")
+
+
+def date_values(cells: pl.Expr, forms: Iterable[DateForm]) -> pl.Expr:
+    """Return Datetime in UTC of cells without white space around them, null where none is a date.
+
+    Name few `forms`: each takes a pass over the cells.
+    """
+    values = pl.coalesce(
+        _in_utc(pl.when(cells.str.contains(form.pattern)).then(cells), form.format)
+        for form in forms
+    )
+    # A zone or a leap second may lead out of these years.
+    return pl.when(values.is_between(_FIRST, _LAST)).then(values)
+
+
+def _in_utc(cells: pl.Expr, format_: str) -> pl.Expr:
+    values = cells.str.to_datetime(format_, time_unit="us", strict=False)
+    return values.dt.replace_time_zone(None) if format_.endswith(_ZONE_FORMAT) else values
+
+
+def parse_dates(column: pl.Series) -> pl.Series:
+    """Return Datetime in UTC of a stored column, null where a cell is no date.
+
+    31/12/2024 and 12/31/2024 are read in the order, day or month first, that fits all such dates of
+    the column, or else most of them. Raises DataError if both fit and differ. Numbers are no dates.
+    """
+    if column.dtype == DATETIME:
+        return column
+    if column.dtype != pl.String:
+        return pl.repeat(None, len(column), dtype=DATETIME, eager=True)
+    distinct = column.unique().drop_nulls()
+    slashed = distinct.str.contains(_SLASHED)
+    if not slashed.any():
+        return replace_distinct(column, distinct, parse_each_date(distinct))
+    readings = [
+        _parse(distinct, (*_WITH_ONE_READING, order)) for order in ("day first", "month first")
+    ]
+    num_unread = [int((slashed & reading.is_null()).sum()) for reading in readings]
+    if num_unread == [0, 0] and not readings[0].equals(readings[1]):
+        row = int(column.is_in(distinct.filter(readings[0] != readings[1])).arg_max() or 0)
+        raise DataError(
+            f"{shown(column[row])} may be day/month or month/day: write dates as 2024-12-31",
+            row=row + 1,
+            column=column.name,
+        )
+    best = readings[0] if num_unread[0] <= num_unread[1] else readings[1]
+    return replace_distinct(column, distinct, best)
+
+
+def parse_each_date(text: pl.Series) -> pl.Series:
+    """Return Datetime in UTC of text, each date read on its own: 31/12/2024 is null."""
+    return _parse(text, _WITH_ONE_READING)
+
+
+def _parse(text: pl.Series, calendars: Sequence[str]) -> pl.Series:
+    cells = text.str.strip_chars()
+    forms = [
+        form
+        for calendar in map(CALENDARS.__getitem__, calendars)
+        if cells.str.contains(calendar.pattern).any()
+        for form in calendar.forms
+        if cells.str.contains(form.pattern).any()
+    ]
+    if not forms:
+        return pl.repeat(None, len(text), dtype=DATETIME, eager=True).alias(text.name)
+    values = cells.to_frame("cell").select(date_values(pl.col("cell"), forms))
+    return values.to_series().alias(text.name)
+
+
+def may_be_dates(text: pl.Series) -> pl.Series:
+    """Return Boolean: whether a column could decide that the text is a date."""
+    return parse_each_date(text).is_not_null() | text.str.contains(_SLASHED)
+
+
+def looks_like_date(cell: str) -> bool:
+    """Return whether a cell of a file's first row is a date rather than the name of a column."""
+    return _DATE_LIKE.fullmatch(cell) is not None
+
+
+@dataclass(frozen=True)
+class SettledDates:
+    """The dates of a column that may have two readings: as `written`, and as `meant` in ISO 8601.
+
+    A batch of rows does not see the whole column, so they are settled before.
+    """
+
+    column: str
+    written: pl.Series
+    meant: pl.Series
+
+
+def settle_dates(
+    table: pl.LazyFrame, columns: Iterable[str], *, missing: Collection[str]
+) -> list[SettledDates]:
+    """Return the settled dates of those of the `columns` that the table holds as text.
+
+    The words `missing` may look like dates and are left out. Raises DataError if both readings fit.
+    """
+    schema = table.collect_schema()
+    names = [name for name in columns if schema.get(name) == pl.String]
+    settled = [_settle(table, name, missing) for name in names]
+    return [dates for dates in settled if len(dates.written)]
+
+
+def with_settled_dates(rows: pl.DataFrame, settled: Iterable[SettledDates]) -> pl.DataFrame:
+    """Return the rows with their settled dates in ISO 8601."""
+    return rows.with_columns(pl.col(s.column).replace(s.written, s.meant) for s in settled)
+
+
+def _settle(table: pl.LazyFrame, name: str, missing: Collection[str]) -> SettledDates:
+    text = pl.col(name)
+    slashed = text.str.contains(_SLASHED) & ~text.str.strip_chars().is_in(list(missing))
+    written = table.select(text.filter(slashed).unique()).collect()[name]
+    try:
+        meant = parse_dates(written).dt.strftime(_ISO).fill_null(written)
+    except DataError as error:  # its row counts the distinct dates
+        raise DataError(error.message, column=name) from error
+    return SettledDates(name, written, meant)

@@ -1,0 +1,293 @@
+"""Selection: the columns of a task, as its target, features, types and weight name them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from dropout_core.config import FeatureType, SplitConfig, Task
+from dropout_core.data.columns import MAX_INTEGER_CLASSES, TYPE_AS_STORED, Column
+from dropout_core.data.stored_types import StoredAs
+from dropout_core.errors import DataError
+
+MAX_CLASSES = 10_000
+
+_MAX_NAMES = 5  # in one warning
+
+_PLURAL: dict[StoredAs, str] = {
+    "number": "numbers",
+    "boolean": "booleans",
+    "text": "words",
+    "datetime": "dates",
+}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The columns of a task, all of them usable, and warnings for the user."""
+
+    targets: tuple[str, ...]
+    features: dict[str, FeatureType]
+    task: Task
+    weight: str | None
+    warnings: tuple[str, ...]
+
+
+def select(
+    columns: Sequence[Column],
+    *,
+    target: str | Sequence[str],
+    features: Sequence[str] | None = None,
+    types: Mapping[str, FeatureType] | None = None,
+    weight: str | None = None,
+    split: SplitConfig | None = None,
+    task: Task | None = None,
+) -> Selection:
+    """Select the target, the features and the task.
+
+    Without `features`, select all columns of numbers, categories, booleans or dates, and all that
+    `types` names, except the target, the weight and the split's column; warnings name the columns
+    left out. `types` overrides the type of a feature or a target.
+
+    Without `task`, the target decides: text, booleans and few distinct whole numbers are classes,
+    other numbers a regression. Several targets are labels if all are booleans or whole numbers 0
+    and 1, and a regression if all are numbers. Raises DataError naming the column and the field.
+    """
+    by_name = {column.name: column for column in columns}
+    types = dict(types or {})
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    _check_names(by_name, targets, field="target")
+    _check_names(by_name, types, field="types")
+    for name, type_ in types.items():
+        if reason := _why_not(by_name[name], type_):
+            raise DataError(reason, column=name, field="types")
+    target_columns = [by_name[name] for name in targets]
+    if weight is not None:
+        _check_weight(by_name, weight, targets)
+    settled = _settle_task(target_columns, types, task, several=not isinstance(target, str))
+    if split is not None and split.column in targets:
+        raise DataError("rows are not split by their target", column=split.column, field="split")
+    apart = {*targets, *([weight] if weight is not None else ())}
+    warnings = _target_warnings(target_columns, settled)
+    if features is None:
+        if split is not None and split.column is not None:
+            apart.add(split.column)
+        candidates = [column for column in columns if column.name not in apart]
+        chosen, left_out = _default_features(candidates, types)
+        warnings += left_out
+    else:
+        chosen = _listed_features(by_name, features, types, targets=targets, weight=weight)
+    return Selection(targets, chosen, settled, weight, tuple(warnings))
+
+
+def _check_names(by_name: Mapping[str, Column], names: Iterable[str], *, field: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name not in by_name:
+            raise DataError("the data has no such column", column=name, field=field)
+        if name in seen:
+            raise DataError("the column is listed twice", column=name, field=field)
+        seen.add(name)
+
+
+def _why_not(column: Column, type_: FeatureType) -> str | None:
+    """Return why the column cannot have the type, or None if it can."""
+    stored_as = column.stored_as
+    possible = {
+        "numeric": stored_as in ("number", "boolean"),
+        "categorical": True,
+        "boolean": stored_as == "boolean" or _is_zero_or_one(column),
+        "datetime": stored_as == "datetime",
+        "text": stored_as == "text",
+    }
+    if possible[type_]:
+        return None
+    if type_ == "boolean" and stored_as == "number":
+        return "a boolean column of numbers has only 0 and 1"
+    return f"a column of {_PLURAL[stored_as]} cannot be {type_}"
+
+
+def _is_zero_or_one(column: Column) -> bool:
+    extremes = {column.minimum, column.maximum}
+    return column.stored_as == "number" and column.num_distinct <= 2 and extremes <= {0.0, 1.0}
+
+
+def _default_features(
+    candidates: Sequence[Column], types: Mapping[str, FeatureType]
+) -> tuple[dict[str, FeatureType], list[str]]:
+    """Return the features by default, and a warning for each reason to leave columns out."""
+    chosen: dict[str, FeatureType] = {}
+    left_out: dict[str, list[str]] = {}
+    for column in candidates:
+        if column.name in types:
+            _check_some_value(column, field="types")
+            chosen[column.name] = types[column.name]
+        elif column.num_distinct == 0:
+            left_out.setdefault("without a value", []).append(column.name)
+        elif column.type == "constant":
+            left_out.setdefault("of one value", []).append(column.name)
+        elif column.type == "identifier":
+            left_out.setdefault("of identifiers", []).append(column.name)
+        elif column.type == "text":
+            left_out.setdefault("of text", []).append(column.name)
+        else:
+            chosen[column.name] = column.type
+    warnings = [f"left out, being {why}: {_listing(names)}" for why, names in left_out.items()]
+    if not chosen:
+        detail = f" ({'; '.join(warnings)})" if warnings else ""
+        raise DataError(f"no other column is taken for a feature{detail}", field="features")
+    return chosen, warnings
+
+
+def _listing(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_MAX_NAMES])
+    return f"{shown} and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else shown
+
+
+def _listed_features(
+    by_name: Mapping[str, Column],
+    features: Sequence[str],
+    types: Mapping[str, FeatureType],
+    *,
+    targets: Sequence[str],
+    weight: str | None,
+) -> dict[str, FeatureType]:
+    chosen: dict[str, FeatureType] = {}
+    for name in features:
+        if name not in by_name:
+            raise DataError("the data has no such column", column=name, field="features")
+        if name in targets:
+            raise DataError("the target cannot be a feature", column=name, field="features")
+        if name == weight:
+            raise DataError("the weight cannot be a feature", column=name, field="features")
+        if name in chosen:
+            raise DataError("the feature is listed twice", column=name, field="features")
+        _check_some_value(by_name[name], field="features")
+        chosen[name] = types.get(name) or _type_if_asked_for(by_name[name])
+    if not chosen:
+        raise DataError("there is no feature", field="features")
+    return chosen
+
+
+def _type_if_asked_for(column: Column) -> FeatureType:
+    return "text" if column.type == "text" else TYPE_AS_STORED[column.stored_as]
+
+
+def _check_some_value(column: Column, *, field: str) -> None:
+    if column.num_distinct == 0:
+        raise DataError("all values are missing", column=column.name, field=field)
+
+
+def _check_weight(by_name: Mapping[str, Column], weight: str, targets: Sequence[str]) -> None:
+    def refuse(reason: str) -> NoReturn:
+        raise DataError(reason, column=weight, field="weight")
+
+    if weight not in by_name:
+        refuse("the data has no such column")
+    if weight in targets:
+        refuse("the target cannot be the weight")
+    column = by_name[weight]
+    if column.stored_as != "number":
+        refuse("a weight has to be a number")
+    if column.num_missing:
+        refuse(_missing(column))
+    if column.minimum is None or column.minimum < 0:
+        refuse(f"a weight cannot be negative, and the smallest is {column.minimum}")
+    if column.maximum == 0:
+        refuse("all weights are 0")
+
+
+def _missing(column: Column) -> str:
+    return (
+        "1 value is missing"
+        if column.num_missing == 1
+        else f"{column.num_missing} values are missing"
+    )
+
+
+def _settle_task(
+    targets: Sequence[Column],
+    types: Mapping[str, FeatureType],
+    task: Task | None,
+    *,
+    several: bool,
+) -> Task:
+    if not targets:
+        raise DataError("there is no target", field="target")
+    for target in targets:
+        _check_some_value(target, field="target")
+        if target.stored_as == "datetime":
+            raise DataError("a date cannot be a target", column=target.name, field="target")
+    if several and len(targets) > 1:
+        task = task or _task_of_several(targets, types)
+    else:
+        task = task or _task_of(targets[0], types.get(targets[0].name))
+    if len(targets) > 1 and task not in ("multilabel", "regression"):
+        raise DataError(f"a {task} task has one target, not {len(targets)}", field="target")
+    for target in targets:
+        _check_target(target, types.get(target.name), task)
+    return task
+
+
+def _task_of(target: Column, type_: FeatureType | None) -> Task:
+    if type_ is None and target.stored_as == "number":
+        whole_classes = target.integral and target.num_distinct <= MAX_INTEGER_CLASSES
+        type_ = "categorical" if whole_classes else "numeric"
+    if type_ == "numeric":
+        return "regression"
+    return "binary" if target.num_distinct == 2 else "multiclass"
+
+
+def _task_of_several(targets: Sequence[Column], types: Mapping[str, FeatureType]) -> Task:
+    if all(_is_label(target, types.get(target.name)) for target in targets):
+        return "multilabel"
+    if all(_is_number(target, types.get(target.name)) for target in targets):
+        return "regression"
+    raise DataError(
+        "several targets are either all numbers, or all booleans or whole numbers of 0 and 1",
+        field="target",
+    )
+
+
+def _is_label(target: Column, type_: FeatureType | None) -> bool:
+    if type_ is not None:
+        return type_ == "boolean"
+    return target.stored_as == "boolean" or (target.integral and _is_zero_or_one(target))
+
+
+def _is_number(target: Column, type_: FeatureType | None) -> bool:
+    return target.stored_as == "number" and type_ in (None, "numeric")
+
+
+def _check_target(target: Column, type_: FeatureType | None, task: Task) -> None:
+    def refuse(reason: str) -> NoReturn:
+        raise DataError(reason, column=target.name, field="target")
+
+    num_distinct = target.num_distinct
+    if task == "regression":
+        if not _is_number(target, type_):
+            refuse("a regression needs a numeric target")
+    elif task == "multilabel":
+        if not (target.stored_as == "boolean" or _is_zero_or_one(target)):
+            refuse("a label is a boolean, or a number that is 0 or 1")
+        if num_distinct != 2:
+            refuse("all values are the same, and a label needs both")
+    elif not 2 <= num_distinct <= MAX_CLASSES:
+        refuse(f"{num_distinct} distinct values, classes need 2 to {MAX_CLASSES}")
+    elif task == "binary" and num_distinct != 2:
+        refuse(f"a binary target has 2 classes, this one has {num_distinct}")
+
+
+def _target_warnings(targets: Sequence[Column], task: Task) -> list[str]:
+    warnings = []
+    for target in targets:
+        if target.num_missing:
+            rows = "1 row is" if target.num_missing == 1 else f"{target.num_missing} rows are"
+            warnings.append(f"column {target.name!r}: {rows} left out, having no target")
+        if task == "regression" and target.num_distinct == 1:
+            warnings.append(f"column {target.name!r}: all values are the same")
+        if task in ("binary", "multiclass") and target.type in ("identifier", "text"):
+            looks = "text" if target.type == "text" else "identifiers"
+            warnings.append(
+                f"column {target.name!r}: its {target.num_distinct} classes look like {looks}"
+            )
+    return warnings
