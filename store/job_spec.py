@@ -1,4 +1,4 @@
-"""A job as it is asked for: which data, which model, how to train."""
+"""The specification of a job: the data, the model and the training."""
 
 from typing import Annotated, Literal
 
@@ -22,12 +22,12 @@ MetadataValue = Annotated[str, Field(max_length=512)]
 
 
 class DatasetSpec(Config):
-    """Which columns of which dataset, as what, and which of its rows are held out.
+    """The dataset, its columns and their types, and the rows that are held out.
 
-    - `target`: the column to predict, or several: labels of their own (`multilabel`), or numbers.
-    - `features` of null are all that a network can make something of.
-    - `types` overrule what the dataset says its columns are, by name.
-    - `weight` names a column that weighs the rows in training.
+    - `target`: the column to predict, or several: independent labels (`multilabel`), or numbers.
+    - `features`: null means every column that can be encoded.
+    - `types` override the dataset's feature types, by column name.
+    - `weight` names the column with the rows' weights in training.
     """
 
     id: str
@@ -38,13 +38,13 @@ class DatasetSpec(Config):
             Field(strict=False, min_length=1, max_length=1000),
             Tag("several"),
         ],
-        # An error is then about the one that was meant.
+        # The discriminator limits an error to the variant that was sent.
         Discriminator(lambda value: "one" if isinstance(value, str) else "several"),
     ]
     features: (
         Annotated[
             tuple[ColumnName, ...],
-            # Of a hundred thousand errors one will do.
+            # One error is enough: there can be a hundred thousand.
             Field(strict=False, min_length=1, max_length=100_000, fail_fast=True),
         ]
         | None
@@ -55,7 +55,7 @@ class DatasetSpec(Config):
 
 
 class JobSpec(Config):
-    """What to train. Every field but `dataset` has a default."""
+    """The job to run. Every field but `dataset` has a default."""
 
     name: Name | None = None
     dataset: DatasetSpec
