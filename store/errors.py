@@ -8,35 +8,35 @@ class StoreError(Exception):
 class NotFound(StoreError):
     """No such dataset, job, model, name, alias or key, or it belongs to another tenant."""
 
-    kind: str
+    noun: str
 
     def __init__(self, id: str) -> None:  # noqa: A002 - the field's name on the wire
-        super().__init__(f"there is no {self.kind} {id!r}")
+        super().__init__(f"there is no {self.noun} {id!r}")
         self.id = id
 
 
 class DatasetNotFound(NotFound):
-    kind = "dataset"
+    noun = "dataset"
 
 
 class JobNotFound(NotFound):
-    kind = "job"
+    noun = "job"
 
 
 class ModelNotFound(NotFound):
-    kind = "model"
+    noun = "model"
 
 
 class NameNotFound(NotFound):
-    kind = "model with the name"
+    noun = "model with the name"
 
 
 class AliasNotFound(NotFound):
-    kind = "alias"
+    noun = "alias"
 
 
 class KeyNotFound(NotFound):
-    kind = "key"
+    noun = "key"
 
 
 class DatasetInUse(StoreError):

@@ -244,7 +244,7 @@ class Trainer:
 
 
 def _experiment(assignment: Assignment, spec: JobSpec, artifacts: ArtifactStore) -> Experiment:
-    chosen = spec.dataset
+    data = spec.dataset
     try:
         path = artifacts.fetch(assignment.dataset_artifact)
         _verify(path, assignment.dataset_artifact)
@@ -253,12 +253,12 @@ def _experiment(assignment: Assignment, spec: JobSpec, artifacts: ArtifactStore)
         raise DataError(f"the dataset's table cannot be read: {error}") from error
     return Experiment(
         frame,
-        target=chosen.target,
-        features=chosen.features,
-        types=chosen.types,
+        target=data.target,
+        features=data.features,
+        types=data.types,
         task=None if spec.task == "auto" else spec.task,
-        split=chosen.split,
-        weight=chosen.weight,
+        split=data.split,
+        weight=data.weight,
         preprocessing=spec.preprocessing,
         model=spec.model,
         training=spec.training,

@@ -61,8 +61,8 @@ class Graph:
             doc_string=doc_string,
         )
 
-    def _new_name(self, kind: str) -> str:
-        return new_name(f"/{kind}", self._taken)
+    def _new_name(self, prefix: str) -> str:
+        return new_name(f"/{prefix}", self._taken)
 
 
 def new_name(wanted: str, taken: set[str]) -> str:
