@@ -11,9 +11,9 @@ from app.inference.importance import Importances
 from app.inference.schemas import ImportanceRequest
 from dropout_core.config import MLPConfig
 from dropout_core.model.predictor import Predictor
-from dropout_core.pipeline.tabular_run import Experiment
 from tests.support import tables
 from tests.support.problems import assert_problem
+from tests.support.served_models import tabular_run
 from tests.support.service import Service, train, upload
 
 Client = httpx.Client
@@ -115,10 +115,10 @@ def difference() -> Predictor:
     frame = pl.DataFrame({"a": [1.0, 2.0, 3.0, 4.0] * 4, "b": [2.0, 1.0, 4.0, 3.0] * 4})
     frame = frame.with_columns(y=pl.col("a") - pl.col("b"))
     model = MLPConfig(hidden=(), hidden_dropout=0.0)
-    experiment = Experiment(frame, target="y", model=model)
-    (weight,) = (part for name, part in experiment.model.named_parameters() if "weight" in name)
+    run = tabular_run(frame, target="y", model=model)
+    (weight,) = (part for name, part in run.model.named_parameters() if "weight" in name)
     weight.data = torch.tensor([[1.0, -1.0]])
-    return Predictor(experiment.model, experiment.description)
+    return Predictor(run.model, run.description)
 
 
 def importances(predictor: Predictor, frame: pl.DataFrame, **request: Any) -> Importances:
