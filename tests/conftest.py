@@ -22,7 +22,7 @@ from sqlalchemy import make_url
 
 from store.database.engine import Database
 from store.database.tables import metadata
-from store.operations.gc_freeze import kept_for_good
+from store.operations.gc_freeze import frozen_imports
 from tests.support.servers import SERVERS, PostgresServer, RedisServer, S3Server
 
 RUNNING = pytest.StashKey[subprocess.Popen[str]]()
@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    with kept_for_good():
+    with frozen_imports():
         return (yield)
 
 
