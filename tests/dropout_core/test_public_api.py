@@ -65,7 +65,7 @@ def test_a_public_name_is_what_its_module_defines(name: str) -> None:
 
 def test_types_are_imported_from_where_values_are() -> None:
     tree = ast.parse(Path(dropout_core.__file__).read_text())
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
     imported = {
         alias.name: node.module
         for node in block.body
