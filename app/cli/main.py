@@ -10,11 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import typer
-
-from app.cli import key_commands
-from app.cli.terminal import DataDir, fail, say, settings_of, warn
 from store.operations.gc_freeze import frozen_imports
+
+try:
+    import typer
+
+    from app.cli import key_commands
+    from app.cli.terminal import DataDir, fail, say, settings_of, warn
+except ModuleNotFoundError as missing:  # the library alone is installed
+    print(  # noqa: T201
+        f"error: dropout-service needs {missing.name}, which `pip install .` leaves out: "
+        "run `pip install '.[service]'`",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 cli = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
