@@ -13,7 +13,7 @@ import torch
 
 from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig
 from dropout_core.data.splits import Split
-from dropout_core.evaluation.evaluator import Evaluation, evaluate
+from dropout_core.evaluation.evaluator import Evaluation, score
 from dropout_core.model.predictor import Predictor, fingerprint
 from dropout_core.model.saved_model import Description, Manifest, save_model
 from dropout_core.pipeline.encoded_split import encode_split
@@ -26,7 +26,7 @@ class TabularRun:
     """One model trained on one split of a table: iterate over `training` to train `model`.
 
     `split` is the table's own by default. Raises DataError if the table cannot be encoded, and
-    ValueError if the training config does not fit the data.
+    InfeasibleError if it cannot be trained on as `training` says.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class TabularRun:
         """Score the model as it is on "validation" and "test", each only if it has rows."""
         predictor = Predictor(self.model, self.description)
         return {
-            part: evaluate(
+            part: score(
                 predictor.outputs(rows.matrix),
                 rows.targets,
                 task=self.table.task,
