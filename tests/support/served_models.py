@@ -6,9 +6,17 @@ import polars as pl
 import torch
 from torch import Generator, Tensor, nn
 
-from dropout_core.config import MLPConfig, PreprocessingConfig, Task
+from dropout_core.config import (
+    MLPConfig,
+    PreprocessingConfig,
+    ProblemConfig,
+    Task,
+    TrainingConfig,
+)
 from dropout_core.data.encoder import Encoder
 from dropout_core.model.saved_model import Description, TabularModel, build_model
+from dropout_core.pipeline.resolved_table import resolve_table
+from dropout_core.pipeline.tabular_run import TabularRun
 
 WORDS = tuple(f"word {index:02}" for index in range(30))
 
@@ -80,3 +88,20 @@ def make_model(
         trained_on="somewhere",
     )
     return model, description
+
+
+def tabular_run(
+    frame: pl.DataFrame,
+    *,
+    preprocessing: PreprocessingConfig | None = None,
+    model: MLPConfig | None = None,
+    training: TrainingConfig | None = None,
+    **problem: Any,
+) -> TabularRun:
+    """Return an untrained run; `problem` are the fields of its ProblemConfig."""
+    return TabularRun(
+        resolve_table(frame, ProblemConfig(**problem)),
+        preprocessing=preprocessing,
+        model=model,
+        training=training,
+    )
