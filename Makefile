@@ -38,7 +38,7 @@ test-faults: .venv/installed ## Break the service in every way twenty times, and
 test-fuzz: .venv/installed ## Try thousands of bad requests and damaged files, and count them
 	@rm -f build/fuzz.jsonl
 	FUZZ=20 $(BIN)/pytest --timeout 3600 tests/fuzz tests/app/test_fuzz.py tests/app/test_schemathesis.py; \
-		status=$$?; $(BIN)/python -m tests.fuzz.figures; exit $$status
+		status=$$?; $(BIN)/python -m tests.support.fuzz_figures; exit $$status
 
 soak: .venv/installed ## Twenty jobs a second for ten minutes, and a process killed every five seconds
 	$(BIN)/python -m tests.faults.soak --minutes 10 --rate 20 --kill-every 5

@@ -10,7 +10,7 @@ import httpx
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.figures import FUZZ, SEED, record
+from tests.support.fuzz_figures import FUZZ, SEED, record
 from tests.support.problems import assert_error
 from tests.support.service import Service
 from tests.support.wire import exchange

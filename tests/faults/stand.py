@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,21 +18,11 @@ from store.artifacts.artifact_store import ArtifactStore, open_artifacts
 from store.database.engine import Database
 from store.database.tables import jobs as jobs_table
 from store.jobs import Job
-from tests.faults.system import System
 from tests.support.client import Client
 from tests.support.processes import wait_for_trainer
-from tests.support.worker_examples import SWIFT
-
-# A lease that a test can wait out, and one job a worker, so that a trainer's job is known.
-SHORT_LEASES: dict[str, Any] = {
-    **SWIFT,
-    "concurrency": 1,
-    "lease_seconds": 3,
-    "fence_seconds": 2.5,
-    "redispatch_seconds": 1,
-    "max_attempts": 100,  # a machine too busy to renew in time costs time, and fails no test
-}
-
+from tests.support.service import Service
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import MODEL, TRAINING
 
 # What `make test` can do without, because its neighbours say most of it.
 only_in_full = pytest.mark.skipif("FAULTS" not in os.environ, reason="make test-faults tries it")
@@ -45,7 +36,7 @@ five_minutes_a_run = pytest.mark.timeout(300 * int(os.environ.get("FAULTS", "1")
 
 @dataclass(frozen=True)
 class Stand:
-    system: System
+    system: Service
     client: Client
     database: Database
     artifacts: ArtifactStore
@@ -71,17 +62,13 @@ class Stand:
         return f"{prefix}/model.json" in self.artifacts.list(prefix)  # it is put last
 
     def num_models(self, job_id: str) -> int:
-        every = self.client.get("/v1/models", limit=100)["data"]
+        every = self.client.read("/v1/models", limit=100)["data"]
         return sum(model["job"] == job_id for model in every)
 
     def says(self, *words: str) -> bool:
         """Whether a worker has logged a line with all of these words."""
-        logs = self.system.settings.data_dir.parent.glob("log-*")
-        return any(
-            all(word in line for word in words)
-            for log in logs
-            for line in log.read_text().splitlines()
-        )
+        lines = self.system.log().splitlines()
+        return any(all(word in line for word in words) for line in lines)
 
     def happened(self, job_id: str) -> list[str]:
         """What the job's events say, without its epochs."""
@@ -89,13 +76,9 @@ class Stand:
 
 
 @contextmanager
-def standing(system: System) -> Iterator[Stand]:
-    with (
-        system,
-        Client(system.addresses[0]) as client,
-        closing(Database(system.settings.database)) as database,
-    ):
-        yield Stand(system, client, database, open_artifacts(system.settings))
+def standing(system: Service) -> Iterator[Stand]:
+    with system, closing(Database(system.settings.database)) as database:
+        yield Stand(system, system.client, database, open_artifacts(system.settings))
 
 
 @contextmanager
@@ -118,3 +101,16 @@ def _unhurried(database_url: str) -> Database:
 def kill_all_of(process: psutil.Process) -> None:
     """Kill a process and all that it has started, at once."""
     os.killpg(process.pid, signal.SIGKILL)
+
+
+def job_on(dataset_id: str, *, epochs: int = 2) -> dict[str, Any]:
+    return {
+        "dataset": {"id": dataset_id, "target": "label"},
+        "model": MODEL,
+        "training": {**TRAINING, "epochs": epochs},
+    }
+
+
+def wait_out(seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > deadline, seconds + 1)

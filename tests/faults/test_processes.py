@@ -15,9 +15,9 @@ from tests.faults.stand import (
     standing,
     writes_held,
 )
-from tests.faults.system import scaled_out
-from tests.support.scaled_out import new_postgresql
+from tests.support.databases import new_postgresql
 from tests.support.servers import RedisServer
+from tests.support.service import scaled_out
 from tests.support.waiting import wait_until
 from tests.support.worker_examples import Result
 
@@ -157,7 +157,7 @@ def test_with_the_default_settings_a_lost_job_runs_again_within_80_seconds(
     with new_postgresql() as url, RedisServer() as redis:
         places = {"database_url": url, "redis_url": redis.url}
         one = {"concurrency": 1, "threads_per_job": 1}
-        with standing(scaled_out(tmp_path / "stand", **places, **one)) as stand:
+        with standing(scaled_out(tmp_path / "stand", num_workers=2, **places, **one)) as stand:
             uninterrupted = stand.client.result(stand.client.submit(**LONG))
             waits = [seconds_to_reclaim(stand, uninterrupted) for _ in range(num_runs)]
     record_fault(

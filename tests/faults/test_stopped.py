@@ -13,11 +13,12 @@ from store.database.engine import Database
 from store.database.tables import database_now
 from store.jobs import Claim, Job
 from store.operations.retention import sweep
-from tests.faults.stand import SHORT_LEASES, Stand, only_in_full
+from tests.faults.stand import Stand, only_in_full
 from tests.support.processes import is_alive, wait_for_trainer, warm_trainer_server
 from tests.support.waiting import wait_until
 from tests.support.worker_examples import (
     ENDLESS,
+    SHORT_LEASES,
     Result,
     get_job,
     models_of,

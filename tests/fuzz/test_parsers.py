@@ -40,10 +40,10 @@ from store.database.engine import Database
 from store.operations.backup import backup
 from store.operations.restore import LOCKS, CannotRestore, restore
 from store.settings import Settings
-from tests.dropout_core.training.test_checkpoint import made_state
-from tests.fuzz.figures import FUZZ, record
 from tests.fuzz.mutations import mutated
+from tests.support.fuzz_figures import FUZZ, record
 from tests.support.served_models import make_model
+from tests.support.training_runs import made_state
 
 pytestmark = [
     # Of an input that fails, which is shown whole.

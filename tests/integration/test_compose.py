@@ -15,8 +15,10 @@ import pytest
 import yaml
 
 from tests.support.client import Client
-from tests.support.processes import running
-from tests.support.scaled_out import COMMAND, START_SECONDS, free_port, new_postgresql
+from tests.support.databases import new_postgresql
+from tests.support.ports import free_port
+from tests.support.processes import COMMAND, running
+from tests.support.service import START_SECONDS
 from tests.support.waiting import wait_until
 from tests.support.worker_examples import EPOCHS
 

@@ -9,9 +9,17 @@ import torch
 from torch import Generator, Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from dropout_core.config import EarlyStoppingConfig, MLPConfig, Optimizer, Scheduler, TrainingConfig
+from dropout_core.config import (
+    AdamConfig,
+    CosineConfig,
+    EarlyStoppingConfig,
+    MLPConfig,
+    Optimizer,
+    Scheduler,
+    TrainingConfig,
+)
 from dropout_core.nn.mlp import MLP
-from dropout_core.training.loop import EpochMetrics, Training, TrainingData
+from dropout_core.training.loop import EpochMetrics, Training, TrainingData, TrainingState
 
 
 def blobs(num_rows: int = 60, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -93,3 +101,9 @@ def run_batches(training: Training, num_batches: int) -> None:
 
     with after_each_step(count):
         list(training)
+
+
+def made_state(num_batches: int = 6) -> TrainingState:
+    training = full_training(AdamConfig(), CosineConfig(name="cosine"), ema_decay=0.9)
+    run_batches(training, num_batches)
+    return training.state()

@@ -1,4 +1,4 @@
-"""A small table, jobs on it, workers to run them, and what comes of a job, to the bit."""
+"""A small table, jobs on it, workers in this process, and the result of a job to the bit."""
 
 import os
 import threading
@@ -51,6 +51,16 @@ SWIFT: dict[str, Any] = {
     "retry_backoff_seconds": 0.01,
     "grace_seconds": 10,
     "finish_seconds": 10,
+}
+
+# A lease that a test can wait out, and one job a worker, so that a trainer's job is known.
+SHORT_LEASES: dict[str, Any] = {
+    **SWIFT,
+    "concurrency": 1,
+    "lease_seconds": 3,
+    "fence_seconds": 2.5,
+    "redispatch_seconds": 1,
+    "max_attempts": 100,  # a machine too busy to renew in time costs time, and fails no test
 }
 
 

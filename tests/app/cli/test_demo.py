@@ -2,7 +2,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.support.service import COMMAND, environment
+from tests.support.processes import COMMAND, environment
 
 
 def run(command: list[str], tmp_path: Path, **settings: object) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from app.cli.main import cli
 from tests.support.problems import assert_refused
-from tests.support.service import COMMAND, environment
+from tests.support.processes import COMMAND, environment
 
 ROLES = ["serve", "api", "worker", "dispatch", "demo"]
 

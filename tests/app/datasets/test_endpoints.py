@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tests.support import tables
+from tests.support.client import submit, upload
 from tests.support.problems import assert_problem, stored
-from tests.support.service import SETTINGS, Service, submit, upload
+from tests.support.service import SETTINGS, Service
 
 Client = httpx.Client
 

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from app.http.walkthrough import WALKTHROUGH
-from tests.support.service import Service, environment
+from tests.support.processes import environment
+from tests.support.service import Service
 
 Client = httpx.Client
 

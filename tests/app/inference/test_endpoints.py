@@ -15,8 +15,8 @@ from dropout_core.model import predictor as predictor_module
 from dropout_core.model.predictor import Predictor
 from dropout_core.pipeline.tabular_run import Experiment
 from tests.support import tables
+from tests.support.client import train, upload
 from tests.support.problems import assert_problem
-from tests.support.service import train, upload
 
 Client = httpx.Client
 

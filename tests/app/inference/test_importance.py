@@ -13,8 +13,9 @@ from dropout_core.config import MLPConfig
 from dropout_core.model.predictor import Predictor
 from dropout_core.pipeline.tabular_run import Experiment
 from tests.support import tables
+from tests.support.client import train, upload
 from tests.support.problems import assert_problem
-from tests.support.service import Service, train, upload
+from tests.support.service import Service
 
 Client = httpx.Client
 

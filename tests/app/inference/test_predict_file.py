@@ -19,8 +19,9 @@ from dropout_core.data.ingest import Limits, ReadOptions, read
 from dropout_core.model.predictor import Predictor
 from dropout_core.pipeline.tabular_run import Experiment
 from tests.support import tables
+from tests.support.client import train, upload
 from tests.support.problems import assert_problem, stored
-from tests.support.service import SETTINGS, Service, train, upload
+from tests.support.service import SETTINGS, Service
 
 Client = httpx.Client
 

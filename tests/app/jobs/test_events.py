@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from tests.support import tables
+from tests.support.client import events, submit, upload
 from tests.support.problems import assert_problem
-from tests.support.service import events, submit, upload
 
 Client = httpx.Client
 

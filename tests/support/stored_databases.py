@@ -1,6 +1,6 @@
 """Databases as each schema that was ever released left them, stored as text.
 
-`python -m tests.store.stored_databases` stores those of today's: run it before a new migration is
+`python -m tests.support.stored_databases` stores those of today's: run it before a new migration is
 written, with the sources as they were released. `databases/<revision>.<kind>.sql` is then never
 changed again.
 """
@@ -28,11 +28,11 @@ from store.artifacts.artifact_store import open_artifacts
 from store.database.engine import MIGRATIONS, Database
 from store.jobs import Claim
 from store.settings import Settings
-from tests.app.conftest import TestClient
+from tests.support.in_process import TestClient
 from tests.support.servers import PostgresServer
 from worker.supervisor import Worker, supervise
 
-FOLDER = Path(__file__).parent / "databases"
+FOLDER = Path(__file__).parents[1] / "store" / "databases"
 KINDS = ("sqlite", "postgresql")
 ADDRESS = "http://127.0.0.1"
 
