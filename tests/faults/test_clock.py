@@ -69,7 +69,7 @@ def elsewhere(worker: Worker, *roles: str, offset: str) -> Iterator[list[psutil.
         yield [
             psutil.Process(
                 stack.enter_context(
-                    running([COMMAND, role], given, log=worker.settings.data_dir / f"log-{role}")
+                    running([*COMMAND, role], given, log=worker.settings.data_dir / f"log-{role}")
                 ).pid
             )
             for role in roles

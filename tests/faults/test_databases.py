@@ -289,13 +289,13 @@ def write(client: Client, *, num_rounds: int) -> list[int]:
 
 
 def back_up(data_dir: Path, target: Path) -> Path:
-    subprocess.run([COMMAND, "backup", target, "--data-dir", data_dir], check=True)
+    subprocess.run([*COMMAND, "backup", target, "--data-dir", data_dir], check=True)
     return target
 
 
 def claimable_after_restore(backup: Path, data_dir: Path) -> list[str]:
     """The jobs that go on in a service restored from a backup."""
-    subprocess.run([COMMAND, "restore", backup, "--data-dir", data_dir], check=True)
+    subprocess.run([*COMMAND, "restore", backup, "--data-dir", data_dir], check=True)
     with (
         closing(Database(Settings(data_dir=data_dir).database)) as database,
         database.write() as transaction,

@@ -121,13 +121,13 @@ class Stand:
         program, *arguments = self._arguments(shlex.split(SERVICES[name]["command"]))
         assert program == "dropout-service"
         log = self._folder / f"log-{name}"
-        return running([COMMAND, *arguments], self.environment(name), log=log)
+        return running([*COMMAND, *arguments], self.environment(name), log=log)
 
     def make_key(self) -> str:
         """The token of the first key, by the command that the head of the file names."""
         [(name, command)] = FIRST_KEY.findall(TEXT)
         made = subprocess.run(
-            [COMMAND, *shlex.split(command)],
+            [*COMMAND, *shlex.split(command)],
             env=os.environ | self.environment(name),
             capture_output=True,
             text=True,

@@ -19,7 +19,7 @@ from store.settings import PREFIX, Settings
 from tests.support.waiting import wait_until
 from worker.supervisor import PRELOADED, warm_up
 
-COMMAND = str(Path(sys.executable).with_name("dropout-service"))
+COMMAND = (sys.executable, "-m", "app")
 STOP_SECONDS = 30
 
 

@@ -35,11 +35,10 @@ SETTINGS: dict[str, Any] = {
 
 KINDS = {
     ("-m", "app", "api"): "api",
-    ("dropout-service", "api"): "api",
     ("-m", "worker", "local"): "worker",
     ("-m", "worker", "celery"): "worker",
     ("-m", "worker", "dispatch"): "dispatcher",
-    ("dropout-service", "serve"): "serve",
+    ("-m", "app", "serve"): "serve",
 }
 
 
@@ -76,7 +75,8 @@ class Service:
                 self._start(name)
             self.client = stack.enter_context(Client(self.address))
             try:
-                wait_until(self._is_ready, START_SECONDS)
+                wait_until(lambda: self._has_died() or self._answers(), START_SECONDS)
+                assert not self._has_died(), "a process of the service ended while it started"
             except AssertionError as error:
                 error.add_note(self.log())
                 raise
@@ -153,10 +153,16 @@ class Service:
     def heal(self) -> None:
         """Let all of it run again, and wait until it answers."""
         self.resume()
-        wait_until(self._is_ready, START_SECONDS)
+        wait_until(self._is_whole, START_SECONDS)
 
-    def _is_ready(self) -> bool:
+    def _is_whole(self) -> bool:
         self.start_missing()  # again and again: an orphan may hold its port for a moment
+        return self._answers()
+
+    def _has_died(self) -> bool:
+        return any(process.poll() is not None for process in self.started.values())
+
+    def _answers(self) -> bool:
         return all(_is_ready(address) for address in self.addresses)
 
     def _start(self, name: str) -> None:
@@ -167,7 +173,7 @@ class Service:
 def embedded(folder: Path, *, num_api: int = 1, **settings: Any) -> Service:
     """Return `dropout-service serve`, which starts and restarts its own processes."""
     port = free_port()
-    serve = [COMMAND, "serve", "--port", str(port), "--processes", str(num_api)]
+    serve = [*COMMAND, "serve", "--port", str(port), "--processes", str(num_api)]
     return Service(folder, {"serve": serve}, ports=[port], **settings)
 
 
@@ -176,14 +182,14 @@ def scaled_out(
     *,
     num_api: int = 1,
     num_workers: int = 1,
-    worker: Sequence[str] = (COMMAND, "worker", "--queues", "cpu"),
+    worker: Sequence[str] = (*COMMAND, "worker", "--queues", "cpu"),
     **settings: Any,
 ) -> Service:
     """Return API, dispatcher and Celery workers over the Redis and PostgreSQL of the settings."""
     ports = [free_port() for _ in range(num_api)]
-    apis = {f"api-{n}": [COMMAND, "api", "--port", str(port)] for n, port in enumerate(ports)}
+    apis = {f"api-{n}": [*COMMAND, "api", "--port", str(port)] for n, port in enumerate(ports)}
     workers = {f"worker-{n}": list(worker) for n in range(num_workers)}
-    commands = {**apis, "dispatcher": [COMMAND, "dispatch"], **workers}
+    commands = {**apis, "dispatcher": [*COMMAND, "dispatch"], **workers}
     return Service(folder, commands, ports=ports, **settings)
 
 
@@ -195,9 +201,7 @@ def _is_ready(address: str) -> bool:
 def _kind_of(process: psutil.Process) -> str | None:
     if is_forked(process):
         return "trainer" if is_forked(parent_of(process)) else "forkserver"
-    words = command_line(process)[1:4]
-    words = [Path(words[0]).name, *words[1:]] if words else []
-    return KINDS.get(tuple(words[:3])) or KINDS.get(tuple(words[:2]))
+    return KINDS.get(tuple(command_line(process)[1:4]))
 
 
 def _data_dir_of(process: psutil.Process) -> str | None:

@@ -14,7 +14,7 @@ from tests.support.processes import COMMAND, environment
 
 def run(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMMAND, "keys", *arguments],
+        [*COMMAND, "keys", *arguments],
         env=environment(**settings),
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ ROLES = ["serve", "api", "worker", "dispatch", "demo"]
 
 def run(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMMAND, *arguments],
+        [*COMMAND, *arguments],
         env=environment(**settings),
         capture_output=True,
         text=True,
