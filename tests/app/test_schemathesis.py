@@ -41,7 +41,7 @@ HOOKS = {
     "PYTHONPATH": str(ROOT),
 }
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
-EXAMPLES = FUZZ + 1
+EXAMPLES = FUZZ
 STATEFUL_EXAMPLES = 4 * FUZZ
 PHASES = "examples,fuzzing,stateful" if FUZZ == 1 else "examples,coverage,fuzzing,stateful"
 

@@ -24,7 +24,7 @@ from tests.support.service import Service
 from tests.support.waiting import wait_until
 from tests.support.worker_examples import MODEL, TRAINING
 
-# What `make test` can do without, because its neighbours say most of it.
+# `make test` tries one fault of each kind; `make test-faults` tries these as well.
 only_in_full = pytest.mark.skipif("FAULTS" not in os.environ, reason="make test-faults tries it")
 
 # Of a job that is still at it when something happens in its first third.

@@ -208,6 +208,7 @@ def test_no_job_is_lost_to_a_broker_that_fails_and_none_waits_for_it(
         assert p99(submissions.seconds) < SUBMIT_SECONDS
 
 
+@only_in_full
 @pytest.mark.usefixtures("second_worker")
 def test_a_message_delivered_three_times_is_one_run(
     service: Service,

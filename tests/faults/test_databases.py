@@ -143,7 +143,8 @@ def test_a_database_that_restarts_costs_a_job_nothing(
     )
 
 
-@pytest.mark.parametrize("outage", [pytest.param(stopped, marks=only_in_full), hanging])
+@only_in_full
+@pytest.mark.parametrize("outage", [stopped, hanging])
 def test_a_database_that_is_away_stops_the_trainer_and_loses_nothing(
     service: Service,
     client: Client,

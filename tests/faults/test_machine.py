@@ -384,7 +384,7 @@ def play(run: Run, *, num_examples: int) -> None:
     assert histories(run.database, since="job_z", ids=set(run.frozen)) == run.frozen
 
 
-@pytest.fixture(params=["embedded", pytest.param("scaled_out", marks=only_in_full)])
+@pytest.fixture(params=["embedded", "scaled_out"])
 def machine_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
     with ExitStack() as stack:
         if request.param == "embedded":
@@ -409,6 +409,7 @@ def machine_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]
         yield run
 
 
+@only_in_full
 def test_whatever_happens_every_job_comes_to_its_right_end(
     machine_run: Run, num_runs: int, record_fault: Callable[..., None]
 ) -> None:

@@ -68,7 +68,7 @@ ENDS_THE_ATTEMPT = (trainer, supervisor, whole_worker)
         pytest.param("embedded", api, marks=only_in_full),
         pytest.param("embedded", trainer_server, marks=only_in_full),
         pytest.param("embedded", whole_worker, marks=only_in_full),
-        ("scaled_out", dispatcher),
+        pytest.param("scaled_out", dispatcher, marks=only_in_full),
         pytest.param("scaled_out", trainer, marks=only_in_full),
         pytest.param("scaled_out", trainer_server, marks=only_in_full),
         pytest.param("scaled_out", supervisor, marks=only_in_full),

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 OURS = ("api", "dispatcher", "worker-cpu", "worker-gpu")
+STARTED = ("api", "dispatcher", "worker-cpu")  # of two workers alike, one
 FIRST_KEY = re.compile(r"docker compose run --build --rm (\S+) dropout-service (keys .+)")
 
 
@@ -33,6 +34,12 @@ def test_every_service_is_there() -> None:
     assert set(SERVICES) == {*OURS, "postgres", "redis"}
     assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
     assert [name for name, service in SERVICES.items() if "profiles" in service] == ["worker-gpu"]
+
+
+def test_the_workers_differ_in_their_queue_alone() -> None:
+    cpu, gpu = (SERVICES[f"worker-{queue}"] for queue in ("cpu", "gpu"))
+    assert gpu["command"] == cpu["command"].replace("cpu", "gpu")
+    assert gpu["healthcheck"] == cpu["healthcheck"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -157,13 +164,13 @@ def stand(tmp_path: Path, redis_url: str) -> Iterator[Stand]:
         database_url = stack.enter_context(new_postgresql())
         stand = Stand(tmp_path, database_url=database_url, redis_url=redis_url)
         stand.key = stand.make_key()
-        for name in OURS:
+        for name in STARTED:
             stack.enter_context(stand.start(name))
         yield stand
 
 
 def test_its_commands_and_health_checks_do_work(stand: Stand) -> None:
-    for name in OURS:
+    for name in STARTED:
         wait_until(lambda name=name: stand.is_healthy(name), START_SECONDS)
     address = f"http://127.0.0.1:{stand.port}"
     assert httpx.get(f"{address}/v1/jobs", trust_env=False).status_code == 401

@@ -108,13 +108,13 @@ def test_ordered_to_finish_it_saves_what_it_has(tmp_path: Path, artifacts: Local
 def test_folds_are_scored_after_the_model_and_not_twice(
     tmp_path: Path, artifacts: LocalArtifacts
 ) -> None:
-    folds = {"split": {"folds": 3}, "epochs": 200}
+    folds = {"split": {"folds": 3}, "epochs": 100}
     alone, interrupted = tmp_path / "alone", tmp_path
     shutil.copytree(artifacts.fetch("datasets/1.parquet").parents[1], alone / "artifacts")
     with training(assignment(alone, **folds)) as running:
         expected = running.last().trained
     with training(assignment(interrupted, **folds)) as running:
-        running.epochs(200)
+        running.epochs(100)
         wait_until(lambda: "jobs/job_1/1/folds/0" in artifacts.list("jobs/job_1"), ANSWER_SECONDS)
         scored_at = artifacts.fetch("jobs/job_1/1/folds/0").stat().st_mtime_ns
         running.pipe.send("checkpoint_and_stop")
