@@ -14,7 +14,7 @@ from app.http.json_bodies import JSON, require_media_type, require_unicode
 from app.http.security import Caller, Keyring
 from app.monitoring.instruments import Instruments
 from app.monitoring.readiness import Readiness
-from app.serving.engine import Serving
+from app.serving.model_server import ModelServer
 from app.serving.predictors import Predictors
 from app.serving.statistics import Statistics
 from store.artifacts.artifact_store import ArtifactStore
@@ -34,7 +34,7 @@ class Context:
     database: Database
     artifacts: ArtifactStore
     predictors: Predictors
-    serving: Serving
+    model_server: ModelServer
     instruments: Instruments
     readiness: Readiness
     keyring: Keyring

@@ -36,7 +36,7 @@ from app.names import endpoints as names
 from app.open_inference import endpoints as open_inference
 from app.open_inference import repository
 from app.open_inference.errors import InferenceErrors
-from app.serving.engine import Serving
+from app.serving.model_server import ModelServer
 from app.serving.predictors import Predictors
 from store.artifacts.artifact_store import open_artifacts
 from store.database.engine import Database
@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
         database=database,
         artifacts=artifacts,
         predictors=predictors,
-        serving=Serving(database, predictors),
+        model_server=ModelServer(database, predictors),
         instruments=Instruments(
             recorded=RecordedJobs(database),
             versions={"version": release, "torch": torch.__version__},
@@ -74,7 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
         # How many threads share a product changes how it rounds: predictions always use one.
         torch.set_num_threads(1)
         database.migrate()
-        await context.serving.warm_up()
+        await context.model_server.warm_up()
         yield
         database.close()
         tracing.end_tracing()  # here, since uvicorn ends the process by the signal that it got

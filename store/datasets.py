@@ -5,8 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from store.database.pages import newest_first
-from store.database.tables import database_now, datasets, jobs
+from store.database.tables import database_now, datasets, jobs, newest_first
 from store.errors import DatasetInUse, DatasetNotFound
 
 ACTIVE = ("queued", "running", "cancelling")

@@ -6,8 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from store import model_names
-from store.database.pages import newest_first
-from store.database.tables import database_now, model_aliases, models
+from store.database.tables import database_now, model_aliases, models, newest_first
 from store.errors import ModelAliased, ModelNotFound
 from store.ids import new_id
 

@@ -20,7 +20,7 @@ import redis
 
 from benchmarks.run_folder import RunFolder
 from store.database.engine import Database
-from store.operations.gc_freeze import kept_for_good
+from store.operations.gc_freeze import frozen_imports
 from tests.support.databases import EMPTY, execute, new_postgresql
 from tests.support.processes import warm_trainer_server
 from tests.support.servers import SERVERS, PostgresServer, RedisServer, S3Server
@@ -84,7 +84,7 @@ def _end_servers(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    with kept_for_good():
+    with frozen_imports():
         return (yield)
 
 

@@ -12,9 +12,9 @@ import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from store.operations.gc_freeze import kept_for_good
+from store.operations.gc_freeze import frozen_imports
 
-with kept_for_good():
+with frozen_imports():
     import typer
 
     from store import jobs
@@ -24,11 +24,12 @@ with kept_for_good():
     from store.operations.logs import configure_logging
     from store.operations.tracing import configure_tracing, end_tracing
     from store.settings import Settings
+    from worker.attempt import warm_up
     from worker.broker import tasks
     from worker.broker.celery_app import QUEUES, create_celery
     from worker.embedded import local
     from worker.instruments import Instruments
-    from worker.supervisor import Worker, warm_up
+    from worker.supervisor import Worker
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -4,9 +4,9 @@ A trainer is found through `worker.supervisor`. The others are imported on first
 first optimizer: together a second and a half.
 """
 
-from store.operations.gc_freeze import kept_for_good
+from store.operations.gc_freeze import frozen_imports
 
-with kept_for_good():
+with frozen_imports():
     import numpy.ma  # noqa: F401
     import torch._dynamo
     import torch.profiler  # noqa: F401

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Patient:
+class RetryingArtifacts:
     """An artifact store whose every call is tried again for so long while the store is away."""
 
     store: ArtifactStore

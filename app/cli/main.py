@@ -10,11 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import typer
+from store.operations.gc_freeze import frozen_imports
 
-from app.cli import key_commands
-from app.cli.terminal import DataDir, fail, say, settings_of, warn
-from store.operations.gc_freeze import kept_for_good
+try:
+    import typer
+
+    from app.cli import key_commands
+    from app.cli.terminal import DataDir, fail, say, settings_of, warn
+except ModuleNotFoundError as missing:  # the library alone is installed
+    print(  # noqa: T201
+        f"error: dropout-service needs {missing.name}, which `pip install .` leaves out: "
+        "run `pip install '.[service]'`",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 cli = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -40,7 +49,7 @@ def serve(
     processes: Processes = 1,
 ) -> None:
     """Run the whole service on this machine: API and local worker on SQLite."""
-    with kept_for_good():
+    with frozen_imports():
         from sqlalchemy.exc import DBAPIError
 
         from app.cli import serve as embedded
@@ -69,7 +78,7 @@ def api(
     with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run the API alone; workers run elsewhere."""
-    with kept_for_good():
+    with frozen_imports():
         import uvicorn
 
         from app.http import bind

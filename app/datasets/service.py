@@ -1,10 +1,9 @@
 """An upload becomes a dataset, whole or not at all."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import polars as pl
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.context import Context
@@ -14,8 +13,6 @@ from dropout_core.data.ingest import ReadOptions, ingest
 from dropout_core.files import sha256_of
 from store.artifacts.artifact_store import DATASETS, discard
 from store.database.engine import is_full, is_unavailable
-from store.datasets import Dataset
-from store.errors import DatasetNotFound
 from store.ids import new_id
 
 
@@ -50,22 +47,3 @@ def in_place(context: Context, upload: Upload, options: ReadOptions) -> Iterator
         if not (isinstance(error, SQLAlchemyError) and is_unavailable(error)) or is_full(error):
             discard(context.artifacts, artifact)
         raise
-
-
-def scan(context: Context, dataset: Dataset, *, columns: Collection[str]) -> pl.LazyFrame:
-    """Those of the columns that the dataset's table has, to be read as often as wanted, even if the
-    dataset is deleted meanwhile. Raises DatasetNotFound if it is gone.
-    """
-    try:
-        # An open file outlives its name, and polars keeps it open.
-        with context.artifacts.fetch(dataset.artifact).open("rb") as file:
-            table = pl.scan_parquet(file)
-    except FileNotFoundError as error:
-        raise DatasetNotFound(dataset.id) from error
-    wanted = set(columns)
-    return table.select(n for n in table.collect_schema().names() if n in wanted)
-
-
-def load(context: Context, dataset: Dataset, *, columns: Collection[str]) -> pl.DataFrame:
-    """`scan`, read at once."""
-    return scan(context, dataset, columns=columns).collect()

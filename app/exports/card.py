@@ -30,8 +30,8 @@ _CURVES = {
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is on record of a model. `job` and `dataset` are None if they were deleted since."""
+class ModelRecords:
+    """A model's record, and its job and dataset, which are None if they were deleted."""
 
     model: Model
     job: Job | None
@@ -45,7 +45,7 @@ class Facts:
 
     @property
     def held_out(self) -> dict[str, int]:
-        """Split -> the number of rows that it kept from training."""
+        """The number of rows of each split that training did not use."""
         return {
             split: scores["num_rows"]
             for split, scores in self.model.metrics.items()
@@ -53,47 +53,47 @@ class Facts:
         }
 
 
-def facts_of(transaction: Connection, reference: str, *, tenant: str) -> Facts:
-    """Raises ModelNotFound, also for another tenant's."""
+def records_of(transaction: Connection, reference: str, *, tenant: str) -> ModelRecords:
+    """Read the records of a model. Raises ModelNotFound, also for another tenant's."""
     model = models.resolve(transaction, reference, tenant=tenant)
     try:
         job = jobs.get(transaction, model.job_id, tenant=tenant)
     except JobNotFound:
-        return Facts(model, None, None, [])
+        return ModelRecords(model, None, None, [])
     epochs = jobs.metrics(transaction, job.id, after_epoch=0)
     try:
         dataset = datasets.get(transaction, job.dataset_id, tenant=tenant)
     except DatasetNotFound:
         dataset = None
-    return Facts(model, job, dataset, epochs)
+    return ModelRecords(model, job, dataset, epochs)
 
 
-def card(facts: Facts) -> str:
-    """Markdown; the same facts give the same text."""
+def card(records: ModelRecords) -> str:
+    """Return the card in Markdown; equal records give equal text."""
     sections = {
-        "Model": _model(facts),
-        "Data": _data(facts),
-        "Curves": _curves(facts.epochs),
-        "Metrics": _metrics(facts.model.metrics),
-        "Intended use and limits": _limits(facts),
-        "How to make it again": _recipe(facts),
+        "Model": _model(records),
+        "Data": _data(records),
+        "Curves": _curves(records.epochs),
+        "Metrics": _metrics(records.model.metrics),
+        "Intended use and limits": _limits(records),
+        "How to make it again": _recipe(records),
     }
-    model = facts.model
+    model = records.model
     version = "" if model.version is None else f", version {model.version}"
     title = f"# Model card: {text(model.id if model.name is None else model.name)}{version}"
     parts = [f"## {name}\n\n" + "\n\n".join(section) for name, section in sections.items()]
     return "\n\n".join([title, *parts]) + "\n"
 
 
-def _model(facts: Facts) -> Iterator[str]:
-    model, manifest = facts.model, facts.model.manifest
+def _model(records: ModelRecords) -> Iterator[str]:
+    model, manifest = records.model, records.model.manifest
     config = manifest["model"]
     widths = "-".join(map(str, config["hidden"])) or "none: a linear model"
     rows = [
         ("id", text(model.id)),
         ("task", manifest["task"]),
         ("target", texts(manifest["targets"], limit=_MAX_LISTED)),
-        ("features", str(len(facts.features))),
+        ("features", str(len(records.features))),
         ("hidden units", f"{widths} ({config['activation']})"),
         ("parameters", str(model.num_parameters)),
         ("trained by", text(model.job_id)),
@@ -110,8 +110,8 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _data(facts: Facts) -> Iterator[str]:
-    dataset = facts.dataset
+def _data(records: ModelRecords) -> Iterator[str]:
+    dataset = records.dataset
     if dataset is None:
         yield "The dataset that it was trained on was deleted since."
     else:
@@ -122,13 +122,13 @@ def _data(facts: Facts) -> Iterator[str]:
             ("SHA-256 of the upload", dataset.sha256),
         ]
         yield table(("what", "value"), rows)
-    listed = facts.features[:_MAX_LISTED]
+    listed = records.features[:_MAX_LISTED]
     yield table(
         ("feature", "type", "missing values"),
         ((text(f["name"]), f["type"], _missing(f)) for f in listed),
     )
-    if len(facts.features) > len(listed):
-        yield f"And {len(facts.features) - len(listed)} features more."
+    if len(records.features) > len(listed):
+        yield f"And {len(records.features) - len(listed)} features more."
 
 
 def _missing(feature: dict[str, Any]) -> str:
@@ -156,7 +156,7 @@ def _curves(epochs: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _metrics(metrics: dict[str, Any]) -> Iterator[str]:
-    """A column for each split, and one for the cross-validation."""
+    """Yield a table with a column for each split, and one for the cross-validation."""
     splits = {split: scores for split, scores in metrics.items() if split != "cross_validation"}
     columns = {
         f"{split} ({scores['num_rows']} rows)": {
@@ -182,9 +182,9 @@ def _metrics(metrics: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def _limits(facts: Facts) -> Iterator[str]:
-    yield _list([*_known(facts), *_NOT_KNOWN])
-    warnings = [] if facts.job is None else facts.job.warnings
+def _limits(records: ModelRecords) -> Iterator[str]:
+    yield _list([*_known(records), *_NOT_KNOWN])
+    warnings = [] if records.job is None else records.job.warnings
     if warnings:
         lines = [text(warning, max_characters=500) for warning in warnings[:_MAX_WARNINGS]]
         if len(warnings) > len(lines):
@@ -196,14 +196,14 @@ def _list(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _known(facts: Facts) -> Iterator[str]:
-    manifest = facts.model.manifest
-    trained_on = _num_trained_on(facts)
+def _known(records: ModelRecords) -> Iterator[str]:
+    manifest = records.model.manifest
+    trained_on = _num_trained_on(records)
     if trained_on is not None:
         yield f"It was trained on {trained_on} rows, and knows rows that are like them."
-    held_out = ", ".join(f"{rows} for {split}" for split, rows in facts.held_out.items())
+    held_out = ", ".join(f"{rows} for {split}" for split, rows in records.held_out.items())
     yield f"Rows held out: {held_out or 'none'}. The metrics above are of these alone."
-    refusing = [f["name"] for f in facts.features if f.get("may_be_missing") is False]
+    refusing = [f["name"] for f in records.features if f.get("may_be_missing") is False]
     if refusing:
         shown = texts(refusing, limit=_MAX_LISTED)
         yield f"A row is refused where one of these is missing: {shown}."
@@ -211,17 +211,17 @@ def _known(facts: Facts) -> Iterator[str]:
         yield "It answers with these classes alone, also to a row that is of none of them."
 
 
-def _num_trained_on(facts: Facts) -> int | None:
-    """None where what is on record does not tell."""
-    if facts.dataset is None:
+def _num_trained_on(records: ModelRecords) -> int | None:
+    """Return how many rows it was trained on, or None if the records do not tell."""
+    if records.dataset is None:
         return None
-    targets = set(facts.model.manifest["targets"])
+    targets = set(records.model.manifest["targets"])
     missing: list[Any] = [
-        c.get("num_missing") for c in facts.dataset.columns if c["name"] in targets
+        c.get("num_missing") for c in records.dataset.columns if c["name"] in targets
     ]
     if None in missing or (len(missing) > 1 and any(missing)):  # of several, maybe the same rows
         return None
-    num_rows: int = facts.dataset.num_rows - sum(missing) - sum(facts.held_out.values())
+    num_rows: int = records.dataset.num_rows - sum(missing) - sum(records.held_out.values())
     return num_rows
 
 
@@ -232,9 +232,9 @@ _NOT_KNOWN = (
 )
 
 
-def _recipe(facts: Facts) -> Iterator[str]:
-    manifest = facts.model.manifest
-    if facts.job is None:
+def _recipe(records: ModelRecords) -> Iterator[str]:
+    manifest = records.model.manifest
+    if records.job is None:
         yield "The job that trained it was deleted since. Its network and preprocessing were:"
         yield code({name: manifest[name] for name in ("model", "preprocessing")})
         return
@@ -242,7 +242,7 @@ def _recipe(facts: Facts) -> Iterator[str]:
         "Submit this to `POST /v1/jobs`. On the machine named above, with a dataset of the same "
         "SHA-256 that is read in the same way, it gives weights of the SHA-256 above."
     )
-    if len(json.dumps(facts.job.spec)) > _MAX_CONFIG_BYTES:
-        yield f"It is long: `GET /v1/jobs/{facts.job.id}` has it as `resolved_config`."
+    if len(json.dumps(records.job.spec)) > _MAX_CONFIG_BYTES:
+        yield f"It is long: `GET /v1/jobs/{records.job.id}` has it as `resolved_config`."
     else:
-        yield code(facts.job.spec)
+        yield code(records.job.spec)

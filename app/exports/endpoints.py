@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from app.context import CallerDep, ContextDep, take_place
 from app.exports import service
-from app.exports.card import card, facts_of
+from app.exports.card import card, records_of
 from app.http.downloads import download
 from app.http.errors import problem_responses
 from dropout_core.export.process import Format
@@ -71,5 +71,5 @@ def export_model(
 def get_card(context: ContextDep, caller: CallerDep, model_id: str) -> Response:
     """The model card, in Markdown: its data, its curves and metrics, and how to make it again."""
     with context.database.read() as transaction:
-        facts = facts_of(transaction, model_id, tenant=caller.tenant)
-    return Response(card(facts), media_type=MARKDOWN)
+        records = records_of(transaction, model_id, tenant=caller.tenant)
+    return Response(card(records), media_type=MARKDOWN)

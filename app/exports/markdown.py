@@ -10,7 +10,7 @@ _SHOWN_CHARACTERS = 60
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARKS = 40
 
-# Every mark is escaped: which of them mean something depends on the place, and on the reader.
+# Every mark is escaped: which ones have a meaning depends on the context, and on the reader.
 _ESCAPES = str.maketrans(
     {mark: f"\\{mark}" for mark in string.punctuation}
     | {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
@@ -18,9 +18,9 @@ _ESCAPES = str.maketrans(
 
 
 def text(value: object, *, max_characters: int = _SHOWN_CHARACTERS) -> str:
-    """What somebody wrote, in one line and cut where it is long, with nothing in it that acts.
+    """Escape text that somebody wrote: one line, cut if it is long, without any markup.
 
-    What cannot be seen, such as a character that turns the direction of writing, is replaced.
+    Characters that do not print, such as those that turn the direction of writing, are replaced.
     """
     marks = (mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in str(value))
     shown = "".join(marks)
@@ -29,7 +29,7 @@ def text(value: object, *, max_characters: int = _SHOWN_CHARACTERS) -> str:
 
 
 def texts(values: Sequence[object], *, limit: int) -> str:
-    """The first of them, and how many more there are."""
+    """List the first values, and say how many more there are."""
     shown = ", ".join(text(value) for value in values[:limit])
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
 
@@ -39,13 +39,13 @@ def number(value: float | None) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are Markdown."""
+    """Return a table of cells that are Markdown already."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def code(value: Any) -> str:
-    """JSON as a block of code, in which no tag is left even to who takes it for HTML."""
+    """Return JSON as a block of code that has no tags, even if it is read as HTML."""
     plain = json.dumps(value, indent=2)  # ASCII, and nothing in it begins a line with a fence
     for mark in "<>&":
         plain = plain.replace(mark, f"\\u{ord(mark):04x}")
@@ -53,7 +53,7 @@ def code(value: Any) -> str:
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """Up to forty of the values as bars from the lowest to the highest, a blank for none."""
+    """Draw up to forty of the values as bars from the lowest to the highest, None as a blank."""
     chosen = [values[index] for index in spread(len(values), _SPARKS)]
     known = [value for value in chosen if value is not None and math.isfinite(value)]
     if not known:
@@ -70,7 +70,7 @@ def _bar(value: float | None, lowest: float, highest: float) -> str:
 
 
 def spread(num_items: int, limit: int) -> list[int]:
-    """Up to `limit` indices, evenly spaced, the first and the last of them included."""
+    """Return up to `limit` indices, evenly spaced, with the first and the last."""
     if num_items <= limit:
         return list(range(num_items))
     return [index * (num_items - 1) // (limit - 1) for index in range(limit)]

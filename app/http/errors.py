@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.monitoring.request_durations import METHODS
+from app.serving import errors as serving_errors
 from dropout_core.errors import ModelError
 from dropout_core.files import is_disk_full
 from store import errors as store_errors
@@ -23,6 +24,10 @@ from store.database.engine import is_full, is_unavailable
 RETRY_AFTER_SECONDS = 5
 MAX_FLAWS = 100  # that an answer names: a body of megabytes may have a million
 QUOTA_RETRY_SECONDS = 30  # jobs end by themselves, datasets are deleted
+_RETRY_AFTER = {
+    429: {"Retry-After": str(QUOTA_RETRY_SECONDS)},
+    503: {"Retry-After": str(RETRY_AFTER_SECONDS)},
+}
 
 STATUS: dict[type[Exception], int] = {
     store_errors.DatasetNotFound: 404,
@@ -37,7 +42,34 @@ STATUS: dict[type[Exception], int] = {
     store_errors.IllegalTransition: 409,
     store_errors.RequestInFlight: 409,
     store_errors.IdempotencyKeyReused: 422,
+    serving_errors.HeldOutRowsGone: 409,
+    serving_errors.AnswerTooLarge: 413,
+    serving_errors.TooManyRows: 413,
+    serving_errors.InvalidInstance: 422,
+    serving_errors.InvalidMetric: 422,
+    serving_errors.TooManyRepeats: 422,
+    serving_errors.UnusableDataset: 422,
+    serving_errors.ModelLoading: 503,
+    serving_errors.QueueFull: 503,
     ModelError: 500,
+}
+
+# The code of any other error in STATUS is its name.
+ERROR_CODES: dict[type[Exception], str] = {
+    serving_errors.InvalidInstance: "invalid_request",
+    serving_errors.InvalidMetric: "invalid_request",
+    serving_errors.TooManyRepeats: "invalid_request",
+    serving_errors.UnusableDataset: "invalid_request",
+    serving_errors.QueueFull: "busy",
+}
+
+# The value of the body that is at fault; an instance's index and cell follow.
+POINTERS: dict[type[Exception], str] = {
+    serving_errors.HeldOutRowsGone: "/dataset",
+    serving_errors.InvalidInstance: "/instances",
+    serving_errors.InvalidMetric: "/metric",
+    serving_errors.TooManyRepeats: "/num_repeats",
+    serving_errors.UnusableDataset: "/dataset",
 }
 
 # Of the framework's own refusals.
@@ -157,14 +189,20 @@ def _snake_case(name: str) -> str:
 
 def _request_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.status == 503 else None
+    headers = _RETRY_AFTER[503] if error.status == 503 else None
     return problem(error.status, error.code, error.detail, error.errors, headers)
 
 
 def _known_error(_: Request, error: Exception) -> JSONResponse:
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    headers = {"Retry-After": str(QUOTA_RETRY_SECONDS)} if status == 429 else None
-    return problem(status, _snake_case(type(error).__name__), str(error), headers=headers)
+    kind = next(kind for kind in type(error).__mro__ if kind in STATUS)
+    code = ERROR_CODES.get(kind) or _snake_case(type(error).__name__)
+    flaws = []
+    if (pointer := POINTERS.get(kind)) is not None:
+        if isinstance(error, serving_errors.InvalidInstance):
+            parts = [part for part in (error.index, error.cell) if part is not None]
+            pointer += "".join(f"/{escaped(part)}" for part in parts)
+        flaws = [Flaw(pointer=pointer, detail=str(error))]
+    return problem(STATUS[kind], code, str(error), flaws, _RETRY_AFTER.get(STATUS[kind]))
 
 
 def _validation_error(_: Request, error: Exception) -> JSONResponse:

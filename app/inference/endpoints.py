@@ -6,15 +6,14 @@ from fastapi import APIRouter, Depends, File, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
 from app.context import CallerDep, Context, ContextDep, require_form, require_json, take_place
-from app.datasets.service import scan
 from app.http import json_bodies, reading
 from app.http.downloads import download
-from app.http.errors import invalid, problem_responses
+from app.http.errors import problem_responses
 from app.http.fast_routes import body_of
 from app.http.reading import Reading, only_fields
 from app.http.security import Caller
 from app.http.uploads import Upload
-from app.inference import files, importance, service
+from app.inference import service
 from app.inference.schemas import (
     EvaluateRequest,
     ImportanceAnswer,
@@ -23,10 +22,9 @@ from app.inference.schemas import (
     PredictRequest,
 )
 from app.models.schemas import EvaluationAnswer
-from app.serving import evaluation
-from app.serving.answer_files import CSV, PARQUET
-from store import datasets
-from store.errors import DatasetNotFound
+from app.serving import evaluation, importance
+from app.serving.dataset_rows import find_rows, scan_rows
+from app.serving.tables import CSV, PARQUET
 
 router = APIRouter(
     prefix="/v1/models/{model_id}",
@@ -41,7 +39,7 @@ router = APIRouter(
     response_model=PredictAnswer,
 )
 async def predict(http: Request, model_id: str) -> Response:
-    """Predict rows. A row's answer is the same bits in whatever company it comes.
+    """Predict rows. A row's answer has the same bits whatever other rows are computed with it.
 
     The model is an id, or a name, alone or as `NAME@VERSION` or `NAME@ALIAS`.
     """
@@ -49,7 +47,7 @@ async def predict(http: Request, model_id: str) -> Response:
     caller: Caller = http.state.caller
     json_bodies.require_media_type(http, json_bodies.JSON)
     body = await body_of(http)
-    served = await context.serving.find(model_id, tenant=caller.tenant)
+    served = await context.model_server.find(model_id, tenant=caller.tenant)
     answer, num_rows = await service.predict(context, served, body)
     context.instruments.predict_rows.observe(num_rows)
     return Response(answer, media_type=json_bodies.JSON)
@@ -84,18 +82,18 @@ def predict_file(
     The file is read by itself: words for a missing value that the dataset was uploaded with, or
     another option, have to be given again.
     """
-    media_type = files.answer_type(http.headers.getlist("accept"))
-    model = context.serving.model_of(model_id, tenant=caller.tenant)
+    media_type = service.answer_type(http.headers.getlist("accept"))
+    model = context.model_server.model_of(model_id, tenant=caller.tenant)
     predictor = context.predictors.get(model)
     with Upload(context.uploads, [file]) as upload:
-        path = files.predict(
+        path = service.predict_file(
             predictor,
             upload,
             options,
             limits=reading.limits(context.settings),
             media_type=media_type,
         )
-        # Before the upload's folder goes: whatever becomes of the answer, nothing stays behind.
+        # Opened while the upload's folder exists, which is deleted however the answer ends.
         return download(path, filename=f"predictions{path.suffix}", media_type=media_type)
 
 
@@ -104,17 +102,13 @@ def evaluate(
     context: ContextDep, caller: CallerDep, model_id: str, request: EvaluateRequest
 ) -> EvaluationAnswer:
     """Score the model on every row of a dataset that has the target."""
-    model = context.serving.model_of(model_id, tenant=caller.tenant)
-    try:
-        with context.database.read() as transaction:
-            dataset = datasets.get(transaction, request.dataset, tenant=caller.tenant)
-        predictor = context.predictors.get(model)
-        facts = predictor.description
-        table = scan(context, dataset, columns={*facts.features, *facts.targets})
-    except DatasetNotFound as error:
-        raise invalid("/dataset", str(error)) from error
+    model = context.model_server.model_of(model_id, tenant=caller.tenant)
+    with context.database.read() as transaction:
+        rows = find_rows(transaction, model, request.dataset)
+    predictor = context.predictors.get(model)
+    table = scan_rows(context.artifacts, rows, predictor.description)
     scores = evaluation.evaluate(
-        predictor, table, num_rows=dataset.num_rows, scratch=context.uploads
+        predictor, table, num_rows=rows.dataset.num_rows, scratch=context.uploads
     )
     return EvaluationAnswer(**scores.to_dict())
 
@@ -127,13 +121,18 @@ def measure_importance(
     context: ContextDep, caller: CallerDep, model_id: str, request: ImportanceRequest
 ) -> ImportanceAnswer:
     """Measure by how much the model gets worse when a feature is shuffled between rows."""
-    model = context.serving.model_of(model_id, tenant=caller.tenant)
+    model = context.model_server.model_of(model_id, tenant=caller.tenant)
     with context.database.read() as transaction:
-        source = importance.find_rows(transaction, model, request.dataset)
+        rows = find_rows(transaction, model, request.dataset)
     predictor = context.predictors.get(model)
-    frame = importance.load_rows(context, predictor, source)
     measured = importance.measure(
-        predictor, frame, request, split=source.split, num_parameters=model.num_parameters
+        predictor,
+        scan_rows(context.artifacts, rows, predictor.description).collect(),
+        metric=request.metric,
+        num_repeats=request.num_repeats,
+        seed=request.seed,
+        split=rows.split,
+        num_parameters=model.num_parameters,
     )
     return ImportanceAnswer.model_validate(measured)
 

@@ -5,12 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.models.schemas import Value
+from app.serving.instances import MAX_ROWS
 from dropout_core.config import Config, Seed
 
 _CELL = {"type": ["number", "string", "boolean", "null"]}
-
-
-MAX_ROWS = 100_000
 
 
 class MonteCarloDropout(Config):

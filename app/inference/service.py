@@ -1,9 +1,10 @@
-"""From the body of a request for predictions to the body of its answer."""
+"""From a request for predictions to its answer: bodies of JSON, and files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import fields
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -14,56 +15,88 @@ from torch import Tensor
 
 from app.context import Context, place
 from app.http import json_bodies
+from app.http.accept import preferred
 from app.http.errors import RequestError, invalid
-from app.inference.schemas import MAX_ROWS, MonteCarloDropout, PredictRequest
-from app.serving import rows
-from app.serving.engine import Served, require_room
+from app.http.reading import refusing_unusable
+from app.http.uploads import Upload
+from app.inference.schemas import MonteCarloDropout, PredictRequest
+from app.serving import instances, tables
+from app.serving.model_server import QUICK_BYTES, ServedModel, run_inline_or_in_thread
+from app.serving.tables import CSV, PARQUET
+from dropout_core.data.ingest import Limits, ReadOptions
 from dropout_core.model.predictor import Predictor
 from dropout_core.model.uncertainty import Uncertainty
 
 MAX_SAMPLED_ROWS = 1_000_000  # rows times samples
 MAX_SAMPLED_PRODUCTS = 10**12  # those times the model's parameters: some twenty seconds alone
-_QUICK_BYTES = 1024**2  # that are read or written without a thread, in a few milliseconds
-
-Result = TypeVar("Result")
 
 
-async def predict(context: Context, served: Served, body: bytes) -> tuple[bytes, int]:
-    """The answer, and how many rows it is about.
+async def predict(context: Context, served: ServedModel, body: bytes) -> tuple[bytes, int]:
+    """Return the body of the answer, and the number of rows predicted.
 
-    Raises RequestError and RequestValidationError for what cannot be predicted, and RequestError
-    (503) if too much waits.
+    Raises RequestError and RequestValidationError for a body that is no PredictRequest, and
+    ServingError for rows that cannot be predicted.
     """
-    is_large = len(body) > _QUICK_BYTES
-    async with place(context) if is_large else nullcontext():
-        matrix = await _soon(len(body), rows.numbers_of, body, served.predictor)
+    is_quick = len(body) <= QUICK_BYTES
+    async with nullcontext() if is_quick else place(context):
+        matrix = await run_inline_or_in_thread(
+            is_quick, instances.numbers_of, body, served.predictor
+        )
         if matrix is None:
-            return await _predict_one_by_one(context, served, body, has_place=is_large)
-        require_room(served, matrix.shape[0])
-        outputs = await context.serving.outputs(served, matrix)
-        return await _soon(outputs.nbytes, _answer, served, outputs), len(outputs)
+            return await _predict_cell_by_cell(context, served, body, has_slot=not is_quick)
+        served.require_room(matrix.shape[0])
+        outputs = await context.model_server.outputs(served, matrix)
+        is_quick = outputs.nbytes <= QUICK_BYTES
+        return await run_inline_or_in_thread(is_quick, _answer, served, outputs), len(outputs)
 
 
-async def _predict_one_by_one(
-    context: Context, served: Served, body: bytes, *, has_place: bool
+def answer_type(accept: Sequence[str]) -> str:
+    """Return the media type that Accept headers prefer. Raises RequestError (406) if none fits."""
+    chosen = preferred(",".join(accept), [CSV, PARQUET])
+    if chosen is None:
+        detail = f"the answer is {CSV} or {PARQUET}, and neither is accepted"
+        raise RequestError(406, "not_acceptable", detail)
+    return chosen
+
+
+def predict_file(
+    predictor: Predictor, upload: Upload, options: ReadOptions, *, limits: Limits, media_type: str
+) -> Path:
+    """Predict every row of the upload's file; return a file in the upload's folder.
+
+    Raises RequestError (422) naming the row and the column that cannot be used.
+    """
+    with refusing_unusable():
+        return tables.predict_file(
+            predictor,
+            upload.paths,
+            upload.folder,
+            options=options,
+            limits=limits,
+            media_type=media_type,
+        )
+
+
+async def _predict_cell_by_cell(
+    context: Context, served: ServedModel, body: bytes, *, has_slot: bool
 ) -> tuple[bytes, int]:
-    """Of rows whose cells have to be looked at."""
+    """Predict rows whose cells have to be looked at one by one."""
     request = await run_in_threadpool(json_bodies.read, body, PredictRequest)
     num_rows = len(request.instances)
-    if num_rows > MAX_ROWS:
-        detail = f"a request may have {MAX_ROWS} rows, this has {num_rows}"
-        raise RequestError(413, "too_many_rows", detail)
-    require_room(served, num_rows)
+    instances.require_row_count(num_rows)
+    served.require_room(num_rows)
     sampling = request.mc_dropout
     if sampling is not None:
         most = min(MAX_SAMPLED_ROWS, MAX_SAMPLED_PRODUCTS // served.model.num_parameters)
         if sampling.samples * num_rows > most:
             raise invalid("/mc_dropout/samples", f"rows times samples may be {most} of this model")
     outputs, uncertainties = [], []
-    async with place(context) if sampling is not None and not has_place else nullcontext():
-        parts = rows.encode(served.predictor, request)
+    async with place(context) if sampling is not None and not has_slot else nullcontext():
+        parts = instances.encode(
+            served.predictor, request.instances, refuse_missing=request.missing == "refuse"
+        )
         while (matrix := await run_in_threadpool(next, parts, None)) is not None:
-            outputs.append(await context.serving.outputs(served, matrix))
+            outputs.append(await context.model_server.outputs(served, matrix))
             if sampling is not None:
                 uncertainties.append(await _uncertainty(served.predictor, matrix, sampling))
         whole = np.concatenate(outputs)
@@ -81,26 +114,19 @@ async def _uncertainty(
     )
 
 
-async def _soon(size_bytes: int, function: Callable[..., Result], *arguments: Any) -> Result:
-    """Call it here if what it takes or gives is small, else in a thread: others wait for it."""
-    if size_bytes <= _QUICK_BYTES:
-        return function(*arguments)
-    return await run_in_threadpool(function, *arguments)
-
-
 def _answer(
-    served: Served, outputs: NDArray[np.float64], uncertainties: Sequence[Uncertainty] = ()
+    served: ServedModel, outputs: NDArray[np.float64], uncertainties: Sequence[Uncertainty] = ()
 ) -> bytes:
-    """The JSON of a PredictAnswer. Raises RequestError (422) for rows that are too large."""
-    rows.check_finite(outputs)
+    """Return the JSON of a PredictAnswer. Raises InvalidInstance for outputs that are infinite."""
+    instances.require_finite(outputs)
     predictor = served.predictor
-    facts = predictor.description
+    description = predictor.description
     answer: dict[str, Any] = {
         "model": served.model.id,
-        "task": facts.task,
+        "task": description.task,
         "predictions": predictor.values(outputs),
-        "probabilities": None if facts.task == "regression" else outputs,
-        "classes": facts.classes,
+        "probabilities": None if description.task == "regression" else outputs,
+        "classes": description.classes,
         "fingerprint": predictor.fingerprint,
     }
     if uncertainties:

@@ -40,7 +40,7 @@ def get_model(context: ContextDep, caller: CallerDep, model_id: str) -> ModelAns
 async def delete_model(context: ContextDep, caller: CallerDep, model_id: str) -> Response:
     """Delete a model, by its id, and its weights; not while an alias stands for it."""
     model = await run_in_threadpool(_remove, context, model_id, tenant=caller.tenant)
-    context.serving.forget_names(caller.tenant)
+    context.model_server.forget_names(caller.tenant)
     context.predictors.forget(model_id)
     await run_in_threadpool(discard, context.artifacts, model.artifact)
     return Response(status_code=204)

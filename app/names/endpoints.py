@@ -42,11 +42,11 @@ async def set_alias(
     The version is loaded first: an alias never comes to stand for a model that cannot be served.
     `production` is what the name alone stands for.
     """
-    await context.serving.find(f"{name}@{request.version}", tenant=caller.tenant)
+    await context.model_server.find(f"{name}@{request.version}", tenant=caller.tenant)
     answer = await run_in_threadpool(
         _set_alias, context, name, alias, version=request.version, tenant=caller.tenant
     )
-    context.serving.forget_names(caller.tenant)
+    context.model_server.forget_names(caller.tenant)
     return answer
 
 
@@ -60,7 +60,7 @@ def _set_alias(context: Context, name: str, alias: str, *, version: int, tenant:
 async def delete_alias(context: ContextDep, caller: CallerDep, name: str, alias: str) -> Response:
     """Delete an alias; the version that it stood for stays."""
     await run_in_threadpool(_delete_alias, context, name, alias, tenant=caller.tenant)
-    context.serving.forget_names(caller.tenant)
+    context.model_server.forget_names(caller.tenant)
     return Response(status_code=204)
 
 

@@ -1,4 +1,4 @@
-"""Bodies as they are sent: how long the JSON is in them, and how they are compressed."""
+"""Encodings of bodies: the length of the JSON before binary data, and compression."""
 
 import gzip
 import zlib
@@ -12,7 +12,7 @@ from app.open_inference.errors import bad_request
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
-MIN_COMPRESSED_BYTES = 16 * 1024  # of an answer: a smaller one would arrive no sooner
+MIN_COMPRESSED_BYTES = 16 * 1024  # of an answer: compressing a smaller one saves no time
 
 _ENCODINGS = ("gzip", "deflate")
 _FASTEST = 1
@@ -20,7 +20,7 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's names for them
 
 
 def header_length(headers: Headers) -> int | None:
-    """The bytes of JSON before the binary data, if there are any. Raises RequestError (400)."""
+    """Return the bytes of JSON before the binary data, if any follow. Raises RequestError (400)."""
     text = headers.get(HEADER_LENGTH)
     if text is None:
         return None
@@ -30,7 +30,7 @@ def header_length(headers: Headers) -> int | None:
 
 
 def content_encoding(headers: Headers) -> str:
-    """`identity`, `gzip` or `deflate`. Raises RequestError (415) for any other."""
+    """Return `identity`, `gzip` or `deflate`. Raises RequestError (415) for any other."""
     encoding = headers.get("content-encoding", "").strip().lower() or "identity"
     if encoding not in ("identity", *_ENCODINGS):
         detail = f"a body may be encoded as {' or '.join(_ENCODINGS)}, and not as {encoding!r}"
@@ -39,11 +39,11 @@ def content_encoding(headers: Headers) -> str:
 
 
 def decompressed(body: bytes, encoding: str, *, max_bytes: int) -> bytes:
-    """The body as it was before `encoding`; never much more than `max_bytes` of it is made.
+    """Decompress the body; stop soon after `max_bytes`.
 
-    Raises RequestError: 413 if it is larger, 400 for what is no such encoding, is cut off or has
-    more behind it. `deflate` is that of zlib (RFC 9110, section 8.4.1.2), and without its header
-    too, as many send it.
+    Raises RequestError: 413 if the result is larger, 400 if the body is not so encoded, is cut off
+    or has bytes behind its end. `deflate` is zlib's format (RFC 9110, section 8.4.1.2); raw
+    deflate, which many clients send, is accepted too.
     """
     if encoding == "identity":
         return body
@@ -62,7 +62,7 @@ def decompressed(body: bytes, encoding: str, *, max_bytes: int) -> bytes:
 
 
 def compressed(body: bytes, accept_encoding: str | None) -> tuple[bytes, str | None]:
-    """The body, and how it is encoded: as the client accepts, if that makes it smaller."""
+    """Return the body, compressed as the client accepts if that is smaller, and its encoding."""
     if not accept_encoding or len(body) < MIN_COMPRESSED_BYTES:
         return body, None
     encoding = preferred(accept_encoding, _ENCODINGS)

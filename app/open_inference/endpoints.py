@@ -16,9 +16,8 @@ from app.http import json_bodies
 from app.http.errors import RequestError
 from app.http.fast_routes import Endpoint, body_of
 from app.http.security import Caller
-from app.open_inference import inference
+from app.open_inference import service
 from app.open_inference.errors import error_responses
-from app.open_inference.inference import Asked
 from app.open_inference.references import index, listed, reference, version_of, versions_meant
 from app.open_inference.schemas import (
     InferAnswer,
@@ -31,6 +30,7 @@ from app.open_inference.schemas import (
     ServerReady,
     StatisticsAnswer,
 )
+from app.open_inference.service import RequestedModel
 
 router = APIRouter(prefix="/v2", tags=["open inference"], responses=error_responses())
 
@@ -104,8 +104,8 @@ async def version_ready(
 @router.get("/models/{model}/config", responses=error_responses(404, 409, 503))
 async def model_config(context: ContextDep, caller: CallerDep, model: Name) -> ModelConfig:
     """A model as Triton's configuration would have it."""
-    asked = await _find(context, caller, model)
-    return ModelConfig.of(model, asked.served.predictor.description)
+    requested = await _find(context, caller, model)
+    return ModelConfig.of(model, requested.served.predictor.description)
 
 
 @router.get("/models/{model}/versions/{version}/config", responses=error_responses(404, 409, 503))
@@ -113,8 +113,8 @@ async def version_config(
     context: ContextDep, caller: CallerDep, model: Name, version: Version
 ) -> ModelConfig:
     """A version of a model as Triton's configuration would have it."""
-    asked = await _find(context, caller, model, version)
-    return ModelConfig.of(model, asked.served.predictor.description)
+    requested = await _find(context, caller, model, version)
+    return ModelConfig.of(model, requested.served.predictor.description)
 
 
 @router.get("/models/{model}/stats", responses=error_responses(404))
@@ -138,7 +138,7 @@ async def version_statistics(
     responses=_INFER_ERRORS,
 )
 async def infer(http: Request, model: Name) -> Response:
-    """Predict rows: the same bits as in any other company, protocol or encoding.
+    """Predict rows: the same bits with any other rows, protocol or encoding.
 
     With the binary extension, data of tensors follow the JSON, whose length is then the header
     `Inference-Header-Content-Length`. The body may be compressed (gzip or deflate), and so is an
@@ -163,14 +163,14 @@ async def _infer(http: Request, model: str, version: str | None = None) -> Respo
     context: Context = http.app.state.context
     caller: Caller = http.state.caller
     body = await body_of(http)
-    asked = await _find(context, caller, model, version)
-    model_id = asked.served.model.id
+    requested = await _find(context, caller, model, version)
+    model_id = requested.served.model.id
     started_at = time.perf_counter_ns()
     try:
-        async with place(context) if inference.is_large(http.headers, body) else nullcontext():
-            done = await inference.infer(
-                context.serving,
-                asked,
+        async with place(context) if service.is_large(http.headers, body) else nullcontext():
+            done = await service.infer(
+                context.model_server,
+                requested,
                 http.headers,
                 body,
                 max_bytes=context.settings.max_request_bytes,
@@ -196,20 +196,23 @@ STRAIGHT: list[tuple[str, Endpoint]] = [
 """What is asked most; see app/http/fast_routes.py."""
 
 
-async def _find(context: Context, caller: Caller, model: str, version: str | None = None) -> Asked:
-    served = await context.serving.find(reference(model, version), tenant=caller.tenant)
-    return Asked(served, model, version_of(model, served.model))
+async def _find(
+    context: Context, caller: Caller, model: str, version: str | None = None
+) -> RequestedModel:
+    served = await context.model_server.find(reference(model, version), tenant=caller.tenant)
+    return RequestedModel(served, model, version_of(model, served.model))
 
 
 async def _metadata(
     context: Context, caller: Caller, model: str, version: str | None = None
 ) -> ModelMetadata:
-    asked = await _find(context, caller, model, version)
+    requested = await _find(context, caller, model, version)
     name = model.partition("@")[0]
     versions = await run_in_threadpool(
         versions_meant, context.database, name, None, tenant=caller.tenant
     )
-    return ModelMetadata.of(model, [v.version for v in reversed(versions)], asked.served.predictor)
+    numbers = [version.version for version in reversed(versions)]
+    return ModelMetadata.of(model, numbers, requested.served.predictor)
 
 
 async def _statistics(

@@ -1,4 +1,4 @@
-"""The tensors of a request as a table of the model's features: a cell means what it means in JSON.
+"""The tensors of a request as a table of the model's features. A cell means the same as in JSON.
 
 Shapes: N rows, F features.
 """
@@ -16,7 +16,7 @@ from dropout_core.errors import DataError
 from dropout_core.model.predictor import Predictor
 
 INPUT = "input"
-"""All features at once, of a model that knows numbers alone."""
+"""The tensor that holds all features, if each of them is a number."""
 
 Table = NDArray[np.float64] | Mapping[str, NDArray[Any]]
 """All features of each row (N, F), or some of them by name, each (N)."""
@@ -32,14 +32,11 @@ _TAKEN: Mapping[FeatureType, Collection[str]] = {
 
 
 def table_of(predictor: Predictor, inputs: Mapping[str, Tensor]) -> Table:
-    """The tensors as the features that they are of.
-
-    Raises RequestError (400) naming the input that does not fit.
-    """
+    """Return the tensors as features. Raises RequestError (400) naming the input that misfits."""
     if predictor.description.encoder.is_numeric and _is_matrix(predictor, inputs):
         return _matrix(predictor, inputs)
-    kinds = {feature.name: feature.type for feature in predictor.description.encoder.features}
-    columns = {name: _column(kinds, tensor) for name, tensor in inputs.items()}
+    types = {feature.name: feature.type for feature in predictor.description.encoder.features}
+    columns = {name: _column(types, tensor) for name, tensor in inputs.items()}
     if len({len(column) for column in columns.values()}) > 1:
         raise bad_request("the inputs have different numbers of rows")
     return columns
@@ -52,10 +49,10 @@ def num_rows(table: Table) -> int:
 def encoded(
     predictor: Predictor, table: Table, *, refuse_missing: bool
 ) -> Iterator[NDArray[np.float64]]:
-    """What the predictor takes, a part of the rows at a time: in bounded memory.
+    """Yield the matrix that the predictor takes, in parts of bounded memory.
 
-    What the table has not is missing. Raises RequestError (400) naming the row and the feature of
-    what cannot be used.
+    Features that the table lacks are missing values. Raises RequestError (400) naming the row and
+    the feature that cannot be used.
     """
     for rows in predictor.parts(num_rows(table)):
         try:
@@ -74,9 +71,9 @@ def _encoded_part(
     size = rows.stop - rows.start
     if encoder.is_numeric:
         matrix = np.full((size, len(features)), np.nan)
-        for place, name in enumerate(features):
+        for index, name in enumerate(features):
             if name in table:
-                matrix[:, place] = table[name][rows]
+                matrix[:, index] = table[name][rows]
         return encoder.encode_numbers(matrix, refuse_missing=refuse_missing)
     nothing = [None] * size
     cells = [table[name][rows].tolist() if name in table else nothing for name in features]
@@ -85,7 +82,7 @@ def _encoded_part(
 
 
 def _is_matrix(predictor: Predictor, inputs: Mapping[str, Tensor]) -> bool:
-    """A feature may have the name `INPUT` too; the shape then tells which is meant."""
+    """Return whether an input holds all features; the shape tells if a feature is named `INPUT`."""
     features = predictor.description.features
     tensor = inputs.get(INPUT)
     if tensor is None:
@@ -105,13 +102,13 @@ def _matrix(predictor: Predictor, inputs: Mapping[str, Tensor]) -> NDArray[np.fl
     return tensor.values.astype(np.float64, copy=False)
 
 
-def _column(kinds: Mapping[str, FeatureType], tensor: Tensor) -> NDArray[Any]:
-    """The values of one of the features: (N)."""
-    kind = kinds.get(tensor.name)
-    if kind is None:
+def _column(types: Mapping[str, FeatureType], tensor: Tensor) -> NDArray[Any]:
+    """Return the values of one feature: (N)."""
+    feature_type = types.get(tensor.name)
+    if feature_type is None:
         raise bad_request(f"input {tensor.name!r}: the model has no such input")
-    if tensor.datatype not in _TAKEN[kind]:
-        raise bad_request(f"input {tensor.name!r}: {tensor.datatype} cannot be {kind}")
+    if tensor.datatype not in _TAKEN[feature_type]:
+        raise bad_request(f"input {tensor.name!r}: {tensor.datatype} cannot be {feature_type}")
     if tensor.values.shape[1:] not in ((), (1,)):
         shape = list(tensor.values.shape)
         raise bad_request(f"input {tensor.name!r}: the shape {shape} is neither [-1] nor [-1, 1]")

@@ -1,4 +1,4 @@
-"""What a model answers, as tensors of the protocol.
+"""A model's predictions as tensors of the protocol.
 
 Shapes: N rows, C classes or values, T targets.
 """
@@ -23,55 +23,56 @@ _DTYPES = {"BOOL": np.bool_, "INT64": np.int64, "FP64": np.float64, BYTES: np.ob
 
 @dataclass(frozen=True)
 class OutputTensor:
-    """`shape` is without the rows; what is of the shape (N) has none left."""
+    """`shape` leaves out the rows: () stands for (N)."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
 
 
-def output_tensors(facts: Description) -> list[OutputTensor]:
-    """Those of a model, in the order of an answer that has all."""
-    num_outputs = facts.num_outputs
+def output_tensors(description: Description) -> list[OutputTensor]:
+    """Return all outputs of a model, in the order of an answer."""
+    num_outputs = description.num_outputs
     probabilities = OutputTensor(PROBABILITIES, "FP64", (num_outputs,))
-    match facts.task:
+    match description.task:
         case "regression":
             shape = () if num_outputs == 1 else (num_outputs,)
             return [OutputTensor(PREDICTION, "FP64", shape)]
         case "multilabel":
             return [probabilities, OutputTensor(PREDICTION, "BOOL", (num_outputs,))]
         case _:
-            assert facts.classes is not None
-            return [probabilities, OutputTensor(PREDICTION, _datatype(facts.classes), ())]
+            assert description.classes is not None
+            return [probabilities, OutputTensor(PREDICTION, _datatype(description.classes), ())]
 
 
-def require(facts: Description, names: Collection[str] | None) -> None:
-    """Raise RequestError (400) for an output that the model has not."""
+def require(description: Description, names: Collection[str] | None) -> None:
+    """Raise RequestError (400) for an output that the model does not have."""
     if names is None:
         return
-    known = [output.name for output in output_tensors(facts)]
+    known = [output.name for output in output_tensors(description)]
     for name in names:
         if name not in known:
             raise bad_request(f"output {name!r}: the model has {' and '.join(known)}")
 
 
 def answer(
-    facts: Description,
+    description: Description,
     outputs: NDArray[np.float64],
     wanted: Mapping[str, bool] | None,
     *,
     binary: bool,
     head: Mapping[str, Any],
 ) -> tuple[bytes, int | None]:
-    """The body, `head` and the outputs (N, C) of it; the length of its JSON if bytes follow.
+    """Return the body, and the length of its JSON if binary data follow it.
 
-    `wanted` are the outputs, and whether as bytes; without, it is all, as bytes if `binary`.
+    The JSON has `head` and the outputs (N, C). `wanted` has the requested outputs, and whether as
+    binary data; None stands for every output, as binary data if `binary`.
     """
-    tensors = {tensor.name: tensor for tensor in output_tensors(facts)}
+    tensors = {tensor.name: tensor for tensor in output_tensors(description)}
     wanted = dict.fromkeys(tensors, binary) if wanted is None else wanted
     entries, contents = [], []
     for name, is_binary in wanted.items():
-        tensor, values = tensors[name], _values(facts, tensors[name], outputs)
+        tensor, values = tensors[name], _values(description, tensors[name], outputs)
         entry: dict[str, Any] = {
             "name": name,
             "datatype": tensor.datatype,
@@ -88,15 +89,17 @@ def answer(
     return b"".join([json, *contents]), len(json) if contents else None
 
 
-def _values(facts: Description, tensor: OutputTensor, outputs: NDArray[np.float64]) -> NDArray[Any]:
-    """Texts are objects."""
+def _values(
+    description: Description, tensor: OutputTensor, outputs: NDArray[np.float64]
+) -> NDArray[Any]:
+    """Return the values of one output; texts are objects."""
     values: NDArray[Any]
-    if tensor.name == PROBABILITIES or facts.task == "regression":
+    if tensor.name == PROBABILITIES or description.task == "regression":
         values = outputs
-    elif facts.task == "multilabel":
+    elif description.task == "multilabel":
         values = outputs > 0.5
     else:
-        classes: NDArray[Any] = np.array(facts.classes, dtype=_DTYPES[tensor.datatype])
+        classes: NDArray[Any] = np.array(description.classes, dtype=_DTYPES[tensor.datatype])
         values = classes[outputs.argmax(axis=1)]
     return values
 

@@ -1,4 +1,4 @@
-"""How the protocol calls models, and which of ours it means."""
+"""From the protocol's names and versions to models, and back."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from store.errors import ModelNotFound, NameNotFound
 from store.models import IndexEntry, Model
 
 ONLY_VERSION = "1"
-"""Of a model that goes by its id."""
+"""The version of a model that a request names by its id."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a name or an id, and the model that it is."""
+    """One version of a name or an id, and the id of its model."""
 
     name: str
     version: str
@@ -21,7 +21,7 @@ class Version:
 
 
 def reference(model: str, version: str | None) -> str:
-    """What the store calls it. Raises ModelNotFound for another version of an id than the only."""
+    """Return the store's reference. Raises ModelNotFound for an id with a version but `1`."""
     if version is None:
         return model
     if not model_names.is_model_id(model):
@@ -32,18 +32,18 @@ def reference(model: str, version: str | None) -> str:
 
 
 def version_of(model: str, found: Model) -> str:
-    """What the version of a model is called by who calls the model so."""
+    """Return the version of the model `found` under the name that the request has for it."""
     return ONLY_VERSION if model_names.is_model_id(model) else str(found.version)
 
 
 def index(database: Database, *, tenant: str) -> list[IndexEntry]:
-    """The tenant's models, newest first: see `models.repository`."""
+    """Return the tenant's models, newest first: see `models.repository`."""
     with database.read() as transaction:
         return models.repository(transaction, tenant=tenant)
 
 
 def listed(entry: IndexEntry) -> Version:
-    """A model where there is nobody who has called it: by its name, if that has versions."""
+    """Return a model of a list under its name, or under its id if the name has no versions."""
     if entry.name is None or entry.version is None:
         return Version(entry.id, ONLY_VERSION, entry.id)
     return Version(entry.name, str(entry.version), entry.id)
@@ -52,10 +52,7 @@ def listed(entry: IndexEntry) -> Version:
 def versions_meant(
     database: Database, model: str, version: str | None, *, tenant: str
 ) -> list[Version]:
-    """The version, or of a name alone all that it has, the newest first.
-
-    Raises ModelNotFound.
-    """
+    """Return the version or, for a name alone, all versions, newest first. Raises ModelNotFound."""
     with database.read() as transaction:
         if version is None and model_names.can_have_versions(model):
             try:

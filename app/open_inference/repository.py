@@ -51,8 +51,8 @@ async def load_model(http: Request, context: ContextDep, caller: CallerDep, mode
     """Serve a model, or every version of a name, and load the one that the name stands for."""
     json_bodies.read(await body_of(http) or b"{}", LoadBody)
     await run_in_threadpool(_set_served, context, model, True, tenant=caller.tenant)
-    context.serving.forget_names(caller.tenant)
-    await context.serving.find(model, tenant=caller.tenant)
+    context.model_server.forget_names(caller.tenant)
+    await context.model_server.find(model, tenant=caller.tenant)
     return Loaded(name=model)
 
 
@@ -67,7 +67,7 @@ async def unload_model(
     """Answer no more predictions of a model, or of any version of a name, until it is loaded."""
     json_bodies.read(await body_of(http) or b"{}", UnloadBody)
     unloaded = await run_in_threadpool(_set_served, context, model, False, tenant=caller.tenant)
-    context.serving.forget_names(caller.tenant)
+    context.model_server.forget_names(caller.tenant)
     for entry in unloaded:
         context.predictors.forget(entry.id)
     return Unloaded(name=model)

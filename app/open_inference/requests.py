@@ -1,4 +1,7 @@
-"""An inference request, out of its body. Raises RequestError naming what is wrong with it."""
+"""An inference request, read from its body.
+
+Raises RequestError or TooManyRows, which name what is wrong with it.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -8,19 +11,19 @@ import simdjson
 from pydantic_core import from_json
 
 from app.http.errors import RequestError
-from app.inference.schemas import MAX_ROWS
 from app.open_inference import tensors
 from app.open_inference.errors import bad_request
 from app.open_inference.tensors import DATATYPES, Tensor
+from app.serving.instances import require_row_count
 
 _MISSING = ("refuse", "impute")
 
 
 @dataclass(frozen=True)
 class InferRequest:
-    """`outputs` are those wanted, in order, and whether as binary data; None are all of them.
+    """`outputs` has the requested outputs in order, and whether as binary data.
 
-    All are as `binary_output` says.
+    None stands for every output, as binary data if `binary_output`.
     """
 
     id: str | None
@@ -31,7 +34,7 @@ class InferRequest:
 
 
 def parse(body: bytes, header_length: int | None) -> InferRequest:
-    """JSON, or `header_length` bytes of it and behind them the binary data of inputs."""
+    """Parse JSON, or `header_length` bytes of it with the binary data of the inputs behind them."""
     if header_length is not None and header_length > len(body):
         raise bad_request(
             f"Inference-Header-Content-Length is {header_length}, the body has {len(body)} bytes"
@@ -66,7 +69,7 @@ def parse(body: bytes, header_length: int | None) -> InferRequest:
 
 
 class _Binary:
-    """What follows the JSON, an input's bytes after the other's."""
+    """The bytes behind the JSON: those of each input, in order."""
 
     def __init__(self, content: bytes | memoryview) -> None:
         self._content = memoryview(content)
@@ -89,11 +92,11 @@ class _Binary:
 
 
 def _document(content: memoryview) -> Any:
-    """The JSON; objects and arrays are views where the parser need not make Python's of them."""
+    """Parse the JSON. Objects and arrays are the parser's views where it can read the text."""
     try:
         return simdjson.Parser().parse(content)
     except (ValueError, RuntimeError):
-        pass  # of a number beyond all measure, say, or NaN, as the Triton client writes it
+        pass  # the other parser takes huge integers, and NaN as the Triton client writes it
     try:
         return from_json(bytes(content))
     except ValueError as error:
@@ -120,7 +123,7 @@ def _input(value: Any, where: str, binary: _Binary) -> Tensor:
     datatype = fields.get("datatype")
     if datatype not in DATATYPES:
         raise bad_request(f"{where}: `datatype` has to be one of {', '.join(DATATYPES)}")
-    shape = _shape(fields.get("shape"), where)
+    shape = _shape(fields.get("shape"), name)
     parameters = _parameters(fields, where)
     _refuse_shared_memory(parameters, where)
     size_bytes = parameters.get("binary_data_size")
@@ -131,15 +134,13 @@ def _input(value: Any, where: str, binary: _Binary) -> Tensor:
     return tensors.of_bytes(name, datatype, shape, binary.take(name, size_bytes))
 
 
-def _shape(value: Any, where: str) -> list[int]:
-    shape = _plain(value)
+def _shape(value: Any, name: str) -> list[int]:
+    where, shape = f"input {name!r}", _plain(value)
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
         raise bad_request(f"{where}: `shape` has to be an array of whole numbers, none negative")
     if not 1 <= len(shape) <= 2 or shape[0] == 0:
         raise bad_request(f"{where}: the shape {shape} is not that of rows, or of a row's values")
-    if shape[0] > MAX_ROWS:
-        detail = f"{where}: a request may have {MAX_ROWS} rows, this has {shape[0]}"
-        raise RequestError(413, "too_many_rows", detail)
+    require_row_count(shape[0], tensor=name)
     return shape
 
 
@@ -168,7 +169,7 @@ def _refuse_shared_memory(parameters: Mapping[str, Any], where: str) -> None:
 
 
 def _parameters(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Those that are not known are passed over: the protocol leaves them open."""
+    """Return the parameters. Unknown ones are ignored: the protocol leaves them open."""
     value = _plain(fields.get("parameters"))
     if not isinstance(value, dict | None):
         raise bad_request(f"{where}: `parameters` has to be an object")
@@ -195,7 +196,7 @@ def _fields(value: Any, where: str, *, known: Collection[str]) -> dict[str, Any]
     unknown = next((name for name in value if name not in known), None)
     if unknown is not None:
         raise bad_request(f"{where}: there is no field {unknown!r}")
-    return {name: value[name] for name in value}  # `items` would make Python's objects of all
+    return {name: value[name] for name in value}  # `items` would convert every value
 
 
 def _array(value: Any, what: str) -> Any:
@@ -205,7 +206,7 @@ def _array(value: Any, what: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Python's own of what may be the parser's."""
+    """Convert one of the parser's views to Python's own type."""
     match value:
         case simdjson.Object():
             return value.as_dict()

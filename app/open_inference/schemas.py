@@ -81,17 +81,17 @@ class ModelMetadata(BaseModel):
 
     @classmethod
     def of(cls, name: str, versions: list[str], predictor: Predictor) -> Self:
-        facts = predictor.description
+        description = predictor.description
         return cls(
             name=name,
             versions=versions,
-            inputs=_inputs(facts),
-            outputs=_outputs(facts),
+            inputs=_inputs(description),
+            outputs=_outputs(description),
             parameters=ModelFacts(
-                task=facts.task,
-                features=list(facts.features),
-                targets=list(facts.targets),
-                classes=None if facts.classes is None else list(facts.classes),
+                task=description.task,
+                features=list(description.features),
+                targets=list(description.targets),
+                classes=None if description.classes is None else list(description.classes),
                 fingerprint=predictor.fingerprint,
             ),
         )
@@ -119,11 +119,11 @@ class ModelConfig(BaseModel):
     output: list[TensorConfig]
 
     @classmethod
-    def of(cls, name: str, facts: Description) -> Self:
+    def of(cls, name: str, description: Description) -> Self:
         return cls(
             name=name,
-            input=[TensorConfig.of(tensor) for tensor in _inputs(facts)],
-            output=[TensorConfig.of(tensor) for tensor in _outputs(facts)],
+            input=[TensorConfig.of(tensor) for tensor in _inputs(description)],
+            output=[TensorConfig.of(tensor) for tensor in _outputs(description)],
         )
 
 
@@ -311,18 +311,18 @@ class UnloadBody(Config):
     parameters: UnloadParameters = UnloadParameters()
 
 
-def _inputs(facts: Description) -> list[TensorMetadata]:
+def _inputs(description: Description) -> list[TensorMetadata]:
     """One tensor of all features that are numbers, or else one of each feature."""
-    features = facts.encoder.features
-    if facts.encoder.is_numeric:
+    features = description.encoder.features
+    if description.encoder.is_numeric:
         return [TensorMetadata(name=INPUT, datatype="FP64", shape=[-1, len(features)])]
     return [
         TensorMetadata(name=f.name, datatype=_DATATYPE_OF[f.type], shape=[-1]) for f in features
     ]
 
 
-def _outputs(facts: Description) -> list[TensorMetadata]:
+def _outputs(description: Description) -> list[TensorMetadata]:
     return [
         TensorMetadata(name=output.name, datatype=output.datatype, shape=[-1, *output.shape])
-        for output in output_tensors(facts)
+        for output in output_tensors(description)
     ]

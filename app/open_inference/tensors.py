@@ -1,6 +1,6 @@
 """Tensors as the protocol sends them: in JSON or as bytes, in row-major order.
 
-Raises RequestError (400) naming the tensor that is not what it is said to be.
+Raises RequestError (400) naming the tensor whose data do not fit its datatype and shape.
 """
 
 import math
@@ -29,7 +29,7 @@ _DTYPES = {
 }
 DATATYPES = (*_DTYPES, _BF16, BYTES)
 
-# What the parser makes of numbers, by the kind of the dtype.
+# The parser's types of numbers, by NumPy's `dtype.kind`.
 _PARSED: dict[str, tuple[Any, Any]] = {
     "f": ("d", np.float64),
     "i": ("i", np.int64),
@@ -40,9 +40,9 @@ _LENGTH = struct.Struct("<I")  # before each text
 
 @dataclass(frozen=True)
 class Tensor:
-    """`values` have the tensor's shape. Texts are objects, and so are values where one may be None.
+    """`values` have the tensor's shape; a missing value is None or NaN.
 
-    What is missing is None, or NaN.
+    The dtype is object for texts, and where a value may be None.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Tensor:
 
 
 def of_bytes(name: str, datatype: str, shape: Sequence[int], content: memoryview) -> Tensor:
-    """A tensor of the binary extension; numbers are not copied."""
+    """Return a tensor of the binary extension; numbers are not copied."""
     if datatype == BYTES:
         texts = np.array(_texts(name, content), dtype=object)
         if len(texts) != math.prod(shape):
@@ -71,9 +71,9 @@ def of_bytes(name: str, datatype: str, shape: Sequence[int], content: memoryview
 
 
 def of_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Tensor:
-    """A tensor of `data`, an array that is flat or nested as the shape says; null is missing.
+    """Return a tensor of `data`, an array that is flat or nested as the shape; null is missing.
 
-    An array of simdjson's becomes one of NumPy without an object for each number.
+    simdjson's arrays become NumPy's without a Python object for each number.
     """
     if not _is_array(data):
         raise _refused(name, "`data` has to be an array")
@@ -91,7 +91,7 @@ def of_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Tensor
 
 
 def packed(texts: Iterable[bytes]) -> list[bytes]:
-    """Each text behind its length, as BYTES are sent."""
+    """Put each text behind its length, as the protocol sends BYTES."""
     return [_LENGTH.pack(len(text)) + text for text in texts]
 
 
@@ -130,7 +130,7 @@ def _require_shape(name: str, shape: Sequence[int], data: Any) -> None:
 
 
 def _flat(data: Any) -> list[Any]:
-    """The elements as Python's objects."""
+    """Return the elements as Python objects."""
     cells: list[Any] = data.as_list() if isinstance(data, simdjson.Array) else data
     return list(chain.from_iterable(cells)) if _is_nested(cells) else cells
 
@@ -146,9 +146,9 @@ def _numbers(name: str, datatype: str, data: Any, *, num_values: int) -> NDArray
     dtype = _DTYPES[datatype]
     if isinstance(data, simdjson.Array):
         letter, parsed = _PARSED[dtype.kind]
-        with suppress(TypeError, ValueError):  # of null, or of what is refused below
+        with suppress(TypeError, ValueError):  # for null, and for values that are refused below
             numbers = np.frombuffer(data.as_buffer(of_type=letter), parsed)
-            if len(numbers) == num_values:  # it has flattened whatever was nested
+            if len(numbers) == num_values:  # `as_buffer` flattens nested arrays
                 return _narrowed(name, numbers, dtype)
     if dtype.kind == "f":
         cells = _cells(name, data, {int, float}, f"a {datatype} is a number")
@@ -166,7 +166,7 @@ def _narrowed(name: str, numbers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray
         return numbers
     if dtype.kind != "f" and len(numbers):
         _require_range(name, [int(numbers.min()), int(numbers.max())], dtype)
-    with np.errstate(over="ignore"):  # what becomes infinite is refused as such
+    with np.errstate(over="ignore"):  # infinite values are refused later
         return numbers.astype(dtype)
 
 

@@ -1,1 +1,1 @@
-"""The prediction engine: finds models, loads them, and has rows computed."""
+"""The prediction engine: it finds and loads models, predicts rows and scores models. No HTTP."""

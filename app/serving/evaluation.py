@@ -7,10 +7,16 @@ from pathlib import Path
 
 import polars as pl
 
-from app.http.errors import RequestError, invalid
+from app.serving.errors import (
+    FEATURES_TOO_LARGE,
+    DatasetMisfit,
+    NoTarget,
+    OutputsNotFinite,
+    TooManyScores,
+)
 from app.serving.file_dates import settle_dates, with_settled
-from app.serving.rows import TOO_LARGE, first_too_large
-from app.serving.table_batches import batches
+from app.serving.instances import first_not_finite
+from app.serving.tables import batches
 from dropout_core.data.missing import MISSING_WORDS
 from dropout_core.data.targets import existing, labelled
 from dropout_core.errors import DataError
@@ -25,37 +31,36 @@ def evaluate(
 ) -> Evaluation:
     """Score the predictor on every row of the stored table with a target.
 
-    Rows are read and predicted in batches; their scores are kept in the folder `scratch`, in a file
-    without a name, which is gone with this call. Raises RequestError (422) naming the row that
-    cannot be used, and OSError if the disk is full.
+    Rows are read and predicted in batches; their scores are kept in the folder `scratch`, in a
+    temporary file without a name. Raises UnusableDataset, which names the row that cannot be used,
+    and OSError if the disk is full.
     """
-    facts = predictor.description
-    if num_rows * facts.num_outputs > MAX_SCORES:
-        detail = f"{num_rows} rows are too many to score {facts.num_outputs} outputs of each"
-        raise invalid("/dataset", detail)
+    description = predictor.description
+    if num_rows * description.num_outputs > MAX_SCORES:
+        raise TooManyScores(num_rows, num_outputs=description.num_outputs)
     scratch.mkdir(parents=True, exist_ok=True)
-    names = facts.targets if facts.classes is None else facts.classes
-    with tempfile.TemporaryFile(dir=scratch) as file, _refusing_misfits():
-        evaluator = Evaluator(facts.task, names=names, file=file)
-        existing(table.head(0).collect(), facts.targets)
-        with_targets = table.drop_nulls(facts.targets)
-        dates = settle_dates(facts.encoder, with_targets, missing=MISSING_WORDS)
+    names = description.targets if description.classes is None else description.classes
+    with tempfile.TemporaryFile(dir=scratch) as file, _raising_misfits():
+        evaluator = Evaluator(description.task, names=names, file=file)
+        existing(table.head(0).collect(), description.targets)
+        with_targets = table.drop_nulls(description.targets)
+        dates = settle_dates(description.encoder, with_targets, missing=MISSING_WORDS)
         for start, batch in batches(predictor, table, num_rows=num_rows):
-            with _naming_rows_of_the_table(batch, start, facts.targets):
+            with _naming_rows_of_the_table(batch, start, description.targets):
                 _add(evaluator, predictor, with_settled(batch, dates))
         evaluation = evaluator.evaluation()
-    check_scored(evaluation)
+    require_scored(evaluation)
     return evaluation
 
 
 def _add(evaluator: Evaluator, predictor: Predictor, batch: pl.DataFrame) -> None:
-    """Score the rows with a target. Raises DataError, which counts these rows alone."""
-    facts = predictor.description
-    rows, targets = labelled(batch, facts.targets, facts.task, facts.classes)
+    """Score the rows with a target. Raises DataError, whose row counts only those rows."""
+    description = predictor.description
+    rows, targets = labelled(batch, description.targets, description.task, description.classes)
     outputs = predictor.outputs_of(rows)
-    index = first_too_large(outputs.numpy())
+    index = first_not_finite(outputs.numpy())
     if index is not None:
-        raise DataError(TOO_LARGE, row=index + 1)
+        raise DataError(FEATURES_TOO_LARGE, row=index + 1)
     evaluator.add(outputs, targets)
 
 
@@ -63,7 +68,7 @@ def _add(evaluator: Evaluator, predictor: Predictor, batch: pl.DataFrame) -> Non
 def _naming_rows_of_the_table(
     batch: pl.DataFrame, start: int, targets: Sequence[str]
 ) -> Iterator[None]:
-    """Count an error's row from the table's beginning, rows without a target too."""
+    """Make an error's row count from the table's first row, including rows without a target."""
     try:
         yield
     except DataError as error:
@@ -75,20 +80,16 @@ def _naming_rows_of_the_table(
 
 
 @contextmanager
-def _refusing_misfits() -> Iterator[None]:
+def _raising_misfits() -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise misfit(error) from error
+        raise DatasetMisfit(error) from error
 
 
-def check_scored(evaluation: Evaluation) -> None:
-    """Raise RequestError (422) if there is nothing to say."""
+def require_scored(evaluation: Evaluation) -> None:
+    """Raise NoTarget if no row was scored, OutputsNotFinite if no metric is defined."""
     if evaluation.num_rows == 0:
-        raise invalid("/dataset", "no row of the dataset has the target")
+        raise NoTarget
     if all(value is None for value in evaluation.metrics.values()):
-        raise invalid("/dataset", TOO_LARGE)
-
-
-def misfit(error: DataError) -> RequestError:
-    return invalid("/dataset", f"the dataset does not fit the model: {error}")
+        raise OutputsNotFinite

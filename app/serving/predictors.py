@@ -1,4 +1,4 @@
-"""Models loaded once and kept, the least recently used going first."""
+"""A cache of loaded models that evicts the least recently used."""
 
 import json
 import threading
@@ -14,12 +14,12 @@ from store.artifacts.artifact_store import ArtifactStore
 from store.errors import ModelNotFound
 from store.models import Model
 
-BESIDE_BYTES = 100 * 1024  # what a model takes beside its weights, about
+OVERHEAD_BYTES = 100 * 1024  # of a model's memory beside its weights, about
 LOADED_AT_ONCE = 2
 
 
 class Predictors:
-    """Predictors by model id, bounded by the bytes of their weights. Safe to share by threads."""
+    """Predictors by model id, up to `max_bytes` of weights. Safe to share between threads."""
 
     def __init__(self, artifacts: ArtifactStore, *, max_bytes: int) -> None:
         self._artifacts = artifacts
@@ -30,7 +30,7 @@ class Predictors:
         self._loaders = ThreadPoolExecutor(LOADED_AT_ONCE, thread_name_prefix="load")
 
     def loaded(self, model_id: str) -> Predictor | None:
-        """The predictor if it is here, which it then stays for a while."""
+        """Return the predictor if it is loaded, and mark it as used."""
         with self._lock:
             if model_id not in self._loaded:
                 return None
@@ -38,9 +38,9 @@ class Predictors:
             return self._loaded[model_id][0]
 
     def load(self, model: Model) -> Future[Predictor]:
-        """Load it, once for all who ask meanwhile.
+        """Start to load the model, or return the future of the load that is under way.
 
-        The future has ModelNotFound if the model's files are gone, and ModelError if they are
+        The future raises ModelNotFound if the model's files are deleted, and ModelError if they are
         damaged or it cannot be served here.
         """
         with self._lock:
@@ -50,15 +50,16 @@ class Predictors:
             return future
 
     def get(self, model: Model) -> Predictor:
-        """Wait for it where it has to be loaded. Raises what `load` does."""
+        """Return the predictor; wait until it is loaded. Raises what the future of `load` does."""
         return self.loaded(model.id) or self.load(model).result()
 
     def fitting(self, models: Sequence[Model]) -> list[Model]:
-        """The first of them, as many as there is room for together."""
+        """Return the first models, as many as fit in together."""
         sizes = accumulate(_size_bytes(model) for model in models)
         return [model for model, size in zip(models, sizes, strict=True) if size <= self._max_bytes]
 
     def forget(self, model_id: str) -> None:
+        """Unload the model."""
         with self._lock:
             self._loaded.pop(model_id, None)
 
@@ -81,7 +82,7 @@ class Predictors:
             )
             predictor = Predictor.load(manifest.parent)
         except (FileNotFoundError, ModelError) as error:
-            # Deleted since its row was read.
+            # Deleted after its record was read.
             if isinstance(error.__cause__ or error, FileNotFoundError):
                 raise ModelNotFound(model.id) from error
             raise
@@ -94,12 +95,12 @@ class Predictors:
 
 
 def _size_bytes(model: Model) -> int:
-    return model.size_bytes + BESIDE_BYTES
+    return model.size_bytes + OVERHEAD_BYTES
 
 
 def _is_as_recorded(predictor: Predictor, model: Model) -> bool:
-    """The manifest vouches for the weights, and the model's row for the manifest."""
+    """Return whether the manifest, which has the weights' checksum, equals the model's record."""
     if model.manifest.get("format_version") != Description.model_fields["format_version"].default:
-        return True  # of the first release: its row was rewritten since, and its file was not
+        return True  # of the first release: a migration rewrote the record, not the file
     recorded = Manifest.model_validate_json(json.dumps(model.manifest))
     return recorded == predictor.description

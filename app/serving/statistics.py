@@ -1,15 +1,15 @@
-"""How often models were asked and how long it took, since this process started."""
+"""How many requests each model had since this process started, and how long they took."""
 
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-_MAX_MODELS = 4096  # the one that was asked the longest ago goes first
+_MAX_MODELS = 4096  # beyond that, the least recently requested is dropped
 
 
 @dataclass
 class Total:
-    """Durations that came together, in nanoseconds."""
+    """A number of durations, and their sum in nanoseconds."""
 
     count: int = 0
     ns: int = 0
@@ -21,9 +21,9 @@ class Total:
 
 @dataclass
 class ModelStatistics:
-    """Of one model: whole requests, and the three parts of those that succeeded.
+    """The requests for one model, and the three parts of those that succeeded.
 
-    `compute` has the time in it that a request waits for others. `last_at` is in Unix seconds.
+    `compute` includes the time that a request waits in the queue. `last_at` is in Unix seconds.
     """
 
     num_rows: int = 0
@@ -36,10 +36,7 @@ class ModelStatistics:
 
 
 class Statistics:
-    """By model, of this process alone: each process of the API has its own.
-
-    For one thread, that of the event loop.
-    """
+    """Statistics by model. Each process of the API has its own; use them on its event loop only."""
 
     def __init__(self) -> None:
         self._models: OrderedDict[str, ModelStatistics] = OrderedDict()
@@ -48,14 +45,14 @@ class Statistics:
         return model_id in self._models
 
     def of(self, model_id: str) -> ModelStatistics:
-        """Zeros of a model that was not asked."""
+        """Return the model's statistics, zeros if it had no request."""
         return self._models.get(model_id, ModelStatistics())
 
     def succeeded(
         self, model_id: str, *, num_rows: int, read_ns: int, compute_ns: int, write_ns: int
     ) -> None:
-        """Count a request: to read it, to compute so many rows, to write the answer."""
-        totals = self._asked(model_id)
+        """Count a request: the time to read it, to compute its rows and to write the answer."""
+        totals = self._requested(model_id)
         totals.num_rows += num_rows
         totals.success.add(read_ns + compute_ns + write_ns)
         totals.read.add(read_ns)
@@ -63,10 +60,10 @@ class Statistics:
         totals.write.add(write_ns)
 
     def failed(self, model_id: str, *, ns: int) -> None:
-        """Count a request that got an error."""
-        self._asked(model_id).fail.add(ns)
+        """Count a request that failed."""
+        self._requested(model_id).fail.add(ns)
 
-    def _asked(self, model_id: str) -> ModelStatistics:
+    def _requested(self, model_id: str) -> ModelStatistics:
         totals = self._models.setdefault(model_id, ModelStatistics())
         totals.last_at = time.time()
         self._models.move_to_end(model_id)

@@ -11,11 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper
-from onnx.reference import ReferenceEvaluator
+
+from dropout_core.errors import ModelError
+
+try:
+    from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+    from onnx.reference import ReferenceEvaluator
+except ModuleNotFoundError as error:
+    detail = "an ONNX file needs the package onnx: run `pip install '.[export]'`"
+    raise ModelError(detail) from error
 
 from dropout_core.data.categories import CategoricalFeature
-from dropout_core.errors import ModelError
 from dropout_core.export.check import Check
 from dropout_core.export.onnx_graph import OF_CATEGORIES, Graph
 from dropout_core.export.onnx_inputs import Inputs

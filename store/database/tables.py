@@ -12,9 +12,11 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Select,
     String,
     Table,
     Text,
+    select,
     text,
     true,
 )
@@ -195,3 +197,11 @@ request_rates = Table(
     Column("tenant", String(64), primary_key=True),
     Column("full_at", Double, nullable=False),
 )
+
+
+def newest_first(table: Table, *, tenant: str, limit: int, after: str | None) -> Select[Any]:
+    """Select a tenant's rows, newest first, after the id `after`; ids sort by creation."""
+    query = select(table).where(table.c.tenant == tenant)
+    if after is not None:
+        query = query.where(table.c.id < after)
+    return query.order_by(table.c.id.desc()).limit(limit)

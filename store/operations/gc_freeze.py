@@ -1,4 +1,4 @@
-"""What a process loads once and keeps until it ends."""
+"""Keep the garbage collector away from what a process loads once and keeps until it ends."""
 
 import gc
 from collections.abc import Iterator
@@ -6,12 +6,12 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def kept_for_good() -> Iterator[None]:
-    """Have the collector leave all that there is by the end of the block alone.
+def frozen_imports() -> Iterator[None]:
+    """Import in this block; the collector then leaves alone every object that exists at its end.
 
-    It is for imports. Torch's make half a million objects: to look for garbage among them, again
-    and again while they come and once more when the process ends, takes a third of its start and
-    most of its end. Later on it would hold up a request or a batch now and then.
+    Importing torch makes half a million objects. To search them for garbage, again and again while
+    they are made and once more when the process ends, takes a third of its start and most of its
+    end; later it would delay a request or a batch now and then.
     """
     gc.disable()
     try:

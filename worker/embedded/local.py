@@ -11,8 +11,9 @@ from store import jobs
 from store.database.engine import is_unavailable
 from store.operations.lifetime import only_one
 from store.operations.retention import sweeping
+from worker.attempt import warm_up
 from worker.reaper import reap
-from worker.supervisor import Worker, supervise, warm_up
+from worker.supervisor import Worker, supervise
 
 OWNER = "local"
 POLL_SECONDS = 0.1

@@ -128,11 +128,11 @@ def test_only_so_many_exports_are_made_at_once(
 ) -> None:
     monkeypatch.setattr(service, "PLACE_SECONDS", 0.01)
     for _ in range(service.MAX_EXPORTS):
-        service._places.acquire()
+        service._slots.acquire()
     try:
         response = export(sqlite_client, {"id": nasty["model"]})
     finally:
-        service._places.release(service.MAX_EXPORTS)
+        service._slots.release(service.MAX_EXPORTS)
     assert_problem(response, 503, "busy")
     assert "retry-after" in response.headers
 

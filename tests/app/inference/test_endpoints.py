@@ -8,8 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from app.inference.schemas import PredictRequest
-from app.serving import rows
+from app.serving import instances
 from dropout_core.config import PreprocessingConfig
 from dropout_core.model import predictor as predictor_module
 from dropout_core.model.predictor import Predictor
@@ -190,10 +189,8 @@ def test_rows_are_predicted_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(predictor_module, "MAX_CELLS", 4096 * 64)
     tracemalloc.start()
     try:
-        request = PredictRequest(instances=[["good"]] * 2_000)
-        answers = [
-            predictor.outputs(torch.from_numpy(part)) for part in rows.encode(predictor, request)
-        ]
+        parts = instances.encode(predictor, [["good"]] * 2_000, refuse_missing=True)
+        answers = [predictor.outputs(torch.from_numpy(part)) for part in parts]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

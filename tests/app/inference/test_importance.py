@@ -1,17 +1,10 @@
+"""What an importance is measured on, and what is refused."""
+
 from typing import Any
 
 import httpx
-import polars as pl
 import pytest
-import torch
 
-from app.http.errors import RequestError
-from app.inference import importance
-from app.inference.importance import Importances
-from app.inference.schemas import ImportanceRequest
-from dropout_core.config import MLPConfig
-from dropout_core.model.predictor import Predictor
-from dropout_core.pipeline.tabular_run import Experiment
 from tests.support import tables
 from tests.support.client import train, upload
 from tests.support.problems import assert_problem
@@ -108,50 +101,6 @@ def test_a_dataset_whose_file_went_in_between_is_gone(live: Client, service: Ser
     response = live.post(f"/v1/models/{model['id']}/evaluate", json={"dataset": dataset})
     assert dataset in assert_problem(response, 422, "invalid_request", "/dataset")
     assert live.delete(f"/v1/datasets/{dataset}").status_code == 204
-
-
-@pytest.fixture(scope="module")
-def difference() -> Predictor:
-    """A model of `a - b`."""
-    frame = pl.DataFrame({"a": [1.0, 2.0, 3.0, 4.0] * 4, "b": [2.0, 1.0, 4.0, 3.0] * 4})
-    frame = frame.with_columns(y=pl.col("a") - pl.col("b"))
-    model = MLPConfig(hidden=(), hidden_dropout=0.0)
-    experiment = Experiment(frame, target="y", model=model)
-    (weight,) = (part for name, part in experiment.model.named_parameters() if "weight" in name)
-    weight.data = torch.tensor([[1.0, -1.0]])
-    return Predictor(experiment.model, experiment.description)
-
-
-def importances(predictor: Predictor, frame: pl.DataFrame, **request: Any) -> Importances:
-    wish = ImportanceRequest.model_validate(request)
-    return importance.measure(predictor, frame, wish, split=None, num_parameters=3)
-
-
-def test_rows_that_are_too_large_once_shuffled_are_refused(difference: Predictor) -> None:
-    # Each row's difference is within float32, and those of different rows are not.
-    large = pl.Series([2.2e38, -2.2e38] * 8)
-    frame = pl.DataFrame({"a": large, "b": large, "y": [0.0, 1.0] * 8})
-    with pytest.raises(RequestError, match="too large") as caught:
-        importances(difference, frame)
-    assert [flaw.pointer for flaw in caught.value.errors] == ["/dataset"]
-
-
-def test_rows_are_as_many_as_their_matrix_allows(
-    difference: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frame = pl.DataFrame({"a": range(100), "b": range(100), "y": range(100)})
-    assert importances(difference, frame, metric="rmse").num_rows == 100
-    monkeypatch.setattr(importance, "MAX_CELLS", 2 * 30)
-    assert importances(difference, frame, metric="rmse").num_rows == 30
-
-
-def test_rows_are_fewer_where_scoring_takes_its_time(
-    difference: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frame = pl.DataFrame({"a": range(200), "b": range(200), "y": range(200)})
-    of_a_row = 3 + 50_000 + 1_000  # parameters, what any row takes, and one output
-    monkeypatch.setattr(importance, "_MAX_PRODUCTS", 2 * 5 * 150 * of_a_row)
-    assert importances(difference, frame, metric="rmse").num_rows == 150
 
 
 def test_a_model_that_held_nothing_out_asks_for_a_dataset(

@@ -13,8 +13,8 @@ from fastapi import UploadFile
 
 from app.http.errors import RequestError
 from app.http.uploads import Upload
-from app.inference import files
-from app.serving import table_batches
+from app.inference import service as inference
+from app.serving import tables as serving_tables
 from dropout_core.data.ingest import Limits, ReadOptions, read
 from dropout_core.model.predictor import Predictor
 from dropout_core.pipeline.tabular_run import Experiment
@@ -201,7 +201,7 @@ def test_it_does_not_show_how_many_rows_were_predicted_at_once(
     def predict(lines: list[str]) -> bytes:
         file = UploadFile(io.BytesIO("\n".join(["age,city,since", *lines]).encode()))
         with Upload(tmp_path, [file]) as upload:
-            path = files.predict(
+            path = inference.predict_file(
                 predictor, upload, ReadOptions(), limits=limits, media_type=media_type
             )
             answer = path.read_bytes()
@@ -215,9 +215,9 @@ def test_it_does_not_show_how_many_rows_were_predicted_at_once(
     lines = [f"{20 + day},Oslo, {day:02}/01/2024" for day in range(1, 14)]
     at_once = predict(lines)
     assert at_once.count(b"\n") == 14
-    monkeypatch.setattr(table_batches, "MAX_CELLS", predictor.description.encoder.num_columns * 3)
+    monkeypatch.setattr(serving_tables, "MAX_CELLS", predictor.description.encoder.num_columns * 3)
     assert predict(lines) == at_once
-    monkeypatch.setattr(table_batches, "MAX_BATCH_ROWS", 5)
+    monkeypatch.setattr(serving_tables, "MAX_BATCH_ROWS", 5)
     assert predict(lines) == at_once
     with pytest.raises(RequestError, match=r"row 13, column 'age': 'old' is no number"):
         predict([*lines[:12], "old,Oslo,13/01/2024"])
@@ -226,7 +226,7 @@ def test_it_does_not_show_how_many_rows_were_predicted_at_once(
 def batch_rows(predictor: Predictor, folder: Path, table: pl.DataFrame) -> int:
     table.write_parquet(folder / "table")
     stored_table = pl.scan_parquet(folder / "table")
-    return table_batches.batch_rows(predictor, stored_table, num_rows=len(table))
+    return serving_tables.batch_rows(predictor, stored_table, num_rows=len(table))
 
 
 def test_rows_are_predicted_so_many_at_once_as_their_text_allows(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from app.main import create_app
-from app.serving import engine
-from app.serving.predictors import BESIDE_BYTES, Predictors
+from app.serving import model_server
+from app.serving.predictors import OVERHEAD_BYTES, Predictors
 from dropout_core.model.predictor import Predictor
 from store import model_names
 from store.access.keys import DEFAULT_TENANT
@@ -48,7 +48,7 @@ def test_a_model_is_loaded_once_for_all_who_ask(
 
 def test_the_model_that_was_asked_for_the_longest_ago_makes_room(sqlite_client: TestClient) -> None:
     models = [new_version(sqlite_client) for _ in range(3)]
-    size_bytes = models[0].size_bytes + BESIDE_BYTES
+    size_bytes = models[0].size_bytes + OVERHEAD_BYTES
     artifacts = context_of(sqlite_client).artifacts
     predictors = Predictors(artifacts, max_bytes=2 * size_bytes)
     for model in (models[0], models[1], models[0], models[2]):
@@ -61,7 +61,7 @@ def test_the_model_that_was_asked_for_the_longest_ago_makes_room(sqlite_client: 
 def test_a_model_that_is_loading_is_asked_for_again(
     sqlite_client: TestClient, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "LOAD_SECONDS", 0.01)
+    monkeypatch.setattr(model_server, "LOAD_SECONDS", 0.01)
     model = new_version(sqlite_client)
     refused = sqlite_client.post(f"/v1/models/{model.id}/predict", json=ROWS)
     assert_problem(refused, 503, "model_loading")
@@ -101,13 +101,13 @@ def test_an_alias_that_another_process_moved_is_followed(sqlite_client: TestClie
 
 
 def test_what_one_tenant_asked_for_is_not_anothers(sqlite_client: TestClient) -> None:
-    serving, model = context_of(sqlite_client).serving, new_version(sqlite_client)
+    server, model = context_of(sqlite_client).model_server, new_version(sqlite_client)
 
     async def ask() -> None:
         for reference in (model.id, "flowers", "flowers@1"):
-            assert (await serving.find(reference, tenant=DEFAULT_TENANT)).model == model
+            assert (await server.find(reference, tenant=DEFAULT_TENANT)).model == model
             with pytest.raises(ModelNotFound):
-                await serving.find(reference, tenant="stranger")
+                await server.find(reference, tenant="stranger")
 
     asyncio.run(ask())
 

@@ -68,19 +68,33 @@ def test_a_row_has_the_same_bits_in_every_batch_size(num_features: int, num_outp
         assert torch.equal(predictor.outputs(rows[:num_rows]), together[:num_rows])
 
 
-def test_a_row_has_the_same_bits_among_4096_and_whatever_the_number_of_threads() -> None:
-    model = make_model(num_features=784, num_classes=10, hidden=(256, 256))
-    predictor = Predictor(*model)
+def test_a_row_has_the_same_bits_among_4096() -> None:
+    predictor = Predictor(*make_model(num_features=784, num_classes=10, hidden=(256, 256)))
     rows = 10 + 5 * normal(4096, 784)
     together = predictor.outputs(rows)
     for index in (0, 1, 2047, 4095):
         assert torch.equal(predictor.outputs(rows[index : index + 1])[0], together[index])
+
+
+def test_two_predictors_of_one_fingerprint_give_the_same_bits_however_many_threads_they_use() -> (
+    None
+):
+    model = make_model(num_features=784, num_classes=10, hidden=(256, 256))
+    alone = Predictor(*model)
+    rows = 10 + 5 * normal(4096, 784)
+    sizes = (1, 8, 16, 32, 64, 128, 4096)
+    expected = [alone.outputs(rows[:size]) for size in sizes]
     torch.set_num_threads(2)
     try:
-        assert torch.equal(predictor.outputs(rows), together)
-        assert Predictor(*model).fingerprint == predictor.fingerprint
+        shared = Predictor(*model)
+        found = [shared.outputs(rows[:size]) for size in sizes]
     finally:
         torch.set_num_threads(1)
+    # Some processors share the products of some tiles between threads, which rounds differently.
+    if shared.fingerprint == alone.fingerprint:
+        assert all(map(torch.equal, found, expected))
+    else:
+        assert shared.fingerprint == f"{alone.fingerprint}/threads-2"
 
 
 @pytest.mark.parametrize("activation", ["tanh", "gelu", "logistic"])

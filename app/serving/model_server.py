@@ -1,19 +1,21 @@
-"""From a reference and rows to predictions: what every endpoint that predicts goes through."""
+"""Finds models, loads them, and computes predictions: every endpoint that predicts uses it."""
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import structlog
-from fastapi.concurrency import run_in_threadpool
+from anyio import to_thread
 from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.http.errors import RequestError
-from app.serving.batches import MAX_BATCH_ROWS, Batches
+from app.serving.errors import AnswerTooLarge, ModelLoading, ServingError
+from app.serving.prediction_queue import MAX_BATCH_ROWS, PredictionQueue
 from app.serving.predictors import Predictors
 from dropout_core.errors import ModelError
 from dropout_core.model.predictor import TILES, Predictor
@@ -22,27 +24,36 @@ from store.database.engine import Database
 from store.errors import ModelUnloaded, StoreError
 from store.models import Model
 
-REMEMBERED_SECONDS = 1.0  # that what a name stands for may be out of date in another process
+REMEMBERED_SECONDS = 1.0  # for which a change that another process makes may be unseen
 LOAD_SECONDS = 10.0  # that a request waits for a model to be loaded
 WARM_UP_SECONDS = 20.0  # before a process answers
-MAX_OUTPUTS = 10_000_000  # numbers of an answer
+MAX_OUTPUTS = 10_000_000  # numbers in an answer
+QUICK_BYTES = 1024**2  # that are read or written without a thread, in a few milliseconds
 _MAX_WARM = 1_000
 _MAX_REMEMBERED = 10_000
 _QUICK_PRODUCTS = 2**26  # multiplications of a batch, which take about a millisecond
+
+Result = TypeVar("Result")
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Served:
-    """A model as it is on record, and loaded."""
+class ServedModel:
+    """A model's record, and its predictor."""
 
     model: Model
     predictor: Predictor
 
+    def require_room(self, num_rows: int) -> None:
+        """Raise AnswerTooLarge if the predictions of so many rows have more than MAX_OUTPUTS."""
+        num_outputs = self.predictor.description.num_outputs
+        if num_rows * num_outputs > MAX_OUTPUTS:
+            raise AnswerTooLarge(num_rows, num_outputs=num_outputs, limit=MAX_OUTPUTS)
 
-class Serving:
-    """Finds models, loads them, and has rows computed. For one event loop."""
+
+class ModelServer:
+    """Finds models, loads them, and computes their outputs. For one event loop."""
 
     def __init__(self, database: Database, predictors: Predictors) -> None:
         self._database = database
@@ -50,48 +61,50 @@ class Serving:
         self._remembered: dict[tuple[str, str], tuple[Model, float]] = {}
         self._looking: dict[tuple[str, str], asyncio.Future[Model]] = {}
         self._num_changes = 0
-        self._quick = Batches(None)
-        self._long = Batches(ThreadPoolExecutor(1, thread_name_prefix="predict"))
+        self._quick = PredictionQueue(None)
+        self._long = PredictionQueue(ThreadPoolExecutor(1, thread_name_prefix="predict"))
 
-    async def find(self, reference: str, *, tenant: str) -> Served:
-        """The model of an id, `NAME`, `NAME@VERSION` or `NAME@ALIAS`; see `models.resolve`.
+    async def find(self, reference: str, *, tenant: str) -> ServedModel:
+        """Return the model of an id, `NAME`, `NAME@VERSION` or `NAME@ALIAS`; see `models.resolve`.
 
-        Raises ModelNotFound, ModelUnloaded, RequestError (503) if it takes long to load, and
-        ModelError if it cannot be served here.
+        Raises ModelNotFound, ModelUnloaded, ModelLoading if it takes long to load, and ModelError
+        if it cannot be served here.
         """
-        model = _in_service(await self._resolve(tenant, reference))
-        return Served(model, self._predictors.loaded(model.id) or await self._load(model))
+        model = _require_served(await self._resolve(tenant, reference))
+        return ServedModel(model, self._predictors.loaded(model.id) or await self._load(model))
 
     def model_of(self, reference: str, *, tenant: str) -> Model:
-        """What the reference stands for at this moment, for who is in a thread.
+        """Look up what the reference stands for now. Blocks: call it in a thread.
 
         Raises ModelNotFound and ModelUnloaded.
         """
-        return _in_service(self._look_up(reference, tenant))
+        return _require_served(self._look_up(reference, tenant))
 
-    async def outputs(self, served: Served, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """`Predictor.outputs`: (N, V + K) -> (N, C). Raises RequestError (503) if too much waits.
+    async def outputs(
+        self, served: ServedModel, matrix: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return `Predictor.outputs`: (N, V + K) -> (N, C). Raises QueueFull.
 
-        What takes long is computed in a thread, beside what does not.
+        Long computations have a queue of their own, in a thread, so that quick ones do not wait.
         """
         quick_rows = _QUICK_PRODUCTS // served.model.num_parameters
         is_quick = max(matrix.shape[0], min(TILES)) <= quick_rows
-        lane, max_rows = (self._quick, quick_rows) if is_quick else (self._long, MAX_BATCH_ROWS)
-        return await lane.outputs(served.predictor, matrix, max_rows=min(max_rows, MAX_BATCH_ROWS))
+        queue, max_rows = (self._quick, quick_rows) if is_quick else (self._long, MAX_BATCH_ROWS)
+        return await queue.outputs(served.predictor, matrix, max_rows=min(max_rows, MAX_BATCH_ROWS))
 
     def forget_names(self, tenant: str) -> None:
-        """Look up again what the tenant's references stand for."""
+        """Forget what the tenant's references stand for: the next request looks them up."""
         self._num_changes += 1
-        self._looking.clear()  # what was begun before may find what was
+        self._looking.clear()  # a look-up that began before the change may miss it
         for key in [key for key in self._remembered if key[0] == tenant]:
             del self._remembered[key]
 
     async def warm_up(self) -> None:
-        """Load what aliases stand for, the newest first, as far as there is room and time."""
+        """Load the models of aliases, the newest first, as far as there is room and time."""
         try:
-            aliased = await run_in_threadpool(self._look_up_aliased)
+            aliased = await to_thread.run_sync(self._look_up_aliased)
         except SQLAlchemyError as error:
-            log.warning("the database does not tell which models to load", error=str(error))
+            log.warning("the models of aliases cannot be looked up", error=str(error))
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(WARM_UP_SECONDS):
@@ -101,11 +114,11 @@ class Serving:
     async def _warm(self, model: Model) -> None:
         try:
             await self._load(model)
-        except (StoreError, RequestError, ModelError, OSError) as error:
+        except (StoreError, ServingError, ModelError, OSError) as error:
             log.warning("a model cannot be served", model=model.id, error=str(error))
 
     async def _resolve(self, tenant: str, reference: str) -> Model:
-        """What the reference stands for, looked up once for all who ask meanwhile."""
+        """Return what the reference stands for; requests that ask meanwhile share one look-up."""
         key = tenant, reference
         model, until = self._remembered.get(key, (None, 0.0))
         if model is not None and time.monotonic() < until:
@@ -119,7 +132,7 @@ class Serving:
         tenant, reference = key
         num_changes = self._num_changes
         try:
-            model = await run_in_threadpool(self._look_up, reference, tenant)
+            model = await to_thread.run_sync(self._look_up, reference, tenant)
         except BaseException:
             self._remembered.pop(key, None)
             raise
@@ -145,20 +158,19 @@ class Serving:
         try:
             return await asyncio.wait_for(asyncio.shield(loading), LOAD_SECONDS)
         except TimeoutError as error:
-            raise RequestError(
-                503, "model_loading", "the model is being loaded; try again"
-            ) from error
+            raise ModelLoading(model.id) from error
 
 
-def _in_service(model: Model) -> Model:
+async def run_inline_or_in_thread(
+    is_quick: bool, function: Callable[..., Result], *arguments: Any
+) -> Result:
+    """Call a quick function on the event loop, any other in a thread so that others do not wait."""
+    if is_quick:
+        return function(*arguments)
+    return await to_thread.run_sync(function, *arguments)
+
+
+def _require_served(model: Model) -> Model:
     if not model.served:
         raise ModelUnloaded(model.id)
     return model
-
-
-def require_room(served: Served, num_rows: int) -> None:
-    """Raise RequestError (413) if the answer would be larger than any may."""
-    num_outputs = served.predictor.description.num_outputs
-    if num_rows * num_outputs > MAX_OUTPUTS:
-        detail = f"{num_rows} rows have {num_outputs} numbers each, and an answer {MAX_OUTPUTS}"
-        raise RequestError(413, "answer_too_large", detail)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.serving.answer_files import CsvFile, ParquetFile
+from app.serving.tables import CsvFile, ParquetFile
 
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\tx", "\rx", "-", "+1_0", "-inf"]
 SIGNS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"

@@ -5,10 +5,8 @@ import threading
 
 import pytest
 
-from app.inference import service
-from app.serving import engine
-from app.serving import rows as rows_of_json
-from app.serving.engine import Serving
+from app.serving import instances, model_server
+from app.serving.model_server import ModelServer
 from store import models
 from store.access.keys import DEFAULT_TENANT
 from store.errors import ModelUnloaded
@@ -18,7 +16,7 @@ from tests.support.named_models import new_version, unload
 from tests.support.problems import assert_problem
 
 
-class Delayed(Serving):
+class Delayed(ModelServer):
     """Looks a reference up, and is told when it may say what it found."""
 
     def __init__(self, client: TestClient) -> None:
@@ -82,10 +80,10 @@ def test_what_another_process_changes_is_seen_once_a_second_is_over(
     sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new_version(sqlite_client)
-    monkeypatch.setattr(engine, "REMEMBERED_SECONDS", 0.0)
+    monkeypatch.setattr(model_server, "REMEMBERED_SECONDS", 0.0)
 
     async def ask() -> None:
-        own = Serving(context_of(sqlite_client).database, context_of(sqlite_client).predictors)
+        own = ModelServer(context_of(sqlite_client).database, context_of(sqlite_client).predictors)
         await own.find("flowers", tenant=DEFAULT_TENANT)
         unload(sqlite_client, "flowers")
         answers = await asyncio.gather(
@@ -103,7 +101,7 @@ def test_a_model_that_was_forgotten_is_not_held_by_its_name(sqlite_client: TestC
     predictors._max_bytes = 1  # room for the last one alone
 
     async def ask() -> None:
-        own = Serving(context_of(sqlite_client).database, predictors)
+        own = ModelServer(context_of(sqlite_client).database, predictors)
         for model in made:
             await own.find(model.id, tenant=DEFAULT_TENANT)
 
@@ -126,17 +124,17 @@ def test_a_model_out_of_service_answers_no_way_at_all(sqlite_client: TestClient)
         assert_problem(answer, 409, "model_unloaded")
     with context_of(sqlite_client).database.write() as transaction:
         models.set_served(transaction, model.id, True, tenant=DEFAULT_TENANT)
-    context_of(sqlite_client).serving.forget_names(DEFAULT_TENANT)
+    context_of(sqlite_client).model_server.forget_names(DEFAULT_TENANT)
     assert sqlite_client.post(f"{path}/predict", **ask["predict"]).status_code == 200
 
 
 def test_an_answer_has_a_size(sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     model = new_version(sqlite_client)
-    monkeypatch.setattr(engine, "MAX_OUTPUTS", 5)
+    monkeypatch.setattr(model_server, "MAX_OUTPUTS", 5)
     rows = [[1, 2, 3, 4, 5]] * 2
     names = [dict(zip(["feature 0"], row, strict=False)) for row in rows]
-    for instances in (rows, [["1", "2", "3", "4", "5"]] * 2, names):
-        answer = sqlite_client.post(f"/v1/models/{model.id}/predict", json={"instances": instances})
+    for asked in (rows, [["1", "2", "3", "4", "5"]] * 2, names):
+        answer = sqlite_client.post(f"/v1/models/{model.id}/predict", json={"instances": asked})
         assert_problem(answer, 413, "answer_too_large")
     tensor = {"name": "input", "datatype": "FP64", "shape": [2, 5], "data": rows}
     answer = sqlite_client.post(f"/v2/models/{model.id}/infer", json={"inputs": [tensor]})
@@ -147,8 +145,7 @@ def test_a_request_has_so_many_rows_and_no_more(
     sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = f"/v1/models/{new_version(sqlite_client).id}/predict"
-    for module in (service, rows_of_json):
-        monkeypatch.setattr(module, "MAX_ROWS", 2)
+    monkeypatch.setattr(instances, "MAX_ROWS", 2)
     for cell in (1, "1"):
         rows = [[cell] * 5] * 3
         assert sqlite_client.post(path, json={"instances": rows[:2]}).status_code == 200

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.serving.number_json import instance_numbers
+from app.serving.instances import instance_numbers
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 NUMBERS = st.one_of(FINITE, st.integers(-(2**63), 2**64 - 1))

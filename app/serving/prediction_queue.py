@@ -1,8 +1,10 @@
-"""Requests that wait, computed together: see docs/decisions/0020.
+"""Requests that wait are computed together, in batches: see docs/decisions/0020.
 
-A lone request never waits for company. What has come by the time that there is a turn makes one
-batch, of one model; and since a row's bits do not depend on its batch, nobody sees the difference.
-A request of many rows has several turns, so that others have theirs in between.
+A lone request never waits for others. The requests for one model that have arrived when a batch
+starts are computed as one; a row's bits do not depend on its batch, so the answers are the same. A
+request of many rows takes several batches, and other requests are computed in between.
+
+Shapes: N rows, V values, K codes of categories, C outputs.
 """
 
 import asyncio
@@ -15,20 +17,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.http.errors import RequestError
+from app.serving.errors import QueueFull
 from dropout_core.model.predictor import Predictor
 
 Numbers = NDArray[np.float64]
 
 MAX_BATCH_ROWS = 1024
-MAX_SHARED_ROWS = 64  # of a batch of several requests: more would only be copied together
-FULL_BATCH = 32  # requests: nobody is looked for any more
-MAX_WAITING_CELLS = 32_000_000  # of eight bytes
+MAX_SHARED_ROWS = 64  # of a batch of several requests: sharing more rows gains nothing
+FULL_BATCH = 32  # requests: stop collecting requests
+MAX_WAITING_CELLS = 32_000_000  # of eight bytes each
 
 
 @dataclass(eq=False)
 class _Request:
-    """`matrix` is what is still to be computed: of many rows, a part in each turn."""
+    """`matrix` has the rows that are still to be computed, `result` the outputs so far."""
 
     predictor: Predictor
     matrix: Numbers
@@ -37,8 +39,8 @@ class _Request:
     result: Numbers | None = None
 
     def advance(self, part: Numbers) -> bool:
-        """Note the outputs of the next rows; whether that is all, or nobody asks any more."""
-        if self.outputs.done():  # its client is gone
+        """Keep the outputs of the next rows. Return whether the request is over."""
+        if self.outputs.done():  # the client left
             return True
         if len(part) == len(self.matrix) and self.result is None:
             self.outputs.set_result(part)
@@ -53,10 +55,10 @@ class _Request:
         return self.outputs.done()
 
 
-class Batches:
-    """The requests that wait for one lane: the event loop itself, or a thread of `executor`.
+class PredictionQueue:
+    """Requests that wait to be computed on the event loop or, with `executor`, in a thread.
 
-    For one event loop, and to be called on it.
+    Call it on one event loop only.
     """
 
     def __init__(
@@ -66,69 +68,68 @@ class Batches:
         self._max_waiting_cells = max_waiting_cells
         self._waiting: deque[_Request] = deque()
         self._waiting_cells = 0
-        self._is_taking_turns = False
+        self._is_running = False
         self._num_seen = 0
 
     async def outputs(
         self, predictor: Predictor, matrix: Numbers, *, max_rows: int = MAX_BATCH_ROWS
     ) -> Numbers:
-        """`Predictor.outputs` of the matrix, in batches of up to `max_rows`: (N, V + K) -> (N, C).
+        """Return `Predictor.outputs`, in batches of up to `max_rows`: (N, V + K) -> (N, C).
 
-        Raises RequestError (503) if too much waits already; nothing is too much if none does.
+        Raises QueueFull if too many cells would wait; an empty queue takes any matrix.
         """
         waiting_cells = self._waiting_cells + matrix.size
         if self._waiting and waiting_cells > self._max_waiting_cells:
-            raise RequestError(
-                503, "busy", "more rows wait for their predictions than may; try again"
-            )
+            raise QueueFull
         loop = asyncio.get_running_loop()
         request = _Request(predictor, matrix, loop.create_future(), max_rows)
         self._waiting.append(request)
         self._waiting_cells = waiting_cells
-        if not self._is_taking_turns:
-            self._is_taking_turns = True
-            loop.call_soon(self._look)
+        if not self._is_running:
+            self._is_running = True
+            loop.call_soon(self._collect)
         return await request.outputs
 
-    def _look(self) -> None:
-        """Take a turn as soon as nobody has come since the last look, a pass of the loop ago.
+    def _collect(self) -> None:
+        """Start a batch once a whole pass of the event loop has brought no new request.
 
-        Who has come is read by then: it takes a lone request some microseconds, and no time waits.
+        In that pass the loop reads every request that has arrived. For a lone request it takes some
+        microseconds; no timer runs.
         """
         loop = asyncio.get_running_loop()
         if self._num_seen < len(self._waiting) < FULL_BATCH:
             self._num_seen = len(self._waiting)
-            loop.call_soon(self._look)
+            loop.call_soon(self._collect)
         elif self._waiting:
             self._num_seen = 0
-            self._take_turn(loop)
+            self._start_batch(loop)
         else:
-            self._is_taking_turns = False
+            self._is_running = False
 
-    def _take_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _start_batch(self, loop: asyncio.AbstractEventLoop) -> None:
         batch = self._next_batch()
         if self._executor is not None:
-            turn = loop.run_in_executor(self._executor, _outputs_of, batch)
-            turn.add_done_callback(lambda done: self._end_turn(batch, done))
+            computation = loop.run_in_executor(self._executor, _outputs_of, batch)
+            computation.add_done_callback(lambda done: self._end_batch(batch, done))
             return
         try:
             outputs = _outputs_of(batch)
         except Exception as error:
             _fail(batch, error)
         else:
-            self._hand_out(batch, outputs)
-        loop.call_soon(self._look)
+            self._distribute(batch, outputs)
+        loop.call_soon(self._collect)
 
-    def _end_turn(self, batch: Sequence[_Request], turn: "asyncio.Future[Numbers]") -> None:
-        error = turn.exception()
+    def _end_batch(self, batch: Sequence[_Request], done: "asyncio.Future[Numbers]") -> None:
+        error = done.exception()
         if error is None:
-            self._hand_out(batch, turn.result())
+            self._distribute(batch, done.result())
         else:
             _fail(batch, error)
-        self._look()
+        self._collect()
 
     def _next_batch(self) -> list[_Request]:
-        """The first that waits, and those after it that are of the same model and fit in."""
+        """Take the first request, and the later ones for the same model that fit in its batch."""
         first = self._waiting.popleft()
         batch, others, num_rows = [first], [], len(first.matrix)
         for request in self._waiting:
@@ -142,8 +143,8 @@ class Batches:
         self._waiting_cells -= sum(request.matrix.size for request in batch)
         return batch
 
-    def _hand_out(self, batch: Sequence[_Request], outputs: Numbers) -> None:
-        """To each its own; who has rows left waits behind the others for another turn."""
+    def _distribute(self, batch: Sequence[_Request], outputs: Numbers) -> None:
+        """Give each request its outputs; one with rows left goes to the end of the queue."""
         start = 0
         for request in batch:
             stop = start + min(len(request.matrix), request.max_rows)
@@ -154,7 +155,7 @@ class Batches:
 
 
 def _outputs_of(batch: Sequence[_Request]) -> Numbers:
-    """Of all rows of the batch, or of the first of one that has too many."""
+    """Compute the rows of the batch, or only the first `max_rows` of a single large request."""
     matrices = [request.matrix for request in batch]
     matrix = matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
     return batch[0].predictor.outputs(torch.from_numpy(matrix[: batch[0].max_rows])).numpy()

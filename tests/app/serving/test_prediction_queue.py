@@ -10,8 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.http.errors import RequestError
-from app.serving.batches import MAX_BATCH_ROWS, MAX_SHARED_ROWS, Batches, Numbers
+from app.serving.errors import QueueFull
+from app.serving.prediction_queue import (
+    MAX_BATCH_ROWS,
+    MAX_SHARED_ROWS,
+    Numbers,
+    PredictionQueue,
+)
 from dropout_core.model.predictor import Predictor
 from tests.support.served_models import make_model, normal
 
@@ -54,8 +59,8 @@ def test_each_gets_the_bits_that_it_would_get_alone(executor: Executor | None) -
     requests = [drawn(size, 5, seed=size) for size in (1, 3, 40, 1, 200)]
 
     async def ask() -> list[Numbers]:
-        batches = Batches(executor)
-        return await asyncio.gather(*(batches.outputs(predictor, rows) for rows in requests))
+        queue = PredictionQueue(executor)
+        return await asyncio.gather(*(queue.outputs(predictor, rows) for rows in requests))
 
     answers = asyncio.run(ask())
     assert predictor.batches == [45, 200]
@@ -67,9 +72,9 @@ def test_a_lone_request_does_not_wait_for_company(executor: Executor | None) -> 
     predictor = Counted()
 
     async def ask() -> None:
-        batches = Batches(executor)
+        queue = PredictionQueue(executor)
         for size in (1, 2, 3):
-            await batches.outputs(predictor, drawn(size, 5))
+            await queue.outputs(predictor, drawn(size, 5))
 
     asyncio.run(ask())
     assert predictor.batches == [1, 2, 3]
@@ -80,13 +85,13 @@ def test_models_do_not_mix_and_a_batch_does_not_grow_for_ever(executor: Executor
     half = MAX_SHARED_ROWS // 2 + 1
 
     async def ask() -> None:
-        batches = Batches(executor)
+        queue = PredictionQueue(executor)
         await asyncio.gather(
-            batches.outputs(first, drawn(half, 5)),
-            batches.outputs(second, drawn(2, 4)),
-            batches.outputs(first, drawn(half, 5)),
-            batches.outputs(second, drawn(3, 4)),
-            batches.outputs(first, drawn(1, 5)),
+            queue.outputs(first, drawn(half, 5)),
+            queue.outputs(second, drawn(2, 4)),
+            queue.outputs(first, drawn(half, 5)),
+            queue.outputs(second, drawn(3, 4)),
+            queue.outputs(first, drawn(1, 5)),
         )
 
     asyncio.run(ask())
@@ -99,15 +104,17 @@ def test_a_request_of_many_rows_lets_others_in_between(executor: Executor | None
     rows = drawn(2 * MAX_BATCH_ROWS + 7, 5)
     ended: list[str] = []
 
-    async def ask(batches: Batches, name: str, predictor: Predictor, matrix: Numbers) -> Numbers:
-        outputs = await batches.outputs(predictor, matrix)
+    async def ask(
+        queue: PredictionQueue, name: str, predictor: Predictor, matrix: Numbers
+    ) -> Numbers:
+        outputs = await queue.outputs(predictor, matrix)
         ended.append(name)
         return outputs
 
     async def both() -> Numbers:
-        batches = Batches(executor)
+        queue = PredictionQueue(executor)
         outputs, _ = await asyncio.gather(
-            ask(batches, "many", many, rows), ask(batches, "few", few, drawn(1, 5))
+            ask(queue, "many", many, rows), ask(queue, "few", few, drawn(1, 5))
         )
         return outputs
 
@@ -122,9 +129,9 @@ def test_a_lane_may_have_smaller_batches(executor: Executor | None) -> None:
     requests = [drawn(size, 5, seed=size) for size in (3, 4, 2, 9)]
 
     async def ask() -> list[Numbers]:
-        batches = Batches(executor)
+        queue = PredictionQueue(executor)
         return await asyncio.gather(
-            *(batches.outputs(predictor, rows, max_rows=5) for rows in requests)
+            *(queue.outputs(predictor, rows, max_rows=5) for rows in requests)
         )
 
     answers = asyncio.run(ask())
@@ -139,16 +146,15 @@ def test_too_much_that_waits_is_refused_and_what_waits_is_answered(
     predictor = Counted()
 
     async def ask() -> list[Any]:
-        batches = Batches(executor, max_waiting_cells=50)
-        asked = [batches.outputs(predictor, drawn(size, 5)) for size in (20, 1, 1)]
+        queue = PredictionQueue(executor, max_waiting_cells=50)
+        asked = [queue.outputs(predictor, drawn(size, 5)) for size in (20, 1, 1)]
         refused = await asyncio.gather(*asked, return_exceptions=True)
-        return [*refused, await batches.outputs(predictor, drawn(10, 5))]
+        return [*refused, await queue.outputs(predictor, drawn(10, 5))]
 
     large, *refused, later = asyncio.run(ask())
     assert large.shape == (20, 3)  # larger than what may wait, but nothing did
     for error in refused:
-        assert isinstance(error, RequestError)
-        assert error.status == 503
+        assert isinstance(error, QueueFull)
     assert later.shape == (10, 3)
 
 
@@ -156,9 +162,9 @@ def test_a_client_that_leaves_does_not_harm_its_neighbours(executor: Executor | 
     predictor = Counted()
 
     async def ask() -> Numbers:
-        batches = Batches(executor)
-        leaving = asyncio.ensure_future(batches.outputs(predictor, drawn(1, 5, seed=1)))
-        staying = asyncio.ensure_future(batches.outputs(predictor, drawn(1, 5, seed=2)))
+        queue = PredictionQueue(executor)
+        leaving = asyncio.ensure_future(queue.outputs(predictor, drawn(1, 5, seed=1)))
+        staying = asyncio.ensure_future(queue.outputs(predictor, drawn(1, 5, seed=2)))
         await asyncio.sleep(0)
         leaving.cancel()
         return await staying
@@ -171,8 +177,8 @@ def test_all_that_have_come_are_one_batch(executor: Executor | None) -> None:
     predictor = Counted()
 
     async def ask() -> None:
-        batches = Batches(executor)
-        await asyncio.gather(*(batches.outputs(predictor, drawn(1, 5)) for _ in range(40)))
+        queue = PredictionQueue(executor)
+        await asyncio.gather(*(queue.outputs(predictor, drawn(1, 5)) for _ in range(40)))
 
     asyncio.run(ask())
     assert predictor.batches == [40]
@@ -184,14 +190,14 @@ def test_a_failure_is_told_to_all_of_the_batch_and_to_nobody_after(
     predictor = Counted()
 
     async def ask() -> list[Any]:
-        batches = Batches(executor)
+        queue = PredictionQueue(executor)
         wrong, right = drawn(1, 4), drawn(1, 5)
         failed = await asyncio.gather(
-            batches.outputs(predictor, wrong),
-            batches.outputs(predictor, wrong),
+            queue.outputs(predictor, wrong),
+            queue.outputs(predictor, wrong),
             return_exceptions=True,
         )
-        return [*failed, await batches.outputs(predictor, right)]
+        return [*failed, await queue.outputs(predictor, right)]
 
     *failed, answer = asyncio.run(ask())
     assert [type(error) for error in failed] == [ValueError, ValueError]
@@ -210,8 +216,8 @@ def test_a_long_computation_leaves_the_loop_free(thread: Executor) -> None:
     slow, quick = Slow(), Counted()
 
     async def ask() -> None:
-        asked = asyncio.ensure_future(Batches(thread).outputs(slow, drawn(1, 5)))
-        await Batches(None).outputs(quick, drawn(1, 5))
+        asked = asyncio.ensure_future(PredictionQueue(thread).outputs(slow, drawn(1, 5)))
+        await PredictionQueue(None).outputs(quick, drawn(1, 5))
         assert not asked.done()
         loop_is_free.set()
         await asked
@@ -224,16 +230,16 @@ def test_what_has_been_computed_waits_no_more(executor: Executor | None) -> None
     predictor = Counted()
 
     async def ask() -> list[Any]:
-        batches, told = Batches(executor, max_waiting_cells=50), []
+        queue, told = PredictionQueue(executor, max_waiting_cells=50), []
         for _ in range(2):
             sizes = (MAX_BATCH_ROWS + 20, 1, 1)
-            asked = [batches.outputs(predictor, drawn(size, 5)) for size in sizes]
+            asked = [queue.outputs(predictor, drawn(size, 5)) for size in sizes]
             told += await asyncio.gather(*asked, return_exceptions=True)
-            asked = [batches.outputs(predictor, drawn(size, 5)) for size in (4, 5, 6)]
+            asked = [queue.outputs(predictor, drawn(size, 5)) for size in (4, 5, 6)]
             told += await asyncio.gather(*asked, return_exceptions=True)
         return told
 
-    told = [isinstance(answer, RequestError) for answer in asyncio.run(ask())]
+    told = [isinstance(answer, QueueFull) for answer in asyncio.run(ask())]
     assert told == 2 * [False, True, True, False, False, True]
 
 
@@ -243,9 +249,9 @@ def test_a_failure_after_a_client_left_is_told_to_the_others(executor: Executor 
 
     async def ask() -> BaseException | None:
         asyncio.get_running_loop().set_exception_handler(lambda _, told: unexpected.append(told))
-        batches = Batches(executor)
+        queue = PredictionQueue(executor)
         leaving, staying = (
-            asyncio.ensure_future(batches.outputs(predictor, drawn(1, 4))) for _ in range(2)
+            asyncio.ensure_future(queue.outputs(predictor, drawn(1, 4))) for _ in range(2)
         )
         await asyncio.sleep(0)
         leaving.cancel()

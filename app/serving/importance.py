@@ -1,0 +1,118 @@
+"""How much a model depends on each feature, measured on the rows of a dataset."""
+
+from dataclasses import dataclass
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from app.serving.errors import (
+    DatasetMisfit,
+    NothingHeldOut,
+    OutputsNotFinite,
+    TooManyRepeats,
+    UndefinedMetric,
+    UnknownMetric,
+)
+from app.serving.evaluation import require_scored
+from dropout_core.config import SplitConfig
+from dropout_core.data.splits import split_rows
+from dropout_core.data.targets import labelled
+from dropout_core.errors import DataError
+from dropout_core.evaluation.importance import Importance, permutation_importance
+from dropout_core.evaluation.metrics import HIGHER_IS_BETTER, default_metric, metric_names
+from dropout_core.model.predictor import MAX_CELLS, Predictor
+
+MAX_ROWS = 10_000
+MIN_ROWS = 100
+
+# The limit of the work, in multiplications: a core does some 10 billion a second.
+_MAX_PRODUCTS = 3e11
+_PRODUCTS_OF_A_ROW = 50_000  # as long as a row takes beside its multiplications
+_PRODUCTS_OF_AN_OUTPUT = 1_000  # as long as scoring an output takes
+
+
+@dataclass(frozen=True)
+class Importances:
+    """Importances, and `baseline`, the metric with nothing shuffled."""
+
+    metric: str
+    baseline: float
+    num_rows: int
+    features: list[Importance]
+
+
+def measure(
+    predictor: Predictor,
+    frame: pl.DataFrame,
+    *,
+    metric: str | None,
+    num_repeats: int,
+    seed: int,
+    split: SplitConfig | None,
+    num_parameters: int,
+) -> Importances:
+    """Measure permutation importance on rows of `frame`, evenly spaced if there are too many.
+
+    With a `split`, only on the rows that it holds out. Without a `metric`, in the task's default.
+    Raises InvalidMetric, TooManyRepeats and UnusableDataset.
+    """
+    description = predictor.description
+    metric = metric or default_metric(description.task)
+    if metric not in metric_names(description.task):
+        raise UnknownMetric(metric, known=metric_names(description.task))
+    limit = _max_rows(predictor, num_repeats=num_repeats, num_parameters=num_parameters)
+    try:
+        matrix, targets = _matrix_and_targets(predictor, frame, split=split, limit=limit)
+    except DataError as error:
+        raise DatasetMisfit(error) from error
+    evaluation = predictor.score(predictor.outputs(matrix), targets)
+    require_scored(evaluation)
+    baseline = evaluation.metrics[metric]
+    if baseline is None:
+        raise UndefinedMetric(metric)
+    try:
+        features = permutation_importance(
+            predictor.outputs,
+            matrix,
+            groups={name: description.encoder.columns_of(name) for name in description.features},
+            score=lambda outputs: predictor.score(outputs, targets).metrics[metric],
+            baseline=baseline,
+            higher_is_better=HIGHER_IS_BETTER[metric],
+            num_repeats=num_repeats,
+            seed=seed,
+        )
+    except ValueError as error:  # a row's outputs are finite, those of a shuffled row may not be
+        raise OutputsNotFinite from error
+    return Importances(metric, baseline, len(matrix), features)
+
+
+def _max_rows(predictor: Predictor, *, num_repeats: int, num_parameters: int) -> int:
+    description = predictor.description
+    num_passes = len(description.features) * num_repeats
+    scoring = _PRODUCTS_OF_AN_OUTPUT * description.num_outputs
+    limit = int(_MAX_PRODUCTS / (num_passes * (num_parameters + _PRODUCTS_OF_A_ROW + scoring)))
+    if limit < MIN_ROWS:
+        raise TooManyRepeats(num_repeats, num_features=len(description.features))
+    return min(limit, MAX_ROWS, max(1, MAX_CELLS // description.encoder.num_columns))
+
+
+def _matrix_and_targets(
+    predictor: Predictor, frame: pl.DataFrame, *, split: SplitConfig | None, limit: int
+) -> tuple[Tensor, Tensor]:
+    """Return encoded rows and their targets. Raises DataError and NothingHeldOut."""
+    description = predictor.description
+    rows, targets = labelled(frame, description.targets, description.task, description.classes)
+    chosen = torch.arange(len(rows))
+    if split is not None:
+        is_class = description.task in ("binary", "multiclass")
+        target = targets if is_class else None
+        parts = split_rows(rows, split, target=target, classes=description.classes)
+        chosen = parts.test if len(parts.test) else parts.validation
+        if len(chosen) == 0:
+            raise NothingHeldOut
+    num_rows = min(len(chosen), limit)
+    chosen = chosen[torch.arange(num_rows) * len(chosen) // max(1, num_rows)]
+    # Rows that the job held out may miss values that training rows have; the job scored them too.
+    matrix = description.encoder.encode(rows[chosen.numpy()], refuse_missing=split is None)
+    return torch.from_numpy(matrix), targets[chosen]

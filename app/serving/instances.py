@@ -1,0 +1,137 @@
+"""Rows of JSON, as the numbers that a model takes.
+
+Shapes: N rows, F features, V values, K codes of categories, C outputs.
+"""
+
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import simdjson
+from numpy.typing import NDArray
+
+from app.serving.errors import FEATURES_TOO_LARGE, InvalidInstance, TooManyRows
+from dropout_core.errors import DataError
+from dropout_core.model.predictor import Predictor
+from dropout_core.model.saved_model import Description
+
+MAX_ROWS = 100_000  # of a request
+_LARGE_BYTES = 1024**2
+
+_parsers = threading.local()
+
+
+def require_row_count(num_rows: int, *, tensor: str | None = None) -> None:
+    """Raise TooManyRows for more than MAX_ROWS, naming the tensor that has them."""
+    if num_rows > MAX_ROWS:
+        raise TooManyRows(num_rows, limit=MAX_ROWS, tensor=tensor)
+
+
+def numbers_of(body: bytes, predictor: Predictor) -> NDArray[np.float64] | None:
+    """Return the rows of a body that holds nothing but numbers, as `encode` does: (N, V).
+
+    None for anything that needs a look at each cell, errors included; see `encode`.
+    """
+    encoder = predictor.description.encoder
+    numbers = instance_numbers(body) if encoder.is_numeric else None
+    if numbers is None or not _has_shape(numbers, predictor):
+        return None
+    try:
+        return encoder.encode_numbers(numbers)
+    except DataError:
+        return None
+
+
+def instance_numbers(body: bytes) -> NDArray[np.float64] | None:
+    """Return the rows of `{"instances": [[...], ...]}` if all cells are numbers: (N, F).
+
+    simdjson writes them straight into an array, without a Python object for each. They are the
+    float64 nearest to what is written, as Python's. None for anything else, also for invalid JSON:
+    the general parser says what is wrong with it.
+    """
+    try:
+        document = _parser(len(body)).parse(body)
+        if not isinstance(document, simdjson.Object) or len(document) != 1:
+            return None
+        rows = document["instances"]
+        if not isinstance(rows, simdjson.Array):
+            return None
+        num_rows = len(rows)
+        # A nested array would be flattened; outside of the rows there is one bracket.
+        if num_rows == 0 or body.count(b"[") != num_rows + 1:
+            return None
+        numbers = np.frombuffer(rows.as_buffer(of_type="d"))
+        num_columns = len(numbers) // num_rows
+        for row in rows:
+            if not isinstance(row, simdjson.Array) or len(row) != num_columns:
+                return None
+        return numbers.reshape(num_rows, num_columns)
+    except (ValueError, TypeError, KeyError, RuntimeError):  # the last for a huge integer
+        return None
+
+
+def encode(
+    predictor: Predictor, instances: Sequence[Any], *, refuse_missing: bool
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the rows in parts: (N, V + K).
+
+    A row is an array in the order of the features or columns, or an object by column name. Raises
+    InvalidInstance naming the row and the cell that cannot be used.
+    """
+    description = predictor.description
+    try:
+        frame = predictor.frame_of(instances)
+    except DataError as error:
+        raise _invalid(error, instances, description) from error
+    for part in predictor.parts(len(frame)):
+        try:
+            yield description.encoder.encode(frame[part], refuse_missing=refuse_missing)
+        except DataError as error:
+            raise _invalid(error.shifted(part.start), instances, description) from error
+
+
+def require_finite(outputs: NDArray[np.float64]) -> None:
+    """Raise InvalidInstance naming the first row whose outputs are not finite: (N, C)."""
+    index = first_not_finite(outputs)
+    if index is not None:
+        raise InvalidInstance(FEATURES_TOO_LARGE, index=index)
+
+
+def first_not_finite(outputs: NDArray[np.float64]) -> int | None:
+    """Return the index of the first row whose outputs are not finite: (N, C), None if all are."""
+    if math.isfinite(np.vdot(outputs, outputs)):  # if not, their squares may yet be too large
+        return None
+    finite = np.isfinite(outputs).all(axis=1)
+    return None if finite.all() else int(finite.argmin())
+
+
+def _parser(size_bytes: int) -> simdjson.Parser:
+    """Return this thread's parser, which keeps its memory; a large body gets one of its own."""
+    if size_bytes > _LARGE_BYTES:
+        return simdjson.Parser()
+    if not hasattr(_parsers, "parser"):
+        _parsers.parser = simdjson.Parser()
+    parser: simdjson.Parser = _parsers.parser
+    return parser
+
+
+def _has_shape(numbers: NDArray[np.float64], predictor: Predictor) -> bool:
+    num_rows, num_features = numbers.shape
+    return bool(num_rows <= MAX_ROWS and num_features == len(predictor.description.features))
+
+
+def _invalid(
+    error: DataError, instances: Sequence[Any], description: Description
+) -> InvalidInstance:
+    if error.row is None:
+        return InvalidInstance(str(error))
+    index = error.row - 1
+    cell: str | int | None = error.column
+    row = instances[index]
+    if error.column is not None and isinstance(row, list):
+        is_of_features = len(row) == len(description.features)
+        names = description.features if is_of_features else description.encoder.columns
+        cell = names.index(error.column)
+    return InvalidInstance(str(error), index=index, cell=cell)

@@ -1,0 +1,232 @@
+"""Tables, predicted a batch of rows at a time and in bounded memory: from one file to another.
+
+Shapes: N rows, C outputs.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+from torch import Tensor
+
+from app.serving.errors import FEATURES_TOO_LARGE
+from app.serving.file_dates import settle_dates, with_settled
+from app.serving.instances import first_not_finite
+from dropout_core.data.ingest import Limits, ReadOptions, ingest
+from dropout_core.errors import DataError
+from dropout_core.model.predictor import MAX_CELLS, Predictor
+
+CSV = "text/csv"
+PARQUET = "application/vnd.apache.parquet"
+
+MAX_CLASSES = 100  # of a model whose probabilities get columns
+MAX_BATCH_ROWS = 65_536
+_MAX_BATCH_BYTES = 64 * 2**20  # of text
+
+# A batch has a cost of its own: without a minimum of rows, wide tables would have too many batches.
+_WIDE_BATCH_ROWS = 1_000
+_MAX_WIDE_BATCH_CELLS = 10_000_000
+
+# What a spreadsheet takes for a formula: https://owasp.org/www-community/attacks/CSV_Injection
+# The last four are = + - @ of full width.
+_FORMULA = r"^[=+\-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20]"
+_NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+
+
+def predict_file(
+    predictor: Predictor,
+    paths: Sequence[Path],
+    folder: Path,
+    *,
+    options: ReadOptions,
+    limits: Limits,
+    media_type: str,
+) -> Path:
+    """Predict every row of an uploaded file; return a file in `folder` with the predictions added.
+
+    `paths` are the files of the upload, `media_type` is CSV or PARQUET. Raises DataError naming the
+    row and the column that cannot be used, or the option that the file was read with.
+    """
+    path = folder / "table"
+    read = ingest(paths, path, options=options, limits=limits, as_text=True)
+    table = pl.scan_parquet(path, glob=False)
+    answer: AnswerFile = (
+        ParquetFile(folder)
+        if media_type == PARQUET
+        else CsvFile(folder, delimiter=_delimiter(read.options))
+    )
+    encoder = predictor.description.encoder
+    predictions = PredictionColumns(predictor, taken=set(table.collect_schema().names()))
+    dates = settle_dates(encoder, table, missing=options.missing_words)
+    for start, batch in batches(predictor, table, num_rows=read.num_rows):
+        try:
+            rows = with_settled(batch, dates)
+            outputs = predictor.outputs_of(rows, missing=options.missing_words)
+        except DataError as error:
+            raise error.shifted(start) from error
+        index = first_not_finite(outputs.numpy())
+        if index is not None:
+            raise DataError(FEATURES_TOO_LARGE, row=start + index + 1)
+        answer.append(batch.hstack(predictions.of(outputs)))
+    return answer.finish()
+
+
+def batches(
+    predictor: Predictor, table: pl.LazyFrame, *, num_rows: int
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Yield the table's `num_rows` rows in batches, each with the number of rows before it."""
+    size = batch_rows(predictor, table, num_rows=num_rows)
+    for start in range(0, num_rows, size):
+        yield start, table.slice(start, size).collect()
+
+
+def batch_rows(predictor: Predictor, table: pl.LazyFrame, *, num_rows: int) -> int:
+    """Return how many of the table's `num_rows` rows to hold, with their outputs, at a time."""
+    schema = table.collect_schema()
+    num_columns = len(schema) + predictor.description.num_outputs
+    wide_rows = min(_WIDE_BATCH_ROWS, _MAX_WIDE_BATCH_CELLS // num_columns)
+    by_cells = max(MAX_CELLS // num_columns, wide_rows)
+    by_bytes = _MAX_BATCH_BYTES * num_rows // max(1, _text_bytes(table))
+    return max(1, min(MAX_BATCH_ROWS, by_cells, by_bytes))
+
+
+def _text_bytes(table: pl.LazyFrame) -> int:
+    of_columns = pl.col(pl.String).str.len_bytes().cast(pl.Int64).sum()
+    return sum(column.item() for column in table.select(of_columns).collect(engine="streaming"))
+
+
+def _delimiter(options: dict[str, Any]) -> str:
+    """Return the file's own delimiter, or a comma where numbers may contain that character."""
+    delimiter: str = options.get("delimiter", ",")
+    return "," if delimiter in "+-." else delimiter
+
+
+class PredictionColumns:
+    """Predictions as columns, under names that are not among the file's own, which are `taken`."""
+
+    def __init__(self, predictor: Predictor, *, taken: set[str]) -> None:
+        description = predictor.description
+        targets, classes = description.targets, description.classes
+        self._predictor = predictor
+        self._targets = targets
+        wanted = (
+            ["prediction"] if len(targets) == 1 else [f"prediction_{target}" for target in targets]
+        )
+        self._predictions = [unique_name(name, taken) for name in wanted]
+        self._probabilities = [
+            unique_name(f"probability_{_text(value)}", taken)
+            for value in (classes if classes and len(classes) <= MAX_CLASSES else ())
+        ]
+
+    def of(self, outputs: Tensor) -> list[pl.Series]:
+        """Return the predictions of `outputs` (N, C), and the probabilities of a few classes."""
+        values = self._predictor.predictions(outputs).values
+        by_target = (
+            [values]
+            if len(self._targets) == 1 and self._predictor.description.task != "multilabel"
+            else [[row[target] for row in values] for target in self._targets]
+        )
+        columns = [
+            pl.Series(name, column)
+            for name, column in zip(self._predictions, by_target, strict=True)
+        ]
+        columns += [
+            pl.Series(name, outputs[:, index].numpy())
+            for index, name in enumerate(self._probabilities)
+        ]
+        return columns
+
+
+def _text(value: bool | int | float | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class AnswerFile(Protocol):
+    """A file that is written a batch of rows at a time."""
+
+    def append(self, rows: pl.DataFrame) -> None:
+        """Add rows, which have the same columns in every call."""
+
+    def finish(self) -> Path:
+        """Return the path of the whole file."""
+
+
+class CsvFile:
+    """CSV in UTF-8 with a header; no spreadsheet takes one of its cells for a formula."""
+
+    def __init__(self, folder: Path, *, delimiter: str = ",") -> None:
+        self._path = folder / "answer.csv"
+        self._delimiter = delimiter
+
+    def append(self, rows: pl.DataFrame) -> None:
+        is_first = not self._path.exists()
+        cells = without_formulas(rows)
+        # Many readers end a line at a lone carriage return, which polars does not quote.
+        found = cells.select(pl.col(pl.String).str.contains("\r", literal=True).any())
+        has_return = any(column.item() for column in found)
+        has_return = has_return or any("\r" in name for name in cells.columns)
+        with self._path.open("ab") as file:
+            cells.write_csv(
+                file,
+                include_header=is_first,
+                separator=self._delimiter,
+                quote_style="non_numeric" if has_return else "necessary",
+            )
+
+    def finish(self) -> Path:
+        return self._path
+
+
+class ParquetFile:
+    """Parquet with the columns' own types."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._parts: list[Path] = []
+
+    def append(self, rows: pl.DataFrame) -> None:
+        part = self._folder / f"answer-{len(self._parts)}.parquet"
+        rows.write_parquet(part)
+        self._parts.append(part)
+
+    def finish(self) -> Path:
+        path = self._folder / "answer.parquet"
+        pl.scan_parquet(self._parts, glob=False).sink_parquet(path)
+        return path
+
+
+def without_formulas(rows: pl.DataFrame) -> pl.DataFrame:
+    """Put an apostrophe before text and names that a spreadsheet would compute; numbers stay.
+
+    Empty text becomes null: both are empty cells, but only null is written without quotes.
+    """
+    any_text = pl.col(pl.String)
+    # Few columns need it, and looking at cells is quicker than changing them.
+    found = rows.select((_is_formula(any_text) | (any_text == "")).any())
+    text = pl.col([column.name for column in found if column.item()])
+    cells = rows.with_columns(
+        pl.when(_is_formula(text)).then("'" + text).when(text != "").then(text).name.keep()
+    )
+    names = pl.DataFrame({"name": rows.columns}, schema={"name": pl.String})
+    escape = names.select(_is_formula(pl.col("name"))).to_series()
+    taken = set(rows.columns)
+    cells.columns = [
+        unique_name(f"'{name}", taken) if is_formula else name
+        for name, is_formula in zip(rows.columns, escape, strict=True)
+    ]
+    return cells
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """Return the name, with a number behind it if it is taken, and add it to `taken`."""
+    number, unique = 2, name
+    while unique in taken:
+        unique = f"{name}_{number}"
+        number += 1
+    taken.add(unique)
+    return unique
+
+
+def _is_formula(text: pl.Expr) -> pl.Expr:
+    return text.str.contains(_FORMULA) & ~text.str.contains(_NUMBER)

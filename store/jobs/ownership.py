@@ -1,0 +1,256 @@
+"""Who may write a job: claim, renew, record, finish, cancel, reap.
+
+The row owns the job. Whoever runs it holds a Claim, whose attempt number is the fencing token:
+every write of a claim says `WHERE attempt = mine`, so a claim whose lease was lost changes nothing.
+
+    queued -> running -> succeeded | failed | cancelled
+              running -> cancelling -> cancelled          terminal states never change
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, case, insert, select, update
+
+from store import models
+from store.access import quotas
+from store.database.tables import database_now, epochs, jobs
+from store.errors import IllegalTransition, LeaseLost
+from store.jobs.rows import Job, get
+from store.jobs.transitions import change, end, requeue
+from store.models import TrainedModel
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to write one attempt of one job."""
+
+    job_id: str
+    attempt: int
+
+
+def claim(
+    connection: Connection,
+    job_id: str,
+    *,
+    owner: str,
+    lease_seconds: float,
+    num_threads: int,
+    max_attempts: int,
+    max_running: int | None = None,
+) -> Job | None:
+    """Take the job if it is due, or running with an expired lease and attempts left; else None.
+
+    `num_threads` holds for the first attempt; later ones keep to what the first has recorded. No
+    more than `max_running` jobs of a tenant run at a time.
+    """
+    if max_running and not quotas.may_run(connection, job_id, max_running=max_running):
+        return None
+    now = database_now()
+    due = (jobs.c.state == "queued") & (jobs.c.run_after <= now)
+    lost = _lease_expired("running") & (jobs.c.failures + 1 < max_attempts)
+    return change(
+        connection,
+        job_id,
+        due | lost,
+        {
+            "state": "running",
+            "attempt": jobs.c.attempt + 1,
+            "failures": case((lost, jobs.c.failures + 1), else_=jobs.c.failures),
+            "owner": owner,
+            "lease_expires_at": now + lease_seconds,
+            "num_threads": _first(jobs.c.num_threads, num_threads),
+            "started_at": _first(jobs.c.started_at, now),
+        },
+        event="running",
+    )
+
+
+def renew(connection: Connection, claim: Claim, *, lease_seconds: float) -> Job:
+    """Extend the lease and see, in the answer's state, whether to cancel. Raises LeaseLost."""
+    job = change(
+        connection,
+        claim.job_id,
+        _owned(claim, "running", "cancelling"),
+        {"lease_expires_at": database_now() + lease_seconds},
+    )
+    if job is None:
+        raise LeaseLost(claim.job_id, claim.attempt)
+    return job
+
+
+def record(connection: Connection, claim: Claim, epoch_metrics: dict[str, Any]) -> None:
+    """Store the next epoch; one that is stored already, or that comes after a cancel, is left out.
+
+    Raises LeaseLost.
+    """
+    epoch = epoch_metrics["epoch"]
+    is_next = jobs.c.epochs_completed == epoch - 1
+    job = change(
+        connection,
+        claim.job_id,
+        _owned(claim, "running") & is_next,
+        {"epochs_completed": epoch, "failures": 0},
+        event="epoch",
+        data=epoch_metrics,
+    )
+    if job is None:
+        _require_owner(connection, claim)
+        return
+    connection.execute(
+        insert(epochs).values(job_id=claim.job_id, recorded_at=database_now(), **epoch_metrics)
+    )
+
+
+def progressed(connection: Connection, claim: Claim) -> None:
+    """Forgive earlier failures for work that is kept, as a new epoch does. Raises LeaseLost."""
+    if change(connection, claim.job_id, _owned(claim, "running"), {"failures": 0}) is None:
+        _require_owner(connection, claim)
+
+
+def succeed(connection: Connection, claim: Claim, *, reason: str, trained: TrainedModel) -> Job:
+    """End the job with its model; one that was asked to stop ends cancelled, without.
+
+    Raises LeaseLost.
+    """
+    job = _finish(connection, claim, ("running",), "succeeded", reason)
+    if job is None:
+        return cancelled(connection, claim)
+    models.create(connection, trained, tenant=job.tenant, job_id=job.id, name=job.spec["name"])
+    return job
+
+
+def fail(connection: Connection, claim: Claim, *, reason: str, detail: str) -> Job:
+    """End the job without a model; one that was asked to stop ends cancelled. Raises LeaseLost."""
+    job = _finish(connection, claim, ("running",), "failed", reason, detail)
+    return job or cancelled(connection, claim)
+
+
+def cancelled(connection: Connection, claim: Claim) -> Job:
+    """End a job that was asked to stop. Raises LeaseLost."""
+    job = _finish(connection, claim, ("cancelling",), "cancelled", "cancelled_by_user")
+    if job is None:
+        raise LeaseLost(claim.job_id, claim.attempt)
+    return job
+
+
+def release(connection: Connection, claim: Claim) -> Job:
+    """Hand the job back in good order, uncharged: another worker goes on from its checkpoint.
+
+    Raises LeaseLost.
+    """
+    job = requeue(connection, claim.job_id, _owned(claim, "running"), charged=False)
+    return job or cancelled(connection, claim)
+
+
+def retry(
+    connection: Connection,
+    claim: Claim,
+    *,
+    reason: str,
+    detail: str,
+    max_attempts: int,
+    backoff_seconds: float,
+) -> Job:
+    """Put a job whose trainer died back in the queue, or end it at the cap. Raises LeaseLost."""
+    owned = _owned(claim, "running")
+    job = requeue(
+        connection,
+        claim.job_id,
+        owned & (jobs.c.failures + 1 < max_attempts),
+        charged=True,
+        detail=detail,
+        backoff_seconds=backoff_seconds,
+    )
+    return job or fail(connection, claim, reason=reason, detail=detail)
+
+
+def cancel(connection: Connection, job_id: str, *, tenant: str) -> Job:
+    """Ask the job to stop; asking again changes nothing.
+
+    Raises JobNotFound, and IllegalTransition if the job has ended otherwise.
+    """
+    # Locked, or it could move from one state to the other between the two updates.
+    theirs = (jobs.c.id == job_id) & (jobs.c.tenant == tenant)
+    connection.execute(select(jobs.c.id).where(theirs).with_for_update())
+    queued = theirs & (jobs.c.state == "queued")
+    job = end(connection, job_id, queued, "cancelled", "cancelled_by_user") or change(
+        connection,
+        job_id,
+        theirs & (jobs.c.state == "running"),
+        {"state": "cancelling"},
+        event="cancelling",
+    )
+    if job is None:
+        job = get(connection, job_id, tenant=tenant)
+        if job.state not in ("cancelling", "cancelled"):
+            raise IllegalTransition(job_id, job.state, "cancelled")
+    return job
+
+
+def reap(connection: Connection, *, max_attempts: int, backoff_seconds: float) -> list[Job]:
+    """Take back every job whose lease has expired: requeue it, or end it at the cap."""
+    expired = _lease_expired("running", "cancelling")
+    reaped = []
+    # Locked in one order, and none that another transaction is about to change.
+    query = select(jobs.c.id).where(expired).order_by(jobs.c.id).with_for_update(skip_locked=True)
+    for job_id in connection.execute(query).scalars().all():
+        running = _lease_expired("running")
+        job = (
+            end(connection, job_id, _lease_expired("cancelling"), "cancelled", "cancelled_by_user")
+            or requeue(
+                connection,
+                job_id,
+                running & (jobs.c.failures + 1 < max_attempts),
+                charged=True,
+                detail="the worker was lost",
+                backoff_seconds=backoff_seconds,
+            )
+            or end(
+                connection,
+                job_id,
+                running,
+                "failed",
+                "worker_lost",
+                f"the worker was lost {max_attempts} times in a row without progress",
+            )
+        )
+        if job is not None:
+            reaped.append(job)
+    return reaped
+
+
+def expire_leases(connection: Connection, *, owner: str) -> None:
+    """End the leases of an owner that is known to be gone."""
+    owned = (jobs.c.owner == owner) & jobs.c.state.in_(("running", "cancelling"))
+    connection.execute(update(jobs).where(owned).values(lease_expires_at=0))
+
+
+def _owned(claim: Claim, *states: str) -> ColumnElement[bool]:
+    return (jobs.c.attempt == claim.attempt) & jobs.c.state.in_(states)
+
+
+def _lease_expired(*states: str) -> ColumnElement[bool]:
+    return jobs.c.state.in_(states) & (jobs.c.lease_expires_at < database_now())
+
+
+def _first(column: ColumnElement[Any], value: Any) -> ColumnElement[Any]:
+    """What the column holds already, or else the value."""
+    return case((column.is_(None), value), else_=column)
+
+
+def _require_owner(connection: Connection, claim: Claim) -> None:
+    owned = (jobs.c.id == claim.job_id) & _owned(claim, "running", "cancelling")
+    if connection.execute(select(jobs.c.id).where(owned)).scalar() is None:
+        raise LeaseLost(claim.job_id, claim.attempt)
+
+
+def _finish(
+    connection: Connection,
+    claim: Claim,
+    states: tuple[str, ...],
+    state: str,
+    reason: str,
+    detail: str | None = None,
+) -> Job | None:
+    return end(connection, claim.job_id, _owned(claim, *states), state, reason, detail)

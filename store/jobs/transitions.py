@@ -1,0 +1,96 @@
+"""The ways a job's row changes: one conditional UPDATE and, in the same transaction, one event."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, case, update
+
+from store import events
+from store.database.tables import database_now, jobs
+from store.jobs.rows import Job
+
+MAX_BACKOFF_SECONDS = 60
+
+
+def end(
+    connection: Connection,
+    job_id: str,
+    condition: ColumnElement[bool],
+    state: str,
+    reason: str,
+    detail: str | None = None,
+) -> Job | None:
+    if detail is not None:  # it may quote anything, and PostgreSQL takes neither of these as text
+        detail = detail.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return change(
+        connection,
+        job_id,
+        condition,
+        {
+            "state": state,
+            "state_reason": reason,
+            "detail": detail,
+            "owner": None,
+            "lease_expires_at": None,
+            "finished_at": database_now(),
+        },
+        event=state,
+        data={"reason": reason} | ({} if detail is None else {"detail": detail}),
+    )
+
+
+def requeue(
+    connection: Connection,
+    job_id: str,
+    condition: ColumnElement[bool],
+    *,
+    charged: bool,
+    detail: str | None = None,
+    backoff_seconds: float = 0,
+) -> Job | None:
+    """Back to `queued`; a charged attempt counts as lost and waits, longer each time."""
+    # 1, 2, 4, ... in SQL that both databases have: failures stay below a small cap.
+    doubling = case(
+        *(
+            (jobs.c.failures == n, min(backoff_seconds * 2**n, MAX_BACKOFF_SECONDS))
+            for n in range(6)
+        ),
+        else_=MAX_BACKOFF_SECONDS,
+    )
+    return change(
+        connection,
+        job_id,
+        condition,
+        {
+            "state": "queued",
+            "failures": jobs.c.failures + 1 if charged else jobs.c.failures,
+            "run_after": database_now() + doubling if charged else database_now(),
+            "owner": None,
+            "lease_expires_at": None,
+            "dispatched_at": None,
+        },
+        event="requeued",
+        data={} if detail is None else {"detail": detail},
+    )
+
+
+def change(
+    connection: Connection,
+    job_id: str,
+    condition: ColumnElement[bool],
+    values: dict[str, Any],
+    *,
+    event: str | None = None,
+    data: dict[str, Any] | None = None,
+) -> Job | None:
+    """Update the job if the condition holds, with its event; None if it does not."""
+    if event is not None:
+        values = values | {"num_events": jobs.c.num_events + 1}
+    query = update(jobs).where(jobs.c.id == job_id, condition).values(**values).returning(jobs)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        return None
+    job = Job(**row)
+    if event is not None:
+        facts = {"attempt": job.attempt, **(data or {})}
+        events.append(connection, job_id, sequence=job.num_events, event_type=event, data=facts)
+    return job
