@@ -37,10 +37,12 @@ import redis
 from pydantic import SecretStr
 from sqlalchemy import Select, func, select
 
+from benchmarks.run_folder import RunFolder
 from store.database.engine import Database
 from store.database.tables import events, jobs, models
 from store.jobs import TERMINAL
 from tests.faults.history import histories
+from tests.support import processes
 from tests.support.client import Client
 from tests.support.servers import PostgresServer, RedisServer
 from tests.support.service import Service, embedded, scaled_out
@@ -148,7 +150,7 @@ class Killer:
         victim = random.choice(candidates[kind])
         owned = self._jobs_of(victim) if kind == "worker" else []
         self.kills.append(Kill(kind, time.time(), owned))
-        victim.kill()
+        processes.kill(victim)
 
     def _mortal(self, kind: str) -> list[psutil.Process]:
         found = self._system.find(kind)
@@ -176,7 +178,11 @@ class Memory:
         if not survivors["worker"].is_running():  # the only one
             survivors["worker"] = next(iter(self._system.find("worker")), survivors["worker"])
         self._killer.survivors = survivors
-        servers = [p for p in self._system.find("forkserver") if p.parent() == survivors["worker"]]
+        servers = [
+            p
+            for p in self._system.find("forkserver")
+            if processes.parent_of(p) == survivors["worker"]
+        ]
         sizes = {
             "api": _mib([survivors["api"]]),
             "worker": _mib([survivors["worker"]]),
@@ -284,6 +290,7 @@ def soak(
 @contextmanager
 def _service(shape: str) -> Iterator[tuple[Service, RedisServer | None]]:
     with ExitStack() as stack:
+        stack.enter_context(RunFolder())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if shape == "embedded":
             broker = None

@@ -39,6 +39,7 @@ from store.database.engine import Database
 from store.ids import new_id
 from tests.faults.history import History, histories
 from tests.faults.stand import only_in_full
+from tests.support import processes
 from tests.support.client import Client
 from tests.support.databases import new_postgresql
 from tests.support.servers import RedisServer
@@ -187,7 +188,7 @@ class Faults(RuleBasedStateMachine):
             self.wait_for_an_event()
         for victim in self._any_process(kind, number):
             self._note("kill", kind, victim.pid)
-            victim.kill()
+            processes.kill(victim)
         if restarted:
             self.restart()
 

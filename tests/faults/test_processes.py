@@ -16,6 +16,7 @@ from tests.faults.stand import (
     writes_held,
 )
 from tests.support.databases import new_postgresql
+from tests.support.processes import kill as kill_those_there
 from tests.support.servers import RedisServer
 from tests.support.service import scaled_out
 from tests.support.waiting import wait_until
@@ -45,8 +46,7 @@ def whole_worker(stand: Stand, job_id: str) -> None:
 
 def trainer_server(stand: Stand, _job_id: str) -> None:
     """The processes that the trainers of the next jobs were to be forked from."""
-    for process in stand.system.find("forkserver"):
-        process.kill()
+    kill_those_there(*stand.system.find("forkserver"))
 
 
 def api(stand: Stand, _job_id: str) -> None:

@@ -70,11 +70,13 @@ def test_serve_heals_and_ends_in_order(own_service: Service) -> None:
         assert finished(client, job["id"])["state"] == "cancelled"
 
     processes = own_service.processes()
+    folder = Path(psutil.Process(own_service.started["serve"].pid).environ()["TMPDIR"])
     said = own_service.end("serve", signal.SIGTERM)
     assert own_service.started["serve"].returncode == 0
     assert said == ""
     assert_all_gone(processes)
     assert "Traceback" not in own_service.log()
+    assert list(folder.iterdir()) == []  # nothing of the processes that were killed, either
 
 
 def test_a_terminals_interrupt_ends_it_quietly(own_service: Service) -> None:
