@@ -89,7 +89,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Services that a group of tests shares would be started for each of them otherwise."""
+    """Check that each grouped test runs with its group, whose services would start anew for it."""
     if not session.config.getoption("loadgroup", default=False):
         return
     for item in session.items:
@@ -165,7 +165,7 @@ def s3_server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """Whose clients, in this process and below, find it by their environment."""
+    """The S3 of all tests, as the environment of this process and its children names it."""
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     return s3_server
@@ -173,7 +173,7 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 
 @pytest.fixture
 def own_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """An S3 that the test may stop and start again, and that clients find as they do `s3`."""
+    """An S3 that the test may stop and start again, named by the environment as `s3` is."""
     with S3Server() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
@@ -189,7 +189,7 @@ def broker() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """What the job of `worker_examples` ends with if nothing happens to it."""
+    """The result of the job of `worker_examples` if nothing disturbs it."""
     warm_trainer_server()
     return run_uninterrupted(tmp_path_factory.mktemp("uninterrupted"))
 

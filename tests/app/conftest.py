@@ -1,4 +1,4 @@
-"""One whole service for all tests that leave it running, and the API alone on databases of each."""
+"""One service for all tests that leave it running, and the API in this process for the others."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever calls the one service is in the process that has started it."""
+    """Group the tests of the one service, so that it is started in one process alone."""
     for item in items:
         grouped = item.get_closest_marker("xdist_group") is not None
         if HERE in item.path.parents and "service" in item.fixturenames and not grouped:
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The embedded service, for whoever leaves it running."""
+    """The embedded service; a test leaves it running."""
     with embedded(tmp_path_factory.mktemp("service"), **SETTINGS) as service:
         yield service
 
@@ -74,7 +74,7 @@ def people(live: httpx.Client) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def people_model(live: httpx.Client, people: dict[str, Any]) -> dict[str, Any]:
-    """A model of what people are like that leave, cross-validated in two folds."""
+    """A model that predicts who leaves, cross-validated in two folds."""
     job = train(
         live,
         people["id"],

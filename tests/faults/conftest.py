@@ -45,7 +45,7 @@ def record_fault() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def longer_uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """What a job of LONGER_EPOCHS comes to if nothing happens to it."""
+    """The result of a job of LONGER_EPOCHS if nothing disturbs it."""
     return run_uninterrupted(tmp_path_factory.mktemp("longer"), epochs=LONGER_EPOCHS)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 
 from store.database.tables import metadata
 
-# Delete all rows, and end the connections of whoever is still there.
+# End all other connections, and delete all rows.
 EMPTY = ";".join(
     [
         "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "

@@ -1,4 +1,4 @@
-"""What `/metrics` and the workers answer, as samples."""
+"""Samples of `/metrics` and of a worker's metrics port."""
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families

@@ -13,7 +13,7 @@ ROWS = {"instances": [[1.0, 2.0, 3.0, 4.0, 5.0]]}
 
 
 def new_version(client: TestClient, name: str = "flowers") -> models.Model:
-    """A model of that name, as a job leaves it."""
+    """Store a new version under a name, as a job does."""
     context = client.app.state.context  # type: ignore[attr-defined]
     job_id = new_id("job")
     artifact = f"jobs/{job_id}/1/model"

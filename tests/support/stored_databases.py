@@ -38,19 +38,19 @@ ADDRESS = "http://127.0.0.1"
 
 NUM_EPOCHS = 3
 _OWNER = "worker-1"
-# What pg_dump says to the server and to psql, some of it of one version alone.
+# Lines of pg_dump for the server and for psql, some of them known to one version alone.
 _SESSION = re.compile(r"^(SET|SELECT pg_catalog\.set_config|--|\\)", re.MULTILINE)
 
 
 def scripts() -> ScriptDirectory:
-    """The migrations."""
+    """Return the migrations."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     return ScriptDirectory.from_config(config)
 
 
 def load(revision: str, url: str) -> None:
-    """Make an empty database one that was left at that revision."""
+    """Fill an empty database with what was stored of a revision."""
     parsed = make_url(url)
     kind = parsed.get_backend_name()
     statements = (FOLDER / f"{revision}.{kind}.sql").read_text()

@@ -54,18 +54,18 @@ class Trainer:
         theirs.close()
 
     def next(self) -> Any:
-        """The next message that says something of the job."""
+        """Return the next message about the job."""
         while True:
             assert self.pipe.poll(ANSWER_SECONDS), "the trainer says nothing"
             if not isinstance(message := self.pipe.recv(), Timed):
                 return message
 
     def epochs(self, number: int) -> list[int]:
-        """The next messages, which have to be epochs."""
+        """Return the epochs of the next messages."""
         return [self.next().metrics["epoch"] for _ in range(number)]
 
     def last(self) -> Any:
-        """The message after the epochs and the folds."""
+        """Return the first message that is no epoch and no fold."""
         while isinstance(message := self.next(), EpochCompleted | FoldScored):
             pass
         return message
