@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help install demo serve test test-faults test-fuzz test-tables soak audit bench \
 	bench-accuracy bench-files bench-peers bench-service bench-serving bench-serving-peers \
-	bench-tables check format clean
+	bench-tables check format openapi clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -34,6 +34,9 @@ test-faults: .venv/installed ## Break the service in every way twenty times, and
 	@rm -f build/faults.jsonl
 	FAULTS=20 $(BIN)/pytest --timeout 7200 tests/faults tests/store/test_protocol.py; \
 		status=$$?; $(BIN)/python -m tests.faults.figures; exit $$status
+
+openapi: .venv/installed ## Write docs/openapi.json, the document of the API, after an intended change
+	$(BIN)/python -m tests.support.openapi
 
 test-fuzz: .venv/installed ## Try thousands of bad requests and damaged files, and count them
 	@rm -f build/fuzz.jsonl

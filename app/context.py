@@ -1,4 +1,4 @@
-"""What endpoints ask for."""
+"""What endpoints share: the objects of the process, and parameters that many endpoints take."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,6 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from app.http.errors import RequestError
-from app.http.json_bodies import JSON, require_media_type, require_unicode
 from app.http.security import Caller, Keyring
 from app.monitoring.instruments import Instruments
 from app.monitoring.readiness import Readiness
@@ -21,14 +20,14 @@ from store.artifacts.artifact_store import ArtifactStore
 from store.database.engine import Database
 from store.settings import Settings
 
-SLOW_REQUESTS = 8  # at a time; of forty threads
-PLACE_SECONDS = 20.0
-MAX_NUMBER = 2**31 - 1  # of events and epochs: the databases' integers
+SLOW_REQUESTS = 8  # at a time, which leaves 32 of the 40 threads to others
+PLACE_SECONDS = 20.0  # to wait for a slot
+MAX_NUMBER = 2**31 - 1  # of events and epochs: the largest integer of the databases
 
 
 @dataclass(frozen=True)
 class Context:
-    """What one process of the API holds, made once by create_app."""
+    """The objects of one process of the API, made once by create_app."""
 
     settings: Settings
     database: Database
@@ -46,7 +45,7 @@ class Context:
         return self.settings.data_dir / "uploads"
 
 
-# Plain functions would be called in threads, for which nobody should have to wait more than once.
+# Coroutines: FastAPI would call plain functions in threads, and wait for one each time.
 async def _context(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
@@ -57,21 +56,15 @@ async def _caller(request: Request) -> Caller:
     return caller
 
 
-async def require_json(request: Request) -> None:
-    """Raise 415 unless the body is declared as JSON, 400 if its text is no Unicode."""
-    require_media_type(request, JSON)
-    require_unicode(await request.body())
-
-
 async def take_place(context: "ContextDep") -> AsyncIterator[None]:
-    """Hold one of the places for requests that take long, so that others find a thread.
+    """Hold one of the slots for requests that take long, so that threads are left for others.
 
-    Raises RequestError (503) if none comes free in time.
+    Raises RequestError (503) if no slot becomes free in time.
     """
     try:
         await asyncio.wait_for(context.slow.acquire(), PLACE_SECONDS)
     except TimeoutError as error:
-        detail = f"{SLOW_REQUESTS} requests that take long are under way here; try again"
+        detail = f"{SLOW_REQUESTS} requests that take long are running; try again"
         raise RequestError(503, "busy", detail) from error
     try:
         yield
@@ -80,12 +73,7 @@ async def take_place(context: "ContextDep") -> AsyncIterator[None]:
 
 
 place = asynccontextmanager(take_place)
-"""The same for a part of an endpoint."""
-
-
-async def require_form(request: Request) -> None:
-    """Raise 415 unless the body is declared as a multipart form."""
-    require_media_type(request, "multipart/form-data")
+"""take_place for a part of an endpoint."""
 
 
 ContextDep = Annotated[Context, Depends(_context)]

@@ -1,12 +1,11 @@
 """create_app(settings): the whole HTTP edge, assembled."""
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import torch
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
@@ -16,26 +15,22 @@ from app.datasets import endpoints as datasets
 from app.exports import endpoints as exports
 from app.health import endpoints as health
 from app.http import docs, errors
-from app.http.errors import problem_responses
-from app.http.fast_routes import StraightRoute
 from app.http.headers import SecurityHeaders
+from app.http.inference_errors import InferenceErrors
 from app.http.limits import BodyLimit, RequestRate
-from app.http.security import Authentication, Keyring, documented_key
+from app.http.routes import BodyClass, FindRoute, FoundRoute, StraightRoute, demands
+from app.http.security import Authentication, Keyring
+from app.http.telemetry import RequestDurations, RequestIds, RequestSpans
 from app.http.walkthrough import DESCRIPTION
 from app.inference import endpoints as inference
 from app.jobs import endpoints as jobs
-from app.metrics import endpoints as metrics
 from app.models import endpoints as models
 from app.monitoring.instruments import Instruments
 from app.monitoring.readiness import Readiness
 from app.monitoring.recorded_jobs import RecordedJobs
-from app.monitoring.request_durations import RequestDurations
-from app.monitoring.request_ids import RequestIds
-from app.monitoring.request_spans import RequestSpans
 from app.names import endpoints as names
 from app.open_inference import endpoints as open_inference
 from app.open_inference import repository
-from app.open_inference.errors import InferenceErrors
 from app.serving.model_server import ModelServer
 from app.serving.predictors import Predictors
 from store.artifacts.artifact_store import open_artifacts
@@ -43,14 +38,12 @@ from store.database.engine import Database
 from store.operations import tracing
 from store.settings import Settings
 
-_UPLOADS = re.compile(r"/v1/datasets|/v1/models/[^/]+/predict-file")
-_ROWS = re.compile(r"/v1/models/[^/]+/predict|/v2/models/[^/]+(/versions/[^/]+)?/infer")
 _FORM_BYTES = 64 * 1024  # what a multipart form adds to its file
-_CONFIG_BYTES = 4 * 1024**2  # of other JSON, whose every value is looked at one by one
+_CONFIG_BYTES = 4 * 1024**2
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The API on the database and the artifacts of `settings`."""
+    """Return the API on the database and the artifacts of `settings`."""
     database = Database(settings.database)
     artifacts = open_artifacts(settings)
     release = version("dropout-service")
@@ -71,13 +64,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # How many threads share a product changes how it rounds: predictions always use one.
+        # The number of threads changes how a product rounds: predictions always use one.
         torch.set_num_threads(1)
         database.migrate()
         await context.model_server.warm_up()
         yield
         database.close()
-        tracing.end_tracing()  # here, since uvicorn ends the process by the signal that it got
+        tracing.end_tracing()  # here, since uvicorn ends the process with the signal that it got
 
     app = FastAPIOffline(
         title="Dropout Service",
@@ -86,7 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        # Traces and metrics are ours: see app/monitoring/request_spans.py and app/metrics.
+        # The service has its own traces and metrics: see app/http/telemetry.py.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.context = context
@@ -94,10 +87,10 @@ def create_app(settings: Settings) -> FastAPI:
     docs.install(app)
     app.add_middleware(
         BodyLimit,
-        default_bytes=min(_CONFIG_BYTES, settings.max_request_bytes),
-        larger={
-            _UPLOADS: settings.max_upload_bytes + _FORM_BYTES,
-            _ROWS: settings.max_request_bytes,
+        max_bytes={
+            BodyClass.CONFIG: min(_CONFIG_BYTES, settings.max_request_bytes),
+            BodyClass.ROWS: settings.max_request_bytes,
+            BodyClass.FILE: settings.max_upload_bytes + _FORM_BYTES,
         },
     )
     if settings.tenant_requests_per_second is not None:
@@ -108,29 +101,23 @@ def create_app(settings: Settings) -> FastAPI:
             burst=settings.tenant_request_burst,
         )
     app.add_middleware(Authentication, keyring=context.keyring)
-    for domain in (datasets, jobs, models, names, exports, inference):
-        app.include_router(
-            domain.router,
-            dependencies=[Depends(documented_key)],
-            responses=problem_responses(401, 403, 422, 429, 503, 507),
-        )
-    for protocol in (open_inference, repository):
-        app.include_router(protocol.router, dependencies=[Depends(documented_key)])
-    app.include_router(health.router)
-    app.include_router(
-        metrics.router,
-        dependencies=[Depends(documented_key)],
-        responses=problem_responses(401, 403),
-    )
-
-    for path, endpoint in (*inference.STRAIGHT, *open_inference.STRAIGHT):
-        app.router.routes.insert(0, StraightRoute(path, endpoint))
+    routes = app.router.routes
+    routes[:0] = [StraightRoute(*call) for call in (*inference.STRAIGHT, *open_inference.STRAIGHT)]
+    routes.insert(0, FoundRoute())
+    # Not by include_router, which hides the routes and searches them twice.
+    for part in (
+        *(datasets, jobs, models, names, exports, inference),
+        *(open_inference, repository),
+        health,
+    ):
+        routes.extend(part.router.routes)
 
     @app.get("/", include_in_schema=False)
+    @demands(None)
     def to_docs() -> RedirectResponse:
         return RedirectResponse(docs.PATH)
 
-    # Around all that Starlette builds, or the answer to an unexpected error would go without.
+    # Outside of all that Starlette builds: the answer to an unexpected error goes through them too.
     stack: ASGIApp = RequestDurations(
         InferenceErrors(app.build_middleware_stack()),
         instruments=context.instruments,
@@ -138,5 +125,5 @@ def create_app(settings: Settings) -> FastAPI:
     )
     if tracing.is_tracing():
         stack = RequestSpans(stack)
-    app.middleware_stack = RequestIds(SecurityHeaders(stack))
+    app.middleware_stack = RequestIds(SecurityHeaders(FindRoute(stack)))
     return app

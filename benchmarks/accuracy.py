@@ -28,9 +28,9 @@ import torch
 from benchmarks.images import load_part
 from benchmarks.run_folder import benchmark_run
 from dropout_core.config import MLPConfig, TrainingConfig
-from dropout_core.evaluation import metrics
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.loop import Diverged, TrainingData, train
+from dropout_core.training.validation import validation_score
 
 NUM_HELD_OUT = 10_000
 RATES = {"standard": (0.3, 0.5, 1.0), "batchwise": (0.1, 0.15, 0.2)}
@@ -93,7 +93,7 @@ def train_once(run: Run) -> Result:
     assert data.validation_targets is not None
     with torch.inference_mode():
         outputs = model.eval()(data.validation_features)
-    accuracy = metrics.score(outputs, data.validation_targets, "multiclass")
+    accuracy = validation_score(outputs, data.validation_targets, task="multiclass")
     return Result(100 * (1 - accuracy), statistics.median(e.samples_per_second for e in epochs))
 
 

@@ -3,25 +3,27 @@
 from pathlib import PurePosixPath
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Form, Response, UploadFile
+from fastapi import Depends, File, Form, Response, UploadFile
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from app.context import After, CallerDep, Context, ContextDep, Limit, require_form, take_place
+from app.context import After, CallerDep, Context, ContextDep, Limit, take_place
 from app.datasets.schemas import DatasetAnswer
 from app.datasets.service import in_place
+from app.http.answers import Page, page_of
+from app.http.bodies import require_form
 from app.http.errors import problem_responses
 from app.http.idempotency import IdempotencyKey, once
-from app.http.reading import Reading, only_fields
-from app.http.schemas import Page, page_of
-from app.http.security import Caller
-from app.http.uploads import Upload
+from app.http.routes import BodyClass, demands
+from app.http.security import Caller, keyed_router
+from app.http.uploads import Upload, UploadOptions, only_fields
 from store import datasets
 from store.access import quotas
 from store.access.idempotency import Answer
+from store.access.keys import Scope
 from store.artifacts.artifact_store import discard
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = keyed_router("/v1/datasets", "datasets")
 
 MAX_NAME_CHARACTERS = 200
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes none in text
@@ -38,6 +40,7 @@ NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes none in text
         Depends(take_place),
     ],
 )
+@demands(Scope.TRAIN, body=BodyClass.FILE)
 def create_dataset(
     context: ContextDep,
     caller: CallerDep,
@@ -49,7 +52,7 @@ def create_dataset(
             description="CSV, TSV, Parquet, NPZ or IDX, also in gzip; two of IDX, with labels.",
         ),
     ],
-    options: Reading,
+    options: UploadOptions,
     name: Annotated[
         str | None, Form(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=NO_NUL)
     ] = None,
@@ -64,7 +67,11 @@ def create_dataset(
     with Upload(context.uploads, file) as upload:
         request = f"{upload.sha256} {chosen} {options.model_dump_json()}".encode()
         with once(
-            context, key, tenant=caller.tenant, operation="POST /v1/datasets", request=request
+            context.database,
+            key,
+            tenant=caller.tenant,
+            operation="POST /v1/datasets",
+            request=request,
         ) as reservation:
             if reservation.replay is not None:
                 return reservation.replay
@@ -85,6 +92,7 @@ def create_dataset(
 
 
 @router.get("")
+@demands(Scope.READ)
 def list_datasets(
     context: ContextDep, caller: CallerDep, limit: Limit = 20, after: After = None
 ) -> Page[DatasetAnswer]:
@@ -95,6 +103,7 @@ def list_datasets(
 
 
 @router.get("/{dataset_id}", responses=problem_responses(404))
+@demands(Scope.READ)
 def get_dataset(context: ContextDep, caller: CallerDep, dataset_id: str) -> DatasetAnswer:
     """A dataset and its columns."""
     with context.database.read() as transaction:
@@ -102,6 +111,7 @@ def get_dataset(context: ContextDep, caller: CallerDep, dataset_id: str) -> Data
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=problem_responses(404, 409))
+@demands(Scope.TRAIN)
 def delete_dataset(context: ContextDep, caller: CallerDep, dataset_id: str) -> Response:
     """Delete a dataset that no unfinished job needs."""
     with context.database.write() as transaction:

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from app.http.schemas import Time
+from app.http.answers import Time
 from dropout_core.data.columns import Column
 from store.datasets import Dataset
 

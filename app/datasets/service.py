@@ -7,8 +7,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.context import Context
-from app.http import reading
-from app.http.uploads import Upload
+from app.http.uploads import Upload, refusing_unusable, upload_limits
 from dropout_core.data.ingest import ReadOptions, ingest
 from dropout_core.files import sha256_of
 from store.artifacts.artifact_store import DATASETS, discard
@@ -24,8 +23,8 @@ def in_place(context: Context, upload: Upload, options: ReadOptions) -> Iterator
     RequestError (422) if the files are unusable.
     """
     path = upload.folder / "table"
-    with reading.refusing_unusable():
-        table = ingest(upload.paths, path, options=options, limits=reading.limits(context.settings))
+    with refusing_unusable():
+        table = ingest(upload.paths, path, options=options, limits=upload_limits(context.settings))
     dataset_id = new_id("ds")
     artifact = f"{DATASETS}/{dataset_id}.{sha256_of(path)}.parquet"
     facts = {

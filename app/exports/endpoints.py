@@ -4,20 +4,21 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from app.context import CallerDep, ContextDep, take_place
 from app.exports import service
 from app.exports.card import card, records_of
-from app.http.downloads import download
+from app.http.answers import download
 from app.http.errors import problem_responses
+from app.http.routes import demands
+from app.http.security import keyed_router
 from dropout_core.export.process import Format
 from store import models
+from store.access.keys import Scope
 
-router = APIRouter(
-    prefix="/v1/models/{model_id}", tags=["exports"], responses=problem_responses(404)
-)
+router = keyed_router("/v1/models/{model_id}", "exports", responses=problem_responses(404))
 
 MARKDOWN = "text/markdown"
 _MEDIA_TYPES: dict[Format, str] = {
@@ -39,6 +40,7 @@ _MEDIA_TYPES: dict[Format, str] = {
         **problem_responses(500),
     },
 )
+@demands(Scope.READ)
 def export_model(
     context: ContextDep,
     caller: CallerDep,
@@ -68,6 +70,7 @@ def export_model(
     response_class=Response,
     responses={200: {"content": {MARKDOWN: {"schema": {"type": "string"}}}}},
 )
+@demands(Scope.READ)
 def get_card(context: ContextDep, caller: CallerDep, model_id: str) -> Response:
     """The model card, in Markdown: its data, its curves and metrics, and how to make it again."""
     with context.database.read() as transaction:

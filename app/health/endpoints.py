@@ -1,33 +1,59 @@
-"""`/livez` and `/readyz`."""
+"""`/livez`, `/readyz` and `/metrics`."""
 
 from typing import Literal
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel
 
 from app.context import ContextDep
+from app.http.errors import problem_responses
+from app.http.routes import demands
+from app.http.security import documented_key
+from store.access.keys import Scope
 
 router = APIRouter(tags=["health"])
 
+# Its own threads: requests that wait for a database that hangs may have taken all others.
+_metrics_threads = CapacityLimiter(2)
+
 
 class Ready(BaseModel):
-    """Which parts answer. Redis is reported and never fails it: jobs are accepted without."""
+    """Which parts answer. Redis is told and never fails the check: jobs are accepted without it."""
 
     ready: bool
     checks: dict[str, Literal["ok", "failed", "not used"]]
 
 
 @router.get("/livez")
+@demands(None, is_probe=True)
 async def livez() -> dict[str, str]:  # async: without waiting for one of the busy threads
     """The process answers."""
     return {"status": "ok"}
 
 
 @router.get("/readyz", responses={200: {"model": Ready}, 503: {"model": Ready}})
+@demands(None, is_probe=True)
 async def readyz(context: ContextDep) -> JSONResponse:
     """The service can do its work: 200, or 503 while the database or the storage cannot."""
     checks = await context.readiness.look()
     ready = checks["database"] == checks["storage"] == "ok"
     body = Ready.model_validate({"ready": ready, "checks": checks})
     return JSONResponse(body.model_dump(), 200 if ready else 503)
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    dependencies=[Depends(documented_key)],
+    responses=problem_responses(401, 403),
+)
+@demands(Scope.ADMIN, is_probe=True)
+async def get_metrics(context: ContextDep, http: Request) -> Response:
+    """What the service counts, for Prometheus. Without its database, what needs none of it."""
+    accept = http.headers.get("accept")
+    body, media_type = await to_thread.run_sync(
+        context.instruments.expose, accept, limiter=_metrics_threads
+    )
+    return Response(body, headers={"Content-Type": media_type})

@@ -1,4 +1,4 @@
-"""The page of the API: from this service alone, and allowed nothing else."""
+"""The page of the API: it loads nothing from other hosts, and its policy allows nothing else."""
 
 import base64
 import hashlib
@@ -7,8 +7,10 @@ import re
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
+from starlette.routing import Mount, Route
 
 from app.http.headers import POLICY
+from app.http.routes import demands
 
 PATH = "/docs"
 ASSETS = "/static-offline-docs"
@@ -17,20 +19,26 @@ _INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page, with a policy that lets its one script run and no other."""
+    """Serve the page to all, with a policy that lets its one script run and no other."""
     assert app.openapi_url is not None
+    for route in app.routes:  # which FastAPI has made for the document and the page's files
+        if isinstance(route, Route) and route.path == app.openapi_url:
+            demands(None)(route.endpoint)
+        elif isinstance(route, Mount) and route.path == ASSETS:
+            demands(None)(route.app)
     page = get_swagger_ui_html(
         openapi_url=app.openapi_url,
         title=app.title,
         swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
         swagger_css_url=f"{ASSETS}/swagger-ui.css",
         swagger_favicon_url=f"{ASSETS}/favicon.png",
-        # Else it sends the address of the document to a validator on the Internet.
+        # By default the page sends the document's address to a validator on the Internet.
         swagger_ui_parameters={"validatorUrl": None},
     )
     headers = {POLICY: _policy(bytes(page.body))}
 
     @app.get(PATH, include_in_schema=False)
+    @demands(None)
     def docs() -> HTMLResponse:
         return HTMLResponse(page.body, headers=headers)
 

@@ -1,4 +1,7 @@
-"""Every error as `application/problem+json` (RFC 9457): what is wrong, and where in the request."""
+"""Every error as `application/problem+json` (RFC 9457): what is wrong, and where in the request.
+
+Only this package knows statuses: what is below it raises errors that carry facts.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -12,9 +15,8 @@ from polars.exceptions import PolarsError
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
-from app.monitoring.request_durations import METHODS
+from app.http.routes import allowed_methods
 from app.serving import errors as serving_errors
 from dropout_core.errors import ModelError
 from dropout_core.files import is_disk_full
@@ -22,7 +24,7 @@ from store import errors as store_errors
 from store.database.engine import is_full, is_unavailable
 
 RETRY_AFTER_SECONDS = 5
-MAX_FLAWS = 100  # that an answer names: a body of megabytes may have a million
+MAX_FLAWS = 100  # named in one answer: a body of megabytes may have a million
 QUOTA_RETRY_SECONDS = 30  # jobs end by themselves, datasets are deleted
 _RETRY_AFTER = {
     429: {"Retry-After": str(QUOTA_RETRY_SECONDS)},
@@ -72,8 +74,10 @@ POINTERS: dict[type[Exception], str] = {
     serving_errors.UnusableDataset: "/dataset",
 }
 
-# Of the framework's own refusals.
+# For the framework's own errors.
 CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
+
+_UNSTORABLE = "a value contains characters that the database cannot store"
 
 log = structlog.get_logger()
 
@@ -97,7 +101,7 @@ class Problem(BaseModel):
 
 
 class RequestError(Exception):
-    """A request that cannot be served as it is."""
+    """A request that is refused, with its status, code, detail and what is wrong where."""
 
     def __init__(self, status: int, code: str, detail: str, errors: Iterable[Flaw] = ()) -> None:
         super().__init__(detail)
@@ -108,12 +112,12 @@ class RequestError(Exception):
 
 
 def invalid(pointer: str, detail: str) -> RequestError:
-    """422 for one value of the body."""
+    """Return the error (422) for one value of the body."""
     return RequestError(422, "invalid_request", detail, [Flaw(pointer=pointer, detail=detail)])
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """How an endpoint's errors look, for its documentation."""
+    """Return how an endpoint's errors look, for its documentation."""
     schema = Problem.model_json_schema()
     # References are looked up in the whole document, which does not have these definitions.
     schema["properties"]["errors"]["items"] = schema.pop("$defs")["Flaw"]
@@ -157,10 +161,10 @@ def problem(
 
 
 def pointer_to(location: Sequence[str | int], body: Any, *, missing: bool = False) -> str:
-    """The JSON pointer of a validation error's location.
+    """Return the JSON pointer of a validation error's location.
 
-    Pydantic puts the tags of unions into locations: what is not in the body is left out, but for
-    the last part where that is what is `missing`.
+    Pydantic puts the tags of unions into locations: parts that the body does not have are left out,
+    except for the last part of what is `missing`.
     """
     parts, value = [], body
     for index, part in enumerate(location):
@@ -173,7 +177,7 @@ def pointer_to(location: Sequence[str | int], body: Any, *, missing: bool = Fals
 
 
 def escaped(part: str | int) -> str:
-    """A name or an index as a part of a JSON pointer (RFC 6901, section 3)."""
+    """Return a name or an index as a part of a JSON pointer (RFC 6901, section 3)."""
     return str(part).replace("~", "~0").replace("/", "~1")
 
 
@@ -228,28 +232,22 @@ def _validation_error(_: Request, error: Exception) -> JSONResponse:
 
 def _http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    if is_disk_full(error.__cause__):  # while a form was received, which is said to be malformed
+    if is_disk_full(error.__cause__):  # FastAPI calls a form that it could not store malformed
         return _disk_full_problem()
     code = CODES.get(error.status_code, "http_error")
-    headers = error.headers
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = _allowed_methods(request) or ["GET", "HEAD"]  # those of mounted files
-        headers = {"Allow": ", ".join(allowed)}
-    return problem(error.status_code, code, str(error.detail), headers=headers)
-
-
-def _allowed_methods(request: Request) -> list[str]:
-    """What the path can be asked for; Starlette tells those of its first route alone."""
-    scopes = {method: {**request.scope, "method": method} for method in sorted(METHODS)}
-    return [
-        method
-        for method, scope in scopes.items()
-        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
-    ]
+    detail, headers = str(error.detail), error.headers
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = "there is no such path"
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        of_files = ["GET", "HEAD"]
+        methods = ", ".join(allowed_methods(request.scope, request.app.routes) or of_files)
+        detail = f"the path has no such method; it has {methods}"
+        headers = {"Allow": methods}
+    return problem(error.status_code, code, detail, headers=headers)
 
 
 def database_problem(error: Exception, *, path: str) -> JSONResponse:
-    """The answer to a request that the database failed."""
+    """Return the answer to a request for which the database failed."""
     if is_full(error):
         return _disk_full_problem()
     if is_unavailable(error):
@@ -257,7 +255,7 @@ def database_problem(error: Exception, *, path: str) -> JSONResponse:
         detail = "the database does not answer; try again"
         return problem(503, "database_unavailable", detail, headers=headers)
     if isinstance(error, DataError):  # such as a NUL, which PostgreSQL does not take as text
-        return problem(422, "invalid_request", "a value is none that the database can hold")
+        return problem(422, "invalid_request", _UNSTORABLE)
     return _unexpected_problem(error, path=path)
 
 
@@ -280,7 +278,7 @@ def _file_error(request: Request, error: Exception) -> JSONResponse:
 
 def _disk_full_problem() -> JSONResponse:
     log.error("the disk is full")
-    return problem(507, "disk_full", "there is no space left here to store this")
+    return problem(507, "disk_full", "the service has no disk space left to store this")
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -289,4 +287,4 @@ def _unexpected(request: Request, error: Exception) -> JSONResponse:
 
 def _unexpected_problem(error: Exception, *, path: str) -> JSONResponse:
     log.error("unexpected error", path=path, exc_info=error)
-    return problem(500, "internal_error", "something went wrong here; the log says what")
+    return problem(500, "internal_error", "something went wrong in the service; its log says what")

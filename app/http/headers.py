@@ -1,4 +1,4 @@
-"""What every answer tells a browser: to take it for what it is, and to load nothing for it."""
+"""Headers of every answer that tell a browser not to guess its type and to load nothing for it."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -11,7 +11,7 @@ _EVERYWHERE = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
-# An answer that is a page brings a policy of its own: see app/http/docs.py.
+# A page has a policy of its own: see app/http/docs.py.
 _POLICY = POLICY.lower().encode()
 _NOTHING = b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _CACHING = b"cache-control"
@@ -19,9 +19,9 @@ _PRIVATE = ("/v1/", "/v2/")
 
 
 def secured(headers: Headers, *, is_private: bool = False) -> Headers:
-    """The headers with those beside them, in lower case all; a policy that is there stands.
+    """Return the headers, in lower case, with the security headers that they do not have.
 
-    So does what they say of caches; if they do not, no cache may keep what is private.
+    A policy and a Cache-Control that are there stay; without one, private answers are not cached.
     """
     names = {name for name, _ in headers}
     added = list(_EVERYWHERE)
@@ -33,9 +33,9 @@ def secured(headers: Headers, *, is_private: bool = False) -> Headers:
 
 
 class SecurityHeaders:
-    """Add the headers to every answer, and to those about data that no cache may keep them.
+    """Add the headers to every answer, and keep answers about data out of caches.
 
-    There are no CORS headers: a page of another origin has no business here.
+    There are no CORS headers: no page of another origin may call this service.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a request that is sent again is answered, not done, again."""
+"""`Idempotency-Key`: a request that is sent again gets the stored answer and is not done again."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from fastapi import Header
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from app.context import Context
 from store.access import idempotency
 from store.access.idempotency import Answer
+from store.database.engine import Database
 
 IdempotencyKey = Annotated[
     str | None,
@@ -25,32 +25,32 @@ IdempotencyKey = Annotated[
 
 
 class Reservation:
-    """The right to answer one request. `replay` is set where it was answered before."""
+    """The right to answer one request. `replay` is the stored answer, if there is one."""
 
     def __init__(self, key: str | None, replay: JSONResponse | None) -> None:
         self.replay = replay
         self._key = key
 
     def complete(self, transaction: Connection, answer: Answer) -> JSONResponse:
-        """Store the answer in the transaction that stores what it speaks of."""
+        """Store the answer, in the same transaction as what the request creates."""
         if self._key is not None:
             idempotency.complete(transaction, self._key, answer)
         return JSONResponse(answer.body, answer.status, answer.headers)
 
-    def release(self, context: Context) -> None:
+    def release(self, database: Database) -> None:
         """Free the key of a request that failed and stored nothing."""
         if self._key is not None:
-            with context.database.write() as transaction:
+            with database.write() as transaction:
                 idempotency.release(transaction, self._key)
 
 
 def reserve(
     transaction: Connection, key: str | None, *, tenant: str, operation: str, request: bytes
 ) -> Reservation:
-    """Reserve the key, if there is one, in the transaction that does what is asked.
+    """Reserve the key, if there is one, in the transaction that does what the request asks for.
 
-    So a process that dies leaves no key in flight, and a second request waits for the first. What
-    takes long must not: see `once`. `request` stands for everything that the request asks for.
+    A process that dies leaves no key in flight, and a second request waits for the first. For work
+    that takes long, use `once`. `request` stands for everything that the request asks for.
     Raises IdempotencyKeyReused and RequestInFlight.
     """
     if key is None:
@@ -66,16 +66,16 @@ def reserve(
 
 @contextmanager
 def once(
-    context: Context, key: str | None, *, tenant: str, operation: str, request: bytes
+    database: Database, key: str | None, *, tenant: str, operation: str, request: bytes
 ) -> Iterator[Reservation]:
-    """Reserve the key, if there is one, for a block that completes it; a block that fails frees it.
+    """Reserve the key, if there is one, for a block that completes it; a failure releases it.
 
-    While the block runs, a second request raises RequestInFlight. For the rest see `reserve`.
+    While the block runs, a second request raises RequestInFlight. For the arguments see `reserve`.
     """
-    with context.database.write() as transaction:
+    with database.write() as transaction:
         reservation = reserve(transaction, key, tenant=tenant, operation=operation, request=request)
     try:
         yield reservation
     except BaseException:
-        reservation.release(context)
+        reservation.release(database)
         raise

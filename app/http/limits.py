@@ -1,8 +1,7 @@
-"""How much a request may carry, declared or not, and how many of them there may be."""
+"""Limits of a body's size, of the time that it takes to arrive, and of a tenant's requests."""
 
 import asyncio
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping
 
@@ -13,46 +12,46 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.errors import RequestError, database_problem, problem
+from app.http.routes import BodyClass, found_demands
 from store.access import rate_limits
 from store.database.engine import Database
 
 BODY_IDLE_SECONDS = 30.0
-_DRAWS = 20  # in which a process would empty a full bucket
+_DRAWS = 20  # after as many, one process has emptied a full bucket
 
 
 class BodyTooLarge(RequestError, HTTPException):
-    """An HTTPException because FastAPI lets no other through while it reads a body."""
+    """The body is larger than the limit; an HTTPException, which FastAPI lets through."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(413, "body_too_large", f"a body may have {limit} bytes here, this is more")
+        super().__init__(
+            413, "body_too_large", f"the body may have {limit} bytes here; it has more"
+        )
 
 
 class BodyTooSlow(RequestError, HTTPException):
+    """The body has stopped arriving."""
+
     def __init__(self) -> None:
-        detail = f"nothing more of the body came for {BODY_IDLE_SECONDS:.0f} seconds"
+        detail = f"no more of the body arrived for {BODY_IDLE_SECONDS:.0f} seconds"
         super().__init__(408, "body_too_slow", detail)
 
 
 class BodyLimit:
-    """Refuse a body that is, or is declared to be, larger than its path allows, or stops coming.
+    """Refuse a body that stops arriving, or is or claims to be larger than its endpoint allows.
 
-    `larger` are patterns of paths, each with its own number of bytes; `default_bytes` are for every
-    other. FastAPI's own limit answers with plain text if the length was declared.
+    FastAPI's own limit answers with plain text if the length was declared.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, default_bytes: int, larger: Mapping[re.Pattern[str], int]
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: Mapping[BodyClass, int]) -> None:
         self._app = app
-        self._default_bytes = default_bytes
-        self._larger = larger
+        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        path = scope["path"]
-        patterns = (size for pattern, size in self._larger.items() if pattern.fullmatch(path))
-        limit = next(patterns, self._default_bytes)
+        demands = found_demands(scope)
+        limit = self._max_bytes[BodyClass.CONFIG if demands is None else demands.body]
         declared = int(dict(scope["headers"]).get(b"content-length", 0))
         received, is_whole = 0, False
 
@@ -60,7 +59,7 @@ class BodyLimit:
             nonlocal received, is_whole
             if declared > limit:
                 raise BodyTooLarge(limit)
-            if is_whole:  # what comes is the end of the connection, whenever that is
+            if is_whole:  # the next message is the end of the connection, which may be far off
                 return await receive()
             try:
                 async with asyncio.timeout(BODY_IDLE_SECONDS):
@@ -77,10 +76,10 @@ class BodyLimit:
 
 
 class RequestRate:
-    """Answer 429 to a tenant that makes more requests than it may, here and elsewhere.
+    """Answer 429 to a tenant that makes too many requests, counted over all processes.
 
-    A process takes several tokens at a time from the bucket that all share, and spends them by
-    itself: few requests write, and none too many is let through.
+    A process takes several tokens at a time from the bucket that all processes share and spends
+    them by itself: few requests write to the database, and the limit holds.
     """
 
     def __init__(self, app: ASGIApp, *, database: Database, per_second: float, burst: int) -> None:
@@ -92,7 +91,7 @@ class RequestRate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = scope.get("state", {}).get("caller")
-        if caller is None:  # of what is open to all
+        if caller is None:  # the endpoint is open to all
             return await self._app(scope, receive, send)
         if self._in_hand[caller.tenant] > 0:
             self._in_hand[caller.tenant] -= 1
@@ -107,7 +106,7 @@ class RequestRate:
         return await self._app(scope, receive, send)
 
     def _draw(self, tenant: str) -> tuple[int, float]:
-        """How many tokens there were, several or the last; if none, the seconds until one is."""
+        """Return how many tokens were drawn and, if none, in how many seconds one is due."""
         wait_seconds = 0.0
         for num_tokens in (math.ceil(self._burst / _DRAWS), 1):
             with self._database.write() as transaction:
@@ -123,6 +122,6 @@ class RequestRate:
         return 0, wait_seconds
 
     def _refusal(self, wait_seconds: float) -> Response:
-        detail = f"{self._per_second:g} requests a second may be made, {self._burst} at once"
+        detail = f"you may make {self._per_second:g} requests a second, and {self._burst} at once"
         headers = {"Retry-After": str(math.ceil(wait_seconds))}
         return problem(429, "too_many_requests", detail, headers=headers)

@@ -1,7 +1,7 @@
-"""HTTP as uvicorn reads it, with a bound on what comes before a request is one.
+"""HTTP as uvicorn parses it, with limits on a request's head: its line and its headers.
 
-No code of the app runs before a request's head is whole, so nothing there could stop a head that
-does not end. Bodies are the app's: see `app/http/limits.py`.
+No code of the app runs before the head is complete, so the app cannot stop a head that does not
+end. The app limits bodies: see `app/http/limits.py`.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.http.errors import problem
 from app.http.headers import secured
-from app.open_inference.errors import inference_error, is_of_protocol
+from app.http.inference_errors import inference_error, is_of_protocol
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 20
@@ -23,7 +23,7 @@ class HeadTooLarge(Exception):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Refuse with a problem what is no HTTP (400), or has a head too large (431) or slow (408)."""
+    """Refuse what is not HTTP (400), and a head that is too large (431) or too slow (408)."""
 
     url = b""  # until a request has one
     _head_bytes = 0
@@ -69,7 +69,7 @@ class BoundedHttp(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _refuse_head(self) -> None:
-        detail = f"the request's line and headers may have {MAX_HEAD_BYTES} bytes, these have more"
+        detail = f"the request's line and headers may have {MAX_HEAD_BYTES} bytes; these have more"
         self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", detail)
 
     def _refuse(self, status: HTTPStatus, code: str, detail: str) -> None:

@@ -1,7 +1,7 @@
 """Who may call, and what: see docs/decisions/0014.
 
-While there are no keys, anybody on this machine may do everything, and nobody else can: the API
-binds to loopback alone, and a page that a browser has from elsewhere is turned away.
+While there are no keys, programs on this machine may do everything and nobody else anything: the
+API binds to loopback alone, and refuses pages that a browser has loaded from elsewhere.
 """
 
 import re
@@ -9,8 +9,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import structlog
+from fastapi import APIRouter, Depends
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPBearer
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,25 +20,20 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from app.http import docs
 from app.http.bind import is_loopback
-from app.http.errors import database_problem, problem
+from app.http.errors import database_problem, problem, problem_responses
+from app.http.routes import found_demands
 from store.access import keys
 from store.access.keys import DEFAULT_TENANT, Scope
 from store.database.engine import Database
 
-REMEMBERED_SECONDS = 2.0  # how long a key is taken for good without another look, and works revoked
+REMEMBERED_SECONDS = 2.0  # until a key is looked up again; a revoked key works that long
 USE_NOTED_SECONDS = 60.0
 
-_OPEN = frozenset({"/", "/livez", "/readyz", "/openapi.json", docs.PATH})
-# Of a request that a proxy passed on, from wherever it came.
+# Headers of a request that a proxy passed on.
 _PASSED_ON = frozenset(
     (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
 )
-_PREDICTING = re.compile(
-    r"/v1/models/[^/]+/(predict|predict-file|evaluate|importance)|/v2/(?!repository/models/).*"
-)
-
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d+)?", re.ASCII)
 
 Headers = Mapping[bytes, bytes]
@@ -47,12 +44,12 @@ log = structlog.get_logger()
 documented_key = HTTPBearer(
     auto_error=False, description="A key of `dropout-service keys create`, once there is one."
 )
-"""For the API page: Authentication does the work."""
+"""For the API page only: Authentication reads the key."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose call it is, and what they may do. `token` is empty while there are no keys."""
+    """The tenant that calls, and what it may do. `token` is empty while there are no keys."""
 
     tenant: str
     scopes: frozenset[Scope]
@@ -62,30 +59,30 @@ class Caller:
 ANYBODY = Caller(DEFAULT_TENANT, frozenset(Scope), "")
 
 
-def needed_scope(method: str, path: str) -> Scope | None:
-    """What a caller has to be allowed; None for what is open to all: health and the API page."""
-    if path in _OPEN or path.startswith(f"{docs.ASSETS}/"):
-        return None
-    if not path.startswith(("/v1/", "/v2")):  # metrics, which are of all tenants, and nothing else
-        return Scope.ADMIN
-    if method in ("GET", "HEAD", "OPTIONS") or path == "/v2/repository/index":
-        return Scope.READ
-    is_prediction = method == "POST" and _PREDICTING.fullmatch(path)
-    return Scope.PREDICT if is_prediction else Scope.TRAIN
+def keyed_router(
+    prefix: str, tag: str, *, responses: Mapping[int | str, dict[str, Any]] | None = None
+) -> APIRouter:
+    """Return a router of endpoints that need a key, and document what all of them may answer."""
+    return APIRouter(
+        prefix=prefix,
+        tags=[tag],
+        dependencies=[Depends(documented_key)],
+        responses={**problem_responses(401, 403, 422, 429, 503, 507), **(responses or {})},
+    )
 
 
 class Keyring:
-    """Which caller a token makes, asked of the database and remembered for a moment."""
+    """Finds the caller of a token in the database, and remembers the answer for a moment."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._callers: dict[str, tuple[Caller, float]] = {}
         self._noted: dict[str, float] = {}
-        self._has_keys = False  # and never the other way: a revoked key opens nothing
+        self._has_keys = False  # once true, it stays true: revoking the last key opens nothing
         self._open_until = 0.0
 
     async def caller(self, token: str) -> Caller | None:
-        """None if the token is no key in force, and one is needed. Raises SQLAlchemyError."""
+        """Return None if a key is needed and the token is not valid. Raises SQLAlchemyError."""
         now = time.monotonic()
         if now < self._open_until:
             return ANYBODY
@@ -93,12 +90,12 @@ class Keyring:
         return caller if now < until else await run_in_threadpool(self._look_up, token)
 
     def last_known(self, token: str) -> Caller | None:
-        """Whom the token made when the database last answered; None if it was not asked."""
+        """Return the caller that the database last gave for the token; None if it was not asked."""
         was_open = self._open_until > 0 and not self._has_keys
         return ANYBODY if was_open else self._callers.get(token, (None, 0.0))[0]
 
     async def still_knows(self, caller: Caller) -> bool:
-        """Whether the caller's key is in force, as far as the database tells."""
+        """Return whether the caller's key is in force; True while the database does not answer."""
         try:
             return await self.caller(caller.token) is not None
         except SQLAlchemyError:
@@ -132,21 +129,28 @@ class Keyring:
 
 
 class Authentication:
-    """Know the caller, or answer 401 or 403, before the body is read."""
+    """Find the caller, or answer 401 or 403, before the body is read.
+
+    A path or a method without a route needs a key too, of any scope: without a key nobody can find
+    out which routes there are.
+    """
 
     def __init__(self, app: ASGIApp, *, keyring: Keyring) -> None:
         self._app = app
         self._keyring = keyring
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        needed = needed_scope(scope.get("method", ""), scope.get("path", ""))
-        if scope["type"] != "http" or needed is None:
+        if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        headers = dict(reversed(scope["headers"]))  # of two of a name the first counts
+        demands = found_demands(scope)
+        if demands is not None and demands.scope is None:
+            return await self._app(scope, receive, send)
+        needed = None if demands is None else demands.scope
+        headers = dict(reversed(scope["headers"]))  # the first of two with the same name counts
         try:
             caller = await self._keyring.caller(_token(headers))
         except SQLAlchemyError as error:
-            # Metrics are there to tell that the database is away.
+            # Metrics have to be readable while the database is away.
             caller = self._keyring.last_known(_token(headers)) if needed is Scope.ADMIN else None
             if caller is None:
                 return await database_problem(error, path=scope["path"])(scope, receive, send)
@@ -161,26 +165,27 @@ def _token(headers: Headers) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _refusal(caller: Caller | None, needed: Scope, headers: Headers) -> Response | None:
+def _refusal(caller: Caller | None, needed: Scope | None, headers: Headers) -> Response | None:
     if caller is None:
-        detail = "send an API key that is in force, as `Authorization: Bearer <key>`"
+        detail = "send a valid API key, as `Authorization: Bearer <key>`"
         return problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
     if caller is ANYBODY and not _is_from_here(headers):
         detail = (
-            "without keys this service is for programs on its own machine alone, and not for pages "
-            "or names from elsewhere: make a key with `dropout-service keys create`"
+            "while this service has no keys, only programs on its own machine may call it, and no "
+            "page or host name from elsewhere: make a key with `dropout-service keys create`"
         )
         return problem(403, "forbidden", detail)
-    if not caller.scopes & {needed, Scope.ADMIN}:
-        detail = f"the key has no scope {needed.value!r}: {', '.join(sorted(caller.scopes))} is all"
+    if needed is not None and not caller.scopes & {needed, Scope.ADMIN}:
+        scopes = ", ".join(sorted(caller.scopes))
+        detail = f"the key lacks the scope {needed.value!r}; it has {scopes}"
         return problem(403, "forbidden", detail)
     return None
 
 
 def _is_from_here(headers: Headers) -> bool:
-    """Whether the caller named this machine by a name of its own, and is no page of another's.
+    """Return whether the Host is a name of this machine, and the caller no page from elsewhere.
 
-    A browser's pages can reach loopback too, under a name that is made to lead there.
+    A page in a browser can reach loopback too, by a host name that resolves to it.
     """
     host = headers.get(b"host", b"")
     origin = headers.get(b"origin")

@@ -1,19 +1,31 @@
-"""Files as they come in: received aside, hashed on the way, and gone when they were used."""
+"""Uploaded files: received in a folder of their own, and read as the form's fields say."""
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import UploadFile
+from fastapi import Depends, Form, Request, UploadFile
+from pydantic import ValidationError
+
+from app.http.errors import Flaw, RequestError, escaped, invalid
+from dropout_core.data.ingest import Limits, ReadOptions
+from dropout_core.errors import DataError
+from store.settings import Settings
 
 _CHUNK_BYTES = 1024**2
 
+# Words for values that a form cannot hold: an empty field counts as not given.
+_DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";"}
+_QUOTES = {"none": ""}
+
 
 class Upload:
-    """The files of a request in a folder of their own in `parent`, which goes when the block ends.
+    """The files of a request, in a folder in `parent` that is deleted when the block ends.
 
-    `sha256` is that of all of them, one after the other. Raises OSError, and leaves nothing.
+    `sha256` is of all files, one after the other. Raises OSError, and leaves no file behind then.
     """
 
     def __init__(self, parent: Path, files: Sequence[UploadFile]) -> None:
@@ -45,3 +57,78 @@ class Upload:
                 self._digest.update(chunk)
                 target.write(chunk)
         return path
+
+
+def _upload_options(
+    *,
+    delimiter: Annotated[
+        str | None,
+        Form(description="Of a text file: a character or `tab`; detected if not given."),
+    ] = None,
+    quote: Annotated[
+        str | None, Form(description="Of a text file: `\"`, `'` or `none`; detected if not given.")
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        Form(description="Of a text file, such as `latin-1`; UTF-8 and UTF-16 are detected."),
+    ] = None,
+    header: Annotated[
+        bool | None,
+        Form(description="Whether the first row has the names; detected if not given."),
+    ] = None,
+    missing: Annotated[
+        list[str] | None,
+        Form(description="A word for a missing value; may be repeated. The usual ones if none is."),
+    ] = None,
+) -> ReadOptions:
+    given = {
+        "delimiter": None if delimiter is None else _DELIMITERS.get(delimiter, delimiter),
+        "quote": None if quote is None else _QUOTES.get(quote, quote),
+        "encoding": encoding,
+        "header": header,
+        "missing": None if missing is None else tuple(missing),
+    }
+    try:
+        return ReadOptions.model_validate(given)
+    except ValidationError as error:
+        flaws = [Flaw(pointer=f"/{flaw['loc'][0]}", detail=flaw["msg"]) for flaw in error.errors()]
+        detail = "; ".join(f"{flaw.pointer}: {flaw.detail}" for flaw in flaws)
+        raise RequestError(422, "invalid_request", detail, flaws) from error
+
+
+UploadOptions = Annotated[ReadOptions, Depends(_upload_options)]
+
+
+def only_fields(*own: str) -> Callable[[Request], Awaitable[None]]:
+    """Return a dependency that raises RequestError (422) for fields that the form does not have."""
+    known = (*own, *ReadOptions.model_fields)
+
+    async def refuse_others(request: Request) -> None:
+        unknown = [name for name in await request.form() if name not in known]
+        if unknown:
+            detail = f"no such field; there are {', '.join(known)}"
+            flaws = [Flaw(pointer=f"/{escaped(name)}", detail=detail) for name in unknown]
+            names = ", ".join(repr(name) for name in unknown)
+            raise RequestError(422, "invalid_request", f"{names}: {detail}", flaws)
+
+    return refuse_others
+
+
+@contextmanager
+def refusing_unusable() -> Iterator[None]:
+    """Raise RequestError (422) for a file that cannot be used, naming the option at fault."""
+    try:
+        yield
+    except DataError as error:
+        field = error.field if error.field in ReadOptions.model_fields else "file"
+        raise invalid(f"/{field}", str(error)) from error
+
+
+def upload_limits(settings: Settings) -> Limits:
+    """Return the limits on reading an uploaded file."""
+    return Limits(
+        max_bytes=settings.max_upload_bytes,
+        memory_bytes=settings.read_memory_bytes,
+        seconds=settings.read_seconds,
+        max_columns=settings.max_columns,
+    )

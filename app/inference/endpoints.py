@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Request, Response, UploadFile
+from fastapi import Depends, File, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
-from app.context import CallerDep, Context, ContextDep, require_form, require_json, take_place
-from app.http import json_bodies, reading
-from app.http.downloads import download
+from app.context import CallerDep, Context, ContextDep, take_place
+from app.http import bodies
+from app.http.answers import download
+from app.http.bodies import body_of, require_form, require_json
 from app.http.errors import problem_responses
-from app.http.fast_routes import body_of
-from app.http.reading import Reading, only_fields
-from app.http.security import Caller
-from app.http.uploads import Upload
+from app.http.routes import BodyClass, demands
+from app.http.security import Caller, keyed_router
+from app.http.uploads import Upload, UploadOptions, only_fields, upload_limits
 from app.inference import service
 from app.inference.schemas import (
     EvaluateRequest,
@@ -25,19 +25,21 @@ from app.models.schemas import EvaluationAnswer
 from app.serving import evaluation, importance
 from app.serving.dataset_rows import find_rows, scan_rows
 from app.serving.tables import CSV, PARQUET
+from store.access.keys import Scope
 
-router = APIRouter(
-    prefix="/v1/models/{model_id}",
-    tags=["inference"],
+router = keyed_router(
+    "/v1/models/{model_id}",
+    "inference",
     responses=problem_responses(400, 404, 409, 413, 415, 422),
 )
 
 
 @router.post(
     "/predict",
-    openapi_extra=json_bodies.documented(PredictRequest),
+    openapi_extra=bodies.documented(PredictRequest),
     response_model=PredictAnswer,
 )
+@demands(Scope.PREDICT, body=BodyClass.ROWS)
 async def predict(http: Request, model_id: str) -> Response:
     """Predict rows. A row's answer has the same bits whatever other rows are computed with it.
 
@@ -45,12 +47,12 @@ async def predict(http: Request, model_id: str) -> Response:
     """
     context: Context = http.app.state.context
     caller: Caller = http.state.caller
-    json_bodies.require_media_type(http, json_bodies.JSON)
+    bodies.require_media_type(http, bodies.JSON)
     body = await body_of(http)
     served = await context.model_server.find(model_id, tenant=caller.tenant)
     answer, num_rows = await service.predict(context, served, body)
     context.instruments.predict_rows.observe(num_rows)
-    return Response(answer, media_type=json_bodies.JSON)
+    return Response(answer, media_type=bodies.JSON)
 
 
 @router.post(
@@ -65,13 +67,14 @@ async def predict(http: Request, model_id: str) -> Response:
         **problem_responses(406),
     },
 )
+@demands(Scope.PREDICT, body=BodyClass.FILE)
 def predict_file(
     context: ContextDep,
     caller: CallerDep,
     http: Request,
     model_id: str,
     file: Annotated[UploadFile, File(description="CSV, TSV, Parquet, NPZ or IDX, also in gzip.")],
-    options: Reading,
+    options: UploadOptions,
 ) -> StreamingResponse:
     """Predict every row of a file. Its columns come back as they were, and beside them:
 
@@ -90,7 +93,7 @@ def predict_file(
             predictor,
             upload,
             options,
-            limits=reading.limits(context.settings),
+            limits=upload_limits(context.settings),
             media_type=media_type,
         )
         # Opened while the upload's folder exists, which is deleted however the answer ends.
@@ -98,6 +101,7 @@ def predict_file(
 
 
 @router.post("/evaluate", dependencies=[Depends(require_json), Depends(take_place)])
+@demands(Scope.PREDICT)
 def evaluate(
     context: ContextDep, caller: CallerDep, model_id: str, request: EvaluateRequest
 ) -> EvaluationAnswer:
@@ -117,6 +121,7 @@ def evaluate(
     "/importance",
     dependencies=[Depends(require_json), Depends(take_place)],
 )
+@demands(Scope.PREDICT)
 def measure_importance(
     context: ContextDep, caller: CallerDep, model_id: str, request: ImportanceRequest
 ) -> ImportanceAnswer:
@@ -138,4 +143,4 @@ def measure_importance(
 
 
 STRAIGHT = [("/v1/models/{model_id}/predict", predict)]
-"""What is asked most; see app/http/fast_routes.py."""
+"""What is called most; see StraightRoute."""

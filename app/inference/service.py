@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.context import Context, place
-from app.http import json_bodies
-from app.http.accept import preferred
+from app.http import bodies
+from app.http.answers import preferred
 from app.http.errors import RequestError, invalid
-from app.http.reading import refusing_unusable
-from app.http.uploads import Upload
+from app.http.uploads import Upload, refusing_unusable
 from app.inference.schemas import MonteCarloDropout, PredictRequest
 from app.serving import instances, tables
 from app.serving.model_server import QUICK_BYTES, ServedModel, run_inline_or_in_thread
@@ -81,7 +80,7 @@ async def _predict_cell_by_cell(
     context: Context, served: ServedModel, body: bytes, *, has_slot: bool
 ) -> tuple[bytes, int]:
     """Predict rows whose cells have to be looked at one by one."""
-    request = await run_in_threadpool(json_bodies.read, body, PredictRequest)
+    request = await run_in_threadpool(bodies.read_json, body, PredictRequest)
     num_rows = len(request.instances)
     instances.require_row_count(num_rows)
     served.require_room(num_rows)

@@ -3,14 +3,17 @@
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi import Body, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from sqlalchemy import Connection
 
-from app.context import MAX_NUMBER, After, CallerDep, ContextDep, Limit, Number, require_json
+from app.context import MAX_NUMBER, After, CallerDep, ContextDep, Limit, Number
+from app.http.answers import Page, page_of
+from app.http.bodies import require_json
 from app.http.errors import RequestError, problem_responses
 from app.http.idempotency import IdempotencyKey, reserve
-from app.http.schemas import Page, page_of
+from app.http.routes import demands
+from app.http.security import keyed_router
 from app.jobs.schemas import (
     EXAMPLE,
     EventAnswer,
@@ -21,14 +24,15 @@ from app.jobs.schemas import (
     ValidationAnswer,
 )
 from app.jobs.service import resolve
-from app.jobs.stream import require_place, stream
+from app.jobs.stream import require_free_stream, stream
 from store import events, jobs, models
 from store.access import quotas
 from store.access.idempotency import Answer
+from store.access.keys import Scope
 from store.job_spec import JobSpec
 from store.operations import tracing
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = keyed_router("/v1/jobs", "jobs")
 
 log = structlog.get_logger()
 
@@ -43,6 +47,7 @@ log = structlog.get_logger()
     },
     dependencies=[Depends(require_json)],
 )
+@demands(Scope.TRAIN)
 def create_job(
     context: ContextDep,
     caller: CallerDep,
@@ -91,6 +96,7 @@ def create_job(
 
 
 @router.get("")
+@demands(Scope.READ)
 def list_jobs(
     context: ContextDep,
     caller: CallerDep,
@@ -109,6 +115,7 @@ def list_jobs(
 
 
 @router.get("/{job_id}", responses=problem_responses(404))
+@demands(Scope.READ)
 def get_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer:
     """A job and how far it is."""
     with context.database.read() as transaction:
@@ -116,6 +123,7 @@ def get_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer:
 
 
 @router.delete("/{job_id}", status_code=204, responses=problem_responses(404, 409))
+@demands(Scope.TRAIN)
 def delete_job(context: ContextDep, caller: CallerDep, job_id: str) -> Response:
     """Delete a job that is over, and its history. Its model stays."""
     with context.database.write() as transaction:
@@ -124,6 +132,7 @@ def delete_job(context: ContextDep, caller: CallerDep, job_id: str) -> Response:
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problem_responses(404, 409))
+@demands(Scope.TRAIN)
 def cancel_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer:
     """Ask a job to stop; a cancel that was answered never becomes a success later."""
     with context.database.write() as transaction:
@@ -131,6 +140,7 @@ def cancel_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer
 
 
 @router.get("/{job_id}/metrics", responses=problem_responses(404))
+@demands(Scope.READ)
 def get_metrics(
     context: ContextDep, caller: CallerDep, job_id: str, after_epoch: Number = 0
 ) -> MetricsAnswer:
@@ -151,6 +161,7 @@ def get_metrics(
         **problem_responses(404),
     },
 )
+@demands(Scope.READ)
 def get_events(
     context: ContextDep,
     caller: CallerDep,
@@ -170,7 +181,7 @@ def get_events(
         found = events.page(transaction, job_id, after=after, limit=limit + 1)
     if "text/event-stream" in request.headers.get("accept", ""):
         seen = after if last_event_id is None else last_event_of(last_event_id)
-        require_place(caller.tenant)
+        require_free_stream(caller.tenant)
         return StreamingResponse(
             stream(context, job_id, caller=caller, after=seen),
             media_type="text/event-stream",

@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel
 
-from app.http.schemas import Time
+from app.http.answers import Time
 from store.events import Event
 from store.jobs import Job
 

@@ -12,17 +12,13 @@ from dropout_core.data.columns import Column, Selection, select
 from dropout_core.data.splits import check_split
 from dropout_core.errors import DataError
 from dropout_core.training import memory
+from dropout_core.training.feasibility import InfeasibleError, check_feasible
 from dropout_core.training.memory import InputSizes
 from store import datasets
 from store.datasets import Dataset
 from store.errors import DatasetNotFound
 from store.job_spec import JobSpec
 from store.settings import Settings
-
-_WITHOUT_CLASSES = {
-    "regression": "a regression has no classes",
-    "multilabel": "labels of their own are no classes to choose one of",
-}
 
 
 @dataclass(frozen=True)
@@ -161,28 +157,18 @@ def _rare_categories(columns: Iterable[Column], selection: Selection, limit: int
 
 
 def _check_training(spec: JobSpec, task: Task, *, num_train: int, num_outputs: int) -> None:
-    training = spec.training
-    if task in _WITHOUT_CLASSES and training.class_weights is not None:
-        raise invalid("/training/class_weights", _WITHOUT_CLASSES[task])
-    if task in _WITHOUT_CLASSES and training.label_smoothing:
-        raise invalid("/training/label_smoothing", _WITHOUT_CLASSES[task])
-    if isinstance(training.class_weights, tuple) and len(training.class_weights) != num_outputs:
-        raise invalid(
-            "/training/class_weights",
-            f"{len(training.class_weights)} weights for {num_outputs} classes",
-        )
-    if training.precision == "bfloat16" and not spec.model.allows_bfloat16:
-        raise invalid(
-            "/training/precision",
-            "bfloat16 is for relu, tanh and logistic layers with bernoulli dropout, no batch norm",
-        )
     split = spec.dataset.split
-    if training.early_stopping and split.kind != "column" and split.validation == 0:
-        raise invalid(
-            "/training/early_stopping", "early stopping needs validation rows: split some off"
+    try:
+        check_feasible(
+            spec.model,
+            spec.training,
+            task=task,
+            num_rows=num_train,
+            num_outputs=num_outputs,
+            has_validation=split.kind == "column" or split.validation > 0,
         )
-    if spec.model.batch_norm and min(num_train, training.batch_size) < 2:
-        raise invalid("/model/batch_norm", "batch norm needs batches of at least 2 rows")
+    except InfeasibleError as error:
+        raise invalid(f"/{'/'.join(error.field)}", str(error)) from error
 
 
 def _within_limits(training: TrainingConfig, settings: Settings) -> TrainingConfig:

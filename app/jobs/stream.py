@@ -26,10 +26,12 @@ MAX_STREAMS = 100  # of a tenant in one process: each asks the database every PO
 _num_open: Counter[str] = Counter()
 
 
-def require_place(tenant: str) -> None:
-    """Raise QuotaExceeded if another stream would be one too many."""
+def require_free_stream(tenant: str) -> None:
+    """Raise QuotaExceeded if the tenant has as many streams open as it may."""
     if _num_open[tenant] >= MAX_STREAMS:
-        raise QuotaExceeded(f"{MAX_STREAMS} streams of events may be open, and so many are")
+        raise QuotaExceeded(
+            f"{MAX_STREAMS} streams of events are open, which is the most; close one"
+        )
 
 
 async def stream(

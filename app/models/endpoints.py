@@ -1,19 +1,23 @@
 """`/v1/models`."""
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from fastapi.concurrency import run_in_threadpool
 
 from app.context import After, CallerDep, Context, ContextDep, Limit
+from app.http.answers import Page, page_of
 from app.http.errors import problem_responses
-from app.http.schemas import Page, page_of
+from app.http.routes import demands
+from app.http.security import keyed_router
 from app.models.schemas import ModelAnswer
 from store import model_names, models
+from store.access.keys import Scope
 from store.artifacts.artifact_store import discard
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = keyed_router("/v1/models", "models")
 
 
 @router.get("")
+@demands(Scope.READ)
 def list_models(
     context: ContextDep, caller: CallerDep, limit: Limit = 20, after: After = None
 ) -> Page[ModelAnswer]:
@@ -25,6 +29,7 @@ def list_models(
 
 
 @router.get("/{model_id}", responses=problem_responses(404))
+@demands(Scope.READ)
 def get_model(context: ContextDep, caller: CallerDep, model_id: str) -> ModelAnswer:
     """A model: its config, what it scored, and what it is.
 
@@ -37,6 +42,7 @@ def get_model(context: ContextDep, caller: CallerDep, model_id: str) -> ModelAns
 
 
 @router.delete("/{model_id}", status_code=204, responses=problem_responses(404, 409))
+@demands(Scope.TRAIN)
 async def delete_model(context: ContextDep, caller: CallerDep, model_id: str) -> Response:
     """Delete a model, by its id, and its weights; not while an alias stands for it."""
     model = await run_in_threadpool(_remove, context, model_id, tenant=caller.tenant)

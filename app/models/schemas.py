@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from app.http.schemas import Time
+from app.http.answers import Time
 from dropout_core.data.categories import CategoricalFeature
 from dropout_core.data.features import (
     BooleanFeature,

@@ -1,18 +1,23 @@
 """`/v1/names`: the versions of a model, and which of them is in production."""
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 from fastapi.concurrency import run_in_threadpool
 
-from app.context import After, CallerDep, Context, ContextDep, Limit, require_json
+from app.context import After, CallerDep, Context, ContextDep, Limit
+from app.http.answers import Page, page_of
+from app.http.bodies import require_json
 from app.http.errors import problem_responses
-from app.http.schemas import Page, page_of
+from app.http.routes import demands
+from app.http.security import keyed_router
 from app.names.schemas import Alias, AliasRequest, NameAnswer, NameSummary
 from store import model_names
+from store.access.keys import Scope
 
-router = APIRouter(prefix="/v1/names", tags=["names"])
+router = keyed_router("/v1/names", "names")
 
 
 @router.get("")
+@demands(Scope.READ)
 def list_names(
     context: ContextDep, caller: CallerDep, limit: Limit = 20, after: After = None
 ) -> Page[NameSummary]:
@@ -23,6 +28,7 @@ def list_names(
 
 
 @router.get("/{name}", responses=problem_responses(404))
+@demands(Scope.READ)
 def get_name(context: ContextDep, caller: CallerDep, name: str) -> NameAnswer:
     """The versions of a name, and its aliases."""
     with context.database.read() as transaction:
@@ -34,6 +40,7 @@ def get_name(context: ContextDep, caller: CallerDep, name: str) -> NameAnswer:
     dependencies=[Depends(require_json)],
     responses=problem_responses(400, 404, 409, 413, 415),
 )
+@demands(Scope.TRAIN)
 async def set_alias(
     context: ContextDep, caller: CallerDep, name: str, alias: Alias, request: AliasRequest
 ) -> NameAnswer:
@@ -57,6 +64,7 @@ def _set_alias(context: Context, name: str, alias: str, *, version: int, tenant:
 
 
 @router.delete("/{name}/aliases/{alias}", status_code=204, responses=problem_responses(404))
+@demands(Scope.TRAIN)
 async def delete_alias(context: ContextDep, caller: CallerDep, name: str, alias: str) -> Response:
     """Delete an alias; the version that it stood for stays."""
     await run_in_threadpool(_delete_alias, context, name, alias, tenant=caller.tenant)

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.http.schemas import Time
+from app.http.answers import Time
 from dropout_core.config import Config
 from store import model_names
 from store.model_names import MAX_VERSIONS, ModelName

@@ -5,10 +5,10 @@ import zlib
 
 from starlette.datastructures import Headers
 
-from app.http.accept import preferred
+from app.http.answers import preferred
 from app.http.errors import RequestError
+from app.http.inference_errors import bad_request
 from app.http.limits import BodyTooLarge
-from app.open_inference.errors import bad_request
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 

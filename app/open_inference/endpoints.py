@@ -8,16 +8,17 @@ import time
 from contextlib import nullcontext
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from app.context import CallerDep, Context, ContextDep, place
-from app.http import json_bodies
+from app.http import bodies
+from app.http.bodies import body_of
 from app.http.errors import RequestError
-from app.http.fast_routes import Endpoint, body_of
-from app.http.security import Caller
+from app.http.inference_errors import PREFIX, error_responses
+from app.http.routes import BodyClass, StraightEndpoint, demands
+from app.http.security import Caller, documented_key
 from app.open_inference import service
-from app.open_inference.errors import error_responses
 from app.open_inference.references import index, listed, reference, version_of, versions_meant
 from app.open_inference.schemas import (
     InferAnswer,
@@ -31,29 +32,38 @@ from app.open_inference.schemas import (
     StatisticsAnswer,
 )
 from app.open_inference.service import RequestedModel
+from store.access.keys import Scope
 
-router = APIRouter(prefix="/v2", tags=["open inference"], responses=error_responses())
+router = APIRouter(
+    prefix=PREFIX,
+    tags=["open inference"],
+    dependencies=[Depends(documented_key)],
+    responses=error_responses(),
+)
 
 Name = Annotated[str, Path(description="A model's id or name.")]
 Version = Annotated[str, Path(description="A number or an alias; `1` of an id.")]
 
-_INFER_BODY = json_bodies.documented(InferBody)
+_INFER_BODY = bodies.documented(InferBody)
 _INFER_ERRORS = error_responses(400, 404, 409, 413, 415, 503)
 
 
 @router.get("")
+@demands(Scope.READ)
 async def server_metadata(http: Request) -> ServerMetadata:
     """What this server is, and which extensions of the protocol it knows."""
     return ServerMetadata(version=http.app.version)
 
 
 @router.get("/health/live")
+@demands(Scope.READ)
 async def server_live() -> Live:
     """The process answers."""
     return Live()
 
 
 @router.get("/health/ready", responses=error_responses(503))
+@demands(Scope.READ)
 async def server_ready(context: ContextDep) -> ServerReady:
     """The service can do its work: 503 while its database or storage cannot."""
     checks = await context.readiness.look()
@@ -64,6 +74,7 @@ async def server_ready(context: ContextDep) -> ServerReady:
 
 
 @router.get("/models/stats")
+@demands(Scope.READ)
 async def all_statistics(context: ContextDep, caller: CallerDep) -> StatisticsAnswer:
     """How often models were asked, and how long it took; those that were asked at all."""
     entries = await run_in_threadpool(index, context.database, tenant=caller.tenant)
@@ -72,12 +83,14 @@ async def all_statistics(context: ContextDep, caller: CallerDep) -> StatisticsAn
 
 
 @router.get("/models/{model}", responses=error_responses(404, 409, 503))
+@demands(Scope.READ)
 async def model_metadata(context: ContextDep, caller: CallerDep, model: Name) -> ModelMetadata:
     """The tensors that a model takes and gives, and its versions, up to the newest hundred."""
     return await _metadata(context, caller, model)
 
 
 @router.get("/models/{model}/versions/{version}", responses=error_responses(404, 409, 503))
+@demands(Scope.READ)
 async def version_metadata(
     context: ContextDep, caller: CallerDep, model: Name, version: Version
 ) -> ModelMetadata:
@@ -86,6 +99,7 @@ async def version_metadata(
 
 
 @router.get("/models/{model}/ready", responses=error_responses(404, 409, 503))
+@demands(Scope.READ)
 async def model_ready(context: ContextDep, caller: CallerDep, model: Name) -> ModelReady:
     """The model is loaded; where it is not, it is loaded now."""
     await _find(context, caller, model)
@@ -93,6 +107,7 @@ async def model_ready(context: ContextDep, caller: CallerDep, model: Name) -> Mo
 
 
 @router.get("/models/{model}/versions/{version}/ready", responses=error_responses(404, 409, 503))
+@demands(Scope.READ)
 async def version_ready(
     context: ContextDep, caller: CallerDep, model: Name, version: Version
 ) -> ModelReady:
@@ -102,6 +117,7 @@ async def version_ready(
 
 
 @router.get("/models/{model}/config", responses=error_responses(404, 409, 503))
+@demands(Scope.READ)
 async def model_config(context: ContextDep, caller: CallerDep, model: Name) -> ModelConfig:
     """A model as Triton's configuration would have it."""
     requested = await _find(context, caller, model)
@@ -109,6 +125,7 @@ async def model_config(context: ContextDep, caller: CallerDep, model: Name) -> M
 
 
 @router.get("/models/{model}/versions/{version}/config", responses=error_responses(404, 409, 503))
+@demands(Scope.READ)
 async def version_config(
     context: ContextDep, caller: CallerDep, model: Name, version: Version
 ) -> ModelConfig:
@@ -118,12 +135,14 @@ async def version_config(
 
 
 @router.get("/models/{model}/stats", responses=error_responses(404))
+@demands(Scope.READ)
 async def model_statistics(context: ContextDep, caller: CallerDep, model: Name) -> StatisticsAnswer:
     """How often each version of a model was asked, and how long it took."""
     return await _statistics(context, caller, model)
 
 
 @router.get("/models/{model}/versions/{version}/stats", responses=error_responses(404))
+@demands(Scope.READ)
 async def version_statistics(
     context: ContextDep, caller: CallerDep, model: Name, version: Version
 ) -> StatisticsAnswer:
@@ -137,6 +156,7 @@ async def version_statistics(
     openapi_extra=_INFER_BODY,
     responses=_INFER_ERRORS,
 )
+@demands(Scope.PREDICT, body=BodyClass.ROWS)
 async def infer(http: Request, model: Name) -> Response:
     """Predict rows: the same bits with any other rows, protocol or encoding.
 
@@ -154,6 +174,7 @@ async def infer(http: Request, model: Name) -> Response:
     openapi_extra=_INFER_BODY,
     responses=_INFER_ERRORS,
 )
+@demands(Scope.PREDICT, body=BodyClass.ROWS)
 async def infer_version(http: Request, model: Name, version: Version) -> Response:
     """Predict rows with a version of a model, as without one."""
     return await _infer(http, model, version)
@@ -189,11 +210,11 @@ async def _infer(http: Request, model: str, version: str | None = None) -> Respo
     return done.response
 
 
-STRAIGHT: list[tuple[str, Endpoint]] = [
-    (f"{router.prefix}/models/{{model}}/infer", infer),
-    (f"{router.prefix}/models/{{model}}/versions/{{version}}/infer", infer_version),
+STRAIGHT: list[tuple[str, StraightEndpoint]] = [
+    (f"{PREFIX}/models/{{model}}/infer", infer),
+    (f"{PREFIX}/models/{{model}}/versions/{{version}}/infer", infer_version),
 ]
-"""What is asked most; see app/http/fast_routes.py."""
+"""What is called most; see StraightRoute."""
 
 
 async def _find(

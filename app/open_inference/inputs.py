@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.open_inference.errors import bad_request
+from app.http.inference_errors import bad_request
 from app.open_inference.tensors import BYTES, DATATYPES, Tensor
 from dropout_core.config import FeatureType
 from dropout_core.errors import DataError

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from app.open_inference.errors import bad_request
+from app.http.inference_errors import bad_request
 from app.open_inference.tensors import BYTES, packed
 from dropout_core.model.saved_model import Description
 

@@ -2,15 +2,17 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
 from app.context import CallerDep, Context, ContextDep
-from app.http import json_bodies
-from app.http.fast_routes import body_of
+from app.http import bodies
+from app.http.bodies import body_of
+from app.http.inference_errors import PREFIX, error_responses
+from app.http.routes import demands
+from app.http.security import documented_key
 from app.open_inference.endpoints import Name
-from app.open_inference.errors import error_responses
 from app.open_inference.references import index
 from app.open_inference.schemas import (
     IndexBody,
@@ -21,23 +23,30 @@ from app.open_inference.schemas import (
     Unloaded,
 )
 from store import models
+from store.access.keys import Scope
 from store.models import IndexEntry
 
-router = APIRouter(prefix="/v2/repository", tags=["open inference"], responses=error_responses())
+router = APIRouter(
+    prefix=f"{PREFIX}/repository",
+    tags=["open inference"],
+    dependencies=[Depends(documented_key)],
+    responses=error_responses(),
+)
 
 
 def _optional(kind: type[BaseModel]) -> dict[str, Any]:
     """A body that may be empty, as some of the clients' are, for the documentation."""
-    body = json_bodies.documented(kind)["requestBody"]
+    body = bodies.documented(kind)["requestBody"]
     return {"requestBody": {**body, "required": False}}
 
 
 @router.post("/index", openapi_extra=_optional(IndexBody), responses=error_responses(400, 413))
+@demands(Scope.READ)
 async def repository_index(
     http: Request, context: ContextDep, caller: CallerDep
 ) -> list[RepositoryEntry]:
     """Models and their versions, newest first, up to 5,000; by id where a name has no versions."""
-    request = json_bodies.read(await body_of(http) or b"{}", IndexBody)
+    request = bodies.read_json(await body_of(http) or b"{}", IndexBody)
     entries = await run_in_threadpool(index, context.database, tenant=caller.tenant)
     return [RepositoryEntry.of(entry) for entry in entries if entry.served or not request.ready]
 
@@ -47,9 +56,10 @@ async def repository_index(
     openapi_extra=_optional(LoadBody),
     responses=error_responses(400, 404, 413, 503),
 )
+@demands(Scope.TRAIN)
 async def load_model(http: Request, context: ContextDep, caller: CallerDep, model: Name) -> Loaded:
     """Serve a model, or every version of a name, and load the one that the name stands for."""
-    json_bodies.read(await body_of(http) or b"{}", LoadBody)
+    bodies.read_json(await body_of(http) or b"{}", LoadBody)
     await run_in_threadpool(_set_served, context, model, True, tenant=caller.tenant)
     context.model_server.forget_names(caller.tenant)
     await context.model_server.find(model, tenant=caller.tenant)
@@ -61,11 +71,12 @@ async def load_model(http: Request, context: ContextDep, caller: CallerDep, mode
     openapi_extra=_optional(UnloadBody),
     responses=error_responses(400, 404, 413),
 )
+@demands(Scope.TRAIN)
 async def unload_model(
     http: Request, context: ContextDep, caller: CallerDep, model: Name
 ) -> Unloaded:
     """Answer no more predictions of a model, or of any version of a name, until it is loaded."""
-    json_bodies.read(await body_of(http) or b"{}", UnloadBody)
+    bodies.read_json(await body_of(http) or b"{}", UnloadBody)
     unloaded = await run_in_threadpool(_set_served, context, model, False, tenant=caller.tenant)
     context.model_server.forget_names(caller.tenant)
     for entry in unloaded:

@@ -11,8 +11,8 @@ import simdjson
 from pydantic_core import from_json
 
 from app.http.errors import RequestError
+from app.http.inference_errors import bad_request
 from app.open_inference import tensors
-from app.open_inference.errors import bad_request
 from app.open_inference.tensors import DATATYPES, Tensor
 from app.serving.instances import require_row_count
 

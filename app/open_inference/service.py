@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from app.http.inference_errors import bad_request
 from app.open_inference import bodies, inputs, outputs, requests
-from app.open_inference.errors import bad_request
 from app.open_inference.inputs import Table
 from app.open_inference.requests import InferRequest
 from app.serving.errors import FEATURES_TOO_LARGE

@@ -17,7 +17,7 @@ import simdjson
 from numpy.typing import NDArray
 
 from app.http.errors import RequestError
-from app.open_inference.errors import bad_request
+from app.http.inference_errors import bad_request
 
 BYTES = "BYTES"
 _BF16 = "BF16"

@@ -39,9 +39,8 @@ def evaluate(
     if num_rows * description.num_outputs > MAX_SCORES:
         raise TooManyScores(num_rows, num_outputs=description.num_outputs)
     scratch.mkdir(parents=True, exist_ok=True)
-    names = description.targets if description.classes is None else description.classes
     with tempfile.TemporaryFile(dir=scratch) as file, _raising_misfits():
-        evaluator = Evaluator(description.task, names=names, file=file)
+        evaluator = Evaluator(description.task, names=description.output_names, file=file)
         existing(table.head(0).collect(), description.targets)
         with_targets = table.drop_nulls(description.targets)
         dates = settle_dates(description.encoder, with_targets, missing=MISSING_WORDS)

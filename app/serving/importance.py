@@ -1,6 +1,7 @@
 """How much a model depends on each feature, measured on the rows of a dataset."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 import torch
@@ -19,6 +20,7 @@ from dropout_core.config import SplitConfig
 from dropout_core.data.splits import split_rows
 from dropout_core.data.targets import labelled
 from dropout_core.errors import DataError
+from dropout_core.evaluation import evaluator
 from dropout_core.evaluation.importance import Importance, permutation_importance
 from dropout_core.evaluation.metrics import HIGHER_IS_BETTER, default_metric, metric_names
 from dropout_core.model.predictor import MAX_CELLS, Predictor
@@ -66,7 +68,10 @@ def measure(
         matrix, targets = _matrix_and_targets(predictor, frame, split=split, limit=limit)
     except DataError as error:
         raise DatasetMisfit(error) from error
-    evaluation = predictor.score(predictor.outputs(matrix), targets)
+    score = partial(
+        evaluator.score, targets=targets, task=description.task, names=description.output_names
+    )
+    evaluation = score(predictor.outputs(matrix))
     require_scored(evaluation)
     baseline = evaluation.metrics[metric]
     if baseline is None:
@@ -76,7 +81,7 @@ def measure(
             predictor.outputs,
             matrix,
             groups={name: description.encoder.columns_of(name) for name in description.features},
-            score=lambda outputs: predictor.score(outputs, targets).metrics[metric],
+            score=lambda outputs: score(outputs).metrics[metric],
             baseline=baseline,
             higher_is_better=HIGHER_IS_BETTER[metric],
             num_repeats=num_repeats,

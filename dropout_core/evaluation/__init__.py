@@ -1,1 +1,1 @@
-"""How good a model is: metrics, calibration, importance, cross-validation."""
+"""Metrics, calibration, feature importance and cross-validation of models."""

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it claims.
+"""Calibration: how well the confidence of decisions agrees with their accuracy.
 
 Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2. Shapes: N decisions.
 """
@@ -16,8 +16,8 @@ _INNER_EDGES = torch.arange(1, NUM_BINS, dtype=torch.float64) / NUM_BINS
 class Reliability:
     """Mean confidence and accuracy of the decisions in each of ten equal bins of confidence.
 
-    A bin holds its upper edge and not its lower one; empty bins are left out. The sums are those of
-    all decisions in the order they were added, in whatever batches.
+    A bin includes its upper edge and not its lower one; empty bins are left out. Decisions are
+    summed in the order they were added, so the result does not depend on the batches.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Reliability:
         self._correct.index_add_(0, bins, correct.double())
 
     def bins(self) -> list[dict[str, Any]]:
-        """`lower`, `upper`, `num_rows`, `mean_confidence` and `accuracy` of each bin."""
+        """Return `lower`, `upper`, `num_rows`, `mean_confidence` and `accuracy` of each bin."""
         means, accuracies = (
             (sums / self._counts).tolist() for sums in (self._confidence, self._correct)
         )
@@ -50,7 +50,7 @@ class Reliability:
 
 
 def expected_calibration_error(bins: list[dict[str, Any]]) -> float:
-    """The mean distance of confidence and accuracy, a bin of `Reliability` counting by its rows."""
+    """Return the mean distance of confidence and accuracy, with bins weighted by their rows."""
     total = sum(b["num_rows"] for b in bins)
     gaps = (b["num_rows"] * abs(b["mean_confidence"] - b["accuracy"]) for b in bins)
     return float(sum(gaps) / total)

@@ -1,4 +1,4 @@
-"""Numbers in a file: written in batches of rows, read a column at a time.
+"""A table of numbers in a file: written in batches of rows, read a column at a time.
 
 Shapes: N rows, B rows of a batch, K columns.
 """
@@ -11,15 +11,15 @@ from torch import Tensor
 
 
 class ColumnFile:
-    """Rows of K numbers in an empty file, which is nobody else's. Raises OSError as the file does.
+    """Rows of K numbers in a file, which has to be empty and used by nothing else.
 
-    Read and written, and not mapped into memory: a full disk is then an error and not a signal,
-    and what was read does not count as memory in use.
+    Raises OSError as the file does. The file is not mapped into memory, so that a full disk is an
+    error and not a signal, and columns that were read do not count as memory in use.
     """
 
     def __init__(self, file: BufferedIOBase) -> None:
         self._file = file
-        self._batches: list[tuple[int, int]] = []  # where each begins, and its rows
+        self._batches: list[tuple[int, int]] = []  # offset in bytes, and number of rows
         self.num_rows = 0
 
     def append(self, columns: Tensor) -> None:
@@ -30,12 +30,12 @@ class ColumnFile:
         self.num_rows += values.shape[1]
 
     def column(self, index: int) -> Tensor:
-        """One column of all rows: (N) float64, in memory of its own."""
+        """Return a copy of one column of all rows: (N) float64."""
         values = np.empty(self.num_rows)
         start = 0
-        for place, num_rows in self._batches:
+        for offset, num_rows in self._batches:
             rows = values[start : start + num_rows]
-            self._file.seek(place + index * rows.nbytes)
+            self._file.seek(offset + index * rows.nbytes)
             self._file.readinto(rows.data)
             start += num_rows
         return torch.from_numpy(values)

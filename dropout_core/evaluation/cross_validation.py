@@ -1,4 +1,4 @@
-"""What the folds of a cross-validation come to."""
+"""The summary of a cross-validation over its folds."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,11 +6,10 @@ from typing import Any
 
 
 def summary(folds: Sequence[dict[str, Any]], *, of: int | None = None) -> dict[str, Any]:
-    """The evaluations of the folds, and of each metric the mean and the standard deviation.
+    """Return the folds' evaluations, and the mean and standard deviation of each metric.
 
-    `of` says how many folds there were to be, where a run was ended before all were scored.
-    The deviation is that of a sample, from fold to fold; a metric that is undefined (None) in some
-    folds is summed up over the others.
+    `of` is the planned number of folds, if the run ended before all were scored. The deviation is
+    the sample's (divided by n - 1); folds in which a metric is undefined (None) are left out of it.
     """
     values = {
         name: [fold["metrics"][name] for fold in folds if fold["metrics"][name] is not None]

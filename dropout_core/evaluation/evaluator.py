@@ -1,11 +1,11 @@
-"""A model's outputs scored against targets, at once or a batch of rows after the other.
+"""Score a model's outputs against targets, at once or in batches of rows.
 
-Metrics have scikit-learn's definitions, in float64, and every row counts the same. One that is
-undefined for the rows at hand, such as the area under the ROC curve where they are all of one
-class, is None and is left out of means over classes (scikit-learn's `zero_division=nan`).
+Metrics have scikit-learn's definitions, in float64, and all rows have equal weight. A metric that
+is undefined for the rows, such as the ROC-AUC of rows of a single class, is None and is left out of
+means over classes (scikit-learn's `zero_division=nan`).
 
-A sum rounds differently with the order of its terms. So what a row counts is kept, and summed once
-all rows are there: the result has the same bits in whatever batches the rows came.
+The rounding of a sum depends on the order of its terms. So the terms of each row are kept and
+summed when all rows are there: the result has the same bits for any batches.
 
 Shapes: N rows, B rows of a batch, C classes, L labels, T regression targets.
 """
@@ -16,31 +16,34 @@ from dataclasses import dataclass, fields
 from io import BufferedIOBase, BytesIO
 from typing import Any
 
+import polars as pl
 import torch
 from torch import Tensor
 
 from dropout_core.config import Task
+from dropout_core.data.targets import labelled
 from dropout_core.evaluation.calibration import Reliability, expected_calibration_error
 from dropout_core.evaluation.column_file import ColumnFile
-from dropout_core.evaluation.metrics import metric_names, r2
-from dropout_core.evaluation.one_vs_rest import mean_over_classes, scores_of_class
+from dropout_core.evaluation.metrics import mean_over_classes, metric_names, scores_of_class
+from dropout_core.model.predictor import Predictor
+from dropout_core.training.validation import r2
 
 MAX_LISTED = 200
-"""With more classes, labels or targets than this they are not listed one by one."""
+"""More classes, labels or targets than this are not listed one by one."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Scores of a model on labelled rows.
 
-    - `metrics`: by name, None where undefined. All are None, and the rest is too, if there are no
-      rows or an output is not finite.
+    - `metrics`: by name, None where undefined. All of them, and all other fields but `num_rows`,
+      are None if there are no rows or an output is not finite.
     - `confusion_matrix`: [true class][predicted class].
     - `per_class`: `class`, `num_rows`, `precision`, `recall`, `f1`, `roc_auc`, `average_precision`
       of each class against all others, or of each label.
     - `per_target`: `target`, `rmse`, `mae`, `r2`, if a regression has several.
-    - `reliability`: see `calibration.Reliability`. A decision is a row's most probable class; for
-      labels there are L decisions a row.
+    - `reliability`: see `calibration.Reliability`. The decision of a row is its most probable
+      class; with labels there are L decisions a row.
     """
 
     num_rows: int
@@ -51,30 +54,38 @@ class Evaluation:
     reliability: list[dict[str, Any]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as JSON has them."""
+        """Return the fields as values that JSON can hold."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def evaluate(outputs: Tensor, targets: Tensor, *, task: Task, names: Sequence[Any]) -> Evaluation:
-    """Score all rows at once; see `Evaluator`."""
+def evaluate(predictor: Predictor, frame: pl.DataFrame) -> Evaluation:
+    """Score a predictor on the rows of a frame that have all targets; the others do not count.
+
+    Raises DataError as `Predictor.encode` and `labelled` do.
+    """
+    model = predictor.description
+    rows, targets = labelled(frame, model.targets, model.task, model.classes)
+    return score(predictor.outputs_of(rows), targets, task=model.task, names=model.output_names)
+
+
+def score(outputs: Tensor, targets: Tensor, *, task: Task, names: Sequence[Any]) -> Evaluation:
+    """Score the outputs of all rows at once; see `Evaluator`."""
     evaluator = Evaluator(task, names=names, file=BytesIO())
     evaluator.add(outputs, targets)
     return evaluator.evaluation()
 
 
 class Evaluator:
-    """Scores rows as they come. They are kept in `file`, and of them no more than a few columns are
-    in memory at a time.
+    """Score batches of rows, which are kept in `file`; only a few columns are in memory at a time.
 
-    `names` are what the outputs stand for: the classes, the labels or the targets of the task.
+    `names` are the names of the outputs: the classes, the labels or the targets of the task.
 
-    - Classes: the most probable one is predicted, the first of several. With two classes F1,
+    - Classes: the most probable one is predicted, the first of equal ones. With two classes F1,
       ROC-AUC and average precision are those of the second; with more they are means over the
       classes, each against all others.
-    - Labels: one is predicted above a probability of one half. All metrics are means over the
-      labels but `subset_accuracy`, the share of rows with every label right.
-    - Values of a regression: RMSE, MAE and R2 in the targets' own units; of several targets they
-      are means over the targets.
+    - Labels: those with a probability above one half are predicted. All metrics are means over the
+      labels except `subset_accuracy`, the share of rows whose labels are all right.
+    - Regression: RMSE, MAE and R2 in the targets' own units; with several targets their means.
     """
 
     def __init__(self, task: Task, *, names: Sequence[Any], file: BufferedIOBase) -> None:
@@ -93,7 +104,7 @@ class Evaluator:
                 self._scores = _ClassScores(names, columns)
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Score a batch of rows. Raises ValueError if shapes do not fit, OSError as the file does.
+        """Add a batch of rows. Raises ValueError if shapes do not fit, OSError as the file does.
 
         Shape: outputs (B, C), probabilities of the classes, and targets (B) of class indices;
         multilabel both (B, L), targets 0 or 1; regression both (B, T).
@@ -106,7 +117,7 @@ class Evaluator:
             self._scores.add(outputs, targets)
 
     def evaluation(self) -> Evaluation:
-        """The scores of all rows so far."""
+        """Return the scores of all rows added so far."""
         if self._num_rows == 0 or not self._is_finite:
             return Evaluation(self._num_rows, dict.fromkeys(metric_names(self._task)))
         return self._scores.evaluation()
@@ -118,11 +129,11 @@ class Evaluator:
         of_classes = self._task in ("binary", "multiclass")
         expected = (num_rows,) if of_classes else (num_rows, num_outputs)
         if targets.shape != expected:
-            raise ValueError(f"targets of shape {tuple(targets.shape)} are not of {expected}")
+            raise ValueError(f"targets have shape {tuple(targets.shape)}, but {expected} is due")
 
 
 class _ClassScores:
-    """Columns: the probabilities of the C classes, and behind them what rows are scored by."""
+    """Columns: the probabilities of the C classes, then the target and the terms of a row."""
 
     def __init__(self, classes: Sequence[Any], columns: ColumnFile) -> None:
         self._classes = classes
@@ -134,14 +145,14 @@ class _ClassScores:
         self._reliability.add(confidence, predicted == targets)
         of_target = targets[:, None]
         error = probabilities.scatter_add(1, of_target, torch.full_like(of_target, -1).double())
-        surprise = _surprise(probabilities.gather(1, of_target)[:, 0])
-        of_rows = [targets, predicted, surprise, error.square().sum(dim=1)]
+        log_loss = _log_loss(probabilities.gather(1, of_target)[:, 0])
+        of_rows = [targets, predicted, log_loss, error.square().sum(dim=1)]
         self._columns.append(torch.cat([probabilities.T, torch.stack(of_rows)]))
 
     def evaluation(self) -> Evaluation:
         num_classes, column = len(self._classes), self._columns.column
         targets, predicted = (column(num_classes + index).long() for index in range(2))
-        surprise, brier = (float(column(num_classes + index).mean()) for index in (2, 3))
+        log_loss, brier = (float(column(num_classes + index).mean()) for index in (2, 3))
         of_classes = [
             scores_of_class(name, column(i), predicted=predicted == i, true=targets == i)
             for i, name in enumerate(self._classes)
@@ -156,7 +167,7 @@ class _ClassScores:
                 "f1": mean_over_classes(headline, "f1"),
                 "roc_auc": mean_over_classes(headline, "roc_auc"),
                 "average_precision": mean_over_classes(headline, "average_precision"),
-                "log_loss": surprise,
+                "log_loss": log_loss,
                 "brier": brier / 2 if num_classes == 2 else brier,
                 "expected_calibration_error": expected_calibration_error(bins),
             },
@@ -167,7 +178,7 @@ class _ClassScores:
 
 
 class _LabelScores:
-    """Columns: the probabilities of the L labels, their targets, and what rows are scored by."""
+    """Columns: the probabilities of the L labels, their targets, then the terms of a row."""
 
     def __init__(self, labels: Sequence[Any], columns: ColumnFile) -> None:
         self._labels = labels
@@ -182,12 +193,12 @@ class _LabelScores:
         self._reliability.add(confidence.flatten(), correct.flatten())
         of_truth = torch.where(targets, probabilities, 1 - probabilities)
         error = (probabilities - targets.double()).square()
-        of_rows = [correct.sum(dim=1), _surprise(of_truth).mean(dim=1), error.mean(dim=1)]
+        of_rows = [correct.sum(dim=1), _log_loss(of_truth).mean(dim=1), error.mean(dim=1)]
         self._columns.append(torch.cat([probabilities.T, targets.T, torch.stack(of_rows)]))
 
     def evaluation(self) -> Evaluation:
         num_labels, column = len(self._labels), self._columns.column
-        num_right, surprise, error = (column(2 * num_labels + index) for index in range(3))
+        num_right, log_loss, error = (column(2 * num_labels + index) for index in range(3))
         of_labels = [self._scores_of(index) for index in range(num_labels)]
         bins = self._reliability.bins()
         return Evaluation(
@@ -198,7 +209,7 @@ class _LabelScores:
                 "f1": mean_over_classes(of_labels, "f1"),
                 "roc_auc": mean_over_classes(of_labels, "roc_auc"),
                 "average_precision": mean_over_classes(of_labels, "average_precision"),
-                "log_loss": float(surprise.mean()),
+                "log_loss": float(log_loss.mean()),
                 "brier": float(error.mean()),
                 "expected_calibration_error": expected_calibration_error(bins),
             },
@@ -243,7 +254,7 @@ class _ValueScores:
         values = self._columns.column(index)
         targets = self._columns.column(len(self._names) + index)
         error = values - targets
-        # One row alone has no variance that could be explained.
+        # A single row has no variance to explain.
         explained = r2(values, targets) if len(targets) > 1 else torch.tensor(math.nan).double()
         return {
             "rmse": error.square().mean().sqrt(),
@@ -264,10 +275,11 @@ def _confusion(targets: Tensor, predicted: Tensor, num_classes: int) -> list[lis
     return matrix
 
 
-def _surprise(of_truth: Tensor) -> Tensor:
-    """The log loss of probabilities of what is true, in nats.
+def _log_loss(of_truth: Tensor) -> Tensor:
+    """Return the log loss, in nats, of the probabilities of the true classes.
 
-    A probability of zero would make it infinite, which JSON cannot say; scikit-learn's bounds.
+    A probability of 0 would make it infinite, which JSON cannot hold, so it is clamped to the same
+    bounds as in scikit-learn.
     """
     epsilon = torch.finfo(torch.float64).eps
     return -of_truth.clamp(epsilon, 1 - epsilon).log()

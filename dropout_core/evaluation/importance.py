@@ -1,4 +1,4 @@
-"""Permutation importance: how much worse a model gets when a feature is shuffled between rows.
+"""Permutation importance: how much worse a model gets if a feature is shuffled between rows.
 
 Breiman 2001, "Random Forests", section 10; Fisher et al. 2019, "All Models are Wrong, but Many are
 Useful", section 3.
@@ -17,10 +17,10 @@ from dropout_core.seeds import generator
 
 @dataclass(frozen=True)
 class Importance:
-    """By how much a metric gets worse without a feature, in the metric's units.
+    """How much a metric gets worse if a feature is shuffled, in the metric's units.
 
-    `mean` and `standard_deviation` are those of the repeats; about zero or below it, the feature is
-    of no use to the model on these rows.
+    `mean` and `standard_deviation` are taken over the repeats. A mean of about zero or less means
+    that the model does not use the feature on these rows.
     """
 
     feature: str
@@ -39,16 +39,16 @@ def permutation_importance(
     num_repeats: int,
     seed: int,
 ) -> list[Importance]:
-    """Importances of features, the greatest first.
+    """Measure the importance of each feature; return the greatest first.
 
-    `outputs` is a model, of a matrix (N, M); `groups` has the columns of each feature, which are
-    shuffled as one; `score` takes what the model returned to a metric, which is `baseline` with
-    nothing shuffled. What is shuffled is a function of the seed, the feature's name and the repeat
-    alone. The matrix is left as it is. Raises ValueError without a repeat, or if the metric is
+    `outputs` is a model of a matrix (N, M). `groups` maps a feature to its column indices, which
+    are shuffled together. `score` turns the model's outputs into a metric, which is `baseline`
+    without shuffling. A permutation is a function of the seed, the feature's name and the repeat
+    alone. The matrix is not changed. Raises ValueError if `num_repeats` < 1, or if the metric is
     undefined for shuffled rows.
     """
     if num_repeats < 1:
-        raise ValueError(f"an importance needs 1 repeat, but got {num_repeats}")
+        raise ValueError(f"an importance needs at least 1 repeat, but got {num_repeats}")
     sign = 1.0 if higher_is_better else -1.0
 
     def importance(feature: str, columns: Sequence[int]) -> Importance:

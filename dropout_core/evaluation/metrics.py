@@ -1,11 +1,13 @@
-"""What a task is trained by, and the metrics that it is scored by in the end; see `evaluation`.
+"""The metrics of each task, and those of one class against all others.
 
-Shapes: N rows, C classes, L labels, T regression targets.
+Shapes: N rows.
 """
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from dropout_core.config import Task
 
@@ -23,7 +25,7 @@ HIGHER_IS_BETTER = {
     "mae": False,
     "r2": True,
 }
-"""Every metric there is, and which way it points."""
+"""All metrics, and whether higher values are better."""
 
 _OF_BOTH = ("f1", "roc_auc", "average_precision", "log_loss", "brier", "expected_calibration_error")
 _OF_CLASSES = ("accuracy", "balanced_accuracy", *_OF_BOTH)
@@ -32,49 +34,76 @@ _OF_VALUES = ("rmse", "mae", "r2")
 
 
 def metric_names(task: Task) -> tuple[str, ...]:
-    """The metrics of a task."""
+    """Return the names of a task's metrics."""
     if task == "regression":
         return _OF_VALUES
     return _OF_LABELS if task == "multilabel" else _OF_CLASSES
 
 
 def default_metric(task: Task) -> str:
-    """What a model of a task is judged by if nothing else is asked for, such as `accuracy`."""
+    """Return the metric that is used for a task if none is named."""
     return "r2" if task == "regression" else "accuracy"
 
 
-def loss(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
-    """The mean loss of a task: cross-entropy of logits, of each label's logit, or squared error.
+def scores_of_class(
+    name: Any, probabilities: Tensor, *, predicted: Tensor, true: Tensor
+) -> dict[str, Any]:
+    """Return the metrics of one class, None where undefined, and the number of its rows.
 
-    Shape: outputs (N, C) and targets (N) of class indices; multilabel both (N, L), targets 0 or 1;
-    regression both (N, T). -> ()
+    Shapes: probabilities of the class (N) float64; `predicted` and `true`, whether a row is
+    predicted to belong to the class and whether it does, (N) bool.
     """
-    if task == "regression":
-        return F.mse_loss(outputs, targets)
-    if task == "multilabel":
-        return F.binary_cross_entropy_with_logits(outputs, targets.to(outputs.dtype))
-    return F.cross_entropy(outputs, targets)
+    num_hits, num_predicted, num_true = (
+        int(rows.sum()) for rows in (predicted & true, predicted, true)
+    )
+    roc_auc, average_precision = roc_auc_and_average_precision(probabilities, true)
+    return {
+        "class": name,
+        "num_rows": num_true,
+        "precision": num_hits / num_predicted if num_predicted else None,
+        "recall": num_hits / num_true if num_true else None,
+        "f1": 2 * num_hits / (num_predicted + num_true) if num_predicted + num_true else None,
+        "roc_auc": roc_auc,
+        "average_precision": average_precision,
+    }
 
 
-def score(outputs: Tensor, targets: Tensor, task: Task) -> float:
-    """What early readers look at: accuracy, mean accuracy of the labels, or mean R2 of the targets.
+def mean_over_classes(scores: list[dict[str, Any]], key: str) -> float | None:
+    """Return the mean over the classes for which `key` is defined; None if there are none."""
+    values = [entry[key] for entry in scores if entry[key] is not None]
+    return sum(values) / len(values) if values else None
 
-    Shapes as of `loss`.
+
+def roc_auc_and_average_precision(
+    scores: Tensor, positive: Tensor
+) -> tuple[float | None, float | None]:
+    """Return how well scores rank positive rows before negative ones. Shapes: (N) and (N) bool.
+
+    The ROC-AUC is the probability that a positive row has a higher score than a negative one, where
+    a tie counts one half (Hanley and McNeil 1982); None unless there are both. The precision is
+    averaged over the positive rows, each at the threshold of its own score, without interpolation
+    (Manning et al. 2008, section 8.4); None without positive rows. Equal scores are one threshold.
     """
-    if task == "regression":
-        return float(r2(outputs.double(), targets.double()).mean())
-    if task == "multilabel":
-        return float(((outputs > 0) == targets.bool()).double().mean())
-    return float((outputs.argmax(dim=1) == targets).double().mean())
+    positives = _sort(scores[positive])
+    num_positive, num_rows = len(positives), len(scores)
+    if num_positive == 0:
+        return None, None
+    every = _sort(scores)
+    thresholds, counts = torch.unique_consecutive(positives, return_counts=True)
+    # Counts are integers, so ties and sums are exact; only the quotients round.
+    not_higher_positives = counts.cumsum(dim=0)
+    lower_positives = not_higher_positives - counts
+    lower = torch.searchsorted(every, thresholds)
+    precision = (num_positive - lower_positives) / (num_rows - lower).double()
+    average_precision = float(precision.repeat_interleave(counts).mean())
+    num_negative = num_rows - num_positive
+    if num_negative == 0:
+        return None, average_precision
+    not_higher = torch.searchsorted(every, thresholds, right=True)
+    halves = counts * ((lower - lower_positives) + (not_higher - not_higher_positives))
+    return int(halves.sum()) / (2 * num_positive * num_negative), average_precision
 
 
-def r2(values: Tensor, targets: Tensor) -> Tensor:
-    """The share of variance explained, of each target: (N, T) and (N, T) -> (T).
-
-    Of a target that does not vary it is 1 if every value is right, and 0 otherwise.
-    """
-    total = (targets - targets.mean(dim=0)).square().sum(dim=0)
-    residual = (targets - values).square().sum(dim=0)
-    # The mean of equal numbers may round to another number, so a total may be more than it is.
-    varies = (targets != targets[:1]).any(dim=0) & (total > 0)
-    return torch.where(varies, 1 - residual / total, (residual == 0).to(total.dtype))
+def _sort(values: Tensor) -> Tensor:
+    # torch's sort also returns the indices, which doubles the time.
+    return torch.from_numpy(np.sort(values.numpy()))

@@ -1,1 +1,1 @@
-"""A trained model: preprocessing, network and description, saved, loaded and run."""
+"""Trained models: preprocessing, network and description; saving, loading, predicting."""

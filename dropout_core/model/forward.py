@@ -1,7 +1,7 @@
-"""The forward pass of inference: a model's own arithmetic, without what only training needs.
+"""The forward pass of inference: the model's arithmetic without calls of modules.
 
-A small network is computed in less time than Python takes to go through its modules, so what each
-of them does in eval mode is looked up once.
+Calling the modules of a small network takes Python longer than the computation, so the operation of
+each module in eval mode is looked up once.
 
 Shapes: T rows of a tile, V values, K codes of categories, C outputs.
 """
@@ -23,9 +23,9 @@ Step = Callable[[Tensor], Tensor]
 
 
 class ForwardPass:
-    """What a model in eval mode does, bit for bit: (T, V + K) float64 -> (T, C) float64.
+    """Compute what a model in eval mode does, bit for bit: (T, V + K) -> (T, C), both float64.
 
-    `network` may be another than the model's own, such as one of its sub-networks.
+    `network` is the model's own or another in its place, such as one of its sub-networks.
     """
 
     def __init__(self, model: TabularModel, network: nn.Module) -> None:
@@ -43,7 +43,7 @@ class ForwardPass:
 
 
 def _modules(network: MLP) -> Iterator[nn.Module]:
-    """What of it does anything in eval mode, in order."""
+    """Yield the modules that do something in eval mode, in order."""
     if network.inputs is not None:
         yield network.inputs
     yield from _effective(network.input_dropout)
@@ -57,7 +57,7 @@ def _modules(network: MLP) -> Iterator[nn.Module]:
 
 
 def _effective(dropout: nn.Module) -> Iterator[nn.Module]:
-    """Dropout does nothing in eval mode, unless it is classic."""
+    """Yield the dropout if it does something in eval mode: only classic dropout does."""
     is_classic = isinstance(dropout, Dropout) and dropout.scaling == "classic"
     if is_classic or not isinstance(dropout, (*STOCHASTIC, nn.Identity)):
         yield dropout
@@ -68,13 +68,13 @@ def _step(module: nn.Module) -> Step:
         weight, bias = module.weight, module.bias
         return lambda x: F.linear(x, weight, bias)
     if isinstance(module, nn.ReLU):
-        return torch.relu_  # what it is given was made by the layer before
+        return torch.relu_  # in place: its input is the output of the layer before
     step: Step = module.forward
     return step
 
 
 def _preprocess(preprocessing: Preprocessing) -> Step:
-    """For numbers alone, none of them missing, nothing is left but to scale them."""
+    """Return `forward`, or for models of numbers only a step that just scales complete rows."""
     scale = preprocessing.scale
     if not isinstance(scale, StandardScale) or preprocessing.out_features != scale.mean.numel():
         return preprocessing.forward

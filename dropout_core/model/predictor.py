@@ -1,9 +1,9 @@
-"""Predictor: a trained model with dropout off, whose answer for a row is the same bits every time.
+"""Predictor: a trained model with dropout off, whose result for a row always has the same bits.
 
-A matrix product rounds differently with the number of rows, and with narrow outputs even with the
-row's place among them. So every product here has `TILE_ROWS` rows, or another number of TILES that
-gives the same bits, and at least `TILE_COLUMNS` outputs, whatever the request; a row's bits then
-depend on the row alone, which each model proves on this machine when it is loaded.
+The rounding of a matrix product depends on the number of rows, and with narrow outputs even on the
+row's index. So every product here has `TILE_ROWS` rows, or another number of TILES that gives the
+same bits, and at least `TILE_COLUMNS` outputs, for any request. A row's bits then depend on the row
+alone; each model is checked for that on this machine when it is loaded.
 
 Shapes: N rows, T rows of a tile, V values, K codes of categories, C outputs.
 """
@@ -23,24 +23,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dropout_core.data.missing import MISSING_WORDS
-from dropout_core.data.targets import labelled
 from dropout_core.errors import DataError, ModelError
-from dropout_core.evaluation.evaluator import Evaluation, evaluate
 from dropout_core.model.forward import ForwardPass
 from dropout_core.model.saved_model import Description, TabularModel, load_model
 from dropout_core.model.uncertainty import SubNetworks, Uncertainty, summarise
 
 TILE_ROWS = 32
 TILE_COLUMNS = 16
-TILES = (8, 16, 32, 64, 128)  # what may be used: few rows take less time, many give more a second
-BLOCK = 32  # elements that torch computes at once: what is left of a tensor may round differently
-MAX_CELLS = 4_000_000  # of the matrix that a part of a frame becomes
+TILES = (8, 16, 32, 64, 128)  # small tiles have less latency, large ones more throughput
+BLOCK = 32  # elements that torch computes at once; the rest of a tensor may round differently
+MAX_CELLS = 4_000_000  # of the matrix of a part of a frame
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """`values` (N): the class or the regression value, or each target's by name where there are
-    several, true or false of a label; `probabilities` (N, C) of classes.
+    """`values` (N) and, except for a regression, `probabilities` (N, C).
+
+    A value is the class or the regression value; with several targets a dict of values by target,
+    which are true or false for labels.
     """
 
     values: list[Any]
@@ -50,8 +50,8 @@ class Predictions:
 class Predictor:
     """A model for inference on one device. Raises ModelError if it is not batch-invariant there.
 
-    `fingerprint` names what the promise of equal bits is scoped to: the machine, and the number of
-    threads only where that changes a bit.
+    `fingerprint` names the scope of the promise of equal bits: the machine, and the number of
+    threads only where it changes a bit.
     """
 
     def __init__(
@@ -75,16 +75,16 @@ class Predictor:
     def load(cls, folder: Path, *, device: str = "cpu") -> "Predictor":
         """Read a model that `save_model` wrote. Raises ModelError unless its checksum holds.
 
-        On a CPU its weights stay in the file, memory-mapped; see `load_model`.
+        On a CPU its weights stay memory-mapped; see `load_model`.
         """
         predictor = cls.__new__(cls)
         predictor._serve(*load_model(folder), device)
         return predictor
 
     def frame_of(self, instances: Sequence[Any]) -> pl.DataFrame:
-        """JSON rows as a frame for `predict`; see `Encoder.frame_of`. Targets are passed over."""
-        facts = self.description
-        return facts.encoder.frame_of(instances, ignored=facts.targets)
+        """Convert JSON rows to a frame for `predict`, without targets; see `Encoder.frame_of`."""
+        description = self.description
+        return description.encoder.frame_of(instances, ignored=description.targets)
 
     def encode(
         self,
@@ -93,7 +93,7 @@ class Predictor:
         refuse_missing: bool = True,
         missing: Collection[str] = MISSING_WORDS,
     ) -> Tensor:
-        """The features of each row as numbers: (N, V + K) float64; see `Encoder.encode`.
+        """Encode the features of each row as numbers: (N, V + K) float64; see `Encoder.encode`.
 
         Raises DataError naming the row and column of what cannot be read.
         """
@@ -103,9 +103,9 @@ class Predictor:
 
     @torch.inference_mode()
     def outputs(self, matrix: Tensor) -> Tensor:
-        """Probabilities of the classes, or values in the targets' units, dropout off.
+        """Return probabilities of the classes, or values in the targets' units, dropout off.
 
-        Shape: (N, V + K), as `encode` gives it -> (N, C) float64.
+        Shape: (N, V + K), as `encode` returns it -> (N, C) float64.
         """
         num_columns = matrix.shape[1]
         expected = self.description.encoder.num_columns
@@ -115,7 +115,7 @@ class Predictor:
 
     @torch.inference_mode()
     def monte_carlo(self, matrix: Tensor, *, num_samples: int, seed: int) -> Uncertainty:
-        """What the model's dropout, left on, says of each row: (N, V + K) as `encode` gives it.
+        """Predict with dropout on: (N, V + K), as `encode` returns it.
 
         A row's bits depend on the row, the seed and the number of samples alone. Raises ValueError
         unless there are at least two samples. Gal and Ghahramani 2016, section 4.
@@ -126,16 +126,16 @@ class Predictor:
         return summarise(samples, task=self.description.task)
 
     def parts(self, num_rows: int) -> Iterator[slice]:
-        """Rows in parts whose matrices take little memory."""
+        """Split rows into slices whose matrices take little memory."""
         size = max(TILE_ROWS, MAX_CELLS // self.description.encoder.num_columns)
         return (slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size))
 
     def outputs_of(
         self, frame: pl.DataFrame, *, missing: Collection[str] = MISSING_WORDS
     ) -> Tensor:
-        """`outputs` of the rows of a frame, a part at a time: in bounded memory beside them.
+        """Return `outputs` of a frame's rows, computed a part at a time to bound memory.
 
-        Takes and raises what `encode` does.
+        The arguments and errors are those of `encode`.
         """
         parts = [torch.empty(0, self.description.num_outputs, dtype=torch.float64)]
         for rows in self.parts(max(1, len(frame))):
@@ -147,16 +147,16 @@ class Predictor:
         return torch.cat(parts)
 
     def predict(self, frame: pl.DataFrame) -> Predictions:
-        """Predict rows, whose columns may be in any order. Raises DataError as `encode` does."""
+        """Predict rows; columns may be in any order. Raises DataError as `encode` does."""
         return self.predictions(self.outputs_of(frame))
 
     def predictions(self, outputs: Tensor) -> Predictions:
-        """What `outputs` (N, C) say."""
+        """Convert `outputs` (N, C) to predictions."""
         probabilities = None if self.description.task == "regression" else outputs
         return Predictions(self.values(outputs.numpy()), probabilities)
 
     def values(self, outputs: NDArray[np.float64]) -> list[Any]:
-        """Of `Predictions`: (N, C) -> N of them."""
+        """Convert outputs to the `values` of `Predictions`: (N, C) -> N."""
         classes, targets = self.description.classes, self.description.targets
         match self.description.task:
             case "regression" if len(targets) == 1:
@@ -169,25 +169,13 @@ class Predictor:
                 assert classes is not None
                 return [classes[index] for index in outputs.argmax(axis=1).tolist()]
 
-    def evaluate(self, frame: pl.DataFrame) -> Evaluation:
-        """Score rows that have the targets too; those where one is missing do not count."""
-        facts = self.description
-        rows, targets = labelled(frame, facts.targets, facts.task, facts.classes)
-        return self.score(self.outputs_of(rows), targets)
-
-    def score(self, outputs: Tensor, targets: Tensor) -> Evaluation:
-        """Score outputs (N, C) against targets as `targets.target_tensor` gives them."""
-        facts = self.description
-        names = facts.targets if facts.classes is None else facts.classes
-        return evaluate(outputs, targets, task=facts.task, names=names)
-
     def _sub_network(self, seed: int, number: int) -> ForwardPass:
         network = self._sub_networks.sample(seed=seed, number=number)
         _widen_narrow_layers(network)
         return ForwardPass(self._model, network)
 
     def _outputs(self, matrix: Tensor, forward: ForwardPass) -> Tensor:
-        """`outputs` by that pass, tile by tile."""
+        """Compute the outputs with `forward`, tile by tile."""
         num_rows = matrix.shape[0]
         result = torch.empty(num_rows, self.description.num_outputs, dtype=torch.float64)
         for rows, num_padded in _cut(num_rows, self._tiles):
@@ -210,9 +198,9 @@ class Predictor:
 
     @torch.inference_mode()
     def _proven_tiles(self) -> tuple[int, ...]:
-        """The TILES in which a row's bits depend on that row alone, the smallest first.
+        """Return the TILES in which a row's bits depend on that row alone, the smallest first.
 
-        Raises ModelError if that of `TILE_ROWS` is none.
+        Raises ModelError if `TILE_ROWS` is not among them.
         """
         rows = self._example_rows()
         tile_outputs = partial(self._tile_outputs, forward=self._forward)
@@ -227,16 +215,19 @@ class Predictor:
         return proven
 
     def _is_whole_blocks(self, size: int) -> bool:
-        """Whether the activations of a tile, and its labels' probabilities, leave no rest.
+        """Return whether a tile's activations and label probabilities fill whole BLOCKs.
 
-        Where some do, a row rounds by its place; but so rarely that no example might show it.
+        Otherwise the rounding of a row may depend on its index, but so rarely that the example rows
+        might not show it.
         """
-        facts = self.description
-        widths = [*facts.model.hidden, *([facts.num_outputs] if facts.task == "multilabel" else [])]
+        description = self.description
+        widths = [*description.model.hidden]
+        if description.task == "multilabel":
+            widths.append(description.num_outputs)
         return all(size * width % BLOCK == 0 for width in widths)
 
     def _is_invariant(self, rows: Tensor, expected: Tensor, size: int) -> bool:
-        """Whether a row has its `expected` bits in company, alone, and in every place of a tile."""
+        """Return whether rows have the `expected` bits together, alone and at every index."""
         tile_outputs = partial(self._tile_outputs, forward=self._forward)
         together = torch.cat([tile_outputs(tile) for tile in torch.split(rows, size)])
         everywhere = tile_outputs(rows[:1].expand(size, -1))
@@ -249,7 +240,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _depends_on_threads(self) -> bool:
-        """Whether the threads that torch uses now give a row other bits than one alone."""
+        """Return whether a row has other bits with torch's current threads than with one."""
         num_threads = torch.get_num_threads()
         if self.device.type != "cpu" or num_threads == 1:
             return False
@@ -262,7 +253,7 @@ class Predictor:
             torch.set_num_threads(num_threads)
 
     def _example_rows(self) -> Tensor:
-        """Rows such as the model was trained on, as many as the largest tile has."""
+        """Draw rows like those of the training data, as many as the largest tile has."""
         stream = torch.Generator().manual_seed(0)
         preprocessing, encoder = self._model.preprocessing, self.description.encoder
         num_rows = max(TILES)
@@ -277,9 +268,10 @@ class Predictor:
 
 
 def _cut(num_rows: int, sizes: Sequence[int]) -> Iterator[tuple[slice, int]]:
-    """Rows in tiles of `sizes`, the smallest of which comes first: each with what it lacks to one.
+    """Cut rows into tiles: yield the rows of each and the number of rows to pad it with.
 
-    The largest that are full come first, and what is left for the smallest is padded.
+    `sizes` ascend. The largest full tiles come first; only the last, of the smallest size, is
+    padded.
     """
     start = 0
     while start < num_rows:
@@ -290,7 +282,7 @@ def _cut(num_rows: int, sizes: Sequence[int]) -> Iterator[tuple[slice, int]]:
 
 
 def _same_bits(first: Tensor, second: Tensor) -> bool:
-    """Whether they are the same, NaN too."""
+    """Return whether all bits are equal, also those of NaN."""
     return torch.equal(first.contiguous().view(torch.int64), second.contiguous().view(torch.int64))
 
 
@@ -299,7 +291,7 @@ def _by_name(names: Sequence[str], row: list[Any]) -> dict[str, Any]:
 
 
 class _WidenedLinear(nn.Module):
-    """A linear layer computed with zero outputs added, up to TILE_COLUMNS of them."""
+    """A linear layer that is computed with TILE_COLUMNS outputs, of which the extra are cut off."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -321,7 +313,7 @@ def _widen_narrow_layers(module: nn.Module) -> None:
 
 
 def machine(device: torch.device | str) -> str:
-    """What decides how this machine rounds, but for threads, such as `cpu/avx512/torch-2.13.0`."""
+    """Name what rounding depends on except threads, such as `cpu/avx512/torch-2.13.0`."""
     device = torch.device(device)
     if device.type == "cuda":
         chip = torch.cuda.get_device_name(device).replace(" ", "-").lower()
@@ -331,6 +323,6 @@ def machine(device: torch.device | str) -> str:
 
 
 def fingerprint(device: torch.device | str) -> str:
-    """What training's promise of equal bits is scoped to: the machine, and on a CPU its threads."""
+    """Name the scope of training's promise of equal bits: the machine, and a CPU's threads."""
     where = machine(device)
     return f"{where}/threads-{torch.get_num_threads()}" if where.startswith("cpu/") else where

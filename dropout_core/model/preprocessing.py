@@ -1,4 +1,4 @@
-"""What becomes of the features' values before the first layer, in tensors that go with the model.
+"""Imputation and scaling of features before the first layer, as modules of the model.
 
 Shapes: N rows, V values, K categorical features, I values with an indicator, Q quantiles.
 """
@@ -15,10 +15,10 @@ _CHUNK_ROWS = 65_536
 
 
 class Preprocessing(nn.Module):
-    """Impute, mark and scale the values; leave the codes of categories to the network.
+    """Impute and scale the values and add indicators of missing ones; pass category codes on.
 
     Values are scaled in float64, so that large ones keep their differences. `indicated` are the
-    values that have an input of their own which says 1 where they are missing.
+    column indices of the values that have an indicator, an input that is 1 where they are missing.
     Shape: (N, V + K) float64, NaN where a value is missing -> (N, V + I + K) float32.
     """
 
@@ -48,7 +48,7 @@ class Preprocessing(nn.Module):
         return self.num_values + len(self.indicated) + self.num_codes
 
     def fit(self, matrix: Tensor) -> None:
-        """Learn from training rows: (N, V + K)."""
+        """Fit fill values and scales to training rows: (N, V + K)."""
         for column in range(self.num_values):
             values = matrix[:, column]
             known = values[~values.isnan()]
@@ -69,7 +69,7 @@ class Preprocessing(nn.Module):
         return torch.cat([scaled, indicators, matrix[:, self.num_values :].float()], dim=1)
 
     def in_chunks(self, matrix: Tensor) -> Tensor:
-        """`forward` in bounded memory beside the answer."""
+        """Compute `forward` a chunk of rows at a time, in little memory besides the result."""
         result = torch.empty(len(matrix), self.out_features)
         for start in range(0, len(matrix), _CHUNK_ROWS):
             result[start : start + _CHUNK_ROWS] = self(matrix[start : start + _CHUNK_ROWS])
@@ -77,7 +77,7 @@ class Preprocessing(nn.Module):
 
 
 class StandardScale(nn.Module):
-    """To mean 0 and variance 1; a constant column has scale 1. Shape: (N, V) -> (N, V)."""
+    """Scale to mean 0 and variance 1; a constant column has scale 1. Shape: (N, V) -> (N, V)."""
 
     mean: Tensor
     deviation: Tensor
@@ -88,22 +88,22 @@ class StandardScale(nn.Module):
         self.register_buffer("deviation", torch.ones(num_values, dtype=torch.float64))
 
     def fit(self, column: int, values: Tensor) -> None:
-        """Learn a column from its known values: (N)."""
+        """Fit a column to its known values: (N)."""
         self.mean[column], self.deviation[column] = mean_and_scale(values)
 
     def forward(self, values: Tensor) -> Tensor:
         return standardise(values, self.mean, self.deviation)
 
     def unscale(self, scaled: Tensor) -> Tensor:
-        """Values that come out as about these: (N, V) -> (N, V)."""
+        """Return values that scale to about `scaled`: (N, V) -> (N, V)."""
         return scaled * self.deviation + self.mean
 
 
 class QuantileScale(nn.Module):
-    """To a normal distribution, by the ranks of the training rows (Bolstad et al. 2003).
+    """Map to a normal distribution by the ranks of the training rows (Bolstad et al. 2003).
 
-    The rank is interpolated between two quantiles, that of equal ones is their middle, and what
-    lies beyond all has the outermost. Shape: (N, V) -> (N, V).
+    A value's rank is interpolated between two quantiles; if it equals several, it is their middle.
+    Values outside all quantiles have the rank of the outermost. Shape: (N, V) -> (N, V).
     """
 
     quantiles: Tensor
@@ -115,18 +115,18 @@ class QuantileScale(nn.Module):
             "quantiles", torch.zeros(num_values, NUM_QUANTILES, dtype=torch.float64)
         )
         levels = torch.linspace(0, 1, NUM_QUANTILES, dtype=torch.float64)
-        half = 0.5 / (NUM_QUANTILES - 1)  # the outermost stand for the half step that is theirs
+        half = 0.5 / (NUM_QUANTILES - 1)  # the outermost quantiles stand for half a step
         scores = torch.special.ndtri(levels.clamp(half, 1 - half))
         self.register_buffer("scores", scores)
 
     def fit(self, column: int, values: Tensor) -> None:
-        """Learn a column from its known values: (N)."""
+        """Fit a column to its known values: (N)."""
         ordered = values.sort().values
         levels = torch.linspace(0, len(ordered) - 1, NUM_QUANTILES, dtype=torch.float64)
         low, high = ordered[levels.floor().long()], ordered[levels.ceil().long()]
         share = levels - levels.floor()
-        # Two products stay finite where a difference might not, but what is the same on both sides
-        # need not come out as itself.
+        # Unlike high - low, the two products are always finite, but for low == high their sum may
+        # round to another number.
         between = low * (1 - share) + high * share
         self.quantiles[column] = torch.where(low == high, low, between)
 
@@ -136,7 +136,7 @@ class QuantileScale(nn.Module):
         above = torch.searchsorted(self.quantiles, given_VN).clamp(0, top)
         below = (torch.searchsorted(self.quantiles, given_VN, right=True) - 1).clamp(0, top)
         low, high = self.quantiles.gather(1, below), self.quantiles.gather(1, above)
-        # Where quantiles are equal to the value, `above` is the first of them and `below` the last.
+        # If quantiles equal the value, `above` is the first of them and `below` the last.
         between = below + (0.5 * given_VN - 0.5 * low) / (0.5 * high - 0.5 * low)
         rank = torch.where(high > low, between, (below + above) / 2)
         floor = rank.floor().clamp(0, top - 1).long()
@@ -145,29 +145,29 @@ class QuantileScale(nn.Module):
         return score.t()
 
     def unscale(self, scaled: Tensor) -> Tensor:
-        """Values that come out as about these: (N, V) -> (N, V)."""
+        """Return values that scale to about `scaled`: (N, V) -> (N, V)."""
         ranks = torch.searchsorted(self.scores, scaled.t().contiguous())
         return self.quantiles.gather(1, ranks.clamp_max(NUM_QUANTILES - 1)).t()
 
 
 def standardise(values: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """(values - mean) / scale, by halves: exact, and finite where the difference is not."""
+    """Return (values - mean) / scale. Halves are exact, and finite if the difference overflows."""
     return (0.5 * values).sub_(0.5 * mean).div_(0.5 * scale)
 
 
 def mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each column its mean and its standard deviation, 1 for a constant: (N, *) -> (*), (*)."""
-    # In units of the power of two at the largest value: sums and squares of anything are finite.
+    """Return mean and standard deviation of each column, 1 if constant: (N, *) -> (*), (*)."""
+    # In units of a power of two at the largest value, so that sums and squares are finite.
     unit = torch.exp2(values.abs().amax(dim=0).frexp().exponent.double())
     unit = torch.where(unit.isfinite() & (unit > 0), unit, 2.0**1023)
     mean = (values / unit).mean(dim=0) * unit
     scale = (values / unit).std(dim=0, correction=0) * unit
-    # Rounding gives some constant columns a scale that is tiny and not zero.
+    # Rounding gives some constant columns a tiny scale that is not zero.
     varies = (values != values[0]).any(dim=0) & (scale > 0)
     return mean, torch.where(varies, scale, 1.0)
 
 
 def _median(values: Tensor) -> Tensor:
-    """Of an even number the mean of the two in the middle: (N) -> ()."""
+    """Return the median, which for an even N is the mean of the middle two: (N) -> ()."""
     ordered = values.sort().values
     return 0.5 * ordered[(len(ordered) - 1) // 2] + 0.5 * ordered[len(ordered) // 2]

@@ -1,4 +1,4 @@
-"""A model as it is kept: the network with what was fitted around it, in safetensors and JSON.
+"""Models on disk: network, preprocessing and description, in safetensors and JSON.
 
 Shapes: N rows, V values, K codes of categories, C outputs.
 """
@@ -28,10 +28,10 @@ WEIGHTS = "model.safetensors"
 
 
 class Description(Config):
-    """What a model is, beside its tensors. `classes` are in the order of the outputs.
+    """The description of a model without its tensors. `classes` are in the order of the outputs.
 
-    A regression has none, and one output for each of its targets; so has `multilabel`, whose
-    classes are the names of its targets.
+    A regression has no classes and one output for each target. A `multilabel` model also has one
+    output for each target, and its classes are the names of the targets.
     """
 
     format_version: Literal[2] = 2
@@ -45,24 +45,29 @@ class Description(Config):
 
     @cached_property
     def features(self) -> tuple[str, ...]:
-        """Their names, in the order that a row without names has."""
+        """The names of the features, in the order of rows without names."""
         return tuple(feature.name for feature in self.encoder.features)
 
     @property
+    def output_names(self) -> tuple[bool | int | float | str, ...]:
+        """The names of the outputs: the classes, or the targets of a regression."""
+        return self.targets if self.classes is None else self.classes
+
+    @property
     def num_outputs(self) -> int:
-        return len(self.targets) if self.classes is None else len(self.classes)
+        return len(self.output_names)
 
 
 class Manifest(Description):
-    """A saved model's `model.json`: the description, and the checksum of the weights beside it."""
+    """The content of `model.json`: the description and the checksum of the weights."""
 
     weights_sha256: str
 
 
 class TabularModel(nn.Module):
-    """The network with what was fitted around it: raw values and codes in, outputs out.
+    """Preprocessing, network and the scale of the targets: raw values and codes in, outputs out.
 
-    Regression values come back in the targets' own units. Shape: (N, V + K) float64 as
+    The outputs of a regression are in the targets' own units. Shape: (N, V + K) float64 as
     `Encoder.encode` gives it -> (N, C).
     """
 
@@ -78,11 +83,11 @@ class TabularModel(nn.Module):
         self.register_buffer("target_scale", torch.ones(shape, dtype=torch.float64))
 
     def fit_targets(self, targets: Tensor) -> None:
-        """Take the scales of a regression's targets from training rows: (N, C)."""
+        """Fit the scale of a regression's targets to training rows: (N, C)."""
         self.target_mean, self.target_scale = mean_and_scale(targets)
 
     def standardise_targets(self, targets: Tensor) -> Tensor:
-        """(N, C) float64 -> (N, C) float32, what a regression is trained towards."""
+        """Return the scaled targets that a regression is trained on: (N, C) float64 -> float32."""
         return standardise(targets, self.target_mean, self.target_scale).float()
 
     def forward(self, matrix: Tensor) -> Tensor:
@@ -98,7 +103,7 @@ def build_model(
     num_outputs: int,
     seed: int = 0,
 ) -> TabularModel:
-    """An untrained model of what `encoder` gives, its preprocessing still to be fitted."""
+    """Build an untrained model of the encoder's columns, with preprocessing not yet fitted."""
     scaling = Preprocessing(
         preprocessing,
         num_values=encoder.num_values,
@@ -119,9 +124,9 @@ def build_model(
 
 
 def save_model(folder: Path, model: TabularModel, description: Description) -> Manifest:
-    """Write `model.safetensors`, then the `model.json` that vouches for it.
+    """Write `model.safetensors`, then `model.json` with its checksum.
 
-    The same model is the same bytes.
+    Equal models give equal bytes.
     """
     tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     weights = save(tensors)
@@ -135,7 +140,7 @@ def save_model(folder: Path, model: TabularModel, description: Description) -> M
 def load_model(folder: Path) -> tuple[TabularModel, Manifest]:
     """Read what `save_model` wrote. Raises ModelError unless the weights match their checksum.
 
-    They stay in the file, memory-mapped: processes that load the same model share its pages.
+    The weights stay memory-mapped: processes that load the same model share its pages.
     """
     try:
         values = json.loads((folder / MANIFEST).read_bytes())
@@ -158,14 +163,14 @@ def load_model(folder: Path) -> tuple[TabularModel, Manifest]:
         model.load_state_dict(_renamed(tensors) if first_version else tensors, assign=True)
     except (
         *(OSError, ValidationError, SafetensorError, RuntimeError),
-        *(ValueError, AttributeError, KeyError, TypeError),  # of JSON that is no manifest
+        *(ValueError, AttributeError, KeyError, TypeError),  # from JSON that is not a manifest
     ) as error:
         raise ModelError(f"not a readable model: {error}") from error
     return model, manifest
 
 
 def _second_version(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest of version 1, which had one target, and numbers that were never missing."""
+    """Convert a manifest of version 1, which had one target and no missing values."""
     values = dict(manifest)
     features = [
         {"type": "numeric", "name": name, "may_be_missing": False}
@@ -180,7 +185,7 @@ def _second_version(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of version 1 by their names of today."""
+    """Convert the tensors of version 1 to the names of version 2."""
     renamed = dict(tensors)
     mean, scale = renamed.pop("feature_mean"), renamed.pop("feature_scale")
     shape = renamed["network.output.bias"].shape

@@ -1,10 +1,10 @@
-"""Monte-Carlo dropout: what the sub-networks of a network predict, and how far they disagree.
+"""Monte-Carlo dropout: the predictions of a network's sub-networks, and their disagreement.
 
 A sample is one sub-network, the same for every row: a draw of weights, and so of a function (Gal
-2016, chapter 3). Ordinary training code draws masks for each row, which then depend on the row's
-place and company; here a row's result is a function of the row, the seed and the number of samples.
-Kirsch, van Amersfoort and Gal 2019 call such masks consistent. The price is that one sample errs
-the same way for all rows, so averages over rows gain less from their number.
+2016, chapter 3). Training draws a mask for each row, which depends on the row's index and on the
+batch; here a row's result is a function of the row, the seed and the number of samples. Kirsch, van
+Amersfoort and Gal 2019 call such masks consistent. The disadvantage is that the error of a sample
+is the same for all rows, so averages over rows become accurate more slowly.
 
 Shapes: S samples, N rows, F features, C outputs.
 """
@@ -26,11 +26,11 @@ from dropout_core.seeds import generator
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Of S samples: of probabilities for classes and labels, of values for a regression.
+    """Statistics over S samples of probabilities, or of the values of a regression.
 
     Mean and standard deviation are (N, C). `entropy` (N) is that of the mean prediction, the total
-    uncertainty; `mutual_information` (N) the part of it that more data could take away; of several
-    labels the sum. In nats, and None for a regression. Gal and Ghahramani 2016, section 4; Gal
+    uncertainty; `mutual_information` (N) is the part of it that more data could remove. Both are in
+    nats, summed over labels, and None for a regression. Gal and Ghahramani 2016, section 4; Gal
     2016, section 3.3.
     """
 
@@ -43,9 +43,9 @@ class Uncertainty:
 class SubNetworks:
     """The networks that a network's dropout samples: each a function of a seed and a number.
 
-    Dropout is the only chance in them: batch norm keeps its statistics, and no category becomes
-    unknown. They share the weights of `network`, change nothing of it, and do not see its mode, so
-    that it may serve at the same time.
+    Only dropout is random: batch norm uses its fixed statistics, and no category becomes unknown.
+    Sub-networks share the weights of `network`, do not change it and do not depend on its mode, so
+    that it can be used at the same time.
     """
 
     def __init__(self, network: MLP) -> None:
@@ -53,11 +53,11 @@ class SubNetworks:
         self._network = copy.deepcopy(network, {id(tensor): tensor for tensor in shared}).eval()
 
     def sample(self, *, seed: int, number: int) -> nn.Sequential:
-        """Sub-network `number` of `seed`, without dropout of its own: (N, F) -> (N, C).
+        """Return sub-network `number` of `seed`, in which nothing is random: (N, F) -> (N, C).
 
-        Its layers are those of the network in eval mode and in the same shapes, with fixed factors
-        in between; DropConnect has become a plain linear layer. The masks are drawn on the CPU,
-        so they are the same for every device.
+        Its layers are those of the network in eval mode and have the same shapes, with fixed masks
+        in between; DropConnect becomes a plain linear layer. The masks are drawn on the CPU, so
+        they are the same for every device.
         """
         return nn.Sequential(*_layers(self._network, generator(seed, "sub-network", number)))
 
@@ -66,10 +66,10 @@ class SubNetworks:
 def monte_carlo(
     network: MLP, features: Tensor, *, task: Task, num_samples: int, seed: int
 ) -> Uncertainty:
-    """What `num_samples` sub-networks predict: features (N, F) -> mean and deviation (N, C).
+    """Summarise `num_samples` sub-networks: features (N, F) -> mean and deviation (N, C).
 
-    A row's masks do not depend on the others; to keep its rounding from them too takes tiles of
-    rows, see `inference`. Raises ValueError unless there are at least two samples.
+    A row's masks do not depend on other rows. Its rounding may; `Predictor.monte_carlo` computes in
+    tiles, so that it does not. Raises ValueError unless there are at least two samples.
     """
     outputs = (
         outputs_NC.double()
@@ -85,9 +85,9 @@ def monte_carlo(
 
 
 def model_average(network: MLP, features: Tensor, *, num_samples: int, seed: int) -> Tensor:
-    """The mean probabilities, of one of C classes, of sub-networks: (N, F) -> (N, C) float64.
+    """Return the mean class probabilities of sub-networks: (N, F) -> (N, C) float64.
 
-    What weight scaling, the ordinary eval mode, approximates. Raises ValueError unless there are at
+    Weight scaling, the ordinary eval mode, approximates this. Raises ValueError unless there are at
     least two samples. Srivastava et al. 2014, section 7.5.
     """
     averaged = monte_carlo(network, features, task="multiclass", num_samples=num_samples, seed=seed)
@@ -96,16 +96,17 @@ def model_average(network: MLP, features: Tensor, *, num_samples: int, seed: int
 
 @torch.inference_mode()
 def sample_outputs(network: MLP, features: Tensor, *, num_samples: int, seed: int) -> Tensor:
-    """The outputs of `num_samples` sub-networks: (N, F) -> (S, N, C)."""
+    """Return the outputs of `num_samples` sub-networks: (N, F) -> (S, N, C)."""
     return torch.stack(list(_sampled(network, features, num_samples=num_samples, seed=seed)))
 
 
 def summarise(samples: Iterable[Tensor], *, task: Task) -> Uncertainty:
-    """Sum up probabilities, or values of a regression: S times (N, C) float64, one at a time.
+    """Summarise probabilities, or values of a regression: S samples (N, C) float64.
 
-    A row's bits depend on no other row: torch adds up a column in an order that depends on how
-    many there are, so samples are taken in turn, by element (Welford 1962), and equal ones have
-    exactly their value as mean and no deviation. Raises ValueError unless there are at least two.
+    A row's bits depend on no other row: torch sums a column in an order that depends on the number
+    of columns, so samples are added one by one, elementwise (Welford 1962). For equal samples the
+    mean is exactly their value and the deviation is 0. Raises ValueError unless there are at least
+    two.
     """
     num_samples = 0
     mean_NC = squares_NC = entropy_N = torch.zeros((), dtype=torch.float64)
@@ -122,7 +123,7 @@ def summarise(samples: Iterable[Tensor], *, task: Task) -> Uncertainty:
     if task == "regression":
         return Uncertainty(mean_NC, deviation_NC, None, None)
     total_N = _entropy(mean_NC, task)
-    # Rounding must not make a quantity negative that cannot be.
+    # Rounding must not make it negative.
     return Uncertainty(mean_NC, deviation_NC, total_N, (total_N - entropy_N).clamp_min(0.0))
 
 
@@ -133,7 +134,7 @@ def _sampled(network: MLP, features: Tensor, *, num_samples: int, seed: int) -> 
 
 
 def _entropy(probabilities: Tensor, task: Task) -> Tensor:
-    """Of one of C classes, or of C labels together, in nats: (N, C) -> (N)."""
+    """Return the entropy over C classes, or its sum over C labels, in nats: (N, C) -> (N)."""
     terms_NC = torch.special.entr(probabilities)
     if task == "multilabel":
         terms_NC = terms_NC + torch.special.entr(1.0 - probabilities)
@@ -142,7 +143,7 @@ def _entropy(probabilities: Tensor, task: Task) -> Tensor:
 
 
 def _layers(network: MLP, stream: Generator) -> Iterator[nn.Module]:
-    """What one draw from `stream` leaves of a network, from its inputs to its outputs."""
+    """Yield the layers of the sub-network that is drawn from `stream`, from input to output."""
     like, width = network.output.weight, network.in_features
     if network.inputs is not None:
         yield network.inputs
@@ -160,26 +161,26 @@ def _layers(network: MLP, stream: Generator) -> Iterator[nn.Module]:
 
 
 def _factors(dropout: nn.Module, num_units: int, stream: Generator) -> Tensor:
-    """What a draw of `dropout` multiplies its units by, which is what it makes of ones: (1, H)."""
-    drawing = copy.copy(dropout).train()  # the other one may be serving
+    """Draw the factors of the units: what `dropout` makes of ones, (1, H)."""
+    drawing = copy.copy(dropout).train()  # the original may be in use
     drawing.generator = stream  # type: ignore[assignment]
     factors: Tensor = drawing(torch.ones(1, num_units))
     return factors
 
 
 def _embedding_factors(inputs: CategoryInputs, stream: Generator) -> Tensor:
-    """Embeddings come last of the inputs, and only they are dropped there: (1, W)."""
+    """Draw the factors of the inputs: only embeddings, the last ones, are dropped. (1, W)"""
     num_embedded = sum(cast(nn.Embedding, table).embedding_dim for table in inputs.embeddings)
     others = torch.ones(1, inputs.out_features - num_embedded)
     return torch.cat([others, _factors(inputs.dropout, num_embedded, stream)], dim=1)
 
 
 class _Noise(nn.Module):
-    """Multiplies every row by the same factors: (N, H) -> (N, H)."""
+    """Multiply every row by the same factors: (N, H) -> (N, H)."""
 
     def __init__(self, factors: Tensor) -> None:
         super().__init__()
         self.factors = factors
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.factors.expand_as(x)  # a single column must not become many
+        return x * self.factors.expand_as(x)  # refuses x of one column, which * would broadcast

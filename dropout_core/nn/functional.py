@@ -1,10 +1,10 @@
-"""The mathematics of dropout, as pure functions of tensors and an explicit generator.
+"""Dropout, maxout and max norm as functions of tensors and an explicit generator.
 
 Shapes: B rows of a batch, I inputs and O outputs of a linear layer.
 """
 
 import math
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -13,21 +13,19 @@ from torch.nn import functional as F
 
 from dropout_core.config import FusedActivation
 from dropout_core.nn import kernels
-from dropout_core.nn.masks import keep_mask, keep_probability
+from dropout_core.nn.masks import (
+    check_probability,
+    keep_mask,
+    keep_probability,
+    survivor_scale,
+)
 
-# Masks of single examples are as large as the weights times the rows: so many elements at a time.
+# Masks per example have rows times weights elements, so only this many are made at a time.
 _DROPCONNECT_ELEMENTS = 1 << 24
 
 
-def check_probability(p: float) -> float:
-    """Return p; raise ValueError unless 0 <= p <= 1."""
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-    return p
-
-
 class _MaskAndScale(torch.autograd.Function):
-    """y = x * mask * scale. Backward needs the mask alone: one byte an element, int8."""
+    """y = x * mask * scale. Backward needs only the mask: int8, one byte an element."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float, inplace: bool) -> Tensor:
@@ -68,19 +66,13 @@ def dropout(
     return _MaskAndScale.apply(x, mask, chosen, inplace)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def survivor_scale(p: float) -> float:
-    """What inverted dropout multiplies survivors by: the inverse of the realised probability."""
-    return 1.0 / keep_probability(p) if p < 1.0 else 0.0
-
-
 def gaussian_dropout(x: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
-    """Multiply each element by noise from N(1, p / (1 - p)): the variance of Bernoulli dropout.
+    """Multiply each element by noise from N(1, p / (1 - p)), the variance of Bernoulli dropout.
 
-    Shape: (*) -> (*). Nothing is zeroed and nothing scaled, in training or after. Raises
-    ValueError unless 0 <= p < 1. Srivastava et al. 2014, section 10.
+    Shape: (*) -> (*). Nothing is zeroed, and nothing is scaled at inference. Raises ValueError
+    unless 0 <= p < 1. Srivastava et al. 2014, section 10.
     """
-    if not 0.0 <= p < 1.0:
-        raise ValueError(f"Gaussian dropout needs p of at least 0 and below 1, but got {p}")
+    check_probability(p, below_one=True)
     if p == 0.0:
         return x
     noise = torch.empty_like(x, requires_grad=False)
@@ -88,27 +80,47 @@ def gaussian_dropout(x: Tensor, p: float, *, generator: Generator | None = None)
     return x * noise
 
 
-def activate_(x: Tensor, activation: FusedActivation) -> Tensor:
-    """Apply the activation in place."""
+def activate_and_drop_(
+    z: Tensor, activation: FusedActivation, p: float, *, generator: Generator | None = None
+) -> Tensor | None:
+    """Apply the activation, then dropout without its scale, in place.
+
+    Return the mask, or None if p is 0. Raises ValueError for an activation that is not fused.
+    """
     match activation:
         case "relu":
-            return x.relu_()
+            z.relu_()
         case "tanh":
-            return x.tanh_()
+            z.tanh_()
         case "logistic":
-            return x.sigmoid_()
+            z.sigmoid_()
+        case _:
+            raise ValueError(f"no fused activation {activation!r}")
+    if p == 0.0:
+        return None
+    mask = keep_mask(z, p, generator=generator, dtype=z.dtype)
+    z.mul_(mask)
+    return mask
 
 
-def activation_backward(grad: Tensor, activated: Tensor, activation: FusedActivation) -> Tensor:
-    """The gradient before the activation, from the one after it and what came out of it."""
+def activate_and_drop_backward(
+    grad: Tensor, dropped: Tensor, mask: Tensor | None, activation: FusedActivation
+) -> Tensor:
+    """Return the gradient before the activation, as a new tensor, from the one after the dropout.
+
+    `dropped` is what `activate_and_drop_` made, and `mask` what it returned. Only tanh reads the
+    mask: a dropped zero looks like a zero of a ReLU or a logistic unit, where the slope is 0.
+    """
     aten = torch.ops.aten
     match activation:
         case "relu":
-            before: Tensor = aten.threshold_backward(grad, activated, 0)
+            before: Tensor = aten.threshold_backward(grad, dropped, 0)
         case "tanh":
-            before = aten.tanh_backward(grad, activated)
+            before = aten.tanh_backward(grad, dropped)
+            if mask is not None:
+                before.mul_(mask)
         case "logistic":
-            before = aten.sigmoid_backward(grad, activated)
+            before = aten.sigmoid_backward(grad, dropped)
     return before
 
 
@@ -123,77 +135,62 @@ def linear_dropout(
     scale: float | None = None,
     bfloat16: bool = False,
 ) -> Tensor:
-    """`dropout(activation(F.linear(x, weight, bias)), p)` in one step with one backward.
+    """Compute `dropout(activation(F.linear(x, weight, bias)), p)` with few passes over memory.
 
-    Shapes: x (B, I), weight (O, I), bias (O) -> (B, O). Of a ReLU nothing is kept for backward but
-    the result: its zeros are both the units at rest and the dropped ones. `scale` is as in
+    Shapes: x (B, I), weight (O, I), bias (O) -> (B, O). For a ReLU only the result is kept for
+    backward: it is zero where the unit was at rest and where it was dropped. `scale` is as in
     `dropout`. With `bfloat16` the matrix products round their inputs to bfloat16 and add up in
-    float32. Raises ValueError unless 0 <= p <= 1 and the activation is one of these.
+    float32. Raises ValueError unless 0 <= p <= 1 and the activation is a FusedActivation.
     """
     check_probability(p)
-    if activation not in get_args(FusedActivation):
-        raise ValueError(f"no fused activation {activation!r}")
     factor = survivor_scale(p) if scale is None else scale
     factor = factor if p > 0.0 else 1.0
-    if kernels.is_available(x.device) and x.dtype != torch.float64:
-        z = F.linear(x.bfloat16(), weight.bfloat16()).float() if bfloat16 else F.linear(x, weight)
+    on_gpu = kernels.is_available(x.device) and x.dtype != torch.float64
+    if bfloat16:
+        z = F.linear(x.bfloat16(), weight.bfloat16()).float()
+    else:
+        z = F.linear(x, weight, None if on_gpu else bias)
+    if on_gpu:
         return kernels.bias_activation_dropout(
             z, bias, p, activation=activation, generator=generator, scale=factor
         )
-    return _LinearDropout.apply(  # type: ignore[no-any-return, no-untyped-call]
-        x, weight, bias, p, factor, generator, activation, bfloat16
+    if bfloat16 and bias is not None:
+        z = z.add_(bias)
+    return _ActivationDropout.apply(  # type: ignore[no-any-return, no-untyped-call]
+        z, activation, p, factor, generator
     )
 
 
-class _LinearDropout(torch.autograd.Function):
+class _ActivationDropout(torch.autograd.Function):
+    """Activation, dropout and scale, in place. The GPU form is in `kernels`, in Triton."""
+
     @staticmethod
     def forward(
         ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
+        z: Tensor,
+        activation: FusedActivation,
         p: float,
         scale: float,
         generator: Generator | None,
-        activation: FusedActivation,
-        bfloat16: bool,
     ) -> Tensor:
-        if bfloat16:
-            x, weight = x.bfloat16(), weight.bfloat16()
-        y = F.linear(x, weight, None if bias is None or bfloat16 else bias)
-        if bfloat16:
-            y = y.float() if bias is None else y.float().add_(bias)
-        activate_(y, activation)
-        # What the derivative is a function of: the activations before they are dropped.
-        kept = y if activation == "relu" else y.clone()
-        mask = keep_mask(y, p, generator=generator, dtype=y.dtype) if p > 0.0 else None
-        if mask is not None:
-            y.mul_(mask)
+        mask = activate_and_drop_(z, activation, p, generator=generator)
+        # Backward reads the unscaled values, but only the sign of a ReLU.
+        dropped = z if activation == "relu" or scale == 1.0 else z.clone()
         if scale != 1.0:
-            y.mul_(scale)
-        ctx.save_for_backward(x, weight, kept, None if activation == "relu" else mask)
-        ctx.scale, ctx.activation, ctx.bfloat16 = scale, activation, bfloat16
-        ctx.has_bias = bias is not None
-        return y
+            z.mul_(scale)
+        ctx.mark_dirty(z)
+        ctx.save_for_backward(dropped, mask if activation == "tanh" else None)
+        ctx.scale, ctx.activation = scale, activation
+        return z
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, kept, mask = ctx.saved_tensors
-        grad = activation_backward(grad, kept, ctx.activation)
-        if mask is not None:
-            grad.mul_(mask)
+        dropped, mask = ctx.saved_tensors
+        grad = activate_and_drop_backward(grad, dropped, mask, ctx.activation)
         if ctx.scale != 1.0:
             grad.mul_(ctx.scale)
-        needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        grad_bias = grad.sum(dim=0) if ctx.has_bias and needs_bias else None
-        factor = grad.bfloat16() if ctx.bfloat16 else grad
-        grad_x = factor.mm(weight) if needs_x else None
-        grad_weight = factor.t().mm(x) if needs_weight else None
-        if ctx.bfloat16:
-            grad_x = None if grad_x is None else grad_x.float()
-            grad_weight = None if grad_weight is None else grad_weight.float()
-        return grad_x, grad_weight, grad_bias, None, None, None, None, None
+        return grad, None, None, None, None
 
 
 def dropconnect(
@@ -205,11 +202,12 @@ def dropconnect(
     per_example: bool = True,
     generator: Generator | None = None,
 ) -> Tensor:
-    """A linear layer whose weights and biases are each dropped with probability p.
+    """Apply a linear layer whose weights and biases are each dropped with probability p.
 
-    Shapes: x (B, I), weight (O, I), bias (O) -> (B, O). Every row has a mask of its own, or all
-    share one. The survivors are scaled by 1 / (1 - p), so that inference with mean weights is the
-    plain layer. Raises ValueError unless 0 <= p <= 1. Wan et al. 2013, section 3.
+    Shapes: x (B, I), weight (O, I), bias (O) -> (B, O). With `per_example` every row has its own
+    mask, otherwise all rows share one. The survivors are scaled by 1 / (1 - p), so that inference
+    with mean weights is the plain layer. Raises ValueError unless 0 <= p <= 1. Wan et al. 2013,
+    section 3.
     """
     check_probability(p)
     if p == 0.0:
@@ -226,7 +224,7 @@ def dropconnect(
 
 
 class _MaskedLinear(torch.autograd.Function):
-    """A linear layer with a weight mask for each row, a few rows at a time."""
+    """A linear layer with a weight mask for each row, computed a few rows at a time."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, mask: Tensor, scale: float) -> Tensor:
@@ -252,7 +250,7 @@ class _MaskedLinear(torch.autograd.Function):
 
 
 def _row_parts(tensor: Tensor, *, like: Tensor | None = None) -> tuple[Tensor, ...]:
-    """Split rows so that the masks of a part stay below _DROPCONNECT_ELEMENTS."""
+    """Split `tensor` by rows so that the mask of each part has at most _DROPCONNECT_ELEMENTS."""
     mask = tensor if like is None else like
     return torch.split(tensor, max(1, _DROPCONNECT_ELEMENTS // max(1, mask.shape[1:].numel())))
 
@@ -260,26 +258,23 @@ def _row_parts(tensor: Tensor, *, like: Tensor | None = None) -> tuple[Tensor, .
 def dropconnect_moments(
     x: Tensor, weight: Tensor, bias: Tensor | None, p: float
 ) -> tuple[Tensor, Tensor]:
-    """Mean and variance of what `dropconnect` computes over its masks: both (B, O).
+    """Return mean and variance over the masks of what `dropconnect` computes: both (B, O).
 
-    The pre-activation is a sum of many independent terms, so a Gaussian with these moments stands
-    for it at inference. Raises ValueError unless 0 <= p < 1. Wan et al. 2013, section 3.1.
+    The pre-activation is a sum of many independent terms, so inference approximates it by a
+    Gaussian with these moments. Raises ValueError unless 0 <= p < 1. Wan et al. 2013, section 3.1.
     """
-    if not 0.0 <= p < 1.0:
-        raise ValueError(f"DropConnect has moments for p of at least 0 and below 1, but got {p}")
-    keep = keep_probability(p)
+    keep = keep_probability(check_probability(p, below_one=True))
     mean = F.linear(x, weight, bias)
     squares = F.linear(x.square(), weight.square(), None if bias is None else bias.square())
     return mean, squares * ((1.0 - keep) / keep)
 
 
 def num_kept(num_units: int, p: float) -> int:
-    """How many of its units a layer keeps under batchwise dropout: an exact number, at least 1.
+    """Return how many of its units a layer keeps under batchwise dropout, at least 1.
 
     Raises ValueError unless 0 <= p < 1.
     """
-    if not 0.0 <= p < 1.0:
-        raise ValueError(f"batchwise dropout needs p of at least 0 and below 1, but got {p}")
+    check_probability(p, below_one=True)
     return max(1, round((1.0 - p) * num_units))
 
 
@@ -290,9 +285,9 @@ def keep_units(
     generator: Generator | None = None,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Which units batchwise dropout keeps: (num_kept) int64, ascending.
+    """Draw the units that batchwise dropout keeps: their indices (num_kept), int64, ascending.
 
-    The scale that goes with them is num_units / num_kept. Raises ValueError unless 0 <= p < 1.
+    Their outputs are to be scaled by num_units / num_kept. Raises ValueError unless 0 <= p < 1.
     Graham, Reizenstein and Robinson 2015, section 2.
     """
     kept = num_kept(num_units, p)
@@ -303,9 +298,9 @@ def keep_units(
 def submatrix_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, *, rows: Tensor | None, columns: Tensor | None
 ) -> Tensor:
-    """The outputs `rows` of a linear layer, of which the inputs `columns` are given.
+    """Compute the outputs `rows` of a linear layer from its inputs `columns`.
 
-    Shapes: x (B, len(columns)), weight (O, I), bias (O) -> (B, len(rows)); None stands for all.
+    Shapes: x (B, len(columns)), weight (O, I), bias (O) -> (B, len(rows)); None means all.
     Only the submatrix is multiplied, and gradients are scattered back into it. Graham, Reizenstein
     and Robinson 2015, section 2.
     """
@@ -315,19 +310,19 @@ def submatrix_linear(
 
 
 def maxout(x: Tensor, num_pieces: int) -> Tensor:
-    """The largest of each unit's `num_pieces` consecutive inputs: (*, H * num_pieces) -> (*, H).
+    """Return the largest of each unit's consecutive inputs: (*, H * num_pieces) -> (*, H).
 
-    Raises ValueError if the last dimension is no multiple of num_pieces. Goodfellow et al. 2013,
+    Raises ValueError unless the last dimension is a multiple of num_pieces. Goodfellow et al. 2013,
     section 3.
     """
     if x.shape[-1] % num_pieces:
-        raise ValueError(f"{x.shape[-1]} inputs are no multiple of {num_pieces} pieces")
+        raise ValueError(f"{x.shape[-1]} inputs are not a multiple of {num_pieces} pieces")
     return x.view(*x.shape[:-1], x.shape[-1] // num_pieces, num_pieces).amax(dim=-1)
 
 
 @torch.no_grad()
 def max_norm_(weight: Tensor, bound: float) -> Tensor:
-    """Scale each unit's incoming weights, a row of (O, I), down to L2 norm `bound`, in place.
+    """Scale each row of `weight` (O, I) whose L2 norm is above `bound` down to it, in place.
 
     Srivastava et al. 2014, section 5.1.
     """

@@ -1,6 +1,6 @@
-"""Categories as a network takes them: one-hot, or embeddings that it learns.
+"""Categorical features as inputs of a network: one-hot, or learned embeddings.
 
-Shapes: B rows of a batch, V values, K categorical features, W inputs that stand for them.
+Shapes: B rows of a batch, V values, K categorical features, W inputs that encode them.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ _MAX_AUTOMATIC_DIM = 50
 
 
 class CategoryInputs(nn.Module):
-    """Values pass; the codes behind them become inputs of the first layer.
+    """Turn the category codes that follow the values into inputs of the first layer.
 
-    Code 0 is the unknown category, what is missing or was never seen. While training, known ones
-    are replaced by it at random, with `unknown_rate`, so that its weights are trained too.
-    Shape: (B, V + K) -> (B, V + W); codes are whole numbers from 0.
+    Code 0 is the unknown category: missing, or not seen when the codes were fitted. Training
+    replaces known codes by it at random, with probability `unknown_rate`, so that the weights of
+    the unknown category are trained too. Shape: (B, V + K) -> (B, V + W); codes are integers >= 0.
     """
 
     offsets: Tensor
@@ -51,7 +51,7 @@ class CategoryInputs(nn.Module):
 
     @property
     def learns(self) -> bool:
-        """Whether there is anything to train in here."""
+        """Whether it has parameters to train."""
         return len(self.embeddings) > 0
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class CategoryInputs(nn.Module):
         return torch.cat(parts, dim=1)
 
     def _with_unknowns(self, codes: Tensor) -> Tensor:
-        """Dropout of categories: a code that is dropped is 0, and that is the unknown one."""
+        """Replace codes at random by 0, the unknown category, while training."""
         if not self.training or self.unknown_rate == 0.0:
             return codes
         mask = keep_mask(codes, self.unknown_rate, generator=self.generator, dtype=codes.dtype)
@@ -81,9 +81,10 @@ class CategoryInputs(nn.Module):
 
 
 def category_widths(config: PreprocessingConfig, cardinalities: Sequence[int]) -> list[int]:
-    """Inputs that stand for each categorical feature; its cardinality counts the unknown one.
+    """Return the number of inputs for each categorical feature.
 
-    A width equal to the cardinality is one-hot, for embeddings are narrower.
+    A cardinality counts the unknown category. A width equal to the cardinality means one-hot:
+    embeddings are always narrower.
     """
     return [_width(config, cardinality) for cardinality in cardinalities]
 

@@ -1,17 +1,20 @@
 """Bias, activation and dropout in one pass over memory, as Triton kernels for a GPU.
 
 A mask is not stored but drawn twice: forward and backward read the same seed and run the same
-counter-based generator on the element's place (Philox-4x32-10: Salmon et al. 2011, "Parallel random
-numbers: as easy as 1, 2, 3"). A call leaves its result and that seed for backward, nothing else.
+counter-based generator on the element's index (Philox-4x32-10: Salmon et al. 2011, "Parallel random
+numbers: as easy as 1, 2, 3"). A call saves only its result and that seed for backward.
 
-One draw of Philox is four words of 32 bits, hence eight of the 16-bit integers that
-`masks.keep_threshold` divides, so the probability realised is `masks.keep_probability` here too;
-the masks themselves are others than those of `masks.keep_mask`.
+One draw of Philox is four words of 32 bits, which are eight 16-bit integers. These are compared
+with `masks.keep_threshold`, so the probability realised is `masks.keep_probability` here too. The
+masks differ from those of `masks.keep_mask`.
+
+The derivatives repeat those of `functional.activate_and_drop_backward`: Triton compiles these
+functions from their source and cannot call torch.
 
 Shapes: B rows of a batch, O outputs of a linear layer.
 """
 
-from __future__ import annotations  # the kernels' annotations name what may not be installed
+from __future__ import annotations  # Triton, which the annotations name, may not be installed
 
 from typing import Any, get_args
 
@@ -20,7 +23,7 @@ from torch import Generator, Tensor
 from torch.autograd.function import once_differentiable
 
 from dropout_core.config import FusedActivation
-from dropout_core.nn.masks import LEVELS, keep_probability, keep_threshold
+from dropout_core.nn.masks import LEVELS, check_probability, keep_threshold, survivor_scale
 
 try:
     import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]
@@ -30,14 +33,14 @@ except ImportError:
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
-# A program takes so many draws, each for eight elements that lie so far apart: its reads and
-# writes are then of neighbouring addresses. The mask is a function of this number.
+# Draws of one program. The eight elements of a draw lie this far apart, so that neighbouring lanes
+# read and write neighbouring addresses. The mask is a function of this number.
 _NUM_LANES = 256
 _ELEMENTS_PER_DRAW = 8
 
 
 def is_available(device: torch.device) -> bool:
-    """Whether the kernels run on this device: a GPU, and Triton is installed."""
+    """Return whether the kernels run on this device: it is a GPU, and Triton is installed."""
     return device.type == "cuda" and triton is not None
 
 
@@ -50,26 +53,25 @@ def bias_activation_dropout(
     generator: Generator | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """`dropout(activation(z + bias), p)` by one kernel, with one for backward.
+    """Compute `dropout(activation(z + bias), p)` by one kernel, and its gradient by another.
 
     Shapes: z (B, O), bias (O) or None -> (B, O), of the dtype of z: float32, bfloat16 or float16,
     computed in float32. The draw is a function of the generator's state and the number of elements;
-    nothing is drawn where p is 0 or 1, and p = 1 gives zeros with zero gradient. `scale` is what
-    survivors are multiplied by, by default the inverse of the realised probability. A kernel starts
-    without waiting for the device, and a captured graph draws anew at every replay. Raises
-    ValueError unless 0 <= p <= 1 and the activation is one of these, TypeError for other dtypes.
+    nothing is drawn where p is 0 or 1, and p = 1 gives zeros with zero gradient. Survivors are
+    multiplied by `scale`, by default the inverse of the realised probability. The call does not
+    wait for the device, and a captured graph draws anew at every replay. Raises ValueError unless
+    0 <= p <= 1 and the activation is a FusedActivation, TypeError for other dtypes.
     """
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    check_probability(p)
     if activation not in get_args(FusedActivation):
         raise ValueError(f"no fused activation {activation!r}")
     if z.dtype not in _DTYPES:
         raise TypeError(f"the kernels compute in float32, but got {z.dtype}")
     if scale is None:
-        scale = 1.0 / keep_probability(p) if p < 1.0 else 0.0
+        scale = survivor_scale(p)
     threshold = keep_threshold(p)
-    seed = torch.empty(1, dtype=torch.int64, device=z.device)  # the host never learns of it
-    if 0 < threshold < LEVELS:  # otherwise whatever it holds decides nothing
+    seed = torch.empty(1, dtype=torch.int64, device=z.device)  # stays on the device
+    if 0 < threshold < LEVELS:  # otherwise the kernels ignore the seed
         seed.random_(-(2**63), None, generator=generator)
     return _BiasActivationDropout.apply(  # type: ignore[no-any-return, no-untyped-call]
         z, bias, seed, threshold, scale, activation
@@ -104,7 +106,7 @@ class _BiasActivationDropout(torch.autograd.Function):
                 num_lanes=_NUM_LANES,
                 enable_fp_fusion=True,  # Triton 3.9 warns where this is left open
             )
-        # What came out tells what came out of the activation, wherever it was not dropped.
+        # The activation is read off the result, wherever it was not dropped.
         ctx.save_for_backward(y, seed)
         ctx.threshold, ctx.scale, ctx.activation = threshold, scale, activation
         ctx.bias_dtype = None if bias is None else bias.dtype
@@ -140,7 +142,7 @@ def _grid(tensor: Tensor) -> tuple[int]:
 
 
 def _jit(function: Any) -> Any:
-    """`triton.jit`, where there is one: the module is imported everywhere."""
+    """Apply `triton.jit` if Triton is installed; this module is imported where it is not, too."""
     return function if triton is None else triton.jit(function)
 
 
@@ -158,22 +160,22 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
     has_bias: tl.constexpr,
     num_lanes: tl.constexpr,
 ):
-    # A tensor may have more elements than an int32 counts, a program's part of it has not.
+    # A tensor may have more elements than an int32 counts; a program's part of it does not.
     program = tl.program_id(0).to(tl.int64)
     start = program * (8 * num_lanes)
     lanes = tl.arange(0, num_lanes)
     words = tl.randint4x(tl.load(seed), program * num_lanes + lanes)
     first_column = (start % num_columns).to(tl.int32)
     for part in tl.static_range(8):
-        places = part * num_lanes + lanes
-        exists = places < num_elements - start
-        x = tl.load(z + start + places, mask=exists, other=0.0).to(tl.float32)
+        offsets = part * num_lanes + lanes
+        exists = offsets < num_elements - start
+        x = tl.load(z + start + offsets, mask=exists, other=0.0).to(tl.float32)
         if has_bias:
-            columns = (first_column + places) % num_columns
+            columns = (first_column + offsets) % num_columns
             x += tl.load(bias + columns, mask=exists, other=0.0).to(tl.float32)
         kept = _is_kept(words[part // 2], part % 2, threshold)
         result = tl.where(kept, _activated(x, activation) * scale, 0.0)
-        tl.store(y + start + places, result.to(y.dtype.element_ty), mask=exists)
+        tl.store(y + start + offsets, result.to(y.dtype.element_ty), mask=exists)
 
 
 @_jit
@@ -194,25 +196,25 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     lanes = tl.arange(0, num_lanes)
     words = tl.randint4x(tl.load(seed), program * num_lanes + lanes)
     for part in tl.static_range(8):
-        places = part * num_lanes + lanes
-        exists = places < num_elements - start
-        slope = tl.load(grad + start + places, mask=exists, other=0.0).to(tl.float32) * scale
-        result = tl.load(y + start + places, mask=exists, other=0.0).to(tl.float32)
+        offsets = part * num_lanes + lanes
+        exists = offsets < num_elements - start
+        slope = tl.load(grad + start + offsets, mask=exists, other=0.0).to(tl.float32) * scale
+        result = tl.load(y + start + offsets, mask=exists, other=0.0).to(tl.float32)
         kept = _is_kept(words[part // 2], part % 2, threshold)
         slope = tl.where(kept, slope * _derivative(result * inverse_scale, activation), 0.0)
-        tl.store(grad_z + start + places, slope.to(grad_z.dtype.element_ty), mask=exists)
+        tl.store(grad_z + start + offsets, slope.to(grad_z.dtype.element_ty), mask=exists)
 
 
 @_jit
 def _is_kept(word, half: tl.constexpr, threshold):  # type: ignore[no-untyped-def]
-    """Whether one half of a word's bits, read as an unsigned integer, is below the threshold."""
+    """Return whether one half of a word, read as an unsigned integer, is below the threshold."""
     return ((word >> (16 * half)) & 0xFFFF).to(tl.int32) < threshold
 
 
 @_jit
 def _activated(x, activation: tl.constexpr):  # type: ignore[no-untyped-def]
     if activation == "relu":
-        result = tl.where(x <= 0.0, 0.0, x)  # a comparison that leaves NaN as it is
+        result = tl.where(x <= 0.0, 0.0, x)  # keeps NaN
     elif activation == "tanh":
         result = _tanh(x)
     else:
@@ -222,7 +224,7 @@ def _activated(x, activation: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @_jit
 def _derivative(activated, activation: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The slope of the activation where it came to this."""
+    """Return the derivative of the activation where its result is `activated`."""
     if activation == "relu":
         slope = tl.where(activated == 0.0, 0.0, 1.0)
     elif activation == "tanh":
@@ -234,7 +236,7 @@ def _derivative(activated, activation: tl.constexpr):  # type: ignore[no-untyped
 
 @_jit
 def _tanh(x):  # type: ignore[no-untyped-def]
-    """Near zero by Taylor's series, whose next term is below 1e-8 of the result, else by exp."""
+    """Use Taylor's series near zero, whose next term is below 1e-8 of the result, else exp."""
     square = x * x
     series = -17.0 / 315.0 + square * (62.0 / 2835.0)
     series = x + x * square * (-1.0 / 3.0 + square * (2.0 / 15.0 + square * series))

@@ -1,6 +1,6 @@
 """The variants of dropout as nn.Module: thin wrappers over `functional`.
 
-Each draws from its `generator`, which may be replaced at any time; None is torch's default one.
+Each draws from its `generator`, which may be replaced at any time; None means torch's default one.
 """
 
 from typing import Literal
@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from dropout_core.nn import functional
-from dropout_core.nn.masks import keep_probability
+from dropout_core.nn.masks import check_probability, keep_probability, survivor_scale
 
 
 class Dropout(nn.Module):
@@ -28,21 +28,21 @@ class Dropout(nn.Module):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        self.p = functional.check_probability(p)
+        self.p = check_probability(p)
         self.scaling = scaling
         self.inplace = inplace
         self.generator = generator
 
     @property
     def training_scale(self) -> float | None:
-        """What survivors are multiplied by; None is the inverse of the keep probability."""
+        """What training multiplies survivors by; None means 1 / keep probability."""
         return 1.0 if self.scaling == "classic" else None
 
     @property
     def survivor_scale(self) -> float:
-        """The same as a number."""
+        """`training_scale` as a number."""
         scale = self.training_scale
-        return functional.survivor_scale(self.p) if scale is None else scale
+        return survivor_scale(self.p) if scale is None else scale
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
@@ -67,9 +67,7 @@ class GaussianDropout(nn.Module):
 
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
         super().__init__()
-        if not 0.0 <= p < 1.0:
-            raise ValueError(f"Gaussian dropout needs p of at least 0 and below 1, but got {p}")
-        self.p = p
+        self.p = check_probability(p, below_one=True)
         self.generator = generator
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,20 +80,19 @@ class GaussianDropout(nn.Module):
 
 
 class BatchwiseDropout(nn.Module):
-    """Dropout of whole units, an exact number of them, shared by all rows of the input.
+    """Dropout of an exact number of whole units, the same for all rows of the input.
 
-    On its own it zeroes columns: (B, H) -> (B, H). `keep` answers which are left, for a network
-    that multiplies submatrices; see `functional.submatrix_linear`.
+    `forward` zeroes columns: (B, H) -> (B, H). `keep` returns the units that are left, for a
+    network that multiplies submatrices; see `functional.submatrix_linear`.
     """
 
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
         super().__init__()
-        functional.num_kept(1, p)
-        self.p = p
+        self.p = check_probability(p, below_one=True)
         self.generator = generator
 
     def keep(self, num_units: int, device: torch.device) -> tuple[Tensor, float]:
-        """The units that this draw keeps, and the factor that makes up for the others."""
+        """Draw the units to keep; return them and the scale that makes up for the others."""
         kept = functional.keep_units(num_units, self.p, generator=self.generator, device=device)
         return kept, num_units / len(kept)
 
@@ -113,7 +110,7 @@ class DropConnectLinear(nn.Linear):
     """A linear layer whose weights are dropped while training; see `functional.dropconnect`.
 
     In eval mode it uses the mean weights. Shape: (B, in_features) -> (B, out_features). While
-    training, `columns` may name the inputs that x holds, where batchwise dropout left only some.
+    training, `columns` are the inputs that x holds, if batchwise dropout left only some of them.
     """
 
     def __init__(
@@ -128,7 +125,7 @@ class DropConnectLinear(nn.Linear):
         device: torch.device | None = None,
     ) -> None:
         super().__init__(in_features, out_features, bias=bias, device=device)
-        self.p = functional.check_probability(p)
+        self.p = check_probability(p)
         self.per_example = per_example
         self.generator = generator
 
@@ -145,9 +142,9 @@ class DropConnectLinear(nn.Linear):
         )
 
     def sample(self, generator: Generator) -> nn.Linear:
-        """A plain layer of what one draw leaves of the weights, all rows' the same.
+        """Return a plain layer whose weights are dropped by one draw, the same for all rows.
 
-        `generator` is the CPU's, wherever the weights are.
+        `generator` is on the CPU, on whatever device the weights are.
         """
         sampled = nn.Linear(
             self.in_features, self.out_features, bias=self.bias is not None, device="meta"
@@ -164,7 +161,7 @@ class DropConnectLinear(nn.Linear):
 
 
 class Maxout(nn.Module):
-    """The largest of each unit's pieces; see `functional.maxout`.
+    """The maximum over each unit's pieces; see `functional.maxout`.
 
     Shape: (*, H * num_pieces) -> (*, H).
     """

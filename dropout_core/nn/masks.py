@@ -15,11 +15,20 @@ _BYTE_LEVELS = 1 << 8
 _WORD_BYTES = 8
 
 
-def keep_threshold(p: float) -> int:
-    """How many of the 65,536 levels are kept when dropping with probability p.
+def check_probability(p: float, *, below_one: bool = False) -> float:
+    """Return p; raise ValueError unless 0 <= p <= 1, or p < 1 where `below_one` is asked for."""
+    if below_one and not 0.0 <= p < 1.0:
+        raise ValueError(f"dropout probability has to be at least 0 and below 1, but got {p}")
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    return p
 
-    0 and 65,536 are answered for p of exactly 1 and 0 alone, so that a small p still drops and a
-    large one still keeps.
+
+def keep_threshold(p: float) -> int:
+    """Return how many of the 65,536 levels are kept when dropping with probability p.
+
+    Only p = 1 gives 0 and only p = 0 gives 65,536, so that a small p still drops and a large one
+    still keeps.
     """
     if p == 0.0 or p == 1.0:
         return LEVELS if p == 0.0 else 0
@@ -27,8 +36,13 @@ def keep_threshold(p: float) -> int:
 
 
 def keep_probability(p: float) -> float:
-    """The probability with which an element is really kept: exact in binary."""
+    """Return the probability with which an element is really kept, exact in binary."""
     return keep_threshold(p) / LEVELS
+
+
+def survivor_scale(p: float) -> float:
+    """Return what inverted dropout multiplies survivors by: 1 / keep_probability(p), or 0."""
+    return 1.0 / keep_probability(p) if p < 1.0 else 0.0
 
 
 def keep_mask(
@@ -38,7 +52,7 @@ def keep_mask(
     generator: Generator | None = None,
     dtype: torch.dtype = torch.bool,
 ) -> Tensor:
-    """A mask of the shape and device of `like`: true, or 1, with `keep_probability(p)`.
+    """Draw a mask of the shape and device of `like`: true, or 1, with `keep_probability(p)`.
 
     The draw depends on the generator's state and the number of elements alone, not on the number
     of threads. Numbers of a `dtype` wider than a byte multiply several times faster than bools.
@@ -54,7 +68,7 @@ def keep_mask(
     num_words = -(-num_elements * bits.itemsize // _WORD_BYTES)
     words = torch.empty(num_words, dtype=torch.int64, device=like.device)
     words.random_(-(2**63), None, generator=generator)
-    # torch compares signed integers at full speed, so half of the levels are negative; and in
-    # place, since an answer in bools takes it several times as long.
+    # torch compares signed integers at full speed, so half of the levels are negative. It compares
+    # in place, since a result of dtype bool takes several times as long.
     kept = words.view(bits)[:num_elements].lt_(threshold - num_levels // 2).view(like.shape)
     return kept.to(torch.int8).view(torch.bool) if dtype is torch.bool else kept.to(dtype)

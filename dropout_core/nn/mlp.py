@@ -1,4 +1,4 @@
-"""MLPConfig -> network.
+"""The network that an MLPConfig describes.
 
 Shapes: B rows of a batch, K of them in a group that shares masks.
 """
@@ -33,8 +33,8 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 class HiddenLayer(nn.Module):
     """Linear, [batch norm,] activation and dropout: one hidden layer.
 
-    Shape: (B, in_features) -> (B, num_units). Under batchwise dropout only the units that are kept
-    go in and come out: `columns` are those that x holds of the layer before.
+    Shape: (B, in_features) -> (B, num_units). Under batchwise dropout a layer takes and returns
+    only the units that are kept: `columns` are those of the layer before that x holds.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class HiddenLayer(nn.Module):
 
     @property
     def is_elementwise(self) -> bool:
-        """Whether a fused activation and dropout of units are all that follows the linear layer."""
+        """Whether only a fused activation and dropout of units follow a plain linear layer."""
         return (
             type(self.linear) is nn.Linear
             and self.norm is None
@@ -106,7 +106,7 @@ class HiddenLayer(nn.Module):
         return cast(FusedActivation, self.activation_name)
 
     def _pieces(self, units: Tensor) -> Tensor:
-        """The rows of the weight matrix that make up `units`."""
+        """Return the rows of the weight matrix that belong to `units`."""
         if self.num_pieces == 1:
             return units
         pieces = torch.arange(self.num_pieces, device=units.device)
@@ -117,9 +117,9 @@ class MLP(nn.Module):
     """Hidden layers and a linear output, with dropout as the config says.
 
     Shape: (B, in_features) -> (B, out_features); the outputs are logits or regression values.
-    `inputs` are what the first layer sees in place of the features, where some are categories.
-    The weights are a function of the config, the sizes and `seed`; the names of the parameters do
-    not depend on the dropout, so a checkpoint may go on with another one.
+    `inputs` encodes categorical features for the first layer; None if there are none. The weights
+    are a function of the config, the sizes and `seed`. The names of the parameters do not depend on
+    the dropout, so a checkpoint can be loaded into a network with another dropout.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class MLP(nn.Module):
         return _product(self.output, x, columns)
 
     def initialise(self, seed: int) -> None:
-        """Draw every weight anew: embeddings are normal, the rest is as the config's init says.
+        """Draw every weight anew: embeddings from N(0, 1), the others by the config's init.
 
         Biases become zero.
         """
@@ -181,13 +181,13 @@ class MLP(nn.Module):
                 nn.init.normal_(module.weight, generator=stream)
 
     def use_generator(self, stream: Generator | None) -> None:
-        """Draw every mask from `stream`; None is torch's default generator."""
+        """Draw every mask from `stream`; None means torch's default generator."""
         for module in self.modules():
             if isinstance(module, (*STOCHASTIC, CategoryInputs)):
                 module.generator = stream
 
     def use_bfloat16(self, enabled: bool) -> None:
-        """Round the inputs of the hidden layers' products to bfloat16 while training, or not."""
+        """Set whether training rounds the inputs of the hidden layers' products to bfloat16."""
         for layer in self.hidden:
             cast(HiddenLayer, layer).rounds_to_bfloat16 = enabled
 
@@ -197,17 +197,17 @@ class MLP(nn.Module):
         return [*(cast(HiddenLayer, layer).linear for layer in self.hidden), self.output]
 
     def constrain(self) -> None:
-        """Scale each unit's incoming weights down to its layer's max norm, where there is one."""
+        """Scale each unit's incoming weights down to the layer's max norm, if there is one."""
         if self.max_norms is not None:
             for linear, bound in zip(self.linears, self.max_norms, strict=True):
                 functional.max_norm_(linear.weight, bound)
 
 
 def _product(linear: nn.Module, x: Tensor, columns: Tensor | None) -> Tensor:
-    """What the layer makes of x, which holds all of its inputs or only `columns` of them."""
+    """Apply the layer to x, which holds all of its inputs or only `columns` of them."""
     out: Tensor
     if columns is None:
-        out = linear(x)  # as a module, since inference puts another one in its place
+        out = linear(x)  # called as a module, which inference may have replaced
     elif isinstance(linear, DropConnectLinear):
         out = linear(x, columns)
     else:
@@ -217,7 +217,7 @@ def _product(linear: nn.Module, x: Tensor, columns: Tensor | None) -> Tensor:
 
 
 def _dropout(config: DropoutConfig) -> nn.Module:
-    """The module that acts on activations; DropConnect acts on weights, see `_linear`."""
+    """Build the module that drops activations; DropConnect drops weights, see `_linear`."""
     p = config.drop_probability
     match config.kind:
         case "bernoulli":
@@ -243,12 +243,12 @@ def _linear(config: DropoutConfig, in_features: int, out_features: int, *, bias:
     )
 
 
-def _without_weights(kind: type[nn.Linear], *arguments: Any, **options: Any) -> nn.Linear:
-    """A layer yet to be initialised: torch would draw from its global generator.
+def _without_weights(layer_type: type[nn.Linear], *arguments: Any, **options: Any) -> nn.Linear:
+    """Build a layer without initialising it, which would draw from torch's global generator.
 
-    As `torch.nn.utils.skip_init` does it, but for the half second of imports that this takes.
+    `torch.nn.utils.skip_init` does the same, but its imports take half a second.
     """
-    layer = kind(*arguments, **options | {"device": "meta"})
+    layer = layer_type(*arguments, **options | {"device": "meta"})
     for name, parameter in layer.named_parameters(recurse=False):
         setattr(layer, name, nn.Parameter(torch.empty(parameter.shape)))
     return layer

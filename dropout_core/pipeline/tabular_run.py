@@ -30,7 +30,7 @@ from dropout_core.data.readers.table import as_stored
 from dropout_core.data.splits import Split
 from dropout_core.data.targets import find_classes, target_tensor, with_targets
 from dropout_core.errors import DataError
-from dropout_core.evaluation.evaluator import Evaluation
+from dropout_core.evaluation.evaluator import Evaluation, score
 from dropout_core.model.predictor import Predictor, fingerprint
 from dropout_core.model.saved_model import (
     Description,
@@ -120,9 +120,12 @@ class Experiment:
 
     def evaluate(self) -> dict[str, Evaluation]:
         """Score the model as it is on the rows held out: "validation" and "test", where any are."""
-        predictor = Predictor(self.model, self.description)
+        description = self.description
+        predictor = Predictor(self.model, description)
         return {
-            name: predictor.score(predictor.outputs(matrix), targets)
+            name: score(
+                predictor.outputs(matrix), targets, task=self.task, names=description.output_names
+            )
             for name, (matrix, targets) in self._held_out.items()
             if len(targets)
         }

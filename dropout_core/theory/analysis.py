@@ -1,4 +1,4 @@
-"""What dropout does to a network: sparser, less co-adapted units with features of their own.
+"""Measures of what dropout does to hidden units: sparsity, co-adaptation, features.
 
 Shapes: N rows, H hidden units.
 """
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def sparsity(activations: Tensor, *, threshold: float = 0.0) -> float:
-    """The share of activations that are not above the threshold. Shape: (N, H).
+    """Return the share of activations that are not above the threshold. Shape: (N, H).
 
     Srivastava et al. 2014, section 7.2.
     """
@@ -16,11 +16,11 @@ def sparsity(activations: Tensor, *, threshold: float = 0.0) -> float:
 
 
 def co_adaptation(activations: Tensor) -> float:
-    """The mean absolute correlation between two different hidden units. Shape: (N, H).
+    """Return the mean absolute correlation between two different hidden units. Shape: (N, H).
 
-    Units that never change correlate with nothing and are left out; 0 where fewer than two are
-    left. Hinton et al. 2012 name co-adaptation as what dropout prevents; Cogswell et al. 2016,
-    section 3, measure it by the covariance of activations.
+    Constant units are left out; the result is 0 if fewer than two others are there. Hinton et al.
+    2012 say that dropout prevents co-adaptation; Cogswell et al. 2016, section 3, measure it by the
+    covariance of activations.
     """
     alive = activations[:, activations.std(dim=0, correction=0) > 0].double()
     num_alive = alive.shape[1]
@@ -32,15 +32,16 @@ def co_adaptation(activations: Tensor) -> float:
 
 
 def feature_grid(weight: Tensor, *, height: int, width: int, num_columns: int = 16) -> Tensor:
-    """First-layer features as one grey image: each unit's incoming weights, a pixel between units.
+    """Draw first-layer features as one grey image: each unit's weights, one pixel between units.
 
     Shape: (H, height * width) -> (rows * (height + 1) - 1, num_columns * (width + 1) - 1), uint8.
-    Each feature is scaled to its own range; the frame and missing features are black. Raises
-    ValueError if a unit has not height * width weights. Srivastava et al. 2014, figure 7.
+    Each feature is scaled to its own range; the lines between features and the empty cells of the
+    last row are black. Raises ValueError unless a unit has height * width weights. Srivastava et
+    al. 2014, figure 7.
     """
     num_units, num_weights = weight.shape
     if num_weights != height * width:
-        raise ValueError(f"{num_weights} weights a unit are no image of {height} x {width}")
+        raise ValueError(f"{num_weights} weights a unit do not make an image of {height} x {width}")
     low, high = weight.amin(dim=1, keepdim=True), weight.amax(dim=1, keepdim=True)
     scaled = (weight - low) / (high - low).clamp_min(torch.finfo(weight.dtype).tiny)
     images = (scaled * 255).round().to(torch.uint8).view(-1, height, width)

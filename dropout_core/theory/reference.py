@@ -1,6 +1,6 @@
-"""The textbook dropout in NumPy: slow, obvious, and the oracle the tests hold the fast one to.
+"""Textbook dropout in NumPy: slow and obvious; tests compare the fast one with it.
 
-Inverted dropout as taught in Stanford's CS231n: a forward pass that returns what backward needs.
+Inverted dropout as taught in Stanford's CS231n: the forward pass returns a cache for backward.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dropout_core.nn.masks import check_probability
+
 Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
 class DropoutCache:
-    """What `dropout_backward` needs: `scaled_mask` holds 0 or 1 / (1 - p) an element."""
+    """The input of `dropout_backward`: `scaled_mask` is 0 or 1 / (1 - p) for each element."""
 
     mode: Literal["train", "test"]
     scaled_mask: Array | None
@@ -32,8 +34,7 @@ def dropout_forward(
 
     Shape: (*) -> (*). `mask` (True keeps) replaces the draw. Raises ValueError unless 0 <= p <= 1.
     """
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    check_probability(p)
     if mode == "test":
         return x, DropoutCache(mode, None)
     if mask is None:
@@ -44,7 +45,7 @@ def dropout_forward(
 
 
 def dropout_backward(grad_out: Array, cache: DropoutCache) -> Array:
-    """The gradient with respect to the input of the forward pass that made `cache`."""
+    """Return the gradient with respect to the input of the forward pass that made `cache`."""
     if cache.scaled_mask is None:
         return grad_out
     return grad_out * cache.scaled_mask

@@ -1,9 +1,9 @@
 """Atomic save and verified load of a training run: one safetensors file, never pickle.
 
-A checkpoint's name says where the run stood and what the file holds:
-`epoch-000012-batch-000007.<sha256>.safetensors`. It is written aside, flushed, and renamed, so a
-name that exists belongs to a whole file; a file that does not hash to its name is refused, and so
-is one that says it is of another run.
+A checkpoint's name holds the position of the run and the file's checksum:
+`epoch-000012-batch-000007.<sha256>.safetensors`. The file is written under another name, flushed
+and renamed, so that it is always complete. A file whose checksum does not match its name, or whose
+metadata names another run, is refused.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _HEADER_LENGTH_BYTES = 8
 
 
 class CheckpointError(Exception):
-    """The file is not the checkpoint that its name promises."""
+    """The file cannot be read as a checkpoint of this run."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"checkpoint {path.name}: {reason}")
@@ -30,15 +30,15 @@ class CheckpointError(Exception):
 
 
 def position(name: str) -> tuple[int, int] | None:
-    """Epochs completed and batches of the next, read off a checkpoint's file name."""
+    """Return the completed epochs and the batches of the next one from a file's name."""
     match = _NAME.fullmatch(name)
     return (int(match[1]), int(match[2])) if match else None
 
 
 def save_checkpoint(folder: Path, state: TrainingState, *, run: str | None = None) -> Path:
-    """Write `state` into `folder`, made if it is not there, and return the new file.
+    """Write `state` into `folder`, which is created if missing, and return the new file.
 
-    `run` names what is trained, so that nothing else goes on from it.
+    `run` names the run, so that no other run continues from this checkpoint.
     """
     metadata = {"values": json.dumps(state.values, allow_nan=False)}
     if run is not None:
@@ -53,13 +53,13 @@ def save_checkpoint(folder: Path, state: TrainingState, *, run: str | None = Non
 
 
 def load_checkpoint(path: Path, *, run: str | None = None) -> TrainingState:
-    """Read what `save_checkpoint` wrote. Raises CheckpointError unless every byte is as written.
+    """Read what `save_checkpoint` wrote.
 
-    Also if it says that it is of another run than this one, if there is one.
+    Raises CheckpointError if a byte has changed, or if the checkpoint names another run than `run`.
     """
     match = _NAME.fullmatch(path.name)
     if match is None:
-        raise CheckpointError(path, "not a checkpoint's name")
+        raise CheckpointError(path, "its name is not a checkpoint's name")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -67,13 +67,13 @@ def load_checkpoint(path: Path, *, run: str | None = None) -> TrainingState:
     if hashlib.sha256(content).hexdigest() != match[3]:
         raise CheckpointError(path, "its content does not match its checksum")
     try:
-        # safetensors reads metadata from files alone; its format puts the header's length first.
+        # safetensors reads metadata only from a path; the format begins with the header's length.
         header_end = _HEADER_LENGTH_BYTES + int.from_bytes(content[:_HEADER_LENGTH_BYTES], "little")
         header = json.loads(content[_HEADER_LENGTH_BYTES:header_end])
         metadata = header["__metadata__"]
         state = TrainingState(load(content), json.loads(metadata["values"]))
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(path, f"unreadable: {error}") from error
-    if run is not None and metadata.get("run", run) != run:  # the first releases did not say
-        raise CheckpointError(path, "it is of another run")
+    if run is not None and metadata.get("run", run) != run:  # the first releases wrote no run
+        raise CheckpointError(path, "it belongs to another run")
     return state

@@ -1,8 +1,8 @@
 """A training step as one CUDA graph: its kernels are captured once and launched together.
 
 A small network's step is dozens of kernels of a few microseconds, and launching them one by one
-takes longer than they do. A graph launches them all at once: "CUDA Graphs" in PyTorch's notes on
-CUDA semantics, whose "Whole-network capture" this is, but for the optimizer's step.
+takes longer than running them. A graph launches them all at once: see "CUDA Graphs" in PyTorch's
+notes on CUDA semantics. This is their "Whole-network capture" without the optimizer's step.
 
 Shapes: B rows of a batch, I inputs.
 """
@@ -17,28 +17,28 @@ from torch import Generator, Tensor, nn
 
 from dropout_core.training.fused_step import Gradients
 
-# PyTorch's notes on CUDA graphs ask for some, so that no library is set up during capture.
+# PyTorch's notes ask for warm-up steps, so that no library is initialised during capture.
 _NUM_WARMUPS = 3
 
-# A replay launches the kernels that ran eagerly, so what differs is rounding where a kernel adds
-# up in no fixed order; another mask changes a part of a gradient of its own size.
+# A replay launches the same kernels as an eager step, so only sums without a fixed order round
+# differently. A wrong mask changes a gradient by about its own size.
 _TOLERANCE = 1e-3
 
 
 class GraphedStep:
-    """`gradients` for batches of `num_rows` by a captured graph, for any others as they are.
+    """Run `gradients` as a captured graph for batches of `num_rows`, and eagerly for others.
 
-    A `step.Gradients` itself: (B, I), targets -> (). The first batch of `num_rows` warms up,
-    captures and proves the graph, and leaves the model and the generator as they were; from then on
-    such batches are replays, each with masks drawn anew from `generator`, whose state may be read
-    and set at any time. All gradients land in the same `.grad` tensors. Where the capture fails, or
-    the proof that the graph computes what `gradients` computes, a RuntimeWarning says why and
-    everything goes on without a graph.
+    It is a `fused_step.Gradients` itself: (B, I), targets -> (). The first batch of `num_rows`
+    warms up, captures and checks the graph, and leaves the model and the generator as they were.
+    Later batches of that size are replays, each with masks drawn anew from `generator`, whose state
+    may be read and set at any time. All gradients are written to the same `.grad` tensors. If the
+    capture or the check against `gradients` fails, a RuntimeWarning says why and all batches run
+    eagerly.
 
-    The graph holds on to the memory of one step; the proof has a few copies of the weights and of
-    their gradients for a moment. Parameters are read where they were captured, so they may be
-    changed in place only. Nothing that Python does is repeated: hooks are not called, and a mode, a
-    probability or a generator that is replaced afterwards is not seen.
+    The graph keeps the memory of one step; the check needs a few copies of the weights and
+    gradients for a moment. The graph reads parameters at the addresses of the capture, so they may
+    only be changed in place. A replay runs no Python: hooks are not called, and a mode, a
+    probability or a generator that is replaced later has no effect.
     """
 
     def __init__(
@@ -63,26 +63,26 @@ class GraphedStep:
         return loss
 
     def _capture(self, x: Tensor, targets: Tensor) -> "CapturedStep | None":
-        """A graph that has proved itself, or None after a warning."""
+        """Return a graph that agrees with the eager step, or None after a warning."""
         model, generator = self._model, self._generator
         try:
             with _left_as_it_was(model, generator):
                 captured = CapturedStep(self._gradients, model, generator, x, targets)
             fault = disagreement(self._gradients, captured, model, generator, x, targets)
-        except RuntimeError as error:  # torch's own, and CUDA's: a capture that fails has two
+        except RuntimeError as error:  # a failed capture raises two: CUDA's is the context
             fault = str(error.__context__ or error).partition("\n")[0]
         if fault is None:
             return captured
-        model.zero_grad()  # gradients that lie in the memory of the graph
+        model.zero_grad()  # the gradients lie in the memory of the graph
         warnings.warn(f"training goes on without a CUDA graph: {fault}", RuntimeWarning, 3)
         return None
 
 
 class CapturedStep:
-    """A CUDA graph of `gradients` for batches of the shape of this one.
+    """A CUDA graph of `gradients` for batches with the shape of `x`.
 
-    Raises RuntimeError where the step cannot be captured, as on a CPU. Warming up draws masks and
-    updates what the model keeps track of, in the way of so many steps.
+    Raises RuntimeError if the step cannot be captured, as on a CPU. The warm-up steps draw masks
+    and update the model's buffers as any step does.
     """
 
     def __init__(
@@ -94,17 +94,17 @@ class CapturedStep:
         targets: Tensor,
     ) -> None:
         if x.device.type != "cuda":
-            raise RuntimeError(f"a CUDA graph is of a GPU, but the batch is on the {x.device.type}")
+            raise RuntimeError(f"a CUDA graph needs a GPU, but the batch is on the {x.device.type}")
         self._parameters = list(model.parameters())
         self._x, self._targets = x.clone(), targets.clone()
         with _side_stream(x.device) as stream:
             for _ in range(_NUM_WARMUPS):
                 gradients(self._x, self._targets)
             self._graph = torch.cuda.CUDAGraph()
-            if torch.__version__ < "2.14":  # a comparison of versions: later ones need no telling
+            if torch.__version__ < "2.14":  # compares versions; later ones register it themselves
                 self._graph.register_generator_state(generator)
-            model.zero_grad()  # so that the gradients, too, are allocated in the graph's memory
-            # Other threads may use the GPU meanwhile: they neither fail nor spoil the capture.
+            model.zero_grad()  # the gradients are then allocated in the graph's memory, too
+            # `thread_local`: other threads may use the GPU during the capture.
             with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
                 self._loss = gradients(self._x, self._targets)
         self._gradients = [parameter.grad for parameter in self._parameters]
@@ -118,7 +118,7 @@ class CapturedStep:
         return self._loss.clone()  # the next replay overwrites it
 
     def take_over_gradients(self) -> None:
-        """Move what an eager step has left in `.grad` to where the graph leaves its gradients."""
+        """Move the gradients of an eager step to the tensors that the graph writes."""
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             if gradient is None or parameter.grad is None or parameter.grad is gradient:
                 continue
@@ -134,18 +134,18 @@ def disagreement(
     x: Tensor,
     targets: Tensor,
 ) -> str | None:
-    """How two steps by `found` differ from two by `expected` from the same state, if they do.
+    """Describe how two steps by `found` differ from two by `expected`; None if they agree.
 
-    The second steps are those that would tell a graph that draws the same masks again. A step that
-    changes weights is refused, since a graph would not see its learning rate change. The model and
-    the generator are left as they were; `.grad` holds the gradients of the last step.
+    The second step shows whether a graph draws the same masks again. A step that changes weights is
+    refused, since a graph would not see the learning rate change. The model and the generator are
+    left as they were; `.grad` holds the gradients of the last step.
     """
     with _left_as_it_was(model, generator):
         weights = {name: t.detach().clone() for name, t in model.named_parameters()}
         wanted = [_Outcome.of(expected, model, generator, x, targets) for _ in range(2)]
         for name, parameter in model.named_parameters():
             if not torch.allclose(parameter, weights[name], rtol=0.0, atol=0.0, equal_nan=True):
-                return f"the step changes {name}, as only an optimizer may"
+                return f"the step changes {name}, which only the optimizer may do"
     with _left_as_it_was(model, generator):
         for step, outcome in zip(("first", "second"), wanted, strict=True):
             difference = _Outcome.of(found, model, generator, x, targets).differs_from(outcome)
@@ -156,7 +156,7 @@ def disagreement(
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What a step answers and leaves behind."""
+    """The loss, gradients, buffers and generator state after a step."""
 
     tensors: dict[str, Tensor]
     generator_state: Tensor
@@ -174,17 +174,17 @@ class _Outcome:
 
     def differs_from(self, wanted: "_Outcome") -> str | None:
         if not torch.equal(self.generator_state, wanted.generator_state):
-            return "the generator is not where drawing the masks takes it"
+            return "the generator's state differs"
         for name in {**wanted.tensors, **self.tensors}:
             if name not in self.tensors or name not in wanted.tensors:
-                return f"{name} is there in one case alone"
+                return f"only one of the two steps has {name}"
             if not _is_close(self.tensors[name].double(), wanted.tensors[name].double()):
-                return f"{name} is another"
+                return f"{name} differs"
         return None
 
 
 def _is_close(found: Tensor, wanted: Tensor) -> bool:
-    """Whether the distance is small against the length; not finite is as good as not finite."""
+    """Return whether the relative distance is small, or both have values that are not finite."""
     if not wanted.isfinite().all():
         return not bool(found.isfinite().all())
     return bool((found - wanted).norm() <= _TOLERANCE * wanted.norm())
@@ -192,9 +192,9 @@ def _is_close(found: Tensor, wanted: Tensor) -> bool:
 
 @contextmanager
 def _side_stream(device: torch.device) -> Iterator[torch.cuda.Stream]:
-    """Work on another stream than the current one, after it and before what comes next there.
+    """Use another stream, which waits for the current one and which the current one waits for.
 
-    The current stream is so again in the end, which a capture that fails alone does not see to.
+    The current stream is restored even if a capture fails, which torch does not do by itself.
     """
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(device))
@@ -207,7 +207,7 @@ def _side_stream(device: torch.device) -> Iterator[torch.cuda.Stream]:
 
 @contextmanager
 def _left_as_it_was(model: nn.Module, generator: Generator) -> Iterator[None]:
-    """Put the generator, and the model's weights and buffers, back to where they were before."""
+    """Restore the state of the generator and the model's weights and buffers at the end."""
     state = generator.get_state()
     tensors = [*model.parameters(), *model.buffers()]
     kept = [tensor.detach().clone() for tensor in tensors]

@@ -1,11 +1,11 @@
 """The loss and the gradients of one training step, written by hand.
 
-For a plain network autograd's bookkeeping costs a good part of a small step. `FusedStep` computes
-what `loss(model(x), targets).backward()` computes, to rounding, and leaves out what can be left
-out: the result of a ReLU is its own record for backward, gradients are added up where they stay,
-and the factor of inverted dropout rides on the next matrix product.
+Autograd's bookkeeping takes a good part of a small network's step. `FusedStep` computes what
+`loss(model(x), targets).backward()` computes, up to rounding, with less work: backward reads the
+result of a ReLU instead of a saved input, gradients are written straight into `.grad`, and the
+scale of inverted dropout is the `alpha` of the next matrix product.
 
-Shapes: B rows of a batch, I inputs and O outputs of a layer, C outputs of the network.
+Shapes: B rows of a batch, I inputs and O outputs of a layer, K of them that are kept.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dropout_core.config import FusedActivation
 from dropout_core.nn import kernels
-from dropout_core.nn.functional import activate_, activation_backward
+from dropout_core.nn.functional import activate_and_drop_, activate_and_drop_backward
 from dropout_core.nn.layers import BatchwiseDropout, Dropout
 from dropout_core.nn.masks import keep_mask
 from dropout_core.nn.mlp import MLP, HiddenLayer
@@ -26,16 +26,16 @@ from dropout_core.training.losses import Loss, value_and_gradient
 UnitDropout = Dropout | BatchwiseDropout
 
 Gradients = Callable[..., Tensor]
-"""Rows (B, I), their targets[, their weights (B)] -> their loss: (), with its gradients left in
-`.grad`."""
+"""Rows (B, I), their targets[, their weights (B)] -> the loss (), with gradients in `.grad`."""
 
 
 def gradients_of(
     model: MLP, loss: Loss, *, optimizer: torch.optim.Optimizer | None = None
 ) -> Gradients:
-    """A FusedStep for a model that it fits, and autograd for any other.
+    """Return a FusedStep if it fits the model, and autograd's step otherwise.
 
-    An `optimizer` that is to take its step right afterwards may find it taken: see FusedStep.
+    If `optimizer` is given and does plain gradient descent, the FusedStep takes the optimizer's
+    step as well; see `descent` there.
     """
     if not FusedStep.fits(model):
         return partial(_autograd, model, loss)
@@ -56,15 +56,15 @@ def _autograd(
 class FusedStep:
     """The step of a network of linear layers, elementwise activations and dropout of units.
 
-    That is Bernoulli dropout, and batchwise dropout of whole batches. A call draws what the model
-    in training mode would draw, leaves the gradients of this batch alone in the parameters' `.grad`
-    and answers the loss: (B, I), targets[, weights] -> (). Embeddings of categories get theirs by
-    autograd, from the gradient of the first layer's input.
+    The dropout is Bernoulli, or batchwise with one mask for the whole batch. A call draws the masks
+    that the model in training mode would draw, replaces the parameters' `.grad` by the gradients of
+    this batch and returns the loss: (B, I), targets[, weights] -> (). Embeddings of categories get
+    their gradients by autograd, from the gradient of the first layer's input.
 
-    `descent` may be an optimizer of plain gradient descent. Then the weights take its step within
-    the products that would else make their gradients, `.grad` is None, and there is nothing left
-    for the optimizer to do. Raises ValueError for a model that `fits` refuses, or an optimizer that
-    is not `is_plain_descent`.
+    `descent` may be an optimizer that does plain gradient descent. A call then also takes its step,
+    within the matrix products that would otherwise compute the gradients; `.grad` is None, so that
+    the optimizer's own step does nothing. Raises ValueError for a model that `fits` refuses, or an
+    optimizer that is not `is_plain_descent`.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class FusedStep:
         self._loss = loss
         self._descent = descent
         if descent is not None:
-            model.zero_grad()  # what an earlier run has left, the optimizer would take for this one
+            model.zero_grad()  # the optimizer would apply gradients that an earlier run has left
 
     @staticmethod
     def fits(model: MLP) -> bool:
-        """Whether the model is made of such layers alone, and no kernel of a GPU does better."""
+        """Return whether the model has only such layers and is not on a GPU with faster kernels."""
         if kernels.is_available(model.output.weight.device):
             return False
         layers = [cast(HiddenLayer, layer) for layer in model.hidden]
@@ -111,7 +111,7 @@ class FusedStep:
         loss, grad = value_and_gradient(self._loss, given.x, targets, weights)
         rate = None if self._descent is None else self._descent.param_groups[0]["lr"]
         for done in reversed(passes):
-            # By the weights as they were, so before they learn.
+            # Before `learn`, which may change the weights.
             first = done is passes[0]
             before = grad if first and not self._learns_inputs else done.gradient_of_input(grad)
             done.learn(grad, rate)
@@ -121,7 +121,7 @@ class FusedStep:
         return loss
 
     def _features(self, x: Tensor) -> Tensor:
-        """What the first layer sees; recorded by autograd if there is something to learn in it."""
+        """Compute the first layer's input; autograd records it if embeddings are to be trained."""
         if self._inputs is None:
             return x
         for parameter in self._inputs.parameters():
@@ -136,7 +136,7 @@ class FusedStep:
 
 
 class _Layer:
-    """A linear layer, and what acts on its outputs; neither does on those of the network."""
+    """A linear layer with its activation and dropout; the output layer has neither."""
 
     __slots__ = ("activation", "bias", "dropout", "weight")
 
@@ -146,17 +146,17 @@ class _Layer:
         activation: FusedActivation | None,
         dropout: UnitDropout | None,
     ) -> None:
-        # Looked up here, since a module's attributes take their time.
+        # Looked up once, since attributes of a module are slow.
         self.weight, self.bias = linear.weight, linear.bias
         self.activation = activation
         self.dropout = dropout
 
 
 class _Dropped(NamedTuple):
-    """Activations after dropout, (B, K), still to be multiplied by `scale`.
+    """Activations after dropout, (B, K), not yet multiplied by `scale`.
 
-    They are those of `units` alone, or of all if it is None. The zeros that `mask` made are told
-    from others by it.
+    `units` are the indices of the units that batchwise dropout kept, None for all; `mask` is that
+    of Bernoulli dropout, None if nothing was dropped.
     """
 
     x: Tensor
@@ -173,22 +173,23 @@ def _dropped_input(x: Tensor, dropout: UnitDropout) -> _Dropped:
     if dropout.p == 0.0:
         return _Dropped(x)
     mask = keep_mask(x, dropout.p, generator=dropout.generator, dtype=x.dtype)
-    x = x * mask  # itself the caller's to keep
+    x = x * mask  # a new tensor, since x belongs to the caller
     return _Dropped(x, dropout.survivor_scale, mask=mask)
 
 
 def _all_columns(grad: Tensor, given: _Dropped, features: Tensor) -> Tensor:
-    """The gradient of a network's features, from that of those that were kept."""
+    """Return the gradient of all features from that of the features that were kept."""
     if given.units is None:
         return grad
     return torch.zeros_like(features).index_copy_(1, given.units, grad)
 
 
 class _Pass:
-    """A layer's way there and back for one batch.
+    """The forward and backward pass of one layer for one batch.
 
-    Under batchwise dropout `part` is a copy of the weights of the outputs that are kept, and
-    `weight` is a copy of those among them that have an input; otherwise it is the layer's own.
+    Under batchwise dropout `part` is a copy of the weight rows of the outputs that are kept, and
+    `weight` a copy of the columns of `part` whose inputs are kept; otherwise both are the layer's
+    weight itself.
     """
 
     __slots__ = ("given", "layer", "output", "part", "rows", "weight")
@@ -206,29 +207,24 @@ class _Pass:
         self.part = part
         self.weight = part if given.units is None else part.index_select(1, given.units)
         y = torch.addmm(bias, given.x, self.weight.t(), alpha=given.scale)
-        mask = None
+        p, generator, mask = 0.0, None, None
+        if isinstance(layer.dropout, Dropout):
+            p, generator = layer.dropout.p, layer.dropout.generator
+            scale = layer.dropout.survivor_scale
         if layer.activation is not None:
-            activate_(y, layer.activation)
-        if isinstance(layer.dropout, Dropout) and layer.dropout.p > 0.0:
-            dropout = layer.dropout
-            mask = keep_mask(y, dropout.p, generator=dropout.generator, dtype=y.dtype)
-            y.mul_(mask)
-            scale = dropout.survivor_scale
+            mask = activate_and_drop_(y, layer.activation, p, generator=generator)
         self.output = _Dropped(y, scale, self.rows, mask, layer.activation)
 
     def gradient_of_input(self, grad: Tensor) -> Tensor:
-        """The gradient before the activation that made the input: (B, O) -> (B, I)."""
+        """Return the gradient before the activation that made the input: (B, O) -> (B, I)."""
         given = self.given
         before = torch.addmm(given.x, grad, self.weight, beta=0, alpha=given.scale)
-        if given.mask is not None and given.activation in ("tanh", None):
-            # A dropped zero is one of the other activations' own zeros, where they have no slope.
-            before.mul_(given.mask)
         if given.activation is None:  # the network's own features
-            return before
-        return activation_backward(before, given.x, given.activation)
+            return before if given.mask is None else before.mul_(given.mask)
+        return activate_and_drop_backward(before, given.x, given.mask, given.activation)
 
     def learn(self, grad: Tensor, rate: float | None) -> None:
-        """Leave the gradients of the parameters in `.grad`, or take a step at the rate."""
+        """Write the parameters' gradients to `.grad`, or take a step with the learning rate."""
         if rate is None:
             self._set_gradients(grad)
         else:
@@ -257,7 +253,7 @@ class _Pass:
     def _descend(self, grad: Tensor, rate: float) -> None:
         given, bias = self.given, self.layer.bias
         self.weight.addmm_(grad.t(), given.x, alpha=-rate * given.scale)
-        # Copies are written back to where they are from.
+        # Under batchwise dropout copies were changed: write them back.
         if given.units is not None:
             _put_columns(self.part, given.units, self.weight)
         if self.rows is None:
@@ -268,12 +264,12 @@ class _Pass:
 
 
 def _put_columns(matrix: Tensor, columns: Tensor, values: Tensor) -> Tensor:
-    """What `index_copy_` does, in less than half of its time."""
+    """Do what `index_copy_` along dim 1 does, in less than half of its time."""
     return matrix.scatter_(1, columns.expand_as(values), values)
 
 
 def is_plain_descent(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a step is w -= lr * gradient, with one rate for all parameters."""
+    """Return whether a step is w -= lr * gradient, with one rate for all parameters."""
     group, *others = optimizer.param_groups
     return (
         isinstance(optimizer, torch.optim.SGD)

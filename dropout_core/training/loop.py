@@ -1,9 +1,9 @@
-"""The training loop. It yields EpochMetrics; its driver decides what to do with them.
+"""The training loop. It yields EpochMetrics; the caller decides what to do with them.
 
     for metrics in train(model, data, config, task="multiclass"):
         print(metrics)
 
-Every use of chance is a function of the seed and the epoch, so a run that is interrupted between
+All random numbers are a function of the seed and the epoch, so a run that is interrupted between
 any two batches and restored, in this process or another, ends with the same bits.
 
 Shapes: N rows, B rows of a batch, F features, C outputs.
@@ -20,22 +20,21 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dropout_core.config import Task, TrainingConfig
-from dropout_core.evaluation import metrics as scoring
 from dropout_core.nn.mlp import MLP
 from dropout_core.seeds import derive_seed, generator
 from dropout_core.training.cuda_graph import GraphedStep
+from dropout_core.training.feasibility import check_feasible
 from dropout_core.training.fused_step import Gradients, gradients_of
 from dropout_core.training.losses import Loss, training_loss
 from dropout_core.training.optimizers import ParameterGroups, build_optimizer, build_scheduler
-
-VALIDATION_BATCH = 8192
+from dropout_core.training.validation import validate
 
 
 @dataclass(frozen=True)
 class TrainingData:
     """Tensors in memory: features (N, F) float32; targets (N) of classes or (N, C) float32.
 
-    `train_weights` (N) weigh the training rows in their loss; validation rows count alike.
+    `train_weights` (N) weigh the training rows in the loss; validation rows have equal weights.
     """
 
     train_features: Tensor
@@ -61,8 +60,8 @@ class TrainingData:
 class EpochMetrics:
     """One epoch, counted from 1. `train_loss` is the mean over the epoch with dropout on.
 
-    `validation_loss` and `validation_score`, which `metrics.score` defines, have dropout off and
-    are None without validation rows; `learning_rate` is the last one used.
+    `validation_loss` and `validation_score` are what `validate` returns, with dropout off; None
+    without validation rows. `learning_rate` is the last one used.
     """
 
     epoch: int
@@ -75,7 +74,7 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything a run needs to go on from between two batches: tensors, and JSON values."""
+    """Everything that a run needs to continue between two batches: tensors, and JSON values."""
 
     tensors: dict[str, Tensor]
     values: dict[str, Any]
@@ -85,7 +84,7 @@ class Diverged(ArithmeticError):
     """The loss of an epoch is not a finite number."""
 
     def __init__(self, epoch: int, loss: float) -> None:
-        super().__init__(epoch, loss)  # as given, so that it goes from process to process
+        super().__init__(epoch, loss)  # the arguments, so that it can be pickled
         self.epoch = epoch
         self.loss = loss
 
@@ -97,10 +96,10 @@ class Training:
     """A training run: an iterator of EpochMetrics that can be interrupted, saved and restored.
 
     Iterating trains `model` in place; `settle` says which weights it holds at the end.
-    `parameter_groups` have options of their own in torch's optimizer, such as those of a
-    `recipe.Recipe`; by default all parameters of the model have the config's. Raises Diverged when
-    a loss is not finite, ValueError when the config asks for what the data, the model or the task
-    does not allow.
+    `parameter_groups` give torch's optimizer other options for some parameters, such as those of a
+    `scaling_recipe.Recipe`; by default all have the config's. Raises Diverged when a loss is not
+    finite, InfeasibleError when the config asks for what the data, the model or the
+    task does not allow, and ValueError for data without rows.
     """
 
     def __init__(
@@ -112,14 +111,18 @@ class Training:
         task: Task,
         parameter_groups: ParameterGroups | None = None,
     ) -> None:
-        if config.early_stopping and data.validation_features is None:
-            raise ValueError("early stopping needs validation rows")
+        check_feasible(
+            model.config,
+            config,
+            task=task,
+            num_rows=len(data.train_features),
+            num_outputs=model.out_features,
+            has_validation=data.validation_features is not None,
+        )
+        if len(data.train_features) == 0:
+            raise ValueError("0 rows are too few to train on")
         if data.validation_features is not None and len(data.validation_features) == 0:
-            raise ValueError("validation rows are given, but there are none of them")
-        if model.config.batch_norm and config.batch_size == 1:
-            raise ValueError("batch norm needs batches of at least two rows")
-        if config.precision == "bfloat16" and not model.config.allows_bfloat16:
-            raise ValueError("bfloat16 is for plain hidden layers alone: see TrainingConfig")
+            raise ValueError("validation features have no rows: give None instead")
         self.device = data.train_features.device
         self.model = model.to(self.device)
         self.data = data
@@ -129,7 +132,7 @@ class Training:
         self.stopped_early = False
         self._batch = 0  # the next batch of the epoch in progress
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self._seconds = 0.0  # spent on the epoch in progress
+        self._seconds = 0.0  # spent so far on the epoch in progress
         self._best_loss = math.inf
         self._epochs_since_improved = 0
         self._best_weights: dict[str, Tensor] = {}
@@ -145,8 +148,6 @@ class Training:
         )
         self._learning_rate = 0.0  # of the step last taken
         self._interrupted = False
-        if self.num_batches == 0:
-            raise ValueError(f"{len(data.train_features)} rows are too few to train on")
         model.use_generator(self._masks)
         model.use_bfloat16(config.precision == "bfloat16")
         loss = training_loss(
@@ -160,7 +161,7 @@ class Training:
 
     @property
     def num_batches(self) -> int:
-        """Batches an epoch. Batch norm cannot normalise a single row, so a last one is left out."""
+        """Batches an epoch. Batch norm cannot normalise one row: such a last batch is left out."""
         num_full, rest = divmod(len(self.data.train_features), self.config.batch_size)
         smallest = 2 if self.model.config.batch_norm else 1
         return num_full + (rest >= smallest)
@@ -170,9 +171,10 @@ class Training:
         return self.stopped_early or len(self.history) == self.config.epochs
 
     def interrupt(self) -> None:
-        """End the iteration before the next batch, for good. Any thread may call it.
+        """End the iteration before the next batch. Any thread may call it.
 
-        `state` then goes on in a new run: restored there, it ends with the same bits.
+        This run cannot be continued, but `state` can be restored into a new run, which ends with
+        the same bits.
         """
         self._interrupted = True
 
@@ -185,9 +187,10 @@ class Training:
         self.settle()
 
     def settle(self) -> None:
-        """Put the weights that count into the model, which then is at its end.
+        """Load the final weights into the model; call it when training has ended.
 
-        They are the best that early stopping has seen, or else the moving average, if one is kept.
+        They are the best weights that early stopping has seen, or else the moving average, if the
+        config has one.
         """
         if self._best_weights:
             self.model.load_state_dict(self._best_weights)
@@ -195,7 +198,7 @@ class Training:
             self.model.load_state_dict(self._average.module.state_dict())
 
     def state(self) -> TrainingState:
-        """A copy of the run as it stands; take it while the iterator is not running."""
+        """Return a copy of the run's state; call it while the iterator is not running."""
         tensors = {
             "loss_sum": self._loss_sum,
             "mask_generator": self._masks.get_state(),
@@ -218,7 +221,7 @@ class Training:
         return TrainingState({name: t.detach().clone() for name, t in tensors.items()}, values)
 
     def restore(self, state: TrainingState) -> None:
-        """Go on from `state`, which a run of the same model, data and config has made."""
+        """Continue from `state`, which a run with the same model, data and config has made."""
         tensors, values = state.tensors, state.values
         self.model.load_state_dict(_under("model", tensors))
         self._best_weights = _under("best", tensors)
@@ -244,8 +247,8 @@ class Training:
 
     def _build_step(self, loss: Loss) -> Gradients:
         if self.device.type == "cuda" and self.data.train_weights is None:
-            # A graph would keep the rate of its capture, so the optimizer takes its steps itself;
-            # and it has no place for the weights of rows.
+            # A graph would keep the learning rate of its capture, so the optimizer's step stays
+            # outside. It has no input for the weights of rows.
             rows = min(self.config.batch_size, len(self.data.train_features))
             step = gradients_of(self.model, loss)
             return GraphedStep(step, self.model, self._masks, num_rows=rows)
@@ -253,15 +256,15 @@ class Training:
         return gradients_of(self.model, loss, optimizer=None if clips else self._optimizer)
 
     @property
-    def _judged(self) -> nn.Module:
-        """The network that validation is about."""
+    def _validated_network(self) -> nn.Module:
+        """The network that is validated."""
         return self.model if self._average is None else self._average.module
 
     def _mask_seed(self, *, epoch: int) -> int:
         return derive_seed(self.config.seed, "dropout", epoch)
 
     def _train_epoch(self) -> None:
-        """Train the batches that are left of the epoch in progress, or until interrupted."""
+        """Train the remaining batches of the epoch in progress, or until interrupted."""
         epoch = len(self.history) + 1
         num_rows = len(self.data.train_features)
         order = torch.randperm(num_rows, generator=generator(self.config.seed, "order", epoch))
@@ -316,15 +319,11 @@ class Training:
             self._watch_validation(validation_loss)
         return metrics
 
-    @torch.inference_mode()
     def _validate(self) -> tuple[float | None, float | None]:
         features, targets = self.data.validation_features, self.data.validation_targets
         if features is None or targets is None:
             return None, None
-        model = self._judged.eval()
-        outputs = torch.cat([model(part) for part in torch.split(features, VALIDATION_BATCH)])
-        loss = float(scoring.loss(outputs, targets, self.task))
-        return loss, scoring.score(outputs, targets, self.task)
+        return validate(self._validated_network, features, targets, task=self.task)
 
     def _watch_validation(self, loss: float) -> None:
         stopping = self.config.early_stopping
@@ -335,7 +334,7 @@ class Training:
         self.stopped_early = self._epochs_since_improved >= stopping.patience
         if loss < self._best_loss:
             self._best_loss = loss
-            weights = self._judged.state_dict()
+            weights = self._validated_network.state_dict()
             self._best_weights = {name: tensor.clone() for name, tensor in weights.items()}
 
 
@@ -347,13 +346,13 @@ def train(
     task: Task,
     parameter_groups: ParameterGroups | None = None,
 ) -> Training:
-    """Train `model` in place: iterate over the answer to get one EpochMetrics an epoch."""
+    """Train `model` in place: iterate over the result to get one EpochMetrics an epoch."""
     return Training(model, data, config, task=task, parameter_groups=parameter_groups)
 
 
 def _average(model: MLP, decay: float) -> AveragedModel:
-    """The moving average of the weights, and of what batch norm has seen."""
-    model.use_generator(None)  # the copy draws nothing
+    """Build the moving average of the weights and of the statistics of batch norm."""
+    model.use_generator(None)  # the average is only run in eval mode
     average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
 

@@ -1,4 +1,4 @@
-"""What training minimises.
+"""The losses that training minimises.
 
 Shapes: B rows of a batch, C classes or outputs.
 """
@@ -10,16 +10,33 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dropout_core.config import Task, TrainingConfig
+from dropout_core.training.feasibility import check_loss
 
 Loss = Callable[..., Tensor]
 """Outputs (B, C), their targets[, and the weights (B) of rows] -> the mean loss of the rows: ()."""
 
+
+def _labels_cross_entropy(outputs: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
+    targets = targets.to(outputs.dtype)
+    return F.binary_cross_entropy_with_logits(outputs, targets, reduction=reduction)
+
+
 _PLAIN: dict[Task, Loss] = {
     "binary": F.cross_entropy,
     "multiclass": F.cross_entropy,
-    "multilabel": F.binary_cross_entropy_with_logits,
+    "multilabel": _labels_cross_entropy,
     "regression": F.mse_loss,
 }
+
+
+def plain_loss(task: Task) -> Loss:
+    """Return the loss of a task without weights and smoothing, which validation reports.
+
+    It is the cross-entropy of logits, of each label's logit, or the squared error. Shapes: outputs
+    (B, C), targets (B) of class indices; multilabel both (B, C), targets 0 or 1; regression both
+    (B, C) -> ().
+    """
+    return _PLAIN[task]
 
 
 def training_loss(
@@ -30,18 +47,15 @@ def training_loss(
     num_outputs: int,
     weighted: bool = False,
 ) -> Loss:
-    """The loss that `config` describes, for training rows with these targets.
+    """Return the loss that `config` describes, for training rows with these targets.
 
-    A `weighted` loss takes the weights of the rows as its third argument. Raises ValueError where
-    the config does not go with the task.
+    A `weighted` loss takes the weights of the rows as its third argument. Raises InfeasibleError
+    where the config does not fit the task.
     """
+    check_loss(config, task=task, num_outputs=num_outputs)
     has_classes = task in ("binary", "multiclass")
     shaped = config.class_weights is not None or config.label_smoothing > 0.0
-    if shaped and not has_classes:
-        raise ValueError(
-            "class weights and label smoothing are of single-label classifications alone"
-        )
-    plain = _PLAIN[task]
+    plain = plain_loss(task)
     if not shaped and not weighted:
         return plain
     class_weights = _class_weights(config, targets, num_outputs)
@@ -57,7 +71,7 @@ def training_loss(
             )
         else:
             by_row = plain(outputs, given, reduction="none").mean(dim=1)
-        # Divided by the rows, not by their weights: what a row adds is its own affair.
+        # Divided by the rows, not by the sum of weights: no row's part depends on other weights.
         return (by_row if weights is None else by_row * weights).sum() / len(given)
 
     return loss
@@ -66,7 +80,7 @@ def training_loss(
 def value_and_gradient(
     loss: Loss, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The loss, and its gradient by the outputs (B, C). The common loss does without autograd."""
+    """Return the loss and its gradient (B, C) by the outputs; cross-entropy without autograd."""
     if loss is F.cross_entropy and weights is None:
         log_probabilities = outputs.log_softmax(dim=1)
         value = F.nll_loss(log_probabilities, targets)
@@ -81,15 +95,13 @@ def value_and_gradient(
 
 
 def _class_weights(config: TrainingConfig, targets: Tensor, num_classes: int) -> Tensor | None:
-    """(C), or None where all weigh the same."""
+    """Return the weight of each class, (C), or None where all are equal."""
     match config.class_weights:
         case None:
             return None
         case "balanced":
             counts = torch.bincount(targets, minlength=num_classes)
-            # A class without rows has no row to weigh; its weight only has to be finite.
+            # The weight of a class without rows is not used; it only has to be finite.
             return len(targets) / (num_classes * counts.clamp_min(1).double())
         case weights:
-            if len(weights) != num_classes:
-                raise ValueError(f"{len(weights)} class weights for {num_classes} classes")
             return torch.tensor(weights, dtype=torch.float64, device=targets.device)

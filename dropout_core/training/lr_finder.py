@@ -18,12 +18,12 @@ from dropout_core.training.optimizers import build_optimizer
 
 _SMOOTHING = 0.9
 _LEAST_STEPS = 10
-_BLOWN_UP = 4.0  # a loss so many times the lowest has left for good
+_BLOWN_UP = 4.0  # times the lowest loss: the run has diverged
 
 
 @dataclass(frozen=True)
 class LearningRateCurve:
-    """Smoothed training losses as the rate rises, and the rate at which they fall the fastest."""
+    """Smoothed training losses by learning rate, and the rate at which they fall fastest."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
@@ -42,15 +42,16 @@ def find_learning_rate(
 ) -> LearningRateCurve:
     """Train a copy of `model` with a rate that rises from `lowest` to `highest` geometrically.
 
-    It stops early once the loss has blown up. Optimizer, clipping and loss are the config's; its
-    schedule is left out. The model itself, its generator and torch's global one are left as they
-    are, and the answer is a function of the config's seed. Raises ValueError unless there are rows,
-    0 < lowest < highest < infinity, at least ten steps, and a loss that is finite at first.
+    It stops early once the loss has diverged. Optimizer, clipping and loss are the config's; its
+    schedule is not used. The model itself, its generator and torch's global one are left as they
+    are, and the result is a function of the config's seed. Raises ValueError unless there are rows,
+    0 < lowest < highest < infinity, at least ten steps, and a finite first loss; InfeasibleError if
+    the config's loss does not fit the task.
     """
     if not 0 < lowest < highest < math.inf:
         raise ValueError(f"rates have to rise from above 0, but got {lowest} to {highest}")
     if num_steps < _LEAST_STEPS:
-        raise ValueError(f"{num_steps} steps are too few to see a slope: at least {_LEAST_STEPS}")
+        raise ValueError(f"{num_steps} steps are too few, give at least {_LEAST_STEPS}")
     if len(data.train_features) == 0:
         raise ValueError("there are no rows to train on")
     features, targets = data.train_features, data.train_targets
@@ -77,7 +78,7 @@ def find_learning_rate(
         of_rows = None if weights is None else weights[rows]
         value = float(gradients(features[rows], targets[rows], of_rows))
         average = _SMOOTHING * average + (1 - _SMOOTHING) * value
-        smoothed = average / (1 - _SMOOTHING ** (step + 1))  # what starting from 0 takes away
+        smoothed = average / (1 - _SMOOTHING ** (step + 1))  # corrects for starting from 0
         if not math.isfinite(smoothed) or smoothed > _BLOWN_UP * min([smoothed, *losses]):
             break
         rates.append(rate)
@@ -92,7 +93,7 @@ def find_learning_rate(
 
 
 def _batches(num_rows: int, config: TrainingConfig, num_batches: int) -> Iterator[Tensor]:
-    """Row numbers of that many full batches, shuffled anew whenever the rows are used up."""
+    """Yield the row indices of full batches, shuffled anew whenever the rows are used up."""
     size = min(config.batch_size, num_rows)
     for index in range(num_batches):
         epoch, batch = divmod(index, num_rows // size)
@@ -102,10 +103,10 @@ def _batches(num_rows: int, config: TrainingConfig, num_batches: int) -> Iterato
 
 
 def _steepest(rates: list[float], losses: list[float]) -> float:
-    """The middle of the window in which the loss falls the most, of those before its minimum.
+    """Return the middle of the window before the minimum in which the loss falls most.
 
-    The first window is left out, in which the average is of few losses; if no other comes before
-    the minimum, the answer is a tenth of the minimum's rate, or the lowest one.
+    The first window is not considered, since few losses are averaged there. If no other lies before
+    the minimum, return a tenth of the minimum's rate, or the lowest rate if that is higher.
     """
     window = max(2, len(losses) // 10)
     lowest = losses.index(min(losses))

@@ -1,4 +1,4 @@
-"""How much memory training will take, known before any of it is taken."""
+"""Estimates of the memory that training will take."""
 
 import itertools
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ from dropout_core.nn.inputs import category_widths
 
 _FLOAT = 4
 _DOUBLE = 8
-_MASK = 3  # bytes: an element, and the random bits it is drawn from
-_STATE_TENSORS = {"sgd": 1, "adam": 2, "adamw": 2}  # optimizer tensors a parameter
+_MASK = 3  # bytes of an element and of the random bits that it is drawn from
+_STATE_TENSORS = {"sgd": 1, "adam": 2, "adamw": 2}  # of the optimizer, for each parameter
 
 
 @dataclass(frozen=True)
 class InputSizes:
-    """What a network's inputs are made of.
+    """The numbers of a network's inputs, by where they come from.
 
-    `cardinalities` are of the categorical features, their unknown category counted.
+    `cardinalities` has one entry for each categorical feature, its unknown category counted.
     """
 
     num_values: int
@@ -27,15 +27,15 @@ class InputSizes:
     cardinalities: tuple[int, ...] = ()
 
     def widths(self, config: PreprocessingConfig) -> list[int]:
-        """Inputs that stand for each categorical feature."""
+        """Return the number of inputs for each categorical feature."""
         return category_widths(config, self.cardinalities)
 
     def in_features(self, config: PreprocessingConfig) -> int:
-        """Inputs of the first layer."""
+        """Return the number of inputs of the first layer."""
         return self.num_values + self.num_indicators + sum(self.widths(config))
 
     def num_embedded(self, config: PreprocessingConfig) -> int:
-        """Trainable numbers in the embeddings."""
+        """Return the number of parameters in the embeddings."""
         pairs = zip(self.cardinalities, self.widths(config), strict=True)
         return sum(size * width for size, width in pairs if width != size)
 
@@ -43,24 +43,26 @@ class InputSizes:
 def input_sizes(
     columns: Iterable[Column], selection: Selection, config: PreprocessingConfig
 ) -> InputSizes:
-    """At most what becomes of these features, known before any of them is read."""
+    """Return an upper bound of the input sizes of these features, from their columns alone."""
     num_values = num_indicators = 0
     cardinalities = []
     by_name = {column.name: column for column in columns}
-    for name, kind in selection.features.items():
+    for name, feature_type in selection.features.items():
         column = by_name[name]
-        if kind == "categorical":
+        if feature_type == "categorical":
             cardinalities.append(min(column.num_distinct, config.max_categories) + 1)
             continue
-        num_values += {"datetime": len(DATE_PARTS), "text": config.text_buckets}.get(kind, 1)
-        num_indicators += kind != "text" and column.num_missing > 0
+        num_values += {"datetime": len(DATE_PARTS), "text": config.text_buckets}.get(
+            feature_type, 1
+        )
+        num_indicators += feature_type != "text" and column.num_missing > 0
     return InputSizes(num_values, num_indicators, tuple(cardinalities))
 
 
 def num_parameters(
     config: MLPConfig, *, in_features: int, out_features: int, num_embedded: int = 0
 ) -> int:
-    """Trainable parameters of the MLP that `config` builds, with its embeddings."""
+    """Return the number of parameters of the MLP that `config` builds, with its embeddings."""
     widths = (in_features, *config.hidden)
     hidden = sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(widths))
     hidden += (2 if config.batch_norm else 1) * sum(config.hidden)  # scale and shift, or a bias
@@ -78,13 +80,13 @@ def training_bytes(
     num_embedded: int = 0,
     cross_validates: bool = False,
 ) -> int:
-    """Estimated peak bytes: the data, what is kept a parameter, and the activations of a batch.
+    """Estimate the peak in bytes: the data, the parameters, and the activations of a batch.
 
-    The data is there three times: as it is scaled, and as the `num_columns` numbers it was encoded
-    as, of which there may be fewer than inputs, whole and split. While folds are trained, the model
-    that came first is kept beside theirs. An activation counts four times: before and after its
-    nonlinearity, its mask, its gradient. DropConnect with masks of single examples has one of all
-    its weights for every row of a batch.
+    The data is in memory three times: scaled, and as the `num_columns` float64 columns of the
+    encoder (by default as many as inputs), whole and split. Cross-validation keeps the first model
+    and its data beside those of a fold. An activation counts four times: before and after its
+    nonlinearity, its mask, its gradient. DropConnect with `per_example` masks has a mask of all its
+    weights for every row of a batch.
     """
     parameters = num_parameters(
         model, in_features=in_features, out_features=out_features, num_embedded=num_embedded

@@ -1,4 +1,4 @@
-"""Optimizer and learning-rate schedule: config -> torch's own, stepped after every batch."""
+"""Build torch's optimizer and its learning-rate scheduler, stepped after every batch."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -24,7 +24,7 @@ ParameterGroups = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 
 
 def build_optimizer(parameters: ParameterGroups, config: Optimizer) -> torch.optim.Optimizer:
-    """The optimizer that `config` names, with torch's fused step."""
+    """Build the optimizer that `config` names, with torch's fused step."""
     arguments = config.model_dump(exclude={"name"})
     match config:
         case SGDConfig():
@@ -42,7 +42,7 @@ def build_scheduler(
     num_epochs: int,
     num_batches: int,
 ) -> lr_scheduler.LRScheduler | None:
-    """The schedule that `config` names over a run of `num_epochs` with `num_batches` steps each."""
+    """Build the scheduler that `config` names for `num_epochs` of `num_batches` steps each."""
     num_steps = num_epochs * num_batches
     match config:
         case None:
@@ -57,12 +57,12 @@ def build_scheduler(
             )
         case OneCycleConfig():
             base_lr = optimizer.defaults["lr"]
-            # A warm-up of exactly one step makes torch divide by zero.
+            # Torch divides by zero if the warm-up is exactly one step.
             stretch = 1 + 1e-9 if config.warmup * num_steps == 1 else 1
-            # The momentum is the optimizer's own business: its config says what it is.
+            # `cycle_momentum` is off: the optimizer's config sets the momentum.
             return lr_scheduler.OneCycleLR(
                 optimizer,
-                # Groups with a rate of their own peak in the same proportion.
+                # The peak of a group is in proportion to its learning rate.
                 [config.max_lr * (group["lr"] / base_lr) for group in optimizer.param_groups],
                 total_steps=num_steps,
                 pct_start=config.warmup * stretch,

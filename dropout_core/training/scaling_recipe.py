@@ -1,14 +1,14 @@
-"""One recipe in both conventions of dropout.
+"""Convert a training recipe between classic and inverted dropout.
 
 Classic dropout leaves the kept units as they are and multiplies by `keep` at inference (Srivastava
 et al. 2014, section 4); inverted dropout divides the kept units by `keep` while training. A network
 of one convention computes what a network of the other does if its weights are scaled by the `keep`
-of their inputs, and goes on doing so through training if what acts on the weights is scaled too:
+of their inputs. Training preserves this if the settings that act on the weights are scaled too:
 
     weights x keep,  their learning rate x keep^2 (SGD) or x keep (Adam),  max norm x keep,
 
-with weight decay and Adam's epsilon to match; biases are left alone. So what was tuned in one
-convention can be followed exactly in the other.
+with weight decay and Adam's epsilon to match; biases do not change. So settings that were tuned in
+one convention can be used in the other with the same result.
 
     recipe = convert(model_config, training_config, to="inverted")
     network = recipe.network(in_features=784, out_features=10)
@@ -37,7 +37,7 @@ Scaling = Literal["inverted", "classic"]
 class Recipe:
     """A network and its training, with a factor for the weights of each linear layer.
 
-    `weight_factors` are 1 where nothing was converted: from the first hidden layer to the output.
+    `weight_factors` go from the first hidden layer to the output; 1 means not converted.
     """
 
     model: MLPConfig
@@ -45,7 +45,7 @@ class Recipe:
     weight_factors: tuple[float, ...]
 
     def network(self, *, in_features: int, out_features: int) -> MLP:
-        """The network with its initial weights, and its max norms, multiplied by their factors."""
+        """Build the network with its initial weights and max norms multiplied by the factors."""
         network = MLP(
             self.model,
             in_features=in_features,
@@ -59,7 +59,7 @@ class Recipe:
         return network
 
     def parameter_groups(self, network: MLP) -> list[dict[str, Any]]:
-        """What the optimizer is built from: the weights of each layer, and everything else."""
+        """Return the optimizer's parameter groups: all others, then each layer's weights."""
         weights = [linear.weight for linear in network.linears]
         scaled = {id(weight) for weight in weights}
         others = [p for p in network.parameters() if id(p) not in scaled]
@@ -69,15 +69,17 @@ class Recipe:
         ]
 
     def _options(self, factor: float) -> dict[str, float]:
-        """Weights scaled by a factor have gradients divided by it."""
+        """Return the optimizer options of weights that were multiplied by `factor`."""
         optimizer = self.training.optimizer
         if isinstance(optimizer, SGDConfig):
-            # w -= lr (g + decay w): g is divided, so lr takes the factor twice, decay makes up.
+            # w -= lr (g + decay w): w is multiplied by the factor and g divided by it, so lr is
+            # multiplied by its square, and decay divided by that.
             return {
                 "lr": optimizer.lr * factor**2,
                 "weight_decay": optimizer.weight_decay / factor**2,
             }
-        # Adam's step knows no size of g but for eps; AdamW's decay acts on w alone, times lr.
+        # Adam's step does not depend on the size of g except through eps; AdamW's decay is lr
+        # times w, without g.
         power = 1 if isinstance(optimizer, AdamWConfig) else 2
         return {
             "lr": optimizer.lr * factor,
@@ -87,16 +89,16 @@ class Recipe:
 
 
 def convert(model: MLPConfig, training: TrainingConfig, *, to: Scaling) -> Recipe:
-    """The recipe that trains the same network with every Bernoulli dropout scaled the other way.
+    """Return the recipe that trains the same network with Bernoulli dropout scaled as `to` says.
 
-    Given the same masks, the weights of both stay the same but for their factors. Raises ValueError
-    where there is no such recipe: for a dropout that keeps nothing, for gradients clipped by a norm
-    over all layers, and for a schedule with an end of its own in learning rates.
+    Given the same masks, the weights of both differ only by their factors. Raises ValueError if
+    there is no such recipe: for a dropout that keeps nothing, for gradients clipped by a norm over
+    all layers, and for a schedule that ends at a given learning rate.
     """
     if training.max_grad_norm is not None:
-        raise ValueError("a norm over all gradients is another one in the other convention")
+        raise ValueError("`max_grad_norm` clips by a norm over all layers: leave it out to convert")
     if isinstance(training.scheduler, CosineConfig) and training.scheduler.min_lr > 0:
-        raise ValueError("a `min_lr` above 0 is one rate for all weights: there is no factor to it")
+        raise ValueError("a `min_lr` above 0 is the same for all layers: set it to 0 to convert")
     before_linears = (model.input_dropout, *model.hidden_dropout)
     return Recipe(
         model=model.model_copy(
@@ -115,10 +117,10 @@ def _rescaled(dropout: DropoutConfig, to: Scaling) -> DropoutConfig:
 
 
 def _weight_factor(dropout: DropoutConfig, to: Scaling) -> float:
-    """What the weights that take these inputs are multiplied by."""
+    """Return the factor of the weights whose inputs are dropped by `dropout`."""
     if dropout.kind != "bernoulli" or dropout.scaling == to:
         return 1.0
     keep = keep_probability(dropout.drop_probability)
     if keep == 0.0:
-        raise ValueError("a dropout that keeps nothing is the same in neither convention")
+        raise ValueError("a dropout that keeps nothing cannot be converted")
     return keep if to == "inverted" else 1.0 / keep

@@ -15,6 +15,7 @@ from app.datasets.service import in_place
 from app.http import limits
 from app.http.errors import MAX_FLAWS
 from app.http.limits import BodyLimit, BodyTooSlow
+from app.http.routes import BodyClass
 from app.http.uploads import Upload
 from app.main import create_app
 from dropout_core.data.ingest import ReadOptions
@@ -79,7 +80,7 @@ def test_a_body_that_stops_coming_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         while True:
             await receive()
 
-    guard = BodyLimit(read_all, default_bytes=9, larger={})
+    guard = BodyLimit(read_all, max_bytes={BodyClass.CONFIG: 9})
     with pytest.raises(BodyTooSlow):
         asyncio.run(guard({"type": "http", "path": "/", "headers": []}, receive, receive))
 
@@ -99,7 +100,7 @@ def test_who_waits_for_an_answer_may_wait(monkeypatch: pytest.MonkeyPatch) -> No
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    guard = BodyLimit(read_all, default_bytes=9, larger={})
+    guard = BodyLimit(read_all, max_bytes={BodyClass.CONFIG: 9})
     asyncio.run(guard({"type": "http", "path": "/", "headers": []}, receive, receive))
 
 

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from app.http.accept import preferred
+from app.http.answers import preferred
 from app.http.errors import RequestError
 from app.jobs.endpoints import last_event_of
 from dropout_core.data.columns import describe

@@ -1,4 +1,6 @@
 import copy
+import difflib
+import itertools
 import json
 import os
 import re
@@ -11,6 +13,7 @@ import httpx
 import pytest
 
 from app.http.walkthrough import WALKTHROUGH
+from tests.support import openapi
 from tests.support.processes import environment
 from tests.support.service import Service
 
@@ -41,6 +44,19 @@ def everything_in(value: Any) -> Iterator[dict[str, Any]]:
     for inner in value.values() if isinstance(value, dict) else value:
         if isinstance(inner, dict | list):
             yield from everything_in(inner)
+
+
+def test_the_document_has_not_changed_by_accident() -> None:
+    difference = difflib.unified_diff(
+        openapi.FILE.read_text(encoding="utf-8").splitlines(),
+        openapi.text().splitlines(),
+        fromfile="docs/openapi.json",
+        tofile="the API",
+        lineterm="",
+        n=2,
+    )
+    told = "\n".join(itertools.islice(difference, 60))
+    assert not told, f"if this change is intended, run `make openapi` and commit the file:\n{told}"
 
 
 def test_the_document_is_openapi_3_1(document: dict[str, Any]) -> None:

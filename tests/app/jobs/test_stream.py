@@ -35,13 +35,13 @@ def test_a_tenant_may_have_so_many_streams_and_no_more(
 
     async def watch() -> None:
         events = stream.stream(app.state.context, job_id, caller=ANYBODY, after=0)
-        stream.require_place("default")
+        stream.require_free_stream("default")
         assert b"queued" in await anext(events)
         with pytest.raises(QuotaExceeded, match="1 streams"):
-            stream.require_place("default")
-        stream.require_place("another")
+            stream.require_free_stream("default")
+        stream.require_free_stream("another")
         await events.aclose()  # type: ignore[attr-defined]
-        stream.require_place("default")
+        stream.require_free_stream("default")
 
     asyncio.run(watch())
 

@@ -17,10 +17,10 @@ from sqlalchemy import make_url, update
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from app.http.telemetry import RequestDurations
 from app.main import create_app
 from app.monitoring.instruments import Instruments
 from app.monitoring.recorded_jobs import RecordedJobs
-from app.monitoring.request_durations import RequestDurations
 from store import jobs
 from store.access.keys import DEFAULT_TENANT
 from store.database.engine import Database

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 from torch import Tensor
 
-from dropout_core.evaluation.evaluator import MAX_LISTED, Evaluation, Evaluator, evaluate
-from dropout_core.evaluation.metrics import HIGHER_IS_BETTER, default_metric, metric_names, score
+from dropout_core.evaluation.evaluator import MAX_LISTED, Evaluation, Evaluator, score
+from dropout_core.evaluation.metrics import HIGHER_IS_BETTER, default_metric, metric_names
+from dropout_core.training.validation import validation_score
 from tests.support.tensors import normal
 
 EXACT = {"rel": 1e-12, "abs": 1e-12}
@@ -26,15 +27,15 @@ def uniform(*shape: int, seed: int = 0) -> Tensor:
 
 
 def evaluate_classification(probabilities: Tensor, targets: Tensor, *, classes: Any) -> Evaluation:
-    return evaluate(probabilities, targets, task="multiclass", names=classes)
+    return score(probabilities, targets, task="multiclass", names=classes)
 
 
 def evaluate_multilabel(probabilities: Tensor, targets: Tensor, *, labels: Any) -> Evaluation:
-    return evaluate(probabilities, targets, task="multilabel", names=labels)
+    return score(probabilities, targets, task="multilabel", names=labels)
 
 
 def evaluate_regression(values: Tensor, targets: Tensor, *, names: Any) -> Evaluation:
-    return evaluate(values, targets, task="regression", names=names)
+    return score(values, targets, task="regression", names=names)
 
 
 @st.composite
@@ -348,7 +349,7 @@ def test_targets_that_do_not_vary_have_an_r2_of_one_or_zero(constant: float) -> 
     targets = torch.full((3, 1), constant, dtype=torch.float64)
     for values, expected in ((targets, 1.0), (2 * targets, 0.0)):
         assert evaluate_regression(values, targets, names=["y"]).metrics["r2"] == expected
-        assert score(values, targets, "regression") == expected
+        assert validation_score(values, targets, task="regression") == expected
 
 
 def test_targets_too_close_to_have_a_variance_in_float64_do_not_vary() -> None:
@@ -435,7 +436,7 @@ def test_an_evaluation_has_the_same_bits_in_whatever_batches_the_rows_came(
         for batch in zip(outputs.split(sizes), targets.split(sizes), strict=True):
             evaluator.add(*batch)
         evaluation = evaluator.evaluation()
-    assert evaluation == evaluate(outputs, targets, task=task, names=names)
+    assert evaluation == score(outputs, targets, task=task, names=names)
     assert None not in evaluation.metrics.values()
 
 
@@ -465,9 +466,9 @@ def test_outputs_in_float32_are_scored_in_float64(task: str) -> None:
 def test_shapes_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match="2 outputs for 3 names"):
         evaluate_classification(uniform(4, 2), torch.zeros(4).long(), classes="abc")
-    with pytest.raises(ValueError, match=r"shape \(4,\) are not of \(4, 1\)"):
+    with pytest.raises(ValueError, match=r"shape \(4,\), but \(4, 1\) is due"):
         evaluate_regression(uniform(4, 1), uniform(4), names=["y"])
-    with pytest.raises(ValueError, match=r"shape \(5,\) are not of \(4,\)"):
+    with pytest.raises(ValueError, match=r"shape \(5,\), but \(4,\) is due"):
         evaluate_classification(uniform(4, 2), torch.zeros(5).long(), classes="ab")
 
 
@@ -483,4 +484,4 @@ def test_the_score_is_the_default_metric_of_an_evaluation(task: str) -> None:
     else:
         evaluation = evaluate_regression(outputs, targets, names=("a", "b"))
     expected = evaluation.metrics[default_metric(task)]
-    assert score(outputs, targets, task) == pytest.approx(expected, **EXACT)
+    assert validation_score(outputs, targets, task=task) == pytest.approx(expected, **EXACT)

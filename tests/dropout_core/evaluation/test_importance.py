@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dropout_core.evaluation.evaluator import evaluate
+from dropout_core.evaluation.evaluator import score as score_outputs
 from dropout_core.evaluation.importance import Importance, permutation_importance
 from dropout_core.seeds import generator
 from tests.support.statistics import tolerance
@@ -160,7 +160,7 @@ def test_the_matrix_is_left_as_it_is() -> None:
 
 
 def test_an_importance_needs_a_repeat() -> None:
-    with pytest.raises(ValueError, match="needs 1 repeat, but got 0"):
+    with pytest.raises(ValueError, match="needs at least 1 repeat, but got 0"):
         importances(num_repeats=0)
 
 
@@ -169,7 +169,7 @@ def test_an_undefined_metric_has_no_importances() -> None:
 
     def roc_auc(outputs: Tensor) -> float | None:
         probabilities = torch.cat([-outputs, outputs], dim=1).softmax(dim=1)
-        return evaluate(probabilities, ones, task="binary", names=(0, 1)).metrics["roc_auc"]
+        return score_outputs(probabilities, ones, task="binary", names=(0, 1)).metrics["roc_auc"]
 
     with pytest.raises(ValueError, match="undefined for shuffled rows"):
         importances(score=roc_auc)

@@ -1,48 +1,61 @@
-import math
-
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dropout_core.evaluation.metrics import loss, score
-from tests.support.tensors import normal
-
-
-def test_the_loss_of_classes_is_the_cross_entropy_of_logits() -> None:
-    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
-    expected = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))) / 2
-    for task in ("binary", "multiclass"):
-        assert loss(logits, torch.tensor([0, 0]), task).item() == pytest.approx(expected)
+from dropout_core.evaluation.metrics import mean_over_classes, roc_auc_and_average_precision
 
 
-def test_the_loss_of_labels_is_the_mean_cross_entropy_of_each_logit() -> None:
-    logits, targets = torch.tensor([[2.0, -1.0, 0.0]]), torch.tensor([[1, 1, 0]])
-    expected = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1)) + math.log(2)) / 3
-    for dtype in (torch.int64, torch.float32, torch.float64, torch.bool):
-        result = loss(logits, targets.to(dtype), "multilabel")
-        assert result.item() == pytest.approx(expected)
-        assert result.dtype == torch.float32
+@st.composite
+def scored(draw: st.DrawFn) -> tuple[list[float], list[bool]]:
+    """Scores of either sign, zeros of both and a subnormal too, some of them drawn often."""
+    score = st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0, 5e-324, 0.5])
+    rows = draw(st.lists(st.tuples(score, st.booleans()), min_size=1, max_size=30))
+    scores, positive = zip(*rows, strict=True)
+    return list(scores), list(positive)
 
 
-def test_the_loss_of_a_regression_is_the_mean_squared_error() -> None:
-    result = loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [0.0]]), "regression")
-    assert result.item() == 4.5
-    result = loss(torch.tensor([[1.0, 3.0]]), torch.tensor([[1.0, 0.0]]), "regression")
-    assert result.item() == 4.5
+def evaluate(scores: list[float], positive: list[bool]) -> tuple[float | None, float | None]:
+    scores_N = torch.tensor(scores, dtype=torch.float64)
+    return roc_auc_and_average_precision(scores_N, torch.tensor(positive))
 
 
-def test_the_score_is_accuracy_or_r2() -> None:
-    logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 9.0]])
-    assert score(logits, torch.tensor([0, 0, 2]), "multiclass") == pytest.approx(2 / 3)
-    labels = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
-    assert score(logits, labels, "multilabel") == pytest.approx(7 / 9)
-    values = torch.tensor([[1.0], [2.0], [3.0]])
-    assert score(values, values, "regression") == 1.0
-    assert score(torch.full((3, 1), 2.0), values, "regression") == 0.0
+@given(scored())
+@settings(deadline=None, max_examples=50)
+def test_the_area_counts_pairs_and_ties_by_half(rows: tuple[list[float], list[bool]]) -> None:
+    scores, positive = rows
+    high = [s for s, is_positive in zip(*rows, strict=True) if is_positive]
+    low = [s for s, is_positive in zip(*rows, strict=True) if not is_positive]
+    area, _ = evaluate(scores, positive)
+    if high and low:
+        won = sum((h > s) + (h == s) / 2 for h in high for s in low)
+        assert area == won / (len(high) * len(low))
+    else:
+        assert area is None
 
 
-def test_the_score_of_several_targets_is_the_mean_of_theirs() -> None:
-    values, targets = normal(20, 3), normal(20, 3, seed=1)
-    alone = [score(values[:, [t]], targets[:, [t]], "regression") for t in range(3)]
-    assert score(values, targets, "regression") == pytest.approx(
-        sum(alone) / 3, rel=1e-12, abs=1e-12
-    )
+@given(scored())
+@settings(deadline=None, max_examples=50)
+def test_precision_is_averaged_over_the_positive_rows(
+    rows: tuple[list[float], list[bool]],
+) -> None:
+    scores, positive = rows
+    high = [s for s, is_positive in zip(*rows, strict=True) if is_positive]
+    precisions = [sum(h >= s for h in high) / sum(other >= s for other in scores) for s in high]
+    average = evaluate(scores, positive)[1]
+    if high:
+        assert average == pytest.approx(sum(precisions) / len(high), rel=1e-14)
+    else:
+        assert average is None
+
+
+def test_neighbouring_scores_are_no_tie() -> None:
+    assert evaluate([1.0, 1.0 + 2**-52], [False, True]) == (1.0, 1.0)
+    assert evaluate([1.0, 1.0], [False, True]) == (0.5, 0.5)
+
+
+def test_a_mean_is_over_the_classes_where_it_is_defined() -> None:
+    scores = [{"f1": 0.5}, {"f1": None}, {"f1": 1.0}]
+    assert mean_over_classes(scores, "f1") == 0.75
+    assert mean_over_classes(scores[1:2], "f1") is None
+    assert mean_over_classes([], "f1") is None

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from dropout_core.config import PreprocessingConfig
 from dropout_core.errors import DataError, ModelError
-from dropout_core.evaluation.evaluator import evaluate
+from dropout_core.evaluation.evaluator import evaluate, score
 from dropout_core.model.forward import ForwardPass
 from dropout_core.model.predictor import TILE_ROWS, TILES, Predictor, fingerprint, machine
 from dropout_core.model.saved_model import WEIGHTS, save_model
@@ -234,26 +234,26 @@ def test_evaluate_scores_what_predict_answers() -> None:
     one_by_one = torch.cat([classifier.predict(row).probabilities for row in rows.iter_slices(1)])
     classes = classifier.description.classes
     labelled = rows.with_columns(target=pl.Series([classes[index] for index in targets.tolist()]))
-    assert classifier.evaluate(labelled) == evaluate(
+    assert evaluate(classifier, labelled) == score(
         one_by_one, targets, task="multiclass", names=classes
     )
 
     regressor = Predictor(*make_model(num_classes=None))
     values = [value for row in rows.iter_slices(1) for value in regressor.predict(row).values]
-    by_prediction = evaluate(
+    by_prediction = score(
         torch.tensor(values, dtype=torch.float64)[:, None],
         normal(70, 1),
         task="regression",
         names=("target",),
     )
     labelled = rows.with_columns(target=pl.Series(normal(70).numpy()))
-    assert regressor.evaluate(labelled) == by_prediction
+    assert evaluate(regressor, labelled) == by_prediction
 
 
 def test_rows_without_a_target_do_not_count() -> None:
     regressor = Predictor(*make_model(num_classes=None))
     rows = numbers(normal(6, 5)).with_columns(target=pl.Series([1.0, None, 2.0, None, 3.0, 4.0]))
-    assert regressor.evaluate(rows) == regressor.evaluate(rows[[0, 2, 4, 5]])
+    assert evaluate(regressor, rows) == evaluate(regressor, rows[[0, 2, 4, 5]])
 
 
 @pytest.mark.parametrize("num_columns", [4, 6])

@@ -5,9 +5,8 @@ import torch
 from torch import Tensor
 
 from dropout_core.nn.functional import (
-    activate_,
-    activation_backward,
-    check_probability,
+    activate_and_drop_,
+    activate_and_drop_backward,
     dropout,
     gaussian_dropout,
     max_norm_,
@@ -24,8 +23,6 @@ SHAPES = [(), (0,), (2, 0, 3), (1,), (3,), (5, 7), (2, 3, 4, 5)]
 def test_a_probability_outside_0_to_1_is_refused(p: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1, but got"):
         dropout(torch.ones(3), p)
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        check_probability(p)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
@@ -195,7 +192,7 @@ def test_gradients_of_maxout_are_those_of_finite_differences() -> None:
 
 
 def test_maxout_refuses_inputs_that_are_no_multiple_of_its_pieces() -> None:
-    with pytest.raises(ValueError, match="7 inputs are no multiple of 3 pieces"):
+    with pytest.raises(ValueError, match="7 inputs are not a multiple of 3 pieces"):
         maxout(normal(5, 7), 3)
 
 
@@ -210,26 +207,31 @@ def test_max_norm_scales_long_rows_down_in_place_and_leaves_short_ones() -> None
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "logistic": torch.sigmoid}
 
 
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_an_activation_takes_the_place_of_its_input(name: str) -> None:
+def test_activation_and_unscaled_dropout_replace_their_input(name: str, p: float) -> None:
     x = normal(5, 7)
-    result = activate_(x, name)
-    assert result is x
-    assert torch.equal(x, ACTIVATIONS[name](normal(5, 7)))
+    mask = activate_and_drop_(x, name, p, generator=seeded())
+    kept = keep_mask(x, p, generator=seeded(), dtype=x.dtype)
+    assert torch.equal(x, ACTIVATIONS[name](normal(5, 7)) * kept)
+    assert mask is None if p == 0.0 else torch.equal(mask, kept)
 
 
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_the_gradient_before_an_activation_is_that_of_autograd(name: str) -> None:
+def test_their_gradient_is_that_of_autograd(name: str, p: float) -> None:
     x, grad = normal(5, 7).requires_grad_(), normal(5, 7, seed=1)
-    activated = ACTIVATIONS[name](x)
-    (expected,) = torch.autograd.grad(activated, x, grad)
-    activated = activated.detach()
-    kept = activated.clone(), grad.clone()
-    assert torch.equal(activation_backward(grad, activated, name), expected)
-    assert torch.equal(activated, kept[0])
-    assert torch.equal(grad, kept[1])
+    result = dropout(ACTIVATIONS[name](x), p, generator=seeded(), scale=1.0)
+    (expected,) = torch.autograd.grad(result, x, grad)
+    dropped = normal(5, 7)
+    mask = activate_and_drop_(dropped, name, p, generator=seeded())
+    before = dropped.clone(), grad.clone()
+    assert torch.equal(activate_and_drop_backward(grad, dropped, mask, name), expected)
+    assert torch.equal(dropped, before[0])
+    assert torch.equal(grad, before[1])
 
 
 def test_a_unit_at_rest_has_no_slope() -> None:
     grad = torch.ones(2)
-    assert torch.equal(activation_backward(grad, torch.zeros(2), "relu"), torch.zeros(2))
+    zeros = torch.zeros(2)
+    assert torch.equal(activate_and_drop_backward(grad, zeros, None, "relu"), zeros)

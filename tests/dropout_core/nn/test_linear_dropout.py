@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dropout_core.nn.functional import dropout, linear_dropout, survivor_scale
-from dropout_core.nn.masks import keep_mask
+from dropout_core.nn.functional import dropout, linear_dropout
+from dropout_core.nn.masks import keep_mask, survivor_scale
 from tests.support.tensors import normal, seeded
 
 FUNCTIONS = {"relu": F.relu, "tanh": torch.tanh, "logistic": torch.sigmoid}

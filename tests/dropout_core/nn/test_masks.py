@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 import torch
@@ -6,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from dropout_core.nn.masks import LEVELS, keep_mask, keep_probability, keep_threshold
+from dropout_core.nn.masks import (
+    LEVELS,
+    check_probability,
+    keep_mask,
+    keep_probability,
+    keep_threshold,
+)
 from tests.support.statistics import SIGMAS, tolerance
 
 NUM_DRAWS = 1 << 21
@@ -17,6 +24,21 @@ PROBABILITIES = WORD_PROBABILITIES + BYTE_PROBABILITIES
 
 def draw(shape: tuple[int, ...], p: float, seed: int = 0) -> Tensor:
     return keep_mask(torch.empty(shape), p, generator=Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, math.nan, math.inf, -math.inf])
+def test_a_probability_outside_0_to_1_is_refused(p: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1, but got"):
+        check_probability(p)
+    with pytest.raises(ValueError, match="at least 0 and below 1, but got"):
+        check_probability(p, below_one=True)
+
+
+def test_a_probability_of_1_is_refused_where_something_has_to_be_kept() -> None:
+    assert [check_probability(p) for p in (0.0, 0.5, 1.0)] == [0.0, 0.5, 1.0]
+    assert check_probability(0.5, below_one=True) == 0.5
+    with pytest.raises(ValueError, match="at least 0 and below 1, but got"):
+        check_probability(1.0, below_one=True)
 
 
 @pytest.mark.parametrize("p", PROBABILITIES)

@@ -9,6 +9,7 @@ import torch
 from dropout_core.config import AdamConfig, MLPConfig, SplitConfig, TrainingConfig
 from dropout_core.data.splits import split_rows
 from dropout_core.errors import DataError
+from dropout_core.evaluation.evaluator import evaluate
 from dropout_core.model.predictor import Predictor
 from dropout_core.pipeline.tabular_run import Experiment
 from tests.support.served_models import normal
@@ -87,7 +88,7 @@ def test_a_saved_model_answers_as_the_experiment_scored(tmp_path: Path) -> None:
     experiment = run(target="kind")
     manifest = experiment.save(tmp_path)
     rows = split_rows(frame(), SplitConfig()).test.numpy()
-    assert Predictor.load(tmp_path).evaluate(frame()[rows]) == experiment.evaluate()["test"]
+    assert evaluate(Predictor.load(tmp_path), frame()[rows]) == experiment.evaluate()["test"]
     assert manifest.trained_on == experiment.fingerprint
 
 
@@ -127,7 +128,7 @@ def test_a_mixed_table_is_learnt_and_predicted_with_no_preparation(tmp_path: Pat
     experiment.save(tmp_path)
     predictor = Predictor.load(tmp_path)
     rows = split_rows(table, SplitConfig()).test.numpy()
-    assert predictor.evaluate(table[rows]) == experiment.evaluate()["test"]
+    assert evaluate(predictor, table[rows]) == experiment.evaluate()["test"]
     odd = {"size": None, "town": "nowhere", "kind": None, "day": "2031-05-06", "new": False}
     known = odd | {"town": "town 03", "size": 0.5}
     encoder = predictor.description.encoder
@@ -223,7 +224,7 @@ def test_options_of_the_training_reach_the_model_that_is_saved(tmp_path: Path) -
     assert scored["validation"].metrics["log_loss"] == pytest.approx(last.validation_loss, rel=1e-4)
     assert scored["test"] != run(target="kind").evaluate()["test"]
     rows = split_rows(frame(), SplitConfig()).test.numpy()
-    assert Predictor.load(tmp_path).evaluate(frame()[rows]) == scored["test"]
+    assert evaluate(Predictor.load(tmp_path), frame()[rows]) == scored["test"]
 
 
 def test_options_that_do_not_go_with_the_target_are_refused() -> None:

@@ -86,7 +86,7 @@ def test_weights_that_are_trained_may_be_shown() -> None:
 
 
 def test_weights_that_are_no_such_image_are_refused() -> None:
-    with pytest.raises(ValueError, match="7 weights a unit are no image of 2 x 3"):
+    with pytest.raises(ValueError, match="7 weights a unit do not make an image of 2 x 3"):
         feature_grid(normal(4, 7), height=2, width=3)
 
 

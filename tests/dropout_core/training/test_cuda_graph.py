@@ -131,7 +131,7 @@ def masks_of_the_first_step(step: Gradients, network: MLP, stream: Generator) ->
 FAULTS: dict[Callable[[Gradients, MLP, Generator], Gradients], str] = {
     spoilt_loss: "first step, the loss",
     spoilt_gradient: "first step, the gradient of output.bias",
-    missing_gradient: "first step, the gradient of output.bias is there in one case alone",
+    missing_gradient: "first step, only one of the two steps has the gradient of output.bias",
     forgotten_buffers: "first step, hidden.0.norm.running_mean",
     masks_that_are_not_drawn: "first step, the generator",
     masks_of_the_first_step: "second step, the loss",
@@ -251,7 +251,7 @@ def test_a_graph_that_is_disproved_is_not_used(monkeypatch: pytest.MonkeyPatch) 
     plain, _, _ = step_of()
     step, network, stream = step_of()
     graphed = GraphedStep(step, network, stream, num_rows=16)
-    with pytest.warns(RuntimeWarning, match="in the first step, the loss is another"):
+    with pytest.warns(RuntimeWarning, match="in the first step, the loss differs"):
         assert torch.equal(graphed(*blobs(16)), plain(*blobs(16)))
     assert torch.equal(graphed(*blobs(16)), plain(*blobs(16)))
 

@@ -25,13 +25,12 @@ from dropout_core.config import (
     Task,
     TrainingConfig,
 )
-from dropout_core.evaluation import metrics as scoring
 from dropout_core.nn.functional import linear_dropout
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.checkpoint import load_checkpoint, save_checkpoint
 from dropout_core.training.fused_step import FusedStep
 from dropout_core.training.loop import Diverged, EpochMetrics, Training, TrainingData, train
-from dropout_core.training.losses import training_loss
+from dropout_core.training.losses import plain_loss, training_loss
 from tests.support.training_runs import (
     after_each_step,
     blob_data,
@@ -88,7 +87,7 @@ def test_an_epoch_reports_what_happened_in_it() -> None:
 
     data = blob_data()
     outputs = training.model.eval()(data.validation_features)
-    loss = scoring.loss(outputs, data.validation_targets, "multiclass")
+    loss = plain_loss("multiclass")(outputs, data.validation_targets)
     assert history[-1].validation_loss == pytest.approx(loss.item(), rel=1e-6)
     correct = outputs.argmax(dim=1) == data.validation_targets
     assert history[-1].validation_score == pytest.approx(correct.double().mean().item())
@@ -106,7 +105,7 @@ def test_the_training_loss_is_the_mean_over_all_rows(batch_size: int) -> None:
     )
     (metrics,) = itertools.islice(training, 1)
     features, targets = blobs()
-    loss = scoring.loss(training.model(features), targets, "multiclass")
+    loss = plain_loss("multiclass")(training.model(features), targets)
     assert metrics.train_loss == pytest.approx(loss.item(), rel=1e-5)
 
 
@@ -177,7 +176,7 @@ def validation_loss(training: Training) -> float:
     data = training.data
     with torch.no_grad():
         outputs = training.model.eval()(data.validation_features)
-    return scoring.loss(outputs, data.validation_targets, "multiclass").item()
+    return plain_loss("multiclass")(outputs, data.validation_targets).item()
 
 
 def test_without_early_stopping_validation_rows_never_influence_the_weights() -> None:
@@ -241,11 +240,11 @@ def test_the_max_norm_holds_after_every_epoch() -> None:
             "early stopping needs validation rows",
         ),
         (blob_data(num_rows=0), {}, "0 rows are too few"),
-        (blob_data(num_rows=1), {"model": {"batch_norm": True}}, "1 rows are too few"),
-        (blob_data(), {"model": {"batch_norm": True}, "batch_size": 1}, "batches of at least two"),
-        (TrainingData(*blobs(), *blobs(0)), {}, "none of them"),
+        (blob_data(num_rows=1), {"model": {"batch_norm": True}}, "the largest here has 1"),
+        (blob_data(), {"model": {"batch_norm": True}, "batch_size": 1}, "batches of at least 2"),
+        (TrainingData(*blobs(), *blobs(0)), {}, "validation features have no rows"),
         *(
-            (blob_data(), {"model": model, "precision": "bfloat16"}, "plain hidden layers alone")
+            (blob_data(), {"model": model, "precision": "bfloat16"}, "bfloat16 is for relu")
             for model in (
                 {"activation": "gelu"},
                 {"batch_norm": True},
@@ -253,7 +252,7 @@ def test_the_max_norm_holds_after_every_epoch() -> None:
                 {"input_dropout": {"kind": "batchwise", "p": 0.5}},
             )
         ),
-        (blob_data(), {"class_weights": (1.0, 2.0)}, "2 class weights for 3 classes"),
+        (blob_data(), {"class_weights": (1.0, 2.0)}, "2 weights for 3 classes"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused_at_once(
@@ -685,7 +684,7 @@ def test_bfloat16_rounds_the_products_of_hidden_layers_and_nothing_else() -> Non
     first, second, output = by_hand.linears
     hidden = linear_dropout(data.train_features, first.weight, first.bias, 0.0, bfloat16=True)
     hidden = linear_dropout(hidden, second.weight, second.bias, 0.0, bfloat16=True)
-    loss = scoring.loss(output(hidden), data.train_targets, "multiclass")
+    loss = plain_loss("multiclass")(output(hidden), data.train_targets)
     loss.backward()
     (metrics,) = training
     assert metrics.train_loss == pytest.approx(loss.item(), rel=1e-6)

@@ -7,10 +7,9 @@ import torch
 from torch import Generator, Tensor
 
 from dropout_core.config import AdamConfig, CosineConfig, MLPConfig, SGDConfig, TrainingConfig
-from dropout_core.evaluation import metrics
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.loop import TrainingData, train
-from dropout_core.training.losses import training_loss
+from dropout_core.training.losses import plain_loss, training_loss
 from dropout_core.training.lr_finder import LearningRateCurve, find_learning_rate
 from tests.support.training_runs import blob_data, blobs, same_bits
 
@@ -116,7 +115,7 @@ def test_rates_and_losses_go_together() -> None:
 def test_losses_begin_with_that_of_the_model_as_it_is() -> None:
     model, data, _ = line()
     with torch.no_grad():
-        loss = metrics.loss(model.train()(data.train_features), data.train_targets, "regression")
+        loss = plain_loss("regression")(model.train()(data.train_features), data.train_targets)
     assert search_line().losses[0] == pytest.approx(loss.item(), rel=1e-5)
 
 
@@ -181,7 +180,7 @@ def test_the_loss_is_the_configs() -> None:
         value = loss(model(data.train_features), data.train_targets)
     first = search(model, batch_size=60, **options).losses[0]
     assert first == pytest.approx(value.item(), rel=1e-5)
-    with pytest.raises(ValueError, match="2 class weights for 3 classes"):
+    with pytest.raises(ValueError, match="2 weights for 3 classes"):
         search(class_weights=(1.0, 2.0))
 
 

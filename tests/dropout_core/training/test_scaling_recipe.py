@@ -289,7 +289,7 @@ def test_a_dropout_that_keeps_nothing_has_no_other_convention(place: str, scalin
 
 
 def test_what_has_no_factor_to_it_is_refused() -> None:
-    with pytest.raises(ValueError, match="norm over all gradients"):
+    with pytest.raises(ValueError, match="norm over all layers"):
         convert(network_config(), training_config(max_grad_norm=1.0), to="inverted")
     annealed = training_config(scheduler=CosineConfig(name="cosine", min_lr=1e-3))
     with pytest.raises(ValueError, match="min_lr"):

@@ -1,4 +1,8 @@
-"""Errors as the protocol has them: JSON with a text `error`, whoever refused the request."""
+"""Errors under `/v2` as the Open Inference Protocol defines them: JSON with a text `error`.
+
+The form goes by the path, not by the route: a path without a route, and a request whose headers
+were never complete, are answered too.
+"""
 
 from collections.abc import Mapping, MutableMapping
 from http import HTTPStatus
@@ -12,23 +16,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.errors import RequestError
 
+PREFIX = "/v2"
+
 _PROBLEM = b"application/problem+json"
 
 
 class InferenceError(BaseModel):
-    """What is wrong, and where; `code` is that of the same problem elsewhere in this service."""
+    """What is wrong, and where; `code` is the same as in this service's other errors."""
 
     error: str
     code: str
 
 
 def bad_request(detail: str) -> RequestError:
-    """400, which the protocol has for whatever is wrong with a request."""
+    """Return the error (400) that the protocol has for everything that is wrong with a request."""
     return RequestError(400, "invalid_request", detail)
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """How an endpoint's errors look, for its documentation."""
+    """Return how an endpoint's errors look, for its documentation."""
     described: dict[int | str, str] = {status: HTTPStatus(status).phrase for status in statuses}
     described["default"] = "Any other error"
     return {
@@ -40,19 +46,19 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def inference_error(
     status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """An error as the protocol has it."""
+    """Return an error in the protocol's form."""
     return JSONResponse(InferenceError(error=detail, code=code).model_dump(), status, headers)
 
 
 def is_of_protocol(path: str) -> bool:
-    """Whether errors there are the protocol's."""
-    return path == "/v2" or path.startswith("/v2/")
+    """Return whether errors at this path have the protocol's form."""
+    return path == PREFIX or path.startswith(f"{PREFIX}/")
 
 
 class InferenceErrors:
-    """Tell every problem under `/v2` as the protocol does.
+    """Translate every problem under `/v2` into the protocol's form.
 
-    Around all that answers with one: the caller may be refused before any endpoint is found.
+    It is outside everything that answers with a problem, such as authentication.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -67,7 +73,7 @@ class InferenceErrors:
         async def send_translated(message: Message) -> None:
             nonlocal start, problem
             if message["type"] == "http.response.start" and _is_problem(message):
-                start = message  # its length is known once the body is
+                start = message  # sent with the body, whose length it tells
             elif start is None:
                 await send(message)
             else:
@@ -83,10 +89,10 @@ def _is_problem(start: MutableMapping[str, Any]) -> bool:
 
 
 async def _send_error(start: Message, problem: bytes, send: Send) -> None:
-    facts = orjson.loads(problem)
-    places = [f"{flaw['pointer'] or '/'}: {flaw['detail']}" for flaw in facts["errors"]]
-    detail = "; ".join(places[:3]) or facts["detail"]
-    answer = inference_error(start["status"], facts["code"], detail)
+    fields = orjson.loads(problem)
+    flaws = [f"{flaw['pointer'] or '/'}: {flaw['detail']}" for flaw in fields["errors"][:3]]
+    detail = "; ".join(flaws) or fields["detail"]
+    answer = inference_error(start["status"], fields["code"], detail)
     MutableHeaders(scope=start).update(answer.headers)
     await send(start)
     await send({"type": "http.response.body", "body": answer.body})

@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
 from app.http.errors import Flaw, problem
-from app.open_inference.errors import InferenceErrors
+from app.http.inference_errors import InferenceErrors
 from tests.support.in_process import TestClient
 
 

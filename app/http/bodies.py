@@ -1,4 +1,4 @@
-"""Bodies of JSON: what they have to be declared as, and what JSON they may not be."""
+"""Bodies of requests: what they have to be declared as, and how JSON is read."""
 
 import json
 from email.message import Message
@@ -26,12 +26,36 @@ def require_media_type(request: Request, wanted: str) -> None:
     given = header.get_content_type() if declared else "nothing"
     if given != wanted:
         raise RequestError(
-            415, "unsupported_media_type", f"the body has to be {wanted}, and {given} was declared"
+            415, "unsupported_media_type", f"the body has to be {wanted}; {given} was declared"
         )
 
 
+async def require_json(request: Request) -> None:
+    """Raise RequestError: 415 unless the body is declared as JSON, 400 unless it is Unicode."""
+    require_media_type(request, JSON)
+    require_unicode(await request.body())
+
+
+async def require_form(request: Request) -> None:
+    """Raise RequestError (415) unless the body is declared as a multipart form."""
+    require_media_type(request, "multipart/form-data")
+
+
+async def body_of(request: Request) -> bytes:
+    """Return the body, mostly of one message. Raise RequestError (400) if the client leaves."""
+    parts = []
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            detail = "the client closed the connection before its body was complete"
+            raise RequestError(400, "disconnected", detail)
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 def require_unicode(body: bytes) -> None:
-    """Raise RequestError (400) for half of a surrogate pair, which passes Python's parser."""
+    """Raise RequestError (400) for half of a surrogate pair, which Python's parser accepts."""
     if b"\\ud" in body.lower():
         try:
             from_json(body)
@@ -39,10 +63,10 @@ def require_unicode(body: bytes) -> None:
             raise RequestError(400, "malformed_json", f"the body is not JSON: {error}") from error
 
 
-def read(body: bytes, kind: type[Content]) -> Content:
-    """What FastAPI makes of a body, for endpoints that it does not read it for.
+def read_json(body: bytes, kind: type[Content]) -> Content:
+    """Read a body as FastAPI does, for endpoints for which FastAPI does not read it.
 
-    Raises RequestError (400) for what is no JSON, and RequestValidationError for other fields.
+    Raises RequestError (400) unless it is JSON, and RequestValidationError for wrong fields.
     """
     require_unicode(body)
     try:
@@ -60,7 +84,7 @@ def read(body: bytes, kind: type[Content]) -> Content:
 
 
 def documented(kind: type[BaseModel]) -> dict[str, Any]:
-    """How such a body looks, for the documentation of the endpoint."""
+    """Return how such a body looks, for the documentation of the endpoint."""
     schema = kind.model_json_schema()
     definitions = schema.pop("$defs", {})
     content = {JSON: {"schema": _inlined(schema, definitions)}}
@@ -68,7 +92,7 @@ def documented(kind: type[BaseModel]) -> dict[str, Any]:
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """The schema with its definitions in place: references are looked up in the whole document."""
+    """Return the schema without references, which would be looked up in the whole document."""
     if isinstance(schema, list):
         return [_inlined(item, definitions) for item in schema]
     if not isinstance(schema, dict):

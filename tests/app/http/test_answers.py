@@ -1,6 +1,6 @@
 import pytest
 
-from app.http.accept import preferred
+from app.http.answers import preferred
 
 OFFERS = ["text/csv", "application/vnd.apache.parquet"]
 CSV, PARQUET = OFFERS

@@ -1,0 +1,100 @@
+"""What answers are made of: times, pages of lists, files, and the media type a client prefers."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from os import fstat
+from pathlib import Path
+from typing import Annotated, BinaryIO, Generic, TypeVar
+
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, BeforeValidator, PlainSerializer
+
+_CHUNK_BYTES = 1024**2
+
+Item = TypeVar("Item", bound=BaseModel)
+
+
+def _from_seconds(value: float | datetime | None) -> datetime | None:
+    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else value
+
+
+def _rfc3339(value: datetime) -> str:
+    return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# Unix seconds in the store, RFC 3339 UTC on the wire.
+Time = Annotated[datetime, BeforeValidator(_from_seconds), PlainSerializer(_rfc3339)]
+
+
+class Page(BaseModel, Generic[Item]):
+    """A part of a list; `?after=last_id` is the next part."""
+
+    data: list[Item]
+    has_more: bool
+    last_id: str | None
+
+
+def page_of(items: Sequence[Item], ids: Sequence[str], limit: int) -> Page[Item]:
+    """Return a page of up to `limit` items; one item more than that says that there are more."""
+    kept = list(items[:limit])
+    return Page(
+        data=kept, has_more=len(items) > limit, last_id=ids[len(kept) - 1] if kept else None
+    )
+
+
+def download(path: Path, *, filename: str, media_type: str) -> StreamingResponse:
+    """Return an answer that is a file, which may be deleted as soon as this returns.
+
+    `filename` is ASCII without quotes. Raises OSError.
+    """
+    file = path.open("rb")  # an open file can still be read once it is deleted
+    return StreamingResponse(
+        _chunks(file),
+        media_type=media_type,
+        headers={
+            "Content-Length": str(fstat(file.fileno()).st_size),
+            "Content-Disposition": f'attachment; filename="{filename}"',
+        },
+    )
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+
+
+def preferred(accept: str | None, offers: Sequence[str]) -> str | None:
+    """Return the offer that an Accept header prefers, the first of equals (RFC 9110, 12.5.1).
+
+    None if no offer is acceptable.
+    """
+    ranges = [_range(entry) for entry in (accept or "").split(",") if entry.strip()]
+    if not ranges:
+        return offers[0]
+    ranked = [(*_rank(offer, ranges), offer) for offer in offers]
+    quality, _, best = max(ranked, key=lambda rank: rank[:2])
+    return best if quality > 0 else None
+
+
+def _range(entry: str) -> tuple[str, float]:
+    media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
+    quality = 1.0
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                quality = min(1.0, max(0.0, float(value)))
+            except ValueError:
+                quality = 0.0
+    return media_type, quality
+
+
+def _rank(offer: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, int]:
+    """Return the quality that the most specific range gives the offer, and how specific it is."""
+    family = offer.partition("/")[0]
+    qualities = dict(ranges)
+    for specificity, media_type in ((2, offer), (1, f"{family}/*"), (0, "*/*")):
+        if media_type in qualities:
+            return qualities[media_type], specificity
+    return 0.0, 0

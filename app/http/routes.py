@@ -1,0 +1,160 @@
+"""What each endpoint demands of its callers, and which endpoint a request is for.
+
+An endpoint declares its demands where it is defined. The route of a request is found once, before
+anything else looks at it: telemetry, authentication and the limit of the body ask what was
+declared, and routing goes to the route that was found.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from store.access.keys import Scope
+
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
+_FOUND = "dropout.found_route"
+
+Endpoint = TypeVar("Endpoint")
+StraightEndpoint = Callable[..., Awaitable[Response]]
+
+
+class BodyClass(Enum):
+    """How large a body may be, by what it holds; `create_app` knows the numbers."""
+
+    CONFIG = "config"  # JSON whose values are checked one by one
+    ROWS = "rows"  # JSON or tensors
+    FILE = "file"  # a form with uploads
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What an endpoint declares.
+
+    `scope` is what the caller's key has to allow; None opens the endpoint to all. A probe is asked
+    by machines every few seconds: while it succeeds, it is neither traced nor logged.
+    """
+
+    scope: Scope | None
+    body: BodyClass = BodyClass.CONFIG
+    is_probe: bool = False
+
+
+UNDECLARED = Demands(Scope.ADMIN)
+
+
+def demands(
+    scope: Scope | None, *, body: BodyClass = BodyClass.CONFIG, is_probe: bool = False
+) -> Callable[[Endpoint], Endpoint]:
+    """Return a decorator that declares what an endpoint, or a mounted app, demands."""
+    declared = Demands(scope, body, is_probe)
+
+    def declare(endpoint: Endpoint) -> Endpoint:
+        vars(endpoint)["demands"] = declared
+        return endpoint
+
+    return declare
+
+
+def demands_of(endpoint: Any) -> Demands:
+    """Return what the endpoint has declared, or UNDECLARED, which admins alone may call."""
+    declared: Demands = getattr(endpoint, "demands", UNDECLARED)
+    return declared
+
+
+@dataclass(frozen=True)
+class _Found:
+    route: BaseRoute
+    child_scope: AsgiScope
+    demands: Demands | None
+
+
+class FindRoute:
+    """Find the route of each request, for everything further in."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope[_FOUND] = _find(scope)
+        await self._app(scope, receive, send)
+
+
+def found_demands(scope: AsgiScope) -> Demands | None:
+    """Return what the request's endpoint demands; None if no route has its path and method.
+
+    A method that an open endpoint does not have is as open as the endpoint.
+    """
+    found: _Found | None = scope.get(_FOUND)
+    return None if found is None else found.demands
+
+
+def _find(scope: AsgiScope) -> _Found | None:
+    """Search as Starlette's router does, so that the route found is the one that is called."""
+    partial = None
+    for route in scope["app"].router.routes:
+        match, child_scope = route.matches(scope)
+        if match is Match.FULL:
+            return _Found(route, child_scope, demands_of(child_scope["endpoint"]))
+        if match is Match.PARTIAL and partial is None:
+            declared = demands_of(child_scope["endpoint"])
+            partial = _Found(route, child_scope, declared if declared.scope is None else None)
+    return partial
+
+
+class FoundRoute(BaseRoute):
+    """Goes to the route that FindRoute has found; the first route of the app."""
+
+    def matches(self, scope: AsgiScope) -> tuple[Match, AsgiScope]:
+        found: _Found | None = scope.get(_FOUND)
+        return (Match.NONE, {}) if found is None else (Match.FULL, found.child_scope)
+
+    async def handle(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        await scope[_FOUND].route.handle(scope, receive, send)
+
+
+class StraightRoute(Route):
+    """A POST route to an endpoint that takes the request and the path's parameters.
+
+    It is for endpoints that are called so often that routing must cost next to nothing: put before
+    all others, it is found first, and called without FastAPI's reading of parameters and checking
+    of answers. A route of FastAPI's at the same path documents the endpoint.
+    """
+
+    def __init__(self, path: str, endpoint: StraightEndpoint) -> None:
+        super().__init__(path, _Called(endpoint), methods=["POST"])
+
+    def matches(self, scope: AsgiScope) -> tuple[Match, AsgiScope]:
+        match, found = super().matches(scope)
+        if match is not Match.NONE:
+            found["route"] = self  # its template is in logs and metrics
+        return match, found
+
+
+class _Called:
+    """An ASGI app that calls an endpoint; Starlette would wrap a function."""
+
+    def __init__(self, endpoint: StraightEndpoint) -> None:
+        self._endpoint = endpoint
+        self.demands = demands_of(endpoint)
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        response = await self._endpoint(Request(scope, receive), **scope["path_params"])
+        await response(scope, receive, send)
+
+
+def allowed_methods(scope: AsgiScope, routes: Sequence[BaseRoute]) -> list[str]:
+    """Return the methods that the path has; Starlette names those of its first route alone."""
+    scopes = {method: {**scope, "method": method, _FOUND: None} for method in sorted(METHODS)}
+    return [
+        method
+        for method, asked in scopes.items()
+        if any(route.matches(asked)[0] is Match.FULL for route in routes)
+    ]

@@ -1,0 +1,67 @@
+"""Checks whether a config can be trained, made before a job is stored and by `Training`."""
+
+from dropout_core.config import MLPConfig, Task, TrainingConfig
+
+_WITHOUT_CLASSES: dict[Task, str] = {
+    "regression": "a regression has no classes",
+    "multilabel": "a multilabel task has no classes: its labels are independent of each other",
+}
+
+
+class InfeasibleError(ValueError):
+    """The config asks for what the task, the data or the network does not allow.
+
+    `field` is the path of the setting at fault, such as ("training", "early_stopping").
+    """
+
+    def __init__(self, field: tuple[str, ...], message: str) -> None:
+        super().__init__(field, message)  # both, so that it can be pickled
+        self.field = field
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def check_feasible(
+    model: MLPConfig,
+    training: TrainingConfig,
+    *,
+    task: Task,
+    num_rows: int,
+    num_outputs: int,
+    has_validation: bool,
+) -> None:
+    """Raise InfeasibleError unless `model` can be trained as `training` says.
+
+    `num_rows` counts the rows to train on; `has_validation` says whether others are held out.
+    """
+    check_loss(training, task=task, num_outputs=num_outputs)
+    if training.precision == "bfloat16" and not model.allows_bfloat16:
+        raise InfeasibleError(
+            ("training", "precision"),
+            "bfloat16 is for relu, tanh and logistic layers with bernoulli dropout, no batch norm",
+        )
+    if training.early_stopping is not None and not has_validation:
+        raise InfeasibleError(
+            ("training", "early_stopping"), "early stopping needs validation rows: split some off"
+        )
+    batch_rows = min(num_rows, training.batch_size)
+    if model.batch_norm and batch_rows < 2:
+        raise InfeasibleError(
+            ("model", "batch_norm"),
+            f"batch norm needs batches of at least 2 rows, but the largest here has {batch_rows}",
+        )
+
+
+def check_loss(training: TrainingConfig, *, task: Task, num_outputs: int) -> None:
+    """Raise InfeasibleError if class weights or label smoothing do not fit the task."""
+    weights = training.class_weights
+    if task in _WITHOUT_CLASSES and weights is not None:
+        raise InfeasibleError(("training", "class_weights"), _WITHOUT_CLASSES[task])
+    if task in _WITHOUT_CLASSES and training.label_smoothing > 0.0:
+        raise InfeasibleError(("training", "label_smoothing"), _WITHOUT_CLASSES[task])
+    if isinstance(weights, tuple) and len(weights) != num_outputs:
+        raise InfeasibleError(
+            ("training", "class_weights"), f"{len(weights)} weights for {num_outputs} classes"
+        )

@@ -1,0 +1,76 @@
+import pickle
+from typing import Any
+
+import pytest
+
+from dropout_core.config import MLPConfig, TrainingConfig
+from dropout_core.training.feasibility import InfeasibleError, check_feasible
+
+
+def check(
+    *, model: dict[str, Any] | None = None, training: dict[str, Any] | None = None, **data: Any
+) -> None:
+    data = {"task": "multiclass", "num_rows": 8, "num_outputs": 3, "has_validation": True, **data}
+    check_feasible(MLPConfig(**(model or {})), TrainingConfig(**(training or {})), **data)
+
+
+@pytest.mark.parametrize(
+    ("asked", "field", "message"),
+    [
+        (
+            {"training": {"class_weights": "balanced"}, "task": "regression"},
+            ("training", "class_weights"),
+            "a regression has no classes",
+        ),
+        (
+            {"training": {"label_smoothing": 0.1}, "task": "multilabel"},
+            ("training", "label_smoothing"),
+            "a multilabel task has no classes",
+        ),
+        (
+            {"training": {"class_weights": [1.0, 2.0]}},
+            ("training", "class_weights"),
+            "2 weights for 3 classes",
+        ),
+        (
+            {"training": {"precision": "bfloat16"}, "model": {"batch_norm": True}},
+            ("training", "precision"),
+            "no batch norm",
+        ),
+        (
+            {"training": {"early_stopping": {}}, "has_validation": False},
+            ("training", "early_stopping"),
+            "validation rows",
+        ),
+        ({"model": {"batch_norm": True}, "num_rows": 1}, ("model", "batch_norm"), "at least 2"),
+        (
+            {"model": {"batch_norm": True}, "training": {"batch_size": 1}},
+            ("model", "batch_norm"),
+            "the largest here has 1",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_by_its_field(
+    asked: dict[str, Any], field: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(InfeasibleError, match=message) as caught:
+        check(**asked)
+    assert caught.value.field == field
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.field, str(again)) == (field, str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"training": {"class_weights": [1.0, 2.0, 3.0], "label_smoothing": 0.1}},
+        {"training": {"class_weights": "balanced"}, "task": "binary", "num_outputs": 2},
+        {"training": {"precision": "bfloat16"}},
+        {"training": {"early_stopping": {}}},
+        {"model": {"batch_norm": True}, "num_rows": 2},
+        {"has_validation": False, "num_rows": 1, "task": "regression"},
+    ],
+)
+def test_what_can_be_trained_is_let_through(asked: dict[str, Any]) -> None:
+    check(**asked)

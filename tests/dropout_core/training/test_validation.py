@@ -1,0 +1,38 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dropout_core.training import validation
+from dropout_core.training.validation import validate, validation_score
+from tests.support.tensors import normal
+
+
+def test_a_network_is_validated_in_batches_with_its_dropout_off() -> None:
+    network = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5)).double()
+    features, targets = normal(validation.BATCH_SIZE + 5, 3), normal(validation.BATCH_SIZE + 5, 2)
+    loss, score = validate(network, features, targets, task="regression")
+    outputs = network[0](features).detach()
+    assert loss == pytest.approx(F.mse_loss(outputs, targets).item(), rel=1e-12)
+    assert score == pytest.approx(validation_score(outputs, targets, task="regression"), rel=1e-9)
+    assert not network.training
+
+
+def test_the_score_is_accuracy_or_r2() -> None:
+    logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 9.0]])
+    assert validation_score(logits, torch.tensor([0, 0, 2]), task="multiclass") == pytest.approx(
+        2 / 3
+    )
+    labels = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
+    assert validation_score(logits, labels, task="multilabel") == pytest.approx(7 / 9)
+    values = torch.tensor([[1.0], [2.0], [3.0]])
+    assert validation_score(values, values, task="regression") == 1.0
+    assert validation_score(torch.full((3, 1), 2.0), values, task="regression") == 0.0
+
+
+def test_the_score_of_several_targets_is_the_mean_of_theirs() -> None:
+    values, targets = normal(20, 3), normal(20, 3, seed=1)
+    alone = [validation_score(values[:, [t]], targets[:, [t]], task="regression") for t in range(3)]
+    assert validation_score(values, targets, task="regression") == pytest.approx(
+        sum(alone) / 3, rel=1e-12, abs=1e-12
+    )
