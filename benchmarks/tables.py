@@ -29,6 +29,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from benchmarks.run_folder import benchmark_run
 from dropout_core.config import ProblemConfig, SplitConfig, TrainingConfig
 from dropout_core.model.predictor import Predictor
 from dropout_core.pipeline.resolved_table import resolve_table
@@ -302,4 +303,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with benchmark_run():
+        main()

@@ -2,7 +2,7 @@
 
 `python -m tests.stored.stored_release` makes `release_0_1/` with the sources as they were released;
 it refuses where the folder is. What is in the folder is then never changed again. The databases
-that the release left are in `tests/store/databases`; see `tests/store/stored_databases.py`.
+that the release left are in `tests/store/databases`; see `tests/support/stored_databases.py`.
 """
 
 import json
@@ -28,8 +28,8 @@ from store.job_spec import JobSpec
 from store.operations.backup import backup
 from store.operations.restore import restore
 from store.settings import Settings
-from tests.app.conftest import TestClient
 from tests.stored.configs import FEATURES, MODELS, RUN, SETTINGS, SPECS
+from tests.support.in_process import TestClient
 from tests.support.training_runs import run_batches
 from tests.support.worker_examples import (
     get_job,

@@ -1,4 +1,4 @@
-"""Small models as they are kept, which the tests of keeping and of serving share."""
+"""Small models, for tests that save, load and serve them."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def feature_names(num_features: int) -> list[str]:
 
 
 def numbers(rows: Tensor) -> pl.DataFrame:
-    """Rows (N, F) as the frame that holds them."""
+    """Return rows (N, F) as a data frame."""
     return pl.DataFrame(rows.numpy(), schema=feature_names(rows.shape[1]), orient="row")
 
 

@@ -13,9 +13,9 @@ from dropout_core.config import PreprocessingConfig
 from dropout_core.model import predictor as predictor_module
 from dropout_core.model.predictor import Predictor
 from tests.support import tables
+from tests.support.client import train, upload
 from tests.support.problems import assert_problem
 from tests.support.served_models import tabular_run
-from tests.support.service import train, upload
 
 Client = httpx.Client
 

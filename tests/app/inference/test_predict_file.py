@@ -18,9 +18,10 @@ from app.serving import tables as serving_tables
 from dropout_core.data.ingest import Limits, ReadOptions, read
 from dropout_core.model.predictor import Predictor
 from tests.support import tables
+from tests.support.client import train, upload
 from tests.support.problems import assert_problem, stored
 from tests.support.served_models import tabular_run
-from tests.support.service import SETTINGS, Service, train, upload
+from tests.support.service import SETTINGS, Service
 
 Client = httpx.Client
 

@@ -24,11 +24,11 @@ from dropout_core.model.predictor import Predictor
 from store import datasets
 from store.access.keys import DEFAULT_TENANT
 from store.errors import DatasetNotFound
-from tests.app.conftest import TestClient
-from tests.faults.disks import MiB, small_disk
 from tests.support import tables
+from tests.support.client import upload
+from tests.support.in_process import TestClient
 from tests.support.served_models import feature_names, make_model, tabular_run
-from tests.support.service import upload
+from tests.support.small_disks import MiB, small_disk
 
 TASKS: dict[str, tuple[Callable[[], bytes], list[str]]] = {
     "binary": (tables.people, ["leaves"]),
