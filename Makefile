@@ -27,7 +27,7 @@ serve: .venv/installed ## Run the service at http://127.0.0.1:8000 until interru
 	@$(BIN)/dropout-service serve
 
 test: .venv/installed ## Run the tests, against real servers that it starts itself, then check
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 	@$(MAKE) --no-print-directory check
 
 test-faults: .venv/installed ## Break the service in every way twenty times, and count what it lost
@@ -41,7 +41,7 @@ openapi: .venv/installed ## Write docs/openapi.json, the document of the API, af
 test-fuzz: .venv/installed ## Try thousands of bad requests and damaged files, and count them
 	@rm -f build/fuzz.jsonl
 	FUZZ=20 $(BIN)/pytest --timeout 3600 tests/fuzz tests/app/test_fuzz.py tests/app/test_schemathesis.py; \
-		status=$$?; $(BIN)/python -m tests.fuzz.figures; exit $$status
+		status=$$?; $(BIN)/python -m tests.support.fuzz_figures; exit $$status
 
 soak: .venv/installed ## Twenty jobs a second for ten minutes, and a process killed every five seconds
 	$(BIN)/python -m tests.faults.soak --minutes 10 --rate 20 --kill-every 5

@@ -20,11 +20,13 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 
 from benchmarks.images import load_part
+from benchmarks.run_folder import benchmark_run
 from dropout_core.config import MLPConfig, TrainingConfig
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.loop import Diverged, TrainingData, train
@@ -153,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.data_dir is None:
         raise SystemExit("error: --data-dir or DROPOUT_DATA_DIR has to name a folder with mnist")
-    with ProcessPoolExecutor(options.processes) as pool:
+    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
         study = Study(pool, Path(options.data_dir) / "mnist")
         rates = study.best_rates(options.epochs)
         results = study.over_seeds(rates, options.epochs, options.seeds)
@@ -190,4 +192,5 @@ def _mean(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with benchmark_run():
+        main()

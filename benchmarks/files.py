@@ -25,6 +25,7 @@ import numpy as np
 import polars as pl
 import psutil
 
+from benchmarks.run_folder import benchmark_run
 from benchmarks.running import running_service
 
 NUM_ROWS = 1_000_000
@@ -204,4 +205,5 @@ def _report(numbers: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with benchmark_run():
+        main()

@@ -34,3 +34,4 @@ def running_service(**settings: object) -> Iterator[tuple[psutil.Process, httpx.
         finally:
             process.terminate()
             process.wait(STOP_SECONDS)
+            process.stdout.close()

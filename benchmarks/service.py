@@ -21,6 +21,7 @@ import httpx
 import numpy as np
 import psutil
 
+from benchmarks.run_folder import benchmark_run
 from benchmarks.running import running_service
 
 NUM_RUNNING = 4
@@ -204,4 +205,5 @@ def _table(numbers: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with benchmark_run():
+        main()

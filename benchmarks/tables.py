@@ -29,9 +29,11 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from dropout_core.config import SplitConfig, TrainingConfig
+from benchmarks.run_folder import benchmark_run
+from dropout_core.config import ProblemConfig, SplitConfig, TrainingConfig
 from dropout_core.model.predictor import Predictor
-from dropout_core.pipeline.tabular_run import Experiment
+from dropout_core.pipeline.resolved_table import resolve_table
+from dropout_core.pipeline.tabular_run import TabularRun
 
 HELD_OUT = 0.25
 SEEDS = 5
@@ -178,15 +180,13 @@ def contestants(table: Table) -> dict[str, Callable[[pl.DataFrame, pl.DataFrame,
 
 def _by_service(table: Table, train: pl.DataFrame, test: pl.DataFrame, seed: int) -> Any:
     """The default job. Rows for a test are held out already; those for validation are its own."""
-    experiment = Experiment(
-        train,
-        target=table.target,
-        split=SplitConfig(test=0.0, seed=seed),
-        training=TrainingConfig(seed=seed, device="cpu"),
+    problem = ProblemConfig(target=table.target, split=SplitConfig(test=0.0, seed=seed))
+    run = TabularRun(
+        resolve_table(train, problem), training=TrainingConfig(seed=seed, device="cpu")
     )
-    for _ in experiment.training:
+    for _ in run.training:
         pass
-    predictions = Predictor(experiment.model, experiment.description).predict(test)
+    predictions = Predictor(run.model, run.description).predict(test)
     return predictions.values, predictions.probabilities
 
 
@@ -303,4 +303,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with benchmark_run():
+        main()

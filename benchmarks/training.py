@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from benchmarks.images import load_part
 from benchmarks.peers import Peer, PeerFailed
+from benchmarks.run_folder import benchmark_run
 from dropout_core.config import MLPConfig, SGDConfig, TrainingConfig
 from dropout_core.nn.masks import keep_mask
 from dropout_core.nn.mlp import MLP
@@ -525,4 +526,5 @@ def _text(ratio: Spread) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with benchmark_run():
+        main()

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -44,6 +45,8 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with (
         only_one(settings.data_dir / "serve.lock"),
+        # What a process that is killed leaves in the temporary folder goes when the service ends.
+        tempfile.TemporaryDirectory(prefix="dropout-", ignore_cleanup_errors=True) as temporary,
         socket.create_server((host, port), family=family, backlog=2048) as listener,
     ):
         # The parent holds the socket, so that calls wait while an API process is started anew.
@@ -52,7 +55,10 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
         api = [sys.executable, "-m", "app", "api", "--fd", str(descriptor), "--with-parent"]
         worker = [sys.executable, "-m", "worker", "local", "--with-parent"]
         environment = (
-            os.environ | settings.as_environment() | metrics.make_folder(settings.data_dir)
+            os.environ
+            | settings.as_environment()
+            | metrics.make_folder(settings.data_dir)
+            | {"TMPDIR": temporary}
         )
 
         def start(command: list[str]) -> Callable[[], subprocess.Popen[bytes]]:

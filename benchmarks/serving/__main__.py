@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.run_folder import benchmark_run
 from benchmarks.serving import (
     aliases,
     contenders,
@@ -174,4 +175,5 @@ def _write(found: dict[str, Any], options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with benchmark_run():
+        main()

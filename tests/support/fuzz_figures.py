@@ -20,7 +20,7 @@ FIGURES = Path("build/fuzz.jsonl")
 
 
 def record(name: str, *, inputs: int, **facts: Any) -> None:
-    """Note how many inputs of a kind were tried, and the facts."""
+    """Write down how many inputs of a kind were tried, and the figures."""
     if "FUZZ" in os.environ:
         FIGURES.parent.mkdir(exist_ok=True)
         with FIGURES.open("a") as file:
@@ -28,7 +28,7 @@ def record(name: str, *, inputs: int, **facts: Any) -> None:
 
 
 def main() -> None:
-    """Print what was noted, added up by name."""
+    """Print the sum of the figures by name."""
     totals: dict[str, dict[str, int]] = {}
     for line in FIGURES.read_text().splitlines():
         figure = json.loads(line)

@@ -1,4 +1,4 @@
-"""File systems so small that a test can fill them: the kernel, not a fake, refuses the write."""
+"""File systems that a test can fill, so that the kernel refuses a write."""
 
 import subprocess
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class SmallDisk:
             file.truncate(size_bytes)
 
     def use_up_names(self) -> None:
-        """Leave no room for another file or folder, however small."""
+        """Create files until the file system has no room for another."""
         crowd = self.folder / "crowd"
         crowd.mkdir()
         try:
@@ -39,13 +39,13 @@ class SmallDisk:
             return
 
     def free(self) -> None:
-        """Give back what `fill` took."""
+        """Free the space that `fill` has used."""
         self._ballast.unlink(missing_ok=True)
 
 
 @contextmanager
 def small_disk(folder: Path, *, size_bytes: int, num_files: int = 100_000) -> Iterator[SmallDisk]:
-    """Skips the test where nothing may be mounted."""
+    """Mount a small file system; skip the test where that is not allowed."""
     folder.mkdir(parents=True, exist_ok=True)
     options = f"size={size_bytes},nr_inodes={num_files}"
     mounted = subprocess.run(

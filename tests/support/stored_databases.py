@@ -1,6 +1,6 @@
 """Databases as each schema that was ever released left them, stored as text.
 
-`python -m tests.store.stored_databases` stores those of today's: run it before a new migration is
+`python -m tests.support.stored_databases` stores those of today's: run it before a new migration is
 written, with the sources as they were released. `databases/<revision>.<kind>.sql` is then never
 changed again.
 """
@@ -28,29 +28,29 @@ from store.artifacts.artifact_store import open_artifacts
 from store.database.engine import MIGRATIONS, Database
 from store.jobs import Claim
 from store.settings import Settings
-from tests.app.conftest import TestClient
+from tests.support.in_process import TestClient
 from tests.support.servers import PostgresServer
 from worker.supervisor import Worker, supervise
 
-FOLDER = Path(__file__).parent / "databases"
+FOLDER = Path(__file__).parents[1] / "store" / "databases"
 KINDS = ("sqlite", "postgresql")
 ADDRESS = "http://127.0.0.1"
 
 NUM_EPOCHS = 3
 _OWNER = "worker-1"
-# What pg_dump says to the server and to psql, some of it of one version alone.
+# Lines of pg_dump for the server and for psql, some of them known to one version alone.
 _SESSION = re.compile(r"^(SET|SELECT pg_catalog\.set_config|--|\\)", re.MULTILINE)
 
 
 def scripts() -> ScriptDirectory:
-    """The migrations."""
+    """Return the migrations."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     return ScriptDirectory.from_config(config)
 
 
 def load(revision: str, url: str) -> None:
-    """Make an empty database one that was left at that revision."""
+    """Fill an empty database with what was stored of a revision."""
     parsed = make_url(url)
     kind = parsed.get_backend_name()
     statements = (FOLDER / f"{revision}.{kind}.sql").read_text()
