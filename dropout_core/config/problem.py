@@ -114,7 +114,7 @@ class ProblemConfig(TableConfig):
     """What is learned from a table: its columns, the rows that are held out, and the task.
 
     A task of None follows from the target. `dict(problem)` are the arguments of
-    `data.columns.select`.
+    `data.selection.select`.
     """
 
     task: Task | None = None

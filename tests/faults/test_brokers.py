@@ -137,7 +137,7 @@ class Submissions:
         deadline = time.monotonic() + for_seconds
         while not self.job_ids or time.monotonic() < deadline or not until():
             began = time.monotonic()
-            job_id = str(self._client.post("/v1/jobs", json=self._job)["id"])
+            job_id = str(self._client.create("/v1/jobs", json=self._job)["id"])
             self.seconds.append(time.monotonic() - began)
             if len(self.job_ids) < 3:
                 self.job_ids.append(job_id)
