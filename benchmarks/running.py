@@ -1,4 +1,4 @@
-"""A service to measure, with a temporary data directory and a free port."""
+"""Start a service to measure, with a temporary data directory and a free port."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ ANSWER_SECONDS = 600
 
 @contextmanager
 def running_service(**settings: object) -> Iterator[tuple[psutil.Process, httpx.Client]]:
-    """The process of a service that is ready, and a client of it."""
+    """Yield the process of a service that is ready, and a client for it."""
     chosen = {f"DROPOUT_{name}".upper(): str(value) for name, value in settings.items()}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         process = subprocess.Popen(
@@ -34,3 +34,4 @@ def running_service(**settings: object) -> Iterator[tuple[psutil.Process, httpx.
         finally:
             process.terminate()
             process.wait(STOP_SECONDS)
+            process.stdout.close()

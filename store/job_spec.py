@@ -1,57 +1,37 @@
-"""The specification of a job: the data, the model and the training."""
+"""A job as submitted: the data, the model and how to train it."""
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from dropout_core.config import (
     Config,
-    FeatureType,
     MLPConfig,
     PreprocessingConfig,
-    SplitConfig,
+    ProblemConfig,
+    TableConfig,
     Task,
     TrainingConfig,
 )
 
 # PostgreSQL has no NUL in text.
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
-ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 
 
-class DatasetSpec(Config):
-    """The dataset, its columns and their types, and the rows that are held out.
-
-    - `target`: the column to predict, or several: independent labels (`multilabel`), or numbers.
-    - `features`: null means every column that can be encoded.
-    - `types` override the dataset's feature types, by column name.
-    - `weight` names the column with the rows' weights in training.
-    """
-
+class _DatasetId(Config):
     id: str
-    target: Annotated[
-        Annotated[ColumnName, Tag("one")]
-        | Annotated[
-            tuple[ColumnName, ...],
-            Field(strict=False, min_length=1, max_length=1000),
-            Tag("several"),
-        ],
-        # The discriminator limits an error to the variant that was sent.
-        Discriminator(lambda value: "one" if isinstance(value, str) else "several"),
-    ]
-    features: (
-        Annotated[
-            tuple[ColumnName, ...],
-            # One error is enough: there can be a hundred thousand.
-            Field(strict=False, min_length=1, max_length=100_000, fail_fast=True),
-        ]
-        | None
-    ) = None
-    types: Annotated[dict[ColumnName, FeatureType], Field(max_length=100_000)] = Field({})
-    weight: ColumnName | None = None
-    split: SplitConfig = SplitConfig()
+
+
+class DatasetSpec(TableConfig, _DatasetId):  # the order of the bases puts `id` first in JSON
+    """The dataset, which columns are its target and its features, and which rows are held out.
+
+    - `target`: the column to predict, or several: labels (`multilabel`) or numbers.
+    - `features`: null means all columns that a network can use.
+    - `types` overrides the types that the dataset has for its columns, by name.
+    - `weight`: the column with the weight of each row in the training loss.
+    """
 
 
 class JobSpec(Config):
@@ -64,3 +44,9 @@ class JobSpec(Config):
     model: MLPConfig = MLPConfig()
     training: TrainingConfig = TrainingConfig()
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = Field({})
+
+    @property
+    def problem(self) -> ProblemConfig:
+        """Return what is to be learned from the dataset's table, without the dataset's id."""
+        table = {name: getattr(self.dataset, name) for name in TableConfig.model_fields}
+        return ProblemConfig(**table, task=None if self.task == "auto" else self.task)

@@ -1,7 +1,7 @@
 """Real servers for the whole run, and databases of each test's own.
 
-The servers are started once, by the process that was called `pytest`, and found by all through the
-variables TEST_REDIS_URL and TEST_DATABASE_URL. Set one of them to use a server of yours.
+The process that was called `pytest` starts the servers once, and the variables TEST_REDIS_URL and
+TEST_DATABASE_URL hold their addresses. Set one of them to use a server of yours.
 """
 
 import json
@@ -9,37 +9,35 @@ import os
 import shutil
 import subprocess
 import sys
-import uuid
+import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 import redis
-from sqlalchemy import make_url
 
+from benchmarks.run_folder import RunFolder
 from store.database.engine import Database
-from store.database.tables import metadata
 from store.operations.gc_freeze import frozen_imports
+from tests.support.databases import EMPTY, execute, new_postgresql
+from tests.support.processes import warm_trainer_server
 from tests.support.servers import SERVERS, PostgresServer, RedisServer, S3Server
+from tests.support.worker_examples import Result, run_uninterrupted
 
 RUNNING = pytest.StashKey[subprocess.Popen[str]]()
-
-# Leaves a database without rows, and without whoever is still connected.
-EMPTY = ";".join(
-    [
-        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        *(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)),
-    ]
-)
+RUN_FOLDER = pytest.StashKey[RunFolder]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    # The folders of tests stay where pytest keeps the last three.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    config.stash[RUN_FOLDER] = RunFolder().__enter__()
     missing = [name for name in SERVERS if name not in os.environ]
-    if not missing or hasattr(config, "workerinput"):
+    if not missing:
         return
     process = config.stash[RUNNING] = subprocess.Popen(
         [sys.executable, "-m", "tests.support.servers", *missing],
@@ -56,6 +54,34 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(json.loads(line))
 
 
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """Fail a run that leaves a process or a temporary file behind.
+
+    Only where the tests ran in other processes, which have ended: this one has not.
+    """
+    result = yield
+    config = session.config
+    if RUN_FOLDER in config.stash and config.getoption("numprocesses", default=None):
+        _end_servers(config)
+        left = config.stash[RUN_FOLDER].close()
+        del config.stash[RUN_FOLDER]
+        for what in (*left.processes, *left.files):
+            sys.stderr.write(f"\nleft behind by the tests: {what}")
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+    return result
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    _end_servers(config)
+
+
+def _end_servers(config: pytest.Config) -> None:
+    process = config.stash.get(RUNNING, None)
+    if process is not None and process.poll() is None:
+        process.communicate()  # ends its standard input, and it ends the servers
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     with frozen_imports():
@@ -63,18 +89,12 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Services that a group of tests shares would be started for each of them otherwise."""
+    """Check that each grouped test runs with its group, whose services would start anew for it."""
     if not session.config.getoption("loadgroup", default=False):
         return
     for item in session.items:
         grouped = item.get_closest_marker("xdist_group") is not None
         assert grouped == ("@" in item.nodeid.rpartition("]")[2]), f"{item.nodeid} has no group"
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    process = config.stash.get(RUNNING, None)
-    if process is not None:
-        process.communicate()  # ends its standard input, and it ends the servers
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -100,15 +120,15 @@ def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
 @pytest.fixture
 def postgresql_url(postgresql_database: str) -> Iterator[str]:
     """The URL of a migrated PostgreSQL database of the test's own, whose tables are to stay."""
-    yield _postgresql_url(postgresql_database)
-    _execute(EMPTY, name=postgresql_database)
+    yield postgresql_database
+    execute(postgresql_database, EMPTY)
 
 
 @pytest.fixture
 def empty_postgresql_url() -> Iterator[str]:
     """The URL of a PostgreSQL database of the test's own, in which there is nothing."""
-    with _new_database() as name:
-        yield _postgresql_url(name)
+    with new_postgresql() as url:
+        yield url
 
 
 @pytest.fixture
@@ -145,7 +165,7 @@ def s3_server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """Whose clients, in this process and below, find it by their environment."""
+    """The S3 of all tests, as the environment of this process and its children names it."""
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     return s3_server
@@ -153,11 +173,25 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 
 @pytest.fixture
 def own_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """An S3 that the test may stop and start again, and that clients find as they do `s3`."""
+    """An S3 that the test may stop and start again, named by the environment as `s3` is."""
     with S3Server() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         yield server
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[RedisServer]:
+    """The Redis of scaled-out services, which tests stop and start again."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """The result of the job of `worker_examples` if nothing disturbs it."""
+    warm_trainer_server()
+    return run_uninterrupted(tmp_path_factory.mktemp("uninterrupted"))
 
 
 @pytest.fixture(scope="session")
@@ -170,35 +204,12 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgresql_database() -> Iterator[str]:
-    """The name of a migrated database, for one test after the other: a new one takes 0.1 s."""
-    with _new_database() as name:
-        _migrate(_postgresql_url(name))
-        yield name
+    """The URL of a migrated database, for one test after the other: a new one takes 0.1 s."""
+    with new_postgresql() as url:
+        _migrate(url)
+        yield url
 
 
 def _migrate(url: str) -> None:
     with closing(Database(url)) as database:
         database.migrate()
-
-
-@contextmanager
-def _new_database() -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex}"
-    _execute(f"CREATE DATABASE {name}")
-    try:
-        yield name
-    finally:
-        _execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _postgresql_url(name: str) -> str:
-    server = make_url(os.environ["TEST_DATABASE_URL"])
-    return server.set(database=name).render_as_string(hide_password=False)
-
-
-def _execute(statement: str, *, name: str | None = None) -> None:
-    """On the database of this name, or else the server's own."""
-    server = make_url(os.environ["TEST_DATABASE_URL"]).set(drivername="postgresql", database=name)
-    url = server.render_as_string(hide_password=False)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(statement)

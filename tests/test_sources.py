@@ -1,4 +1,4 @@
-"""What no source of the service does, whoever asks."""
+"""What no source of the service does, and what tests may import from each other."""
 
 import ast
 from collections.abc import Iterator
@@ -81,3 +81,57 @@ def test_no_source_runs_what_it_reads() -> None:
 )
 def test_one_that_did_would_be_found(source: str) -> None:
     assert len(list(faults_of(source))) == 1
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def imports_of_tests(source: str) -> Iterator[str]:
+    """Yield the modules of `tests` that a source imports."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                yield from (a.name for a in names if a.name.startswith("tests."))
+            case ast.ImportFrom(module="tests", names=names):
+                yield from (f"tests.{alias.name}" for alias in names)
+            case ast.ImportFrom(module=str(module)) if module.startswith("tests."):
+                yield module
+
+
+def is_shared(module: str, folder: str) -> bool:
+    """Return whether sources of a folder may import a module: of `support`, or beside them."""
+    package, _, name = module.rpartition(".")
+    if module.startswith("tests.support"):
+        return True
+    beside = package == folder and not name.startswith(("test_", "conftest"))
+    return beside or module == folder
+
+
+def test_what_tests_share_is_in_support() -> None:
+    assert len(TESTS) > 100
+    wrong = {
+        str(path.relative_to(ROOT)): taken
+        for path in TESTS
+        if (
+            taken := [
+                module
+                for module in imports_of_tests(path.read_text())
+                if not is_shared(module, ".".join(path.relative_to(ROOT).parts[:-1]))
+            ]
+        )
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "folder"),
+    [
+        ("from tests.app.test_busy import client", "tests.app"),
+        ("from tests.app.conftest import service", "tests.app"),
+        ("from tests.faults.stand import Stand", "tests.app"),
+        ("import tests.store.test_jobs", "tests.worker"),
+    ],
+)
+def test_another_import_would_be_found(source: str, folder: str) -> None:
+    [module] = imports_of_tests(source)
+    assert not is_shared(module, folder)

@@ -27,7 +27,8 @@ from dropout_core.evaluation.cross_validation import summary
 from dropout_core.evaluation.evaluator import Evaluation
 from dropout_core.files import NO_SPACE, is_disk_full, sha256_of
 from dropout_core.model.saved_model import MANIFEST, WEIGHTS
-from dropout_core.pipeline.tabular_run import Experiment
+from dropout_core.pipeline.resolved_table import resolve_table
+from dropout_core.pipeline.tabular_run import TabularRun
 from dropout_core.training.checkpoint import (
     CheckpointError,
     load_checkpoint,
@@ -94,8 +95,8 @@ class Trainer:
         self._artifacts = assignment.artifacts
         self._spec = JobSpec.model_validate(assignment.spec)
         with self._timed("read data"):
-            self._experiment = _experiment(assignment, self._spec, self._artifacts)
-        self._training = self._experiment.training
+            self._tabular_run = _build_run(assignment, self._spec, self._artifacts)
+        self._training = self._tabular_run.training
         self._order: Order | None = None
         self._saved_at = time.monotonic()
 
@@ -130,7 +131,7 @@ class Trainer:
         for number in range(num_folds):
             if number in done:
                 continue
-            fold = self._experiment.fold(number)
+            fold = self._tabular_run.fold(number)
             self._training = fold.training
             if self._order is not None:  # it arrived before self._training was this fold's
                 return False
@@ -143,7 +144,7 @@ class Trainer:
             evaluation = _evaluate_as_served(fold)["test"].to_dict()
             self._put(f"{self._assignment.prefix}/{FOLDS}/{number}", json.dumps(evaluation))
             self._connection.send(FoldScored())
-            self._training = self._experiment.training
+            self._training = self._tabular_run.training
             del fold  # frees its memory before the next one is built
         return True
 
@@ -219,7 +220,7 @@ class Trainer:
     def _finish(self, reason: str) -> Finished:
         """Evaluate and store the model, and describe it; the supervisor inserts its row."""
         with self._timed("evaluate"):
-            evaluations = _evaluate_as_served(self._experiment)
+            evaluations = _evaluate_as_served(self._tabular_run)
         metrics = {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
         if folds := self._scored_folds():
             scored = [folds[number] for number in sorted(folds)]
@@ -229,36 +230,29 @@ class Trainer:
             self._timed("save"),
             tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch,
         ):
-            manifest = self._experiment.save(Path(scratch))
+            manifest = self._tabular_run.save(Path(scratch))
             size_bytes = (Path(scratch) / WEIGHTS).stat().st_size
             for name in (WEIGHTS, MANIFEST):
                 self._artifacts.put(f"{artifact}/{name}", Path(scratch) / name)
         trained = TrainedModel(
             manifest=manifest.model_dump(mode="json"),
             metrics=metrics,
-            num_parameters=sum(p.numel() for p in self._experiment.model.parameters()),
+            num_parameters=sum(p.numel() for p in self._tabular_run.model.parameters()),
             size_bytes=size_bytes,
             artifact=artifact,
         )
         return Finished(reason, trained)  # type: ignore[arg-type]
 
 
-def _experiment(assignment: Assignment, spec: JobSpec, artifacts: ArtifactStore) -> Experiment:
-    data = spec.dataset
+def _build_run(assignment: Assignment, spec: JobSpec, artifacts: ArtifactStore) -> TabularRun:
     try:
         path = artifacts.fetch(assignment.dataset_artifact)
         _verify(path, assignment.dataset_artifact)
         frame = pl.read_parquet(path)
     except (FileNotFoundError, PolarsError) as error:
         raise DataError(f"the dataset's table cannot be read: {error}") from error
-    return Experiment(
-        frame,
-        target=data.target,
-        features=data.features,
-        types=data.types,
-        task=None if spec.task == "auto" else spec.task,
-        split=data.split,
-        weight=data.weight,
+    return TabularRun(
+        resolve_table(frame, spec.problem),
         preprocessing=spec.preprocessing,
         model=spec.model,
         training=spec.training,
@@ -275,12 +269,12 @@ def _verify(path: Path, key: str) -> None:
         raise DataError("the dataset's table is damaged: it does not match its checksum")
 
 
-def _evaluate_as_served(experiment: Experiment) -> dict[str, Evaluation]:
-    """Evaluate the model with one thread, as in serving, so the predictions are the served ones."""
+def _evaluate_as_served(run: TabularRun) -> dict[str, Evaluation]:
+    """Score the model with one thread, as in serving, where a prediction has the same bits."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return experiment.evaluate()
+        return run.evaluate()
     finally:
         torch.set_num_threads(num_threads)
 

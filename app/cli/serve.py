@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -44,6 +45,9 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with (
         only_one(settings.data_dir / "serve.lock"),
+        # What a killed process leaves in the temporary folder goes when the service ends. Its name
+        # is short, because the path of a socket below it has to stay under 108 characters.
+        tempfile.TemporaryDirectory(prefix="d-", ignore_cleanup_errors=True) as temporary,
         socket.create_server((host, port), family=family, backlog=2048) as listener,
     ):
         # The parent holds the socket, so that calls wait while an API process is started anew.
@@ -52,7 +56,10 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
         api = [sys.executable, "-m", "app", "api", "--fd", str(descriptor), "--with-parent"]
         worker = [sys.executable, "-m", "worker", "local", "--with-parent"]
         environment = (
-            os.environ | settings.as_environment() | metrics.make_folder(settings.data_dir)
+            os.environ
+            | settings.as_environment()
+            | metrics.make_folder(settings.data_dir)
+            | {"TMPDIR": temporary}
         )
 
         def start(command: list[str]) -> Callable[[], subprocess.Popen[bytes]]:

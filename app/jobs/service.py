@@ -110,21 +110,12 @@ def resolve(
 def _plan(dataset: Dataset, spec: JobSpec) -> _Plan:
     """Raises DataError if the columns make the job impossible."""
     columns = [Column.model_validate(column) for column in dataset.columns]
-    chosen = spec.dataset
-    selection = select(
-        columns,
-        target=chosen.target,
-        features=chosen.features,
-        types=chosen.types,
-        weight=chosen.weight,
-        split=chosen.split,
-        task=None if spec.task == "auto" else spec.task,
-    )
+    selection = select(columns, **dict(spec.problem))
     targets = [column for column in columns if column.name in selection.targets]
     num_labelled = dataset.num_rows - max(target.num_missing for target in targets)
     return _Plan(
         selection,
-        num_train=check_split(num_labelled, chosen.split, columns, selection=selection),
+        num_train=check_split(num_labelled, spec.dataset.split, columns, selection=selection),
         num_outputs=(
             targets[0].num_distinct
             if selection.task in ("binary", "multiclass")

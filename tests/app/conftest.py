@@ -1,6 +1,5 @@
-"""One whole service for all tests that leave it running, and the API alone on databases of each."""
+"""One service for all tests that leave it running, and the API in this process for the others."""
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,27 +10,16 @@ import pytest
 from app.main import create_app
 from store.settings import Settings
 from tests.support import tables
-from tests.support.service import SETTINGS, Service, train, upload
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # that it would like another HTTP client than the service's
-    from starlette import testclient
+from tests.support.client import train, upload
+from tests.support.in_process import TestClient
+from tests.support.service import SETTINGS, Service, embedded
 
 HERE = Path(__file__).parent
 
 
-class TestClient(testclient.TestClient):
-    """Calls an app in this process, as from this machine."""
-
-    __test__ = False  # to pytest it has the name of a test
-
-    def __init__(self, app: Any, **options: Any) -> None:
-        super().__init__(app, **{"base_url": "http://127.0.0.1", **options})
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever calls the one service is in the process that has started it."""
+    """Group the tests of the one service, so that it is started in one process alone."""
     for item in items:
         grouped = item.get_closest_marker("xdist_group") is not None
         if HERE in item.path.parents and "service" in item.fixturenames and not grouped:
@@ -40,8 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The embedded service, for whoever leaves it running."""
-    with Service(tmp_path_factory.mktemp("service") / "data") as service:
+    """The embedded service; a test leaves it running."""
+    with embedded(tmp_path_factory.mktemp("service"), **SETTINGS) as service:
         yield service
 
 
@@ -86,7 +74,7 @@ def people(live: httpx.Client) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def people_model(live: httpx.Client, people: dict[str, Any]) -> dict[str, Any]:
-    """A model of what people are like that leave, cross-validated in two folds."""
+    """A model that predicts who leaves, cross-validated in two folds."""
     job = train(
         live,
         people["id"],

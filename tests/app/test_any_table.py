@@ -13,7 +13,7 @@ import polars as pl
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from tests.support.service import finished
+from tests.support.client import finished
 
 NUM_TABLES = int(os.environ.get("TABLES", "20"))
 MAX_ROWS = 60

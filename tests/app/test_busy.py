@@ -20,8 +20,8 @@ from app.http.uploads import Upload
 from app.main import create_app
 from dropout_core.data.ingest import ReadOptions
 from store.settings import Settings
-from tests.app.conftest import TestClient
 from tests.support import tables
+from tests.support.in_process import TestClient
 from tests.support.problems import assert_problem
 from tests.support.service import SETTINGS
 

@@ -26,9 +26,11 @@ import pytest
 from store.access.keys import DEFAULT_TENANT, Scope
 from store.database.engine import Database
 from store.settings import Settings
-from tests.fuzz.figures import FUZZ, SEED, record
 from tests.support import tables
-from tests.support.service import Service, environment, submit, train, upload
+from tests.support.client import submit, train, upload
+from tests.support.fuzz_figures import FUZZ, SEED, record
+from tests.support.processes import environment
+from tests.support.service import SETTINGS, Service, embedded
 from tests.support.store_examples import new_key
 
 pytestmark = pytest.mark.xdist_group("schemathesis")
@@ -39,7 +41,7 @@ HOOKS = {
     "PYTHONPATH": str(ROOT),
 }
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
-EXAMPLES = FUZZ + 1
+EXAMPLES = FUZZ
 STATEFUL_EXAMPLES = 4 * FUZZ
 PHASES = "examples,fuzzing,stateful" if FUZZ == 1 else "examples,coverage,fuzzing,stateful"
 
@@ -56,7 +58,7 @@ CREATIONS = ["POST /v1/datasets", "POST /v1/jobs"]
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that has keys."""
-    with Service(tmp_path_factory.mktemp("locked") / "data") as service:
+    with embedded(tmp_path_factory.mktemp("locked"), **SETTINGS) as service:
         service.client.headers["Authorization"] = f"Bearer {key_of(service)}"
         yield service
 
@@ -218,5 +220,5 @@ def test_it_does_so_to_another_tenant(locked: Service, tmp_path: Path) -> None:
 @only_at_length
 @pytest.mark.timeout(300 * FUZZ)
 def test_it_does_so_without_keys(tmp_path: Path) -> None:
-    with Service(tmp_path / "data") as service:
+    with embedded(tmp_path, **SETTINGS) as service:
         run(service, tmp_path, seeds(service.client), key=None)

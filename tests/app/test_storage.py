@@ -10,11 +10,12 @@ from app.cli.main import cli
 from app.main import create_app
 from store.artifacts.artifact_store import open_artifacts
 from store.settings import Settings
-from tests.app.conftest import TestClient
 from tests.support.buckets import new_bucket_url
+from tests.support.client import upload
+from tests.support.in_process import TestClient
 from tests.support.problems import assert_problem
 from tests.support.servers import S3Server
-from tests.support.service import SETTINGS, upload
+from tests.support.service import SETTINGS
 
 TABLE = b"a,label\n1,x\n2,y\n3,x\n4,y\n"
 

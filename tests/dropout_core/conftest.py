@@ -6,7 +6,7 @@ import torch
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """The tests run side by side, and their tensors are small: more threads would only wait."""
+    """Compute with one thread: the tests run side by side, and their tensors are small."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,7 +1,8 @@
-"""How often each fault is tried, and where what came of it is written down.
+"""How often each fault is tried, and the services that it is tried on.
 
-`make test` tries each once; `make test-faults` sets FAULTS, tries each so often, at other moments
-every time, and prints the table. FAULTS_SEED repeats the moments of a test that failed.
+`make test` tries some of the faults once; `make test-faults` sets FAULTS, tries all of them that
+often, at other moments every time, and prints a table. FAULTS_SEED repeats the moments of a test
+that failed.
 """
 
 import os
@@ -12,16 +13,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults import figures
-from tests.faults.stand import LONGER_EPOCHS, SHORT_LEASES, Stand, standing
-from tests.faults.system import embedded, scaled_out
-from tests.integration.conftest import broker, uninterrupted
-from tests.support.scaled_out import new_postgresql
+from tests.faults.stand import LONGER_EPOCHS, Stand, standing
+from tests.support.databases import new_postgresql
 from tests.support.servers import RedisServer
-from tests.support.worker_examples import Result, run_uninterrupted
+from tests.support.service import embedded, scaled_out
+from tests.support.worker_examples import SHORT_LEASES, Result, run_uninterrupted
 
-__all__ = ["broker", "uninterrupted"]
-
-# The two shapes of the service; see `stand`.
 SHAPES = ("embedded", "scaled_out")
 
 
@@ -33,7 +30,7 @@ def num_runs() -> int:
 
 @pytest.fixture
 def chance(request: pytest.FixtureRequest) -> random.Random:
-    """What chooses the moments of a test's faults; its seed is told where the test fails."""
+    """The generator of a test's moments; its seed is printed where the test fails."""
     drawn = str(secrets.randbits(32)) if "FAULTS" in os.environ else "0"
     chosen = os.environ.get("FAULTS_SEED", drawn)
     print(f"FAULTS_SEED={chosen}")  # noqa: T201
@@ -42,19 +39,19 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
 
 @pytest.fixture(scope="session")
 def record_fault() -> Callable[..., None]:
-    """Note what came of a fault: its name, how often it was tried, and the facts."""
+    """Writes down a fault: its name, how often it was tried, and the figures."""
     return figures.record
 
 
 @pytest.fixture(scope="session")
 def longer_uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """What a job of LONGER_EPOCHS comes to if nothing happens to it."""
+    """The result of a job of LONGER_EPOCHS if nothing disturbs it."""
     return run_uninterrupted(tmp_path_factory.mktemp("longer"), epochs=LONGER_EPOCHS)
 
 
 @pytest.fixture(scope="session")
 def embedded_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """The embedded default; whoever hurts it heals it."""
+    """The embedded service; the test that breaks it heals it."""
     folder = tmp_path_factory.mktemp("embedded-stand")
     with standing(embedded(folder, **SHORT_LEASES)) as stand:
         yield stand
@@ -62,11 +59,11 @@ def embedded_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 
 @pytest.fixture(scope="session")
 def scaled_out_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """API, dispatcher and two workers; whoever hurts it heals it."""
+    """API, dispatcher and two workers; the test that breaks them heals them."""
     folder = tmp_path_factory.mktemp("scaled-out-stand")
     with new_postgresql() as url, RedisServer() as redis:
-        places = {"database_url": url, "redis_url": redis.url}
-        with standing(scaled_out(folder, **SHORT_LEASES, **places)) as stand:
+        servers = {"database_url": url, "redis_url": redis.url}
+        with standing(scaled_out(folder, num_workers=2, **SHORT_LEASES, **servers)) as stand:
             yield stand
 
 

@@ -1,4 +1,4 @@
-"""What came of each fault: `make test-faults` writes it down, and prints it with this."""
+"""The outcome of each fault, which `make test-faults` writes down and prints."""
 
 import json
 import os
@@ -9,7 +9,7 @@ FIGURES = Path("build/faults.jsonl")
 
 
 def record(name: str, *, runs: int, **facts: Any) -> None:
-    """Note how often a fault was tried, and the facts; nothing in `make test`, which tries once."""
+    """Write down how often a fault was tried, and the figures, if FAULTS is set."""
     if "FAULTS" in os.environ:
         FIGURES.parent.mkdir(exist_ok=True)
         with FIGURES.open("a") as file:

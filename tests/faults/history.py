@@ -1,4 +1,4 @@
-"""What the database says of jobs, read in one transaction, and what must be true of it."""
+"""The rows of jobs, read in one transaction, and the invariants that hold for them."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ MOVES: dict[str, tuple[tuple[str | None, ...], str | None]] = {
 
 @dataclass(frozen=True)
 class History:
-    """Every row of one job. Two that are equal tell that nothing was written between them."""
+    """Every row of one job. Two are equal if nothing was written between them."""
 
     job: Row
     events: list[Row]
@@ -50,19 +50,19 @@ class History:
 
     @property
     def learned(self) -> list[Row]:
-        """The epochs, without what depends on how fast the machine is, or on when."""
+        """Return the epochs without what depends on time."""
         passing = ("job_id", "samples_per_second", "recorded_at")
         return [{k: v for k, v in epoch.items() if k not in passing} for epoch in self.epochs]
 
     @property
     def num_attempts_since_progress(self) -> int:
-        """Attempts that began after the last epoch, and the one that this was an epoch of."""
+        """Return the number of attempts since the last epoch, with the attempt of that epoch."""
         types = [event["type"] for event in self.events]
         num_since = types[::-1].index("epoch") if "epoch" in types else len(types)
         return types[len(types) - num_since :].count("running") + ("epoch" in types)
 
     def assert_sound(self) -> None:
-        """Whatever happens to the service, this holds of a job at every moment."""
+        """Check the invariants that hold for a job at every moment."""
         self._assert_events_tell_how_it_came_here()
         self._assert_epochs_have_no_gap_and_no_repeat()
         owned = self.state in ("running", "cancelling")
@@ -76,7 +76,7 @@ class History:
             assert model["artifact"] == artifact, model
 
     def _assert_events_tell_how_it_came_here(self) -> None:
-        """Each follows from the one before, and none is an older attempt's."""
+        """Check that each event may follow the one before, and is of the newest attempt."""
         sequence = [event["sequence"] for event in self.events]
         assert sequence == list(range(1, self.job["num_events"] + 1)), sequence
         state: str | None = None
@@ -100,7 +100,7 @@ class History:
 
 
 def histories(database: Database, *, since: str, ids: set[str]) -> dict[str, History]:
-    """All there is at one moment of jobs whose id is `since` or later, and of those named."""
+    """Return the rows, at one moment, of jobs whose id is `since` or later or in `ids`."""
     with database.read() as transaction:
         if transaction.dialect.name == "postgresql":
             transaction.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))

@@ -37,13 +37,15 @@ import redis
 from pydantic import SecretStr
 from sqlalchemy import Select, func, select
 
+from benchmarks.run_folder import RunFolder
 from store.database.engine import Database
 from store.database.tables import events, jobs, models
 from store.jobs import TERMINAL
 from tests.faults.history import histories
-from tests.faults.system import System, embedded, scaled_out
+from tests.support import processes
 from tests.support.client import Client
 from tests.support.servers import PostgresServer, RedisServer
+from tests.support.service import Service, embedded, scaled_out
 from tests.support.worker_examples import MODEL, TRAINING
 
 MiB = 1024**2
@@ -127,7 +129,7 @@ class Kill:
 class Killer:
     """Kills any process but the survivors, on which memory is measured."""
 
-    def __init__(self, system: System, database: Database, *, half_at: float) -> None:
+    def __init__(self, system: Service, database: Database, *, half_at: float) -> None:
         self.kills: list[Kill] = []
         self.survivors = {"api": system.find("api")[0], "worker": system.find("worker")[0]}
         self._system = system
@@ -148,7 +150,7 @@ class Killer:
         victim = random.choice(candidates[kind])
         owned = self._jobs_of(victim) if kind == "worker" else []
         self.kills.append(Kill(kind, time.time(), owned))
-        victim.kill()
+        processes.kill(victim)
 
     def _mortal(self, kind: str) -> list[psutil.Process]:
         found = self._system.find(kind)
@@ -165,7 +167,7 @@ class Killer:
 class Memory:
     """Samples of resident set sizes, in MiB: those of a process do not move when another dies."""
 
-    def __init__(self, system: System, killer: Killer) -> None:
+    def __init__(self, system: Service, killer: Killer) -> None:
         self.samples: list[dict[str, float]] = []
         self._system = system
         self._killer = killer
@@ -176,7 +178,11 @@ class Memory:
         if not survivors["worker"].is_running():  # the only one
             survivors["worker"] = next(iter(self._system.find("worker")), survivors["worker"])
         self._killer.survivors = survivors
-        servers = [p for p in self._system.find("forkserver") if p.parent() == survivors["worker"]]
+        servers = [
+            p
+            for p in self._system.find("forkserver")
+            if processes.parent_of(p) == survivors["worker"]
+        ]
         sizes = {
             "api": _mib([survivors["api"]]),
             "worker": _mib([survivors["worker"]]),
@@ -221,7 +227,7 @@ def main() -> None:
 
 
 def soak(
-    system: System, database: Database, broker: RedisServer | None, options: argparse.Namespace
+    system: Service, database: Database, broker: RedisServer | None, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Submit, kill, drain, and count."""
     seconds = options.minutes * 60
@@ -232,7 +238,7 @@ def soak(
             "model": MODEL,
             "training": {**TRAINING, "epochs": 1},
         }
-        client.wait_until_over(client.post("/v1/jobs", json=job)["id"])  # all of it is warm
+        client.wait_until_over(client.create("/v1/jobs", json=job)["id"])  # all of it is warm
     begun_at = time.monotonic()
     killer = Killer(system, database, half_at=begun_at + seconds / 2)
     memory = Memory(system, killer)
@@ -282,8 +288,9 @@ def soak(
 
 
 @contextmanager
-def _service(shape: str) -> Iterator[tuple[System, RedisServer | None]]:
+def _service(shape: str) -> Iterator[tuple[Service, RedisServer | None]]:
     with ExitStack() as stack:
+        stack.enter_context(RunFolder())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if shape == "embedded":
             broker = None

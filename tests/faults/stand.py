@@ -1,7 +1,8 @@
-"""A whole system to be hurt: its processes, its caller, and its records as seen from beside it."""
+"""A service to be broken: its processes, a client, and its database and artifacts."""
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,35 +18,25 @@ from store.artifacts.artifact_store import ArtifactStore, open_artifacts
 from store.database.engine import Database
 from store.database.tables import jobs as jobs_table
 from store.jobs import Job
-from tests.faults.system import System
 from tests.support.client import Client
 from tests.support.processes import wait_for_trainer
-from tests.support.worker_examples import SWIFT
+from tests.support.service import Service
+from tests.support.waiting import wait_until
+from tests.support.worker_examples import MODEL, TRAINING
 
-# A lease that a test can wait out, and one job a worker, so that a trainer's job is known.
-SHORT_LEASES: dict[str, Any] = {
-    **SWIFT,
-    "concurrency": 1,
-    "lease_seconds": 3,
-    "fence_seconds": 2.5,
-    "redispatch_seconds": 1,
-    "max_attempts": 100,  # a machine too busy to renew in time costs time, and fails no test
-}
-
-
-# What `make test` can do without, because its neighbours say most of it.
+# `make test` tries one fault of each kind; `make test-faults` tries these as well.
 only_in_full = pytest.mark.skipif("FAULTS" not in os.environ, reason="make test-faults tries it")
 
-# Of a job that is still at it when something happens in its first third.
+# A fault in the first third of so many epochs finds the job running.
 LONGER_EPOCHS = 150
 
-# For tests that wait for long, and wait out what they do not expect.
+# For tests that wait for leases and outages.
 five_minutes_a_run = pytest.mark.timeout(300 * int(os.environ.get("FAULTS", "1")))
 
 
 @dataclass(frozen=True)
 class Stand:
-    system: System
+    system: Service
     client: Client
     database: Database
     artifacts: ArtifactStore
@@ -55,7 +46,7 @@ class Stand:
             return jobs.get(transaction, job_id, tenant=DEFAULT_TENANT)
 
     def supervisor(self, job_id: str) -> psutil.Process:
-        """The worker that runs the job; any if there is one alone."""
+        """Return the worker that runs the job."""
         owner = self.job(job_id).owner
         assert owner is not None, "nobody runs the job"
         pid = owner.rpartition(":")[2]
@@ -66,41 +57,33 @@ class Stand:
         return wait_for_trainer(self.supervisor(job_id).pid)
 
     def has_model_files(self, job_id: str, attempt: int) -> bool:
-        """Whether all files of a model lie there, whether or not it counts."""
+        """Return whether an attempt has put all files of a model."""
         prefix = f"jobs/{job_id}/{attempt}/model"
         return f"{prefix}/model.json" in self.artifacts.list(prefix)  # it is put last
 
     def num_models(self, job_id: str) -> int:
-        every = self.client.get("/v1/models", limit=100)["data"]
+        every = self.client.read("/v1/models", limit=100)["data"]
         return sum(model["job"] == job_id for model in every)
 
     def says(self, *words: str) -> bool:
-        """Whether a worker has logged a line with all of these words."""
-        logs = self.system.settings.data_dir.parent.glob("log-*")
-        return any(
-            all(word in line for word in words)
-            for log in logs
-            for line in log.read_text().splitlines()
-        )
+        """Return whether a process has logged a line with all of these words."""
+        lines = self.system.log().splitlines()
+        return any(all(word in line for word in words) for line in lines)
 
     def happened(self, job_id: str) -> list[str]:
-        """What the job's events say, without its epochs."""
+        """Return the types of the job's events, without epochs."""
         return [e["type"] for e in self.client.events(job_id) if e["type"] != "epoch"]
 
 
 @contextmanager
-def standing(system: System) -> Iterator[Stand]:
-    with (
-        system,
-        Client(system.addresses[0]) as client,
-        closing(Database(system.settings.database)) as database,
-    ):
-        yield Stand(system, client, database, open_artifacts(system.settings))
+def standing(system: Service) -> Iterator[Stand]:
+    with system, closing(Database(system.settings.database)) as database:
+        yield Stand(system, system.client, database, open_artifacts(system.settings))
 
 
 @contextmanager
 def writes_held(database_url: str, job_id: str) -> Iterator[None]:
-    """Nobody writes the job: its row is locked, which for SQLite is all of the database."""
+    """Lock the job's row, which for SQLite is the whole database."""
     with closing(_unhurried(database_url)) as database, database.write() as transaction:
         query = select(jobs_table.c.id).where(jobs_table.c.id == job_id).with_for_update()
         transaction.execute(query)
@@ -108,7 +91,7 @@ def writes_held(database_url: str, job_id: str) -> Iterator[None]:
 
 
 def _unhurried(database_url: str) -> Database:
-    """One whose server does not end what is held for nothing, as it does everybody else's."""
+    """Return a database whose idle transactions are not ended by the server."""
     url = make_url(database_url)
     if url.get_backend_name() == "postgresql":
         url = url.update_query_dict({"options": "-c idle_in_transaction_session_timeout=0"})
@@ -116,5 +99,18 @@ def _unhurried(database_url: str) -> Database:
 
 
 def kill_all_of(process: psutil.Process) -> None:
-    """Kill a process and all that it has started, at once."""
+    """Kill a process group: a process and all that it has started."""
     os.killpg(process.pid, signal.SIGKILL)
+
+
+def job_on(dataset_id: str, *, epochs: int = 2) -> dict[str, Any]:
+    return {
+        "dataset": {"id": dataset_id, "target": "label"},
+        "model": MODEL,
+        "training": {**TRAINING, "epochs": epochs},
+    }
+
+
+def wait_out(seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > deadline, seconds + 1)

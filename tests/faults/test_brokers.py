@@ -7,24 +7,24 @@ less than its jobs take.
 import os
 import random
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from pathlib import Path
 
 import pytest
 import redis
 
 from tests.faults import impatient_worker
-from tests.faults.stand import five_minutes_a_run, only_in_full
+from tests.faults.stand import five_minutes_a_run, job_on, only_in_full, wait_out
 from tests.support.client import Client
+from tests.support.databases import new_postgresql
 from tests.support.processes import python, running
-from tests.support.scaled_out import ScaledOut, new_postgresql
 from tests.support.servers import RedisServer
+from tests.support.service import Service, scaled_out
 from tests.support.waiting import wait_until
-from tests.support.worker_examples import ENDLESS, MODEL, TRAINING
+from tests.support.worker_examples import ENDLESS, SHORT_LEASES
 from worker.broker.celery_app import SUPERVISE, create_celery
 
 pytestmark = [pytest.mark.xdist_group("faults-brokers"), five_minutes_a_run]
@@ -35,49 +35,33 @@ SUBMIT_SECONDS = 0.2  # what no more than one submission in a hundred may take
 LEASES = {"lease_seconds": 30, "fence_seconds": 20}  # nothing here waits for one
 
 
-class Impatient(ScaledOut):
-    def start_worker(self) -> None:
-        self.worker = self._processes.enter_context(self.another_worker())
-
-    def another_worker(self) -> AbstractContextManager[subprocess.Popen[str]]:
-        """One more, for the length of a `with`."""
-        command = python("-m", impatient_worker.__name__)
-        return running(command, self.settings, log=self._folder / "log-worker")
+WORKER = python("-m", impatient_worker.__name__)
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, broker: RedisServer) -> Iterator[Impatient]:
-    folder = tmp_path_factory.mktemp("impatient")
-    with (
-        new_postgresql() as database_url,
-        Impatient(folder, database_url=database_url, redis_url=broker.url, **LEASES) as service,
-    ):
-        yield service
+def service(tmp_path_factory: pytest.TempPathFactory, broker: RedisServer) -> Iterator[Service]:
+    with new_postgresql() as database_url:
+        settings = {**SHORT_LEASES, **LEASES, "database_url": database_url, "redis_url": broker.url}
+        folder = tmp_path_factory.mktemp("impatient")
+        with scaled_out(folder, worker=WORKER, **settings) as service:
+            yield service
 
 
 @pytest.fixture
-def second_worker(service: Impatient) -> Iterator[None]:
-    """Who takes what is sent while the other runs a job."""
-    with service.another_worker():
+def second_worker(service: Service, tmp_path: Path) -> Iterator[None]:
+    """Takes what is sent while the other worker runs a job."""
+    with running(WORKER, service.settings, log=tmp_path / "log"):
         yield
 
 
 @pytest.fixture
-def client(service: Impatient) -> Client:
+def client(service: Service) -> Client:
     return service.client
 
 
 @pytest.fixture(scope="module")
-def dataset_id(service: Impatient) -> str:
+def dataset_id(service: Service) -> str:
     return service.client.upload()
-
-
-def job_on(dataset_id: str, *, epochs: int = 2) -> dict[str, Any]:
-    return {
-        "dataset": {"id": dataset_id, "target": "label"},
-        "model": MODEL,
-        "training": {**TRAINING, "epochs": epochs},
-    }
 
 
 # Each tells whether all has happened that is to happen before it ends.
@@ -153,7 +137,7 @@ class Submissions:
         deadline = time.monotonic() + for_seconds
         while not self.job_ids or time.monotonic() < deadline or not until():
             began = time.monotonic()
-            job_id = str(self._client.post("/v1/jobs", json=self._job)["id"])
+            job_id = str(self._client.create("/v1/jobs", json=self._job)["id"])
             self.seconds.append(time.monotonic() - began)
             if len(self.job_ids) < 3:
                 self.job_ids.append(job_id)
@@ -171,11 +155,6 @@ def wait_until_taken(client: Client, job_id: str) -> None:
     wait_until(lambda: client.job(job_id)["state"] != "queued", RETURN_SECONDS)
 
 
-def wait_out(seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() > deadline, seconds + 1)
-
-
 def p99(seconds: list[float]) -> float:
     return statistics.quantiles(seconds, n=100)[98] if len(seconds) > 1 else seconds[0]
 
@@ -190,7 +169,7 @@ def test_no_job_is_lost_to_a_broker_that_fails_and_none_waits_for_it(
     record_fault: Callable[..., None],
     chance: random.Random,
 ) -> None:
-    """A job runs meanwhile; the worker has one place, so the others are taken only afterwards."""
+    """A job runs meanwhile; the worker runs one at a time, so the others follow it."""
     submissions = Submissions(client, dataset_id)
     returned_in, num_accepted, num_ended = [], 0, 0
     for _ in range(num_runs):
@@ -229,9 +208,10 @@ def test_no_job_is_lost_to_a_broker_that_fails_and_none_waits_for_it(
         assert p99(submissions.seconds) < SUBMIT_SECONDS
 
 
+@only_in_full
 @pytest.mark.usefixtures("second_worker")
 def test_a_message_delivered_three_times_is_one_run(
-    service: Impatient,
+    service: Service,
     client: Client,
     dataset_id: str,
     num_runs: int,
@@ -277,7 +257,7 @@ def test_a_job_that_outlasts_the_visibility_timeout_is_one_run(
 
 def run_another(client: Client, dataset_id: str) -> None:
     """A job whose message is behind all that were sent, so that they are taken when it is over."""
-    job_id = str(client.post("/v1/jobs", json=job_on(dataset_id))["id"])
+    job_id = str(client.create("/v1/jobs", json=job_on(dataset_id))["id"])
     assert client.wait_until_over(job_id)["state"] == "succeeded"
 
 
@@ -292,13 +272,14 @@ def end_one_run(client: Client, job_id: str) -> None:
 
 @only_in_full
 def test_a_worker_ends_in_time_while_the_broker_hangs(
-    service: Impatient, client: Client, broker: RedisServer, dataset_id: str
+    service: Service, client: Client, broker: RedisServer, dataset_id: str
 ) -> None:
     job_id = client.submit(**ENDLESS)
     client.wait_for_epoch(job_id, 1)
     with paused(broker):
-        service.worker.terminate()
-        assert service.worker.wait(2 * service.settings.grace_seconds) == 0
+        worker = service.started["worker-0"]
+        worker.terminate()
+        assert worker.wait(2 * service.settings.grace_seconds) == 0
         assert client.job(job_id)["state"] == "queued"
     client.cancel(job_id)
-    service.start_worker()
+    service.heal()

@@ -11,10 +11,10 @@ from tests.faults.stand import only_in_full
 from tests.support.buckets import new_bucket_url
 from tests.support.client import JOB_SECONDS
 from tests.support.processes import wait_for_trainer
-from tests.support.scaled_out import embedded
 from tests.support.servers import S3Server
+from tests.support.service import embedded
 from tests.support.waiting import wait_until
-from tests.support.worker_examples import Result
+from tests.support.worker_examples import SWIFT, Result
 
 pytestmark = pytest.mark.xdist_group("faults-bucket")
 
@@ -26,12 +26,12 @@ def test_a_job_with_its_artifacts_in_a_bucket_ends_with_the_same_bits(
 ) -> None:
     url = new_bucket_url()
     artifacts = open_artifacts(Settings(data_dir=tmp_path / "elsewhere", artifact_url=url))
-    with embedded(tmp_path, artifact_url=url) as service:
+    with embedded(tmp_path, **SWIFT, artifact_url=url) as service:
         client = service.client
 
         job = client.submit()
         client.wait_for_epoch(job, 20)
-        wait_for_trainer(service.child("worker").pid).kill()
+        wait_for_trainer(service.only("worker").pid).kill()
         put_next = wait_until(lambda: artifacts.list(f"jobs/{job}/2/checkpoints"), JOB_SECONDS)
         own_s3.stop()
         assert position(Path(put_next[0]).name) >= (20, 0)
@@ -43,9 +43,9 @@ def test_a_job_with_its_artifacts_in_a_bucket_ends_with_the_same_bits(
 
         assert client.predicts(job)
         model, dataset = client.job(job)["model"], client.job(job)["dataset"]
-        scored = client.post(f"/v1/models/{model}/evaluate", json={"dataset": dataset})
+        scored = client.create(f"/v1/models/{model}/evaluate", json={"dataset": dataset})
         assert scored["num_rows"] == 200
         for path in (f"models/{model}", f"jobs/{job}", f"datasets/{dataset}"):
-            client.delete(f"/v1/{path}")
+            client.delete(f"/v1/{path}").raise_for_status()
         wait_until(lambda: not any(job in key or dataset in key for key in artifacts.list("")))
     assert not (tmp_path / "data" / "artifacts").exists()

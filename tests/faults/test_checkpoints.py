@@ -17,11 +17,10 @@ from app.main import create_app
 from dropout_core.training.checkpoint import CheckpointError, load_checkpoint, position
 from store.database.engine import Database
 from store.operations.retention import DAY, sweep
-from tests.app.conftest import TestClient
 from tests.faults.stand import only_in_full
-from tests.store.operations.test_retention import grow_older
+from tests.support.in_process import TestClient
 from tests.support.processes import warm_trainer_server
-from tests.support.store_examples import GONE, claim
+from tests.support.store_examples import GONE, claim, grow_older
 from tests.support.worker_examples import (
     EPOCHS,
     Result,

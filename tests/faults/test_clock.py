@@ -13,11 +13,17 @@ import pytest
 
 from store import jobs
 from store.database.engine import Database
-from tests.faults.stand import SHORT_LEASES, only_in_full
-from tests.support.processes import running, wait_for_trainer
-from tests.support.scaled_out import COMMAND
+from tests.faults.stand import only_in_full
+from tests.support.processes import COMMAND, running, wait_for_trainer
 from tests.support.waiting import wait_until
-from tests.support.worker_examples import Result, get_job, new_job, new_worker, result
+from tests.support.worker_examples import (
+    SHORT_LEASES,
+    Result,
+    get_job,
+    new_job,
+    new_worker,
+    result,
+)
 from worker.supervisor import Worker
 
 
@@ -63,7 +69,7 @@ def elsewhere(worker: Worker, *roles: str, offset: str) -> Iterator[list[psutil.
         yield [
             psutil.Process(
                 stack.enter_context(
-                    running([COMMAND, role], given, log=worker.settings.data_dir / f"log-{role}")
+                    running([*COMMAND, role], given, log=worker.settings.data_dir / f"log-{role}")
                 ).pid
             )
             for role in roles

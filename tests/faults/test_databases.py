@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,14 +16,19 @@ from store import jobs
 from store.database.engine import Database
 from store.database.postgresql import ANSWER_SECONDS
 from store.settings import Settings
-from tests.faults.stand import LONGER_EPOCHS, five_minutes_a_run, only_in_full
-from tests.faults.test_brokers import job_on, wait_out
+from tests.faults.stand import (
+    LONGER_EPOCHS,
+    five_minutes_a_run,
+    job_on,
+    only_in_full,
+    wait_out,
+)
 from tests.support.client import JOB_SECONDS, OVER, Client
-from tests.support.processes import is_alive, wait_for_trainer
-from tests.support.scaled_out import COMMAND, ScaledOut, embedded
+from tests.support.processes import COMMAND, is_alive, wait_for_trainer
 from tests.support.servers import DurablePostgresServer, RedisServer
+from tests.support.service import Service, embedded, scaled_out
 from tests.support.waiting import wait_until
-from tests.support.worker_examples import ENDLESS, Result
+from tests.support.worker_examples import ENDLESS, SHORT_LEASES, SWIFT, Result
 
 pytestmark = [pytest.mark.xdist_group("faults-databases"), five_minutes_a_run]
 
@@ -47,17 +53,21 @@ def postgresql() -> Iterator[DurablePostgresServer]:
 @pytest.fixture(scope="module")
 def service(
     tmp_path_factory: pytest.TempPathFactory, postgresql: DurablePostgresServer
-) -> Iterator[ScaledOut]:
+) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("databases")
-    with (
-        RedisServer() as redis,
-        ScaledOut(folder, database_url=postgresql.url, redis_url=redis.url, **LEASES) as service,
-    ):
+    with RedisServer() as redis, at(folder, postgresql, redis, **LEASES) as service:
         yield service
 
 
+def at(
+    folder: Path, postgresql: DurablePostgresServer, redis: RedisServer, **settings: Any
+) -> Service:
+    servers = {"database_url": postgresql.url, "redis_url": redis.url}
+    return scaled_out(folder, **{**SHORT_LEASES, **settings, **servers})
+
+
 @pytest.fixture
-def client(service: ScaledOut) -> Client:
+def client(service: Service) -> Client:
     return service.client
 
 
@@ -133,9 +143,10 @@ def test_a_database_that_restarts_costs_a_job_nothing(
     )
 
 
-@pytest.mark.parametrize("outage", [pytest.param(stopped, marks=only_in_full), hanging])
+@only_in_full
+@pytest.mark.parametrize("outage", [stopped, hanging])
 def test_a_database_that_is_away_stops_the_trainer_and_loses_nothing(
-    service: ScaledOut,
+    service: Service,
     client: Client,
     postgresql: DurablePostgresServer,
     outage: Callable[[DurablePostgresServer], AbstractContextManager[None]],
@@ -146,7 +157,7 @@ def test_a_database_that_is_away_stops_the_trainer_and_loses_nothing(
     for _ in range(num_runs):
         job_id = client.submit(**ENDLESS)
         client.wait_for_epoch(job_id, 10)
-        trainer = wait_for_trainer(service.worker.pid)
+        trainer = wait_for_trainer(service.started["worker-0"].pid)
         with outage(postgresql), ThreadPoolExecutor(NUM_WAITING) as callers:
             answers = [callers.submit(answer, client) for _ in range(NUM_WAITING)]
             # While the supervisor itself waits for an answer, as long as a connection lets it.
@@ -164,7 +175,7 @@ def test_a_database_that_is_away_stops_the_trainer_and_loses_nothing(
         client.wait_for_epoch(job_id, num_epochs)
         client.cancel(job_id)
         assert client.wait_until_over(job_id)["attempt"] == 2
-        page = client.get(f"/v1/jobs/{job_id}/metrics")["epoch"]
+        page = client.read(f"/v1/jobs/{job_id}/metrics")["epoch"]
         assert page[:num_epochs] == list(range(1, num_epochs + 1))
     record_fault(
         f"PostgreSQL {outage.__name__}, a job running",
@@ -193,15 +204,13 @@ def test_ninety_seconds_without_a_database_with_the_leases_of_a_service(
     real = {name: defaults[name].default for name in names}
     with (
         RedisServer() as redis,
-        ScaledOut(
-            tmp_path / "service", database_url=postgresql.url, redis_url=redis.url, **real
-        ) as service,
+        at(tmp_path / "service", postgresql, redis, **real) as service,
     ):
         client = service.client
         expected = result_of_long(client, client.submit(epochs=LONG_EPOCHS))
         job_id = client.submit(epochs=LONG_EPOCHS)
         client.wait_for_epoch(job_id, 10)
-        trainer = wait_for_trainer(service.worker.pid)
+        trainer = wait_for_trainer(service.started["worker-0"].pid)
         with outage(postgresql):
             began = time.monotonic()
             wait_until_dead(trainer, real["lease_seconds"])
@@ -230,8 +239,8 @@ def test_eight_writers_and_a_backup_never_meet_a_locked_database(
 ) -> None:
     """Through two processes of the API, while a worker writes an epoch every few milliseconds."""
     # One job at a time: behind the endless one, no other moves by itself.
-    settings = {"concurrency": 1, "checkpoint_seconds": 10}
-    with embedded(tmp_path / "service", num_processes=2, **settings) as service:
+    settings = {**SWIFT, "concurrency": 1, "checkpoint_seconds": 10}
+    with embedded(tmp_path / "service", num_api=2, **settings) as service:
         endless = service.client.submit(**ENDLESS)
         service.client.wait_for_epoch(endless, 1)
         with ThreadPoolExecutor(NUM_WRITERS) as writers:
@@ -281,13 +290,13 @@ def write(client: Client, *, num_rounds: int) -> list[int]:
 
 
 def back_up(data_dir: Path, target: Path) -> Path:
-    subprocess.run([COMMAND, "backup", target, "--data-dir", data_dir], check=True)
+    subprocess.run([*COMMAND, "backup", target, "--data-dir", data_dir], check=True)
     return target
 
 
 def claimable_after_restore(backup: Path, data_dir: Path) -> list[str]:
     """The jobs that go on in a service restored from a backup."""
-    subprocess.run([COMMAND, "restore", backup, "--data-dir", data_dir], check=True)
+    subprocess.run([*COMMAND, "restore", backup, "--data-dir", data_dir], check=True)
     with (
         closing(Database(Settings(data_dir=data_dir).database)) as database,
         database.write() as transaction,

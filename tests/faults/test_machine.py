@@ -39,10 +39,11 @@ from store.database.engine import Database
 from store.ids import new_id
 from tests.faults.history import History, histories
 from tests.faults.stand import only_in_full
-from tests.faults.system import System, embedded, scaled_out
+from tests.support import processes
 from tests.support.client import Client
-from tests.support.scaled_out import new_postgresql
+from tests.support.databases import new_postgresql
 from tests.support.servers import RedisServer
+from tests.support.service import Service, embedded, scaled_out
 from tests.support.waiting import wait_until
 from tests.support.worker_examples import MODEL, SWIFT, TRAINING
 from worker.broker.celery_app import SUPERVISE, create_celery
@@ -79,7 +80,7 @@ VICTIMS = ("trainer", "forkserver", "worker", "api", "dispatcher", "serve")
 class Run:
     """One service and what all examples that are played on it have in common."""
 
-    system: System
+    system: Service
     database: Database
     broker: RedisServer | None
     dataset_id: str = ""
@@ -90,7 +91,7 @@ class Run:
         """Upload the table, and run a job of each kind to which nothing happens."""
         with Client(self.system.addresses[0]) as client:
             self.dataset_id = client.upload()
-            ids = {kind: client.post("/v1/jobs", json=self.job(kind))["id"] for kind in JOBS}
+            ids = {kind: client.create("/v1/jobs", json=self.job(kind))["id"] for kind in JOBS}
             for job_id in ids.values():
                 client.wait_until_over(job_id)
         found = histories(self.database, since=min(ids.values()), ids=set())
@@ -187,7 +188,7 @@ class Faults(RuleBasedStateMachine):
             self.wait_for_an_event()
         for victim in self._any_process(kind, number):
             self._note("kill", kind, victim.pid)
-            victim.kill()
+            processes.kill(victim)
         if restarted:
             self.restart()
 
@@ -384,7 +385,7 @@ def play(run: Run, *, num_examples: int) -> None:
     assert histories(run.database, since="job_z", ids=set(run.frozen)) == run.frozen
 
 
-@pytest.fixture(params=["embedded", pytest.param("scaled_out", marks=only_in_full)])
+@pytest.fixture(params=["embedded", "scaled_out"])
 def machine_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
     with ExitStack() as stack:
         if request.param == "embedded":
@@ -396,6 +397,7 @@ def machine_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]
             system = scaled_out(
                 tmp_path,
                 num_api=2,
+                num_workers=2,
                 concurrency=1,
                 database_url=url,
                 redis_url=SecretStr(broker.url),
@@ -408,6 +410,7 @@ def machine_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]
         yield run
 
 
+@only_in_full
 def test_whatever_happens_every_job_comes_to_its_right_end(
     machine_run: Run, num_runs: int, record_fault: Callable[..., None]
 ) -> None:

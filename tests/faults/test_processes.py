@@ -15,9 +15,10 @@ from tests.faults.stand import (
     standing,
     writes_held,
 )
-from tests.faults.system import scaled_out
-from tests.support.scaled_out import new_postgresql
+from tests.support.databases import new_postgresql
+from tests.support.processes import kill as kill_those_there
 from tests.support.servers import RedisServer
+from tests.support.service import scaled_out
 from tests.support.waiting import wait_until
 from tests.support.worker_examples import Result
 
@@ -45,8 +46,7 @@ def whole_worker(stand: Stand, job_id: str) -> None:
 
 def trainer_server(stand: Stand, _job_id: str) -> None:
     """The processes that the trainers of the next jobs were to be forked from."""
-    for process in stand.system.find("forkserver"):
-        process.kill()
+    kill_those_there(*stand.system.find("forkserver"))
 
 
 def api(stand: Stand, _job_id: str) -> None:
@@ -68,7 +68,7 @@ ENDS_THE_ATTEMPT = (trainer, supervisor, whole_worker)
         pytest.param("embedded", api, marks=only_in_full),
         pytest.param("embedded", trainer_server, marks=only_in_full),
         pytest.param("embedded", whole_worker, marks=only_in_full),
-        ("scaled_out", dispatcher),
+        pytest.param("scaled_out", dispatcher, marks=only_in_full),
         pytest.param("scaled_out", trainer, marks=only_in_full),
         pytest.param("scaled_out", trainer_server, marks=only_in_full),
         pytest.param("scaled_out", supervisor, marks=only_in_full),
@@ -157,7 +157,7 @@ def test_with_the_default_settings_a_lost_job_runs_again_within_80_seconds(
     with new_postgresql() as url, RedisServer() as redis:
         places = {"database_url": url, "redis_url": redis.url}
         one = {"concurrency": 1, "threads_per_job": 1}
-        with standing(scaled_out(tmp_path / "stand", **places, **one)) as stand:
+        with standing(scaled_out(tmp_path / "stand", num_workers=2, **places, **one)) as stand:
             uninterrupted = stand.client.result(stand.client.submit(**LONG))
             waits = [seconds_to_reclaim(stand, uninterrupted) for _ in range(num_runs)]
     record_fault(

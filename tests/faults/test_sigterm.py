@@ -14,10 +14,10 @@ import pytest
 from dropout_core.training.checkpoint import position
 from store.database.engine import Database
 from tests.faults.stand import LONGER_EPOCHS, Stand, only_in_full, standing
-from tests.faults.system import scaled_out
+from tests.support.databases import new_postgresql
 from tests.support.processes import warm_trainer_server
-from tests.support.scaled_out import new_postgresql
 from tests.support.servers import RedisServer
+from tests.support.service import scaled_out
 from tests.support.waiting import wait_until
 from tests.support.worker_examples import (
     LONG_EVALUATION,
@@ -123,7 +123,7 @@ def patient_stand(tmp_path: Path) -> Iterator[Stand]:
     """API, dispatcher and two workers, none of which loses a lease to a machine that is slow."""
     with new_postgresql() as url, RedisServer() as redis:
         settings = {**SWIFT, "concurrency": 1, "database_url": url, "redis_url": redis.url}
-        with standing(scaled_out(tmp_path / "stand", **settings)) as stand:
+        with standing(scaled_out(tmp_path / "stand", num_workers=2, **settings)) as stand:
             yield stand
 
 

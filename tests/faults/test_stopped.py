@@ -7,17 +7,19 @@ from pathlib import Path
 import psutil
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from store import jobs
-from store.database.engine import Database
+from store.database.engine import Database, is_unavailable
 from store.database.tables import database_now
 from store.jobs import Claim, Job
 from store.operations.retention import sweep
-from tests.faults.stand import SHORT_LEASES, Stand, only_in_full
+from tests.faults.stand import Stand, only_in_full
 from tests.support.processes import is_alive, wait_for_trainer, warm_trainer_server
 from tests.support.waiting import wait_until
 from tests.support.worker_examples import (
     ENDLESS,
+    SHORT_LEASES,
     Result,
     get_job,
     models_of,
@@ -71,15 +73,21 @@ class Held:
         """Claim the job as soon as its lease is over, for long enough; the job as it is then."""
 
         def take_over() -> Job | None:
-            with self._stand.database.write() as transaction:
-                return jobs.claim(
-                    transaction,
-                    self.job_id,
-                    owner="successor",
-                    lease_seconds=600,
-                    num_threads=1,
-                    max_attempts=100,
-                )
+            try:
+                with self._stand.database.write() as transaction:
+                    return jobs.claim(
+                        transaction,
+                        self.job_id,
+                        owner="successor",
+                        lease_seconds=600,
+                        num_threads=1,
+                        max_attempts=100,
+                    )
+            except DBAPIError as error:
+                # It was stopped in a transaction, whose lock the server takes from it in time.
+                if not is_unavailable(error):
+                    raise
+                return None
 
         job = wait_until(take_over, 60)
         assert job is not None

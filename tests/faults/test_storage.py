@@ -23,11 +23,12 @@ from dropout_core.training.checkpoint import load_checkpoint
 from store.artifacts.local_folder import LocalArtifacts
 from store.database.engine import Database
 from store.settings import Settings
-from tests.app.conftest import TestClient
-from tests.faults.disks import MiB, SmallDisk, small_disk
 from tests.faults.stand import only_in_full
+from tests.support.in_process import TestClient
 from tests.support.processes import warm_trainer_server
-from tests.support.scaled_out import embedded
+from tests.support.service import embedded
+from tests.support.small_disks import MiB, SmallDisk, small_disk
+from tests.support.trainer_process import assignment, training
 from tests.support.worker_examples import (
     ENDLESS,
     SWIFT,
@@ -38,7 +39,6 @@ from tests.support.worker_examples import (
     supervising,
     wait_for_epoch,
 )
-from tests.worker.test_trainer import assignment, training
 from worker.messages import Failed
 from worker.supervisor import Worker, supervise
 
@@ -351,7 +351,7 @@ def test_a_service_on_a_full_disk_answers_reads_and_goes_on_once_there_is_room(
     """Records, artifacts, metrics and the log are all on that disk, and it is full for a while."""
     with (
         small_disk(tmp_path / "disk", size_bytes=16 * MiB) as disk,
-        embedded(disk.folder / "service") as service,
+        embedded(disk.folder / "service", **SWIFT) as service,
     ):
         client = service.client
         done = client.submit(epochs=2)
@@ -368,12 +368,12 @@ def test_a_service_on_a_full_disk_answers_reads_and_goes_on_once_there_is_room(
         assert answer.status_code == 200, answer.text
         content = {"file": as_csv(numbers(100))}
         assert_disk_full(client.request("POST", "/v1/datasets", files=content))
-        api_process, worker_process = service.child("app"), service.child("worker")
+        api_process, worker_process = service.only("api"), service.only("worker")
         assert client.job(running)["state"] == "running"
 
         disk.free()
         state = client.wait_until_over(running)
         assert state["state"] == "succeeded" or state["state_reason"] == "disk_full", state
         assert client.wait_until_over(client.submit(epochs=2))["state"] == "succeeded"
-        assert (service.child("app"), service.child("worker")) == (api_process, worker_process)
+        assert (service.only("api"), service.only("worker")) == (api_process, worker_process)
     record_fault("disk full below the whole service", runs=1, reads=len(READS), jobs_lost=0)

@@ -2,22 +2,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import service
 from tests.support.collector import Collector
-from tests.support.scaled_out import ScaledOut, new_postgresql
+from tests.support.databases import new_postgresql
 from tests.support.servers import RedisServer
-from tests.support.service import Service
-from tests.support.worker_examples import Result, run_uninterrupted
-
-
-@pytest.fixture(scope="session")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """What a job comes to if nothing happens to it."""
-    return run_uninterrupted(tmp_path_factory.mktemp("uninterrupted"))
+from tests.support.service import SETTINGS, Service
+from tests.support.worker_examples import SHORT_LEASES
 
 
 @pytest.fixture(scope="session")
 def collector() -> Iterator[Collector]:
-    """Who is told the traces of the embedded service."""
+    """Collects the traces of the embedded service."""
     with Collector() as collector:
         yield collector
 
@@ -30,25 +25,16 @@ def embedded_service(
     with pytest.MonkeyPatch.context() as variables:
         variables.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         variables.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
-        with Service(tmp_path_factory.mktemp("embedded") / "data", checkpoint_seconds=0) as service:
-            yield service
+        folder = tmp_path_factory.mktemp("embedded")
+        with service.embedded(folder, **SETTINGS, checkpoint_seconds=0) as embedded:
+            yield embedded
 
 
 @pytest.fixture(scope="session")
-def scaled_out(
-    tmp_path_factory: pytest.TempPathFactory, broker: RedisServer
-) -> Iterator[ScaledOut]:
-    """The scaled-out service, with one worker. A test that ends that starts another."""
+def scaled_out(tmp_path_factory: pytest.TempPathFactory, broker: RedisServer) -> Iterator[Service]:
+    """The scaled-out service, with one worker."""
     folder = tmp_path_factory.mktemp("scaled-out")
-    with (
-        new_postgresql() as database_url,
-        ScaledOut(folder, database_url=database_url, redis_url=broker.url) as service,
-    ):
-        yield service
-
-
-@pytest.fixture(scope="session")
-def broker() -> Iterator[RedisServer]:
-    """The Redis of the scaled-out service alone."""
-    with RedisServer() as server:
-        yield server
+    with new_postgresql() as database_url:
+        servers = {"database_url": database_url, "redis_url": broker.url}
+        with service.scaled_out(folder, **SHORT_LEASES, **servers) as scaled_out:
+            yield scaled_out

@@ -15,8 +15,10 @@ import pytest
 import yaml
 
 from tests.support.client import Client
-from tests.support.processes import running
-from tests.support.scaled_out import COMMAND, START_SECONDS, free_port, new_postgresql
+from tests.support.databases import new_postgresql
+from tests.support.ports import free_port
+from tests.support.processes import COMMAND, running
+from tests.support.service import START_SECONDS
 from tests.support.waiting import wait_until
 from tests.support.worker_examples import EPOCHS
 
@@ -24,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 OURS = ("api", "dispatcher", "worker-cpu", "worker-gpu")
+STARTED = ("api", "dispatcher", "worker-cpu")  # of two workers alike, one
 FIRST_KEY = re.compile(r"docker compose run --build --rm (\S+) dropout-service (keys .+)")
 
 
@@ -31,6 +34,12 @@ def test_every_service_is_there() -> None:
     assert set(SERVICES) == {*OURS, "postgres", "redis"}
     assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
     assert [name for name, service in SERVICES.items() if "profiles" in service] == ["worker-gpu"]
+
+
+def test_the_workers_differ_in_their_queue_alone() -> None:
+    cpu, gpu = (SERVICES[f"worker-{queue}"] for queue in ("cpu", "gpu"))
+    assert gpu["command"] == cpu["command"].replace("cpu", "gpu")
+    assert gpu["healthcheck"] == cpu["healthcheck"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -119,13 +128,13 @@ class Stand:
         program, *arguments = self._arguments(shlex.split(SERVICES[name]["command"]))
         assert program == "dropout-service"
         log = self._folder / f"log-{name}"
-        return running([COMMAND, *arguments], self.environment(name), log=log)
+        return running([*COMMAND, *arguments], self.environment(name), log=log)
 
     def make_key(self) -> str:
         """The token of the first key, by the command that the head of the file names."""
         [(name, command)] = FIRST_KEY.findall(TEXT)
         made = subprocess.run(
-            [COMMAND, *shlex.split(command)],
+            [*COMMAND, *shlex.split(command)],
             env=os.environ | self.environment(name),
             capture_output=True,
             text=True,
@@ -155,13 +164,13 @@ def stand(tmp_path: Path, redis_url: str) -> Iterator[Stand]:
         database_url = stack.enter_context(new_postgresql())
         stand = Stand(tmp_path, database_url=database_url, redis_url=redis_url)
         stand.key = stand.make_key()
-        for name in OURS:
+        for name in STARTED:
             stack.enter_context(stand.start(name))
         yield stand
 
 
 def test_its_commands_and_health_checks_do_work(stand: Stand) -> None:
-    for name in OURS:
+    for name in STARTED:
         wait_until(lambda name=name: stand.is_healthy(name), START_SECONDS)
     address = f"http://127.0.0.1:{stand.port}"
     assert httpx.get(f"{address}/v1/jobs", trust_env=False).status_code == 401

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from store.settings import Settings
+from tests.support.ports import free_port
 from tests.support.processes import python, running
-from tests.support.scaled_out import free_port
 from tests.support.waiting import wait_until
 
 PASSWORD = "correct-horse-battery"

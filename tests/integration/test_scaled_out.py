@@ -1,14 +1,14 @@
 import pytest
 
 from tests.support.client import Client
-from tests.support.scaled_out import ScaledOut
+from tests.support.service import Service
 from tests.support.worker_examples import Result
 
 pytestmark = pytest.mark.xdist_group("services")  # they share what takes long to start
 
 
 @pytest.fixture
-def client(scaled_out: ScaledOut) -> Client:
+def client(scaled_out: Service) -> Client:
     return scaled_out.client
 
 

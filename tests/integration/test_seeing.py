@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.app.monitoring.test_metrics import scrape, value
 from tests.support import tables
+from tests.support.client import finished, submit, upload
 from tests.support.collector import Collector, Span
-from tests.support.service import Service, finished, submit, upload
+from tests.support.metrics import scrape, value
+from tests.support.service import Service
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("services")  # they share what takes long to start
@@ -29,7 +30,7 @@ class Seen:
 
     def lines(self) -> list[dict[str, Any]]:
         """All that its processes have logged; each line has to be JSON."""
-        return [json.loads(line) for line in self.service.log.read_text().splitlines()]
+        return [json.loads(line) for line in self.service.log().splitlines()]
 
     def told(self, event: str) -> list[dict[str, Any]]:
         """What its processes have logged of the caller's requests and of what they led to."""
@@ -128,18 +129,16 @@ def test_the_worker_is_told_of_by_the_api_also_after_it_died(seen: Seen) -> None
     attempts = {"outcome": "succeeded", "reason": "completed"}
     before = scrape(seen.service.client)
     assert value(before, "dropout_checkpoint_duration_seconds_count") >= 2
-    first = seen.service.child("worker")
+    first = seen.service.only("worker")
     first.kill()
     first.wait()
-    wait_until(
-        lambda: seen.service.processes() and "starting it anew" in seen.service.log.read_text()
-    )
+    wait_until(lambda: "starting it anew" in seen.service.log(), 60)
     run_job(seen.service)
     after = scrape(seen.service.client)
 
     name = "dropout_attempts_total"
     assert value(after, name, **attempts) == value(before, name, **attempts) + 1
-    pids = {first.pid, seen.service.child("worker").pid, seen.service.child("api").pid}
+    pids = {first.pid, seen.service.only("worker").pid, seen.service.only("api").pid}
     assert pids_of(seen.service.data_dir / "metrics") <= pids
 
 

@@ -10,7 +10,7 @@ from store.database.engine import Database
 
 @pytest.fixture(scope="session")
 def processes() -> Iterator[ProcessPoolExecutor]:
-    """Three other processes, which know nothing of this one."""
+    """Three other processes, which share no memory with this one."""
     with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
         yield pool
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dropout_core.config import MLPConfig, SplitConfig, TrainingConfig
+from dropout_core.config import MLPConfig, ProblemConfig, SplitConfig, TrainingConfig
 from store.job_spec import JobSpec
 
 LEAST: dict[str, Any] = {"dataset": {"id": "ds_1", "target": "label"}}
@@ -33,6 +33,57 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
+STORED = {
+    "least": (
+        '{"name":null,"dataset":{"id":"ds_1","target":"label","features":null,"types":{},'
+        '"weight":null,"split":{"kind":"random","column":null,"validation":0.1,"test":0.1,'
+        '"folds":null,"seed":0}},"task":"auto","preprocessing":{"scale":"standard",'
+        '"impute":"median","max_one_hot":16,"max_categories":10000,"embedding_dim":null,'
+        '"embedding_dropout":0.0,"unknown_rate":0.01,"text_buckets":128},"model":{"hidden":[256,'
+        '256],"activation":"relu","maxout_pieces":2,"input_dropout":{"kind":"bernoulli","p":0.0,'
+        '"scaling":"inverted"},"hidden_dropout":[{"kind":"bernoulli","p":0.5,"scaling":"inverted"},'
+        '{"kind":"bernoulli","p":0.5,"scaling":"inverted"}],"batch_norm":false,"max_norm":null,'
+        '"init":"xavier_uniform"},"training":{"epochs":50,"batch_size":32,'
+        '"optimizer":{"name":"adam","lr":0.001,"betas":[0.9,0.999],"eps":1e-8,"weight_decay":0.0},'
+        '"scheduler":null,"early_stopping":null,"class_weights":null,"label_smoothing":0.0,'
+        '"max_grad_norm":null,"ema_decay":null,"precision":"float32","max_runtime_seconds":null,'
+        '"seed":0,"device":"auto"},"metadata":{}}'
+    ),
+    "full": (
+        '{"name":"fashion","dataset":{"id":"ds_1","target":"label","features":["a","b"],"types":{},'
+        '"weight":null,"split":{"kind":"random","column":null,"validation":0.2,"test":0.0,'
+        '"folds":null,"seed":5}},"task":"multiclass","preprocessing":{"scale":"standard",'
+        '"impute":"median","max_one_hot":16,"max_categories":10000,"embedding_dim":null,'
+        '"embedding_dropout":0.0,"unknown_rate":0.01,"text_buckets":128},"model":{"hidden":[8,4],'
+        '"activation":"relu","maxout_pieces":2,"input_dropout":{"kind":"bernoulli","p":0.0,'
+        '"scaling":"inverted"},"hidden_dropout":[{"kind":"bernoulli","p":0.2,"scaling":"inverted"},'
+        '{"kind":"bernoulli","keep":0.5,"scaling":"inverted"}],"batch_norm":false,"max_norm":null,'
+        '"init":"xavier_uniform"},"training":{"epochs":3,"batch_size":32,"optimizer":{"name":"sgd",'
+        '"lr":0.5,"momentum":0.0,"nesterov":false,"weight_decay":0.0},"scheduler":null,'
+        '"early_stopping":null,"class_weights":null,"label_smoothing":0.0,"max_grad_norm":null,'
+        '"ema_decay":null,"precision":"float32","max_runtime_seconds":null,"seed":0,'
+        '"device":"auto"},"metadata":{"team":"vision"}}'
+    ),
+    "everything": (
+        '{"name":null,"dataset":{"id":"ds_1","target":["a","b"],"features":null,'
+        '"types":{"zip":"categorical"},"weight":"w","split":{"kind":"grouped","column":"who",'
+        '"validation":0.1,"test":0.1,"folds":3,"seed":0}},"task":"auto",'
+        '"preprocessing":{"scale":"quantile","impute":"median","max_one_hot":16,'
+        '"max_categories":10000,"embedding_dim":4,"embedding_dropout":0.0,"unknown_rate":0.01,'
+        '"text_buckets":128},"model":{"hidden":[256,256],"activation":"relu","maxout_pieces":2,'
+        '"input_dropout":{"kind":"bernoulli","p":0.0,"scaling":"inverted"},'
+        '"hidden_dropout":[{"kind":"bernoulli","p":0.5,"scaling":"inverted"},{"kind":"bernoulli",'
+        '"p":0.5,"scaling":"inverted"}],"batch_norm":false,"max_norm":null,'
+        '"init":"xavier_uniform"},"training":{"epochs":50,"batch_size":32,'
+        '"optimizer":{"name":"adam","lr":0.001,"betas":[0.9,0.999],"eps":1e-8,"weight_decay":0.0},'
+        '"scheduler":null,"early_stopping":null,"class_weights":null,"label_smoothing":0.0,'
+        '"max_grad_norm":null,"ema_decay":null,"precision":"float32","max_runtime_seconds":null,'
+        '"seed":0,"device":"auto"},"metadata":{}}'
+    ),
+}
+"""Specs as the first releases wrote them."""
+
+
 def test_every_field_but_the_dataset_has_a_default() -> None:
     spec = JobSpec.model_validate(LEAST)
     assert (spec.name, spec.task, spec.metadata) == (None, "auto", {})
@@ -45,6 +96,41 @@ def test_a_stored_spec_reads_back_as_it_was(wish: dict[str, Any]) -> None:
     spec = JobSpec.model_validate(wish)
     stored = json.loads(json.dumps(spec.model_dump(mode="json")))
     assert JobSpec.model_validate(stored) == spec
+
+
+@pytest.mark.parametrize(
+    ("wish", "stored"),
+    list(zip([LEAST, FULL, EVERYTHING], STORED.values(), strict=True)),
+    ids=list(STORED),
+)
+def test_a_spec_is_written_byte_for_byte_as_it_always_was(
+    wish: dict[str, Any], stored: str
+) -> None:
+    assert JobSpec.model_validate(wish).model_dump_json() == stored
+    assert JobSpec.model_validate_json(stored).model_dump_json() == stored
+
+
+def test_the_problem_is_the_dataset_without_its_id_and_the_task() -> None:
+    full = JobSpec.model_validate(FULL)
+    assert full.problem == ProblemConfig(
+        target="label",
+        features=("a", "b"),
+        split=SplitConfig(validation=0.2, test=0.0, seed=5),
+        task="multiclass",
+    )
+    everything = JobSpec.model_validate(EVERYTHING)
+    assert everything.problem == ProblemConfig(
+        target=("a", "b"),
+        types={"zip": "categorical"},
+        weight="w",
+        split=SplitConfig(kind="grouped", column="who", folds=3),
+        task=None,
+    )
+
+
+def test_a_dataset_has_no_task_of_its_own() -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        JobSpec.model_validate({"dataset": {**LEAST["dataset"], "task": "binary"}})
 
 
 @pytest.mark.parametrize(

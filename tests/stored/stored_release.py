@@ -2,7 +2,7 @@
 
 `python -m tests.stored.stored_release` makes `release_0_1/` with the sources as they were released;
 it refuses where the folder is. What is in the folder is then never changed again. The databases
-that the release left are in `tests/store/databases`; see `tests/store/stored_databases.py`.
+that the release left are in `tests/store/databases`; see `tests/support/stored_databases.py`.
 """
 
 import json
@@ -18,7 +18,8 @@ import torch
 
 from app.main import create_app
 from dropout_core.model.predictor import Predictor
-from dropout_core.pipeline.tabular_run import Experiment
+from dropout_core.pipeline.resolved_table import resolve_table
+from dropout_core.pipeline.tabular_run import TabularRun
 from dropout_core.training.checkpoint import save_checkpoint
 from store.access import keys
 from store.access.keys import DEFAULT_TENANT, Scope
@@ -27,8 +28,8 @@ from store.job_spec import JobSpec
 from store.operations.backup import backup
 from store.operations.restore import restore
 from store.settings import Settings
-from tests.app.conftest import TestClient
 from tests.stored.configs import FEATURES, MODELS, RUN, SETTINGS, SPECS
+from tests.support.in_process import TestClient
 from tests.support.training_runs import run_batches
 from tests.support.worker_examples import (
     get_job,
@@ -75,16 +76,10 @@ def table(num_rows: int = 120) -> pl.DataFrame:
     )
 
 
-def experiment(spec: JobSpec, frame: pl.DataFrame) -> Experiment:
+def tabular_run(spec: JobSpec, frame: pl.DataFrame) -> TabularRun:
     """What a trainer makes of a job."""
-    return Experiment(
-        frame,
-        target=spec.dataset.target,
-        features=spec.dataset.features,
-        types=spec.dataset.types,
-        task=None if spec.task == "auto" else spec.task,
-        split=spec.dataset.split,
-        weight=spec.dataset.weight,
+    return TabularRun(
+        resolve_table(frame, spec.problem),
         preprocessing=spec.preprocessing,
         model=spec.model,
         training=spec.training,
@@ -108,7 +103,7 @@ def _store_models(frame: pl.DataFrame) -> None:
     rows.append({**rows[0], "town": "a town that nobody knows", "size": None})
     write_json(FOLDER / "rows.json", rows)
     for name, spec in MODELS.items():
-        trained = experiment(JobSpec.model_validate(spec), frame)
+        trained = tabular_run(JobSpec.model_validate(spec), frame)
         list(trained.training)
         trained.save(FOLDER / name)
         predictor = Predictor.load(FOLDER / name)
@@ -127,11 +122,11 @@ def _store_run(frame: pl.DataFrame) -> None:
     """The checkpoint of a run in the middle of an epoch, and the model that it ends with."""
     folder = FOLDER / "run"
     spec = JobSpec.model_validate(RUN)
-    interrupted = experiment(spec, frame)
+    interrupted = tabular_run(spec, frame)
     run_batches(interrupted.training, NUM_BATCHES)
     save_checkpoint(folder, interrupted.training.state(), run=RUN_ID)
     write_json(folder / "spec.json", spec.model_dump(mode="json"))
-    whole = experiment(spec, frame)
+    whole = tabular_run(spec, frame)
     losses = [metrics.validation_loss or 0.0 for metrics in whole.training]
     assert min(losses) == losses[-1], "the weights that count are to be of after the checkpoint"
     whole.save(folder)

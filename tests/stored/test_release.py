@@ -32,7 +32,7 @@ from tests.stored.stored_release import (
     RUN_ID,
     SAMPLES_SEED,
     client_of,
-    experiment,
+    tabular_run,
 )
 from tests.support.worker_examples import (
     get_job,
@@ -86,7 +86,7 @@ def test_a_manifest_is_written_as_it_was(name: str) -> None:
 
 @pytest.mark.parametrize("resumed", [True, False], ids=["resumed", "whole"])
 def test_a_run_ends_with_the_weights_that_it_did(resumed: bool, tmp_path: Path) -> None:
-    run = experiment(
+    run = tabular_run(
         JobSpec.model_validate(stored("run/spec.json")), pl.read_parquet(FOLDER / "table.parquet")
     )
     if resumed:
@@ -95,7 +95,7 @@ def test_a_run_ends_with_the_weights_that_it_did(resumed: bool, tmp_path: Path) 
         run.training.restore(load_checkpoint(path, run=RUN_ID))
     assert [metrics.epoch for metrics in run.training] == ([3, 4] if resumed else [1, 2, 3, 4])
     model, manifest = load_model(FOLDER / "run")
-    bits = run.fingerprint == manifest.trained_on
+    bits = run.description.trained_on == manifest.trained_on
     expected, actual = model.state_dict(), run.model.state_dict()
     assert actual.keys() == expected.keys()
     for name, tensor in expected.items():

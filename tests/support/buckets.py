@@ -1,4 +1,4 @@
-"""Artifacts of a test's own in a bucket that all tests share."""
+"""Folders of one bucket, a new one for each test."""
 
 import uuid
 from pathlib import Path
@@ -18,7 +18,7 @@ def new_bucket(folder: Path, *, url: str | None = None, cache_bytes: int = 2**30
 
 
 def put(artifacts: ArtifactStore, source: Path, *keys: str) -> None:
-    """Put, at each key, the key."""
+    """Put an artifact at each key; its content is the key."""
     for key in keys:
         source.write_bytes(key.encode())
         artifacts.put(key, source)

@@ -1,4 +1,4 @@
-"""A collector of traces: a real HTTP server that takes what OTLP exporters send."""
+"""A collector of traces: a real HTTP server that receives spans from OTLP exporters."""
 
 import gzip
 import threading
@@ -22,7 +22,7 @@ class Span:
 
 
 class Collector:
-    """Answers at `url` for the length of a `with`; `spans` are what has come in."""
+    """Answers at `url` for the length of a `with`; `spans` holds the spans received."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []

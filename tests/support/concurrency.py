@@ -1,4 +1,4 @@
-"""Transactions that meet."""
+"""Transactions that run at the same time."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from store.database.engine import Database
 
 
 def at_once(*actions: Callable[[], Any]) -> list[Any]:
-    """Run the actions in a thread each, from the same moment on; an error is a result too."""
+    """Start each action in its own thread at once, and return their results or exceptions."""
     barrier = Barrier(len(actions))
 
     def run(action: Callable[[], Any]) -> Any:
@@ -36,7 +36,7 @@ def transaction(
 
 
 def is_waiting(database: Database) -> bool:
-    """Whether a transaction waits for another to release its locks."""
+    """Return whether a transaction waits for a lock."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
     with database.read() as connection:
         return bool(connection.scalar(text(f"{query} AND wait_event_type = 'Lock'")))

@@ -1,4 +1,4 @@
-"""A model with features of every kind, and what its exports take for a row."""
+"""A model with features of every type, and the inputs of its exports."""
 
 import datetime as dt
 from pathlib import Path
@@ -76,7 +76,7 @@ def model_of_every_kind(**preprocessing: Any) -> tuple[TabularModel, Description
 
 
 def inputs_of(encoder: Encoder, frame: pl.DataFrame) -> dict[str, np.ndarray]:
-    """What an ONNX file of features of several kinds takes, by feature."""
+    """Return the inputs of an ONNX file by feature, for features of several types."""
     inputs = {}
     for feature in encoder.features:
         column = frame[feature.name]
@@ -94,7 +94,7 @@ def inputs_of(encoder: Encoder, frame: pl.DataFrame) -> dict[str, np.ndarray]:
 
 
 class Kept:
-    """A model in a folder, loaded from there as an export does it."""
+    """Save a model to a folder and return it as an export loads it."""
 
     def __init__(self, folder: Path, model: TabularModel, description: Description) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Requests as clients make them."""
+"""Requests of /v2 as its clients build them."""
 
 import json
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ def in_bytes(name: str, datatype: str, shape: Sequence[int], num_bytes: Any) -> 
 
 
 def body(*inputs: dict[str, Any], contents: bytes = b"", **fields: Any) -> tuple[bytes, int]:
-    """The body of a request, and the length of its JSON."""
+    """Return the body of a request and the length of its JSON."""
     document = json.dumps({"inputs": inputs, **fields}).encode()
     return document + contents, len(document)
 
 
 def packed(texts: Sequence[bytes]) -> bytes:
-    """Texts as the binary extension has them."""
+    """Return strings in the form of the binary extension."""
     return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
 
 
 def rows(values: NDArray[Any], *, datatype: str = "FP64", name: str = "input") -> dict[str, Any]:
-    """An array as an input in JSON."""
+    """Return an array as an input in JSON."""
     return in_json(name, datatype, values.shape, values.ravel().tolist())

@@ -1,4 +1,4 @@
-"""What is wrong with a request, and that it has left no trace."""
+"""Assertions on errors, and on what the service has stored."""
 
 import subprocess
 from pathlib import Path
@@ -10,7 +10,7 @@ import httpx
 def assert_problem(
     response: httpx.Response, status: int, code: str | None = None, pointer: str | None = None
 ) -> str:
-    """Check that the answer is such a problem, as RFC 9457 and the design have it; its detail."""
+    """Check that the answer is a problem of RFC 9457 with this status; return its detail."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = response.json()
@@ -49,7 +49,7 @@ def assert_error(
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """Check that a command has ended with one clear line, and said nothing else."""
+    """Check that a command has failed and printed one line alone, with these words in it."""
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
@@ -58,7 +58,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
 
 
 def stored(client: httpx.Client, data_dir: Path) -> list[Any]:
-    """All that the service holds: what it lists, and the files that are not its database."""
+    """Return all that the service has stored: its lists, and its files but for the database."""
     lists = [client.get(f"/v1/{kind}").json() for kind in ("datasets", "jobs", "models")]
     files = [path for path in data_dir.rglob("*") if path.is_file()]
     return [*lists, sorted(path for path in files if not path.name.startswith("dropout.db"))]

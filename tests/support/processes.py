@@ -1,8 +1,13 @@
-"""Processes of the service: started, found, and gone when the block is over."""
+"""Processes: how tests start them, find them, and end them.
+
+A process may end between the moment it is found and the moment it is looked at, so every look here
+has an answer for a process that is gone.
+"""
 
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
@@ -14,6 +19,7 @@ from store.settings import PREFIX, Settings
 from tests.support.waiting import wait_until
 from worker.attempt import PRELOADED, warm_up
 
+COMMAND = (sys.executable, "-m", "app")
 STOP_SECONDS = 30
 
 
@@ -21,41 +27,61 @@ STOP_SECONDS = 30
 def running(
     command: Sequence[str], settings: Settings | dict[str, str], *, log: Path
 ) -> Iterator[subprocess.Popen[str]]:
-    """A process that knows these settings alone. All that it started is gone afterwards."""
+    """Run a process that knows these settings alone, and end all that it started.
+
+    It has a temporary folder of its own, as in a container: what a killed process leaves there is
+    removed with it.
+    """
     given = settings if isinstance(settings, dict) else settings.as_environment()
-    inherited = {name: v for name, v in os.environ.items() if not name.startswith(PREFIX)}
-    with log.open("a") as output:
-        process = subprocess.Popen(
+    with (
+        tempfile.TemporaryDirectory(prefix="process-", ignore_cleanup_errors=True) as folder,
+        log.open("a") as output,
+        subprocess.Popen(
             command,
-            env=inherited | given,
+            env={**without_settings(), "TMPDIR": folder, **given},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
             text=True,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        end(process)
+            start_new_session=True,  # a process group that a test may signal as a terminal does
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            end(process)
+
+
+def without_settings() -> dict[str, str]:
+    """Return the environment of the tests without settings of the service."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """Return the environment of the tests with these settings of the service alone."""
+    return without_settings() | {f"{PREFIX}{n}".upper(): str(v) for n, v in settings.items()}
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """Ask it to stop; what does not go by itself, or leaves something behind, is an error."""
+    """Ask a process to stop. Raises AssertionError if it, or a process below it, does not."""
+    if process.poll() is not None:  # its number may be another's by now
+        return
     left = below(process.pid)
     process.terminate()
     try:
         process.wait(STOP_SECONDS)
         wait_until(lambda: not any(is_alive(other) for other in left), STOP_SECONDS)
     finally:
-        for other in left:
-            with suppress(psutil.NoSuchProcess):
-                other.kill()
+        kill(*left)
         process.kill()
         process.wait()
-        for stream in (process.stdin, process.stdout):
-            assert stream is not None
-            stream.close()
+
+
+def kill(*processes: psutil.Process) -> None:
+    """Kill those of the processes that are still there."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def python(*arguments: str) -> list[str]:
@@ -63,7 +89,7 @@ def python(*arguments: str) -> list[str]:
 
 
 def below(pid: int) -> list[psutil.Process]:
-    """All processes that a process has started, and that these have."""
+    """Return all processes that a process has started, and those below them."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -71,16 +97,16 @@ def below(pid: int) -> list[psutil.Process]:
 
 
 def trainers(pid: int | None = None) -> list[psutil.Process]:
-    """The processes that train for the supervisors below a process, or in this one."""
+    """Return the trainers of the supervisors below a process, by default this one."""
     return [
         process
         for process in below(os.getpid() if pid is None else pid)
-        if _is_forked(process) and _is_forked(process.parent())
+        if is_forked(process) and is_forked(parent_of(process))
     ]
 
 
 def warm_trainer_server() -> None:
-    """Have a server of trainers, where an API in this process may have begun one of readers."""
+    """Start the server of trainers, in place of a server of readers that an API has started."""
     server = forkserver._forkserver  # type: ignore[attr-defined]
     if server._preload_modules != PRELOADED:
         server._stop()
@@ -88,14 +114,14 @@ def warm_trainer_server() -> None:
 
 
 def trainer_server() -> psutil.Process:
-    """The process that trainers of this one are forked from."""
-    [server] = (child for child in psutil.Process().children() if _is_forked(child))
+    """Return the process that trainers of this process are forked from."""
+    [server] = (child for child in psutil.Process().children() if is_forked(child))
     return server
 
 
 @contextmanager
 def trainers_with_memory(size_bytes: int) -> Iterator[None]:
-    """Trainers of this process that start now may have so much more memory than they start with."""
+    """Limit the memory of trainers that start now to what they start with and so much more."""
     server = trainer_server()
     limits = server.rlimit(psutil.RLIMIT_AS)
     server.rlimit(psutil.RLIMIT_AS, (server.memory_info().vms + size_bytes, limits[1]))
@@ -117,9 +143,21 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def _is_forked(process: psutil.Process | None) -> bool:
-    """Whether it is the server that trainers are forked from, or one of them."""
+def is_forked(process: psutil.Process | None) -> bool:
+    """Return whether it is a server that trainers are forked from, or one of the trainers."""
+    return process is not None and "multiprocessing.forkserver" in " ".join(command_line(process))
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    """Return the words that started the process; none once it is gone."""
     try:
-        return process is not None and "multiprocessing.forkserver" in " ".join(process.cmdline())
+        return list(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
+
+
+def parent_of(process: psutil.Process) -> psutil.Process | None:
+    try:
+        return process.parent()
     except psutil.NoSuchProcess:
-        return False
+        return None

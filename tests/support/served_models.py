@@ -1,4 +1,4 @@
-"""Small models as they are kept, which the tests of keeping and of serving share."""
+"""Small models, for tests that save, load and serve them."""
 
 from typing import Any
 
@@ -6,9 +6,17 @@ import polars as pl
 import torch
 from torch import Generator, Tensor, nn
 
-from dropout_core.config import MLPConfig, PreprocessingConfig, Task
+from dropout_core.config import (
+    MLPConfig,
+    PreprocessingConfig,
+    ProblemConfig,
+    Task,
+    TrainingConfig,
+)
 from dropout_core.data.encoder import Encoder
 from dropout_core.model.saved_model import Description, TabularModel, build_model
+from dropout_core.pipeline.resolved_table import resolve_table
+from dropout_core.pipeline.tabular_run import TabularRun
 
 WORDS = tuple(f"word {index:02}" for index in range(30))
 
@@ -22,7 +30,7 @@ def feature_names(num_features: int) -> list[str]:
 
 
 def numbers(rows: Tensor) -> pl.DataFrame:
-    """Rows (N, F) as the frame that holds them."""
+    """Return rows (N, F) as a data frame."""
     return pl.DataFrame(rows.numpy(), schema=feature_names(rows.shape[1]), orient="row")
 
 
@@ -80,3 +88,20 @@ def make_model(
         trained_on="somewhere",
     )
     return model, description
+
+
+def tabular_run(
+    frame: pl.DataFrame,
+    *,
+    preprocessing: PreprocessingConfig | None = None,
+    model: MLPConfig | None = None,
+    training: TrainingConfig | None = None,
+    **problem: Any,
+) -> TabularRun:
+    """Return an untrained run; `problem` are the fields of its ProblemConfig."""
+    return TabularRun(
+        resolve_table(frame, ProblemConfig(**problem)),
+        preprocessing=preprocessing,
+        model=model,
+        training=training,
+    )

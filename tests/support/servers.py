@@ -14,21 +14,20 @@ import subprocess
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import psutil
 import psycopg
 
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 
 class Server(ABC):
-    """A server with a folder of its own, for the length of a `with`; it may stop and start again.
-
-    What it stores survives `stop` only if it is of the kind that stores things.
-    """
+    """A server with a folder of its own, for the length of a `with`. It may be started again."""
 
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     url: str
@@ -60,7 +59,7 @@ class Server(ABC):
             raise RuntimeError(f"{self.url} did not start: {log.read_text()}") from error
 
     def stop(self) -> None:
-        """Stop it, cutting its connections; nothing happens if it does not run."""
+        """Stop it and end its connections; nothing happens if it does not run."""
         process = getattr(self, "_process", None)
         if process is not None:
             self.resume()
@@ -72,32 +71,32 @@ class Server(ABC):
                 process.wait()
 
     def pause(self) -> None:
-        """Have it stand still: it takes connections, as its kernel does, and answers nothing."""
-        for process in self._all():
-            process.suspend()
+        """Have it stand still: its kernel accepts connections, and nothing answers them."""
+        self._tell_all(psutil.Process.suspend)
 
     def resume(self) -> None:
         """Go on after `pause`; nothing happens if it does."""
-        for process in self._all():
-            process.resume()
+        self._tell_all(psutil.Process.resume)
 
     def crash(self) -> None:
         """Kill it, with all its processes."""
-        killed = self._all()
-        for process in killed:
-            process.kill()
+        killed = self._tell_all(psutil.Process.kill)
         self._process.wait()
         psutil.wait_procs(killed, timeout=10)
 
-    def _all(self) -> list[psutil.Process]:
-        try:
-            first = psutil.Process(self._process.pid)
-            return [first, *first.children(recursive=True)]
-        except psutil.NoSuchProcess:
+    def _tell_all(self, tell: Callable[[psutil.Process], None]) -> list[psutil.Process]:
+        """Signal all its processes and return them; one may end before its turn comes."""
+        if self._process.poll() is not None:  # its number may be another's by now
             return []
+        first = psutil.Process(self._process.pid)
+        found = [first, *first.children(recursive=True)]
+        for process in found:
+            with suppress(psutil.NoSuchProcess):
+                tell(process)
+        return found
 
     def run(self, how: Any, command: list[str], log: Path, **options: Any) -> Any:
-        """Run the command with `subprocess`'s `how`, out of the reach of the terminal's Ctrl-C."""
+        """Run the command with `how` of `subprocess`; a terminal's Ctrl-C does not reach it."""
         with log.open("a") as output:
             return how(
                 command,
@@ -124,9 +123,7 @@ class RedisServer(Server):
     NUM_DATABASES = 64
 
     def prepare(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.url = f"redis://127.0.0.1:{self._port}"
 
     def command(self) -> list[str]:
@@ -202,7 +199,7 @@ class PostgresServer(Server):
 
 
 class DurablePostgresServer(PostgresServer):
-    """One that keeps what it has committed also across a crash."""
+    """PostgreSQL that keeps what it has committed also across a crash."""
 
     OPTIONS = ("max_connections=300",)
 
@@ -215,9 +212,7 @@ class S3Server(Server):
     SECRET_KEY = "secret-of-the-test"
 
     def prepare(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         (self.folder / "buckets" / self.BUCKET).mkdir(parents=True)
 
@@ -227,7 +222,7 @@ class S3Server(Server):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What its clients have to have in theirs."""
+        """The variables by which its clients find it."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": self.ACCESS_KEY,

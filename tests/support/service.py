@@ -1,21 +1,31 @@
-"""The service as its users run it, and what they do with it."""
+"""The service as processes on this machine, in either of its two shapes.
 
-import json
+    with embedded(folder, **SETTINGS) as service:
+        service.client.get("/v1/jobs")
+
+Tests find its processes by kind, kill and stop them, and heal it. All of them end with the block.
+"""
+
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
 import psutil
 
-COMMAND = str(Path(sys.executable).with_name("dropout-service"))
-END_SECONDS = 30
+from store.settings import Settings
+from tests.support.client import Client
+from tests.support.ports import free_port
+from tests.support.processes import COMMAND, command_line, is_alive, is_forked, parent_of, running
+from tests.support.waiting import wait_until
 
-SETTINGS = {
+START_SECONDS = 90
+
+# Of a service whose tests are small and many.
+SETTINGS: dict[str, Any] = {
     "max_upload_bytes": 200_000,
     "max_request_bytes": 100_000,
     "max_training_bytes": 50_000_000,
@@ -23,128 +33,182 @@ SETTINGS = {
     "threads_per_job": 1,
 }
 
-
-def environment(**settings: object) -> dict[str, str]:
-    """The environment with these settings of the service, and none that the tests started with."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DROPOUT_")}
-    return kept | {f"DROPOUT_{name}".upper(): str(value) for name, value in settings.items()}
+KINDS = {
+    ("-m", "app", "api"): "api",
+    ("-m", "worker", "local"): "worker",
+    ("-m", "worker", "celery"): "worker",
+    ("-m", "worker", "dispatch"): "dispatcher",
+    ("-m", "app", "serve"): "serve",
+}
 
 
 class Service:
-    """`serve` on a free port, for the length of a `with`."""
+    """Processes that are started by name, and all that they start, for the length of a `with`.
 
-    def __init__(self, data_dir: Path, **settings: object) -> None:
-        self.data_dir = data_dir
-        self.log = data_dir.with_name(f"{data_dir.name}.log")
-        self._settings = SETTINGS | settings
+    `commands` holds the command line of each name; `ports` are those that its API processes answer
+    on. The data directory is `folder/data`, and each name writes to `folder/log-NAME`.
+    """
+
+    client: Client
+
+    def __init__(
+        self,
+        folder: Path,
+        commands: dict[str, list[str]],
+        *,
+        ports: Sequence[int],
+        **settings: Any,
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        self.settings = Settings(data_dir=folder / "data", **settings)
+        self.data_dir = folder / "data"
+        self.addresses = [f"http://127.0.0.1:{port}" for port in ports]
+        self.started: dict[str, subprocess.Popen[str]] = {}
+        self._folder = folder
+        self._commands = commands
+        self._stopped: list[psutil.Process] = []
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "app", "serve", "--port", "0"]
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*command, "--data-dir", str(self.data_dir)],
-                env=environment(**self._settings),
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,  # a process group that a test may signal as a terminal does
-            )
-        assert self.process.stdout is not None
-        self.first_line = self.process.stdout.readline()
-        if not self.first_line:
-            self.__exit__()
-            raise RuntimeError(f"the service did not start: {self.log.read_text()}")
-        self.address = self.first_line.split()[-1]
-        self.client = httpx.Client(base_url=self.address, timeout=30)
+        with ExitStack() as stack:
+            self._stacks = {name: stack.enter_context(ExitStack()) for name in self._commands}
+            for name in self._commands:
+                self._start(name)
+            self.client = stack.enter_context(Client(self.address))
+            try:
+                wait_until(lambda: self._has_died() or self._answers(), START_SECONDS)
+                assert not self._has_died(), "a process of the service ended while it started"
+            except AssertionError as error:
+                error.add_note(self.log())
+                raise
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        if hasattr(self, "client"):
-            self.client.close()
-        self.end(signal.SIGTERM)
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.resume()
+        finally:
+            self._stack.close()
+        wait_until(lambda: not self.processes(), START_SECONDS)  # orphans end by themselves
 
-    def end(self, number: signal.Signals) -> str:
-        """Signal the service and wait; what else it has said on its standard output."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        assert self.process.stdout is not None
-        if self.process.stdout.closed:
-            return ""
-        with self.process.stdout:
-            rest = self.process.stdout.read()
-        self.process.wait(END_SECONDS)
-        return rest
+    @property
+    def address(self) -> str:
+        return self.addresses[0]
+
+    def log(self) -> str:
+        """Return all that its processes have logged."""
+        return "".join(path.read_text() for path in sorted(self._folder.glob("log-*")))
 
     def processes(self) -> list[psutil.Process]:
-        """All that it has started."""
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def child(self, role: str) -> psutil.Process:
-        """The API process or the worker."""
-        (found,) = [
-            child
-            for child in psutil.Process(self.process.pid).children()
-            if role in child.cmdline()
+        """Return every process with this data directory in its environment, also orphans."""
+        return [
+            process
+            for process in psutil.process_iter()
+            if process.pid != os.getpid()
+            and _data_dir_of(process) == str(self.data_dir)
+            and is_alive(process)
         ]
-        return found
+
+    def find(self, kind: str) -> list[psutil.Process]:
+        """Return its processes of one of KINDS, `trainer` or `forkserver`; the oldest first."""
+        found = []
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                if _kind_of(process) == kind:
+                    found.append((process.create_time(), process.pid, process))
+        return [process for *_, process in sorted(found, key=lambda each: each[:2])]
+
+    def only(self, kind: str) -> psutil.Process:
+        """Wait until there is exactly one process of a kind, and return it."""
+        [process] = wait_until(
+            lambda: found if len(found := self.find(kind)) == 1 else [], START_SECONDS
+        )
+        return process
+
+    def end(self, name: str, number: signal.Signals) -> str:
+        """Signal a started process, wait for it, and return the rest of its standard output."""
+        process = self.started[name]
+        process.send_signal(number)
+        assert process.stdout is not None
+        rest = process.stdout.read()
+        process.wait()
+        return rest
+
+    def stop(self, process: psutil.Process) -> None:
+        """Have a process stand still, until `resume`."""
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+            self._stopped.append(process)
+
+    def resume(self) -> None:
+        while self._stopped:
+            with suppress(psutil.NoSuchProcess):
+                self._stopped.pop().resume()
+
+    def start_missing(self) -> list[str]:
+        """Start anew what was started by name and has died; return the names."""
+        dead = [name for name, process in self.started.items() if process.poll() is not None]
+        for name in dead:
+            self._stacks[name].close()
+            self._start(name)
+        return dead
+
+    def heal(self) -> None:
+        """Let all of it run again, and wait until it answers."""
+        self.resume()
+        wait_until(self._is_whole, START_SECONDS)
+
+    def _is_whole(self) -> bool:
+        self.start_missing()  # again and again: an orphan may hold its port for a moment
+        return self._answers()
+
+    def _has_died(self) -> bool:
+        return any(process.poll() is not None for process in self.started.values())
+
+    def _answers(self) -> bool:
+        return all(_is_ready(address) for address in self.addresses)
+
+    def _start(self, name: str) -> None:
+        process = running(self._commands[name], self.settings, log=self._folder / f"log-{name}")
+        self.started[name] = self._stacks[name].enter_context(process)
 
 
-def upload(client: httpx.Client, table: bytes, **options: Any) -> dict[str, Any]:
-    """The dataset made of a file."""
-    response = client.post("/v1/datasets", files={"file": ("table", table)}, **options)
-    assert response.status_code == 201, response.text
-    answer: dict[str, Any] = response.json()
-    return answer
+def embedded(folder: Path, *, num_api: int = 1, **settings: Any) -> Service:
+    """Return `dropout-service serve`, which starts and restarts its own processes."""
+    port = free_port()
+    serve = [*COMMAND, "serve", "--port", str(port), "--processes", str(num_api)]
+    return Service(folder, {"serve": serve}, ports=[port], **settings)
 
 
-def submit(
-    client: httpx.Client, dataset_id: str, target: str | list[str], **job: Any
-) -> dict[str, Any]:
-    """The job, as accepted; `dataset` of `job` adds to these two facts of it."""
-    dataset = {"id": dataset_id, "target": target} | job.pop("dataset", {})
-    response = client.post("/v1/jobs", json={"dataset": dataset, **job})
-    assert response.status_code == 202, response.text
-    answer: dict[str, Any] = response.json()
-    return answer
+def scaled_out(
+    folder: Path,
+    *,
+    num_api: int = 1,
+    num_workers: int = 1,
+    worker: Sequence[str] = (*COMMAND, "worker", "--queues", "cpu"),
+    **settings: Any,
+) -> Service:
+    """Return API, dispatcher and Celery workers over the Redis and PostgreSQL of the settings."""
+    ports = [free_port() for _ in range(num_api)]
+    apis = {f"api-{n}": [*COMMAND, "api", "--port", str(port)] for n, port in enumerate(ports)}
+    workers = {f"worker-{n}": list(worker) for n in range(num_workers)}
+    commands = {**apis, "dispatcher": [*COMMAND, "dispatch"], **workers}
+    return Service(folder, commands, ports=ports, **settings)
 
 
-def train(
-    client: httpx.Client, dataset_id: str, target: str | list[str], **job: Any
-) -> dict[str, Any]:
-    """The job once it is over."""
-    job_id = submit(client, dataset_id, target, **job)["id"]
-    return finished(client, job_id)
+def _is_ready(address: str) -> bool:
+    with Client(address) as client:
+        return client.is_ready()
 
 
-def finished(client: httpx.Client, job_id: str) -> dict[str, Any]:
-    """The job, as soon as it is over."""
-    list(events(client, job_id))
-    answer: dict[str, Any] = client.get(f"/v1/jobs/{job_id}").json()
-    return answer
+def _kind_of(process: psutil.Process) -> str | None:
+    if is_forked(process):
+        return "trainer" if is_forked(parent_of(process)) else "forkserver"
+    return KINDS.get(tuple(command_line(process)[1:4]))
 
 
-def events(
-    client: httpx.Client, job_id: str, *, last_event_id: int | None = None
-) -> Iterator[dict[str, Any]]:
-    """The job's events as they happen, from the stream: `id`, `event` and `data` of each."""
-    headers = {"Accept": "text/event-stream"}
-    if last_event_id is not None:
-        headers["Last-Event-ID"] = str(last_event_id)
-    with client.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as response:
-        assert response.status_code == 200
-        assert response.headers["content-type"].startswith("text/event-stream")
-        fields: dict[str, Any] = {}
-        for line in response.iter_lines():
-            name, _, value = line.partition(": ")
-            if name:
-                fields[name] = json.loads(value) if name in ("data", "id") else value
-            elif fields:
-                yield fields
-                fields = {}
-
-
-def wait_for_event(client: httpx.Client, job_id: str, event: str) -> None:
-    """Return once the job has had such an event."""
-    stream = events(client, job_id)
-    assert any(fields["event"] == event for fields in stream)
-    stream.close()  # type: ignore[attr-defined]
+def _data_dir_of(process: psutil.Process) -> str | None:
+    try:
+        environment: dict[str, str] = process.environ()
+    except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+        return None
+    return environment.get("DROPOUT_DATA_DIR")

@@ -1,4 +1,4 @@
-"""Tolerances that follow from a distribution, not from trying."""
+"""Tolerances derived from distributions."""
 
 import itertools
 import math
@@ -12,11 +12,11 @@ SIGMAS = 6.11
 
 
 def tolerance(variance: float, num_draws: int) -> float:
-    """How far the mean of independent draws of this variance may be from its expectation."""
+    """Return how far the mean of independent draws may be from its expectation."""
     return SIGMAS * math.sqrt(variance / num_draws)
 
 
 def every_mask(num_elements: int, keep: float | Tensor) -> tuple[Tensor, Tensor]:
-    """All masks (2^n, n) of n elements kept with `keep`, one or each its own, and how likely."""
+    """Return all masks (2^n, n) of n elements kept with probability `keep`, and their weights."""
     masks = torch.tensor(list(itertools.product([0.0, 1.0], repeat=num_elements))).double()
     return masks, (masks * keep + (1 - masks) * (1 - keep)).prod(dim=1)

@@ -1,6 +1,9 @@
-"""Jobs in every stage of life, and what one needs to get there."""
+"""Jobs in each state, made through the functions of `store`."""
 
+import os
+import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, update
@@ -55,7 +58,7 @@ def new_dataset(connection: Connection, *, tenant: str = DEFAULT_TENANT) -> data
 def new_key(
     connection: Connection, *scopes: Scope, tenant: str = DEFAULT_TENANT, **options: Any
 ) -> str:
-    """The token of a key that may do everything, or only this."""
+    """Create a key with these scopes, by default all, and return its token."""
     chosen = scopes or (Scope.ADMIN,)
     return keys.create(connection, tenant=tenant, name="test", scopes=chosen, **options)[1]
 
@@ -79,14 +82,14 @@ def claim(connection: Connection, job_id: str, **options: Any) -> Job | None:
 
 
 def new_claim(connection: Connection, **options: Any) -> Claim:
-    """The first attempt of a new job."""
+    """Create a job and claim it; return its first attempt."""
     job = claim(connection, new_job(connection).id, **options)
     assert job is not None
     return Claim(job.id, job.attempt)
 
 
 def claim_again(connection: Connection, job_id: str) -> Claim:
-    """The next attempt of a job that waits to be tried again, at once."""
+    """Claim a requeued job without its backoff; return the attempt."""
     connection.execute(update(jobs_table).where(jobs_table.c.id == job_id).values(run_after=0))
     job = claim(connection, job_id, max_attempts=100)
     assert job is not None
@@ -94,7 +97,7 @@ def claim_again(connection: Connection, job_id: str) -> Claim:
 
 
 def new_stale_claim(connection: Connection) -> Claim:
-    """An attempt that lost its job to another, which runs."""
+    """Return an attempt whose job a later attempt runs."""
     stale = new_claim(connection, lease_seconds=GONE)
     assert claim(connection, stale.job_id) is not None
     return stale
@@ -109,3 +112,8 @@ def epoch(number: int) -> dict[str, Any]:
         "learning_rate": 0.1,
         "samples_per_second": 1000.0,
     }
+
+
+def grow_older(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))

@@ -1,4 +1,4 @@
-"""Tables to learn from."""
+"""Tables to train on."""
 
 import datetime as dt
 import io
@@ -12,7 +12,7 @@ KINDS = {"setosa": (1.5, 0.25), "versicolor": (4.3, 1.3), "virginica": (5.6, 2.0
 
 
 def flowers(num_rows: int = 90, *, kinds: int = 3, seed: int = 0) -> bytes:
-    """A CSV of two lengths and, as `label`, the kind of flower they tell."""
+    """Return a CSV of two lengths and, as `label`, the kind of flower."""
     chance = random.Random(seed)
     lines = ["petal_length,petal_width,label"]
     for row in range(num_rows):
@@ -22,14 +22,14 @@ def flowers(num_rows: int = 90, *, kinds: int = 3, seed: int = 0) -> bytes:
 
 
 def waves(num_rows: int = 80) -> bytes:
-    """A CSV of one feature and, as `y`, a smooth function of it."""
+    """Return a CSV of one feature and, as `y`, a smooth function of it."""
     lines = ["x,y"]
     lines += [f"{x / 10},{math.sin(x / 10) * 3 + 10}" for x in range(num_rows)]
     return "\n".join(lines).encode()
 
 
 def people(num_rows: int = 200, *, seed: int = 0) -> bytes:
-    """A CSV with a column of every kind; `leaves` follows from `city` and `age`."""
+    """Return a CSV with a column of every type; `leaves` follows from `city` and `age`."""
     chance = random.Random(seed)
     lines = ["id,city,age,since,member,note,leaves"]
     for row in range(num_rows):
@@ -44,7 +44,7 @@ def people(num_rows: int = 200, *, seed: int = 0) -> bytes:
 
 
 def outcomes(num_rows: int = 60) -> bytes:
-    """A CSV of two features, two numbers and two labels that follow from them."""
+    """Return a CSV of two features, and two numbers and two labels that follow from them."""
     chance = random.Random(0)
     lines = ["a,b,sum,gap,pos,big"]
     for _ in range(num_rows):
@@ -54,7 +54,7 @@ def outcomes(num_rows: int = 60) -> bytes:
 
 
 def points(num_rows: int = 60) -> bytes:
-    """An NPZ of a matrix `x` and, as `y`, which of its two columns is larger: 0 or 1."""
+    """Return an NPZ of a matrix `x` and, as `y`, the index of its larger column."""
     x = np.random.default_rng(0).normal(size=(num_rows, 2)).astype(np.float32)
     return npz(x=x, y=(x[:, 0] > x[:, 1]).astype(np.int64))
 
@@ -66,7 +66,7 @@ def npz(**arrays: np.ndarray) -> bytes:
 
 
 def rows(table: bytes) -> list[list[str]]:
-    """The cells of a CSV, row by row, without its header."""
+    """Return the cells of a CSV by row, without its header."""
     return [line.split(",") for line in table.decode().splitlines()[1:]]
 
 
@@ -77,6 +77,6 @@ def npz_compressed(**arrays: np.ndarray) -> bytes:
 
 
 def idx(array: np.ndarray) -> bytes:
-    """The format of MNIST, of bytes."""
+    """Return an array of bytes in IDX, the format of MNIST."""
     sizes = struct.pack(f">{array.ndim}I", *array.shape)
     return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()

@@ -1,4 +1,4 @@
-"""Small runs that the tests of training and of checkpoints share."""
+"""Small trainings on three clouds of points."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -9,13 +9,21 @@ import torch
 from torch import Generator, Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from dropout_core.config import EarlyStoppingConfig, MLPConfig, Optimizer, Scheduler, TrainingConfig
+from dropout_core.config import (
+    AdamConfig,
+    CosineConfig,
+    EarlyStoppingConfig,
+    MLPConfig,
+    Optimizer,
+    Scheduler,
+    TrainingConfig,
+)
 from dropout_core.nn.mlp import MLP
-from dropout_core.training.loop import EpochMetrics, Training, TrainingData
+from dropout_core.training.loop import EpochMetrics, Training, TrainingData, TrainingState
 
 
 def blobs(num_rows: int = 60, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Three clouds in four dimensions, and which cloud each row is from."""
+    """Return rows from three clouds in four dimensions, and the cloud of each."""
     stream = Generator().manual_seed(seed)
     classes = torch.arange(num_rows) % 3
     centres = 2 * torch.randn(3, 4, generator=Generator().manual_seed(99))
@@ -62,7 +70,7 @@ def full_training(
 
 
 def timeless(history: list[EpochMetrics]) -> list[dict[str, Any]]:
-    """The metrics but for those that a clock decides."""
+    """Return the metrics without those that depend on time."""
     return [{**vars(metrics), "samples_per_second": None} for metrics in history]
 
 
@@ -73,7 +81,7 @@ def same_bits(first: MLP, second: MLP) -> bool:
 
 @contextmanager
 def after_each_step(watch: Callable[[], None]) -> Iterator[None]:
-    """Call `watch` after every step of an optimizer: the one seam that every network's run has."""
+    """Call `watch` after every step of any optimizer."""
     hook = register_optimizer_step_post_hook(lambda *_: watch())
     try:
         yield
@@ -93,3 +101,9 @@ def run_batches(training: Training, num_batches: int) -> None:
 
     with after_each_step(count):
         list(training)
+
+
+def made_state(num_batches: int = 6) -> TrainingState:
+    training = full_training(AdamConfig(), CosineConfig(name="cosine"), ema_decay=0.9)
+    run_batches(training, num_batches)
+    return training.state()

@@ -1,4 +1,4 @@
-"""Waiting for what happens elsewhere: poll to a deadline instead of sleeping and hoping."""
+"""Wait for another process or thread: poll to a deadline."""
 
 import inspect
 import time
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def wait_until(condition: Callable[[], T], timeout_seconds: float = 10) -> T:
-    """The condition's first true answer; AssertionError if there is none in time."""
+    """Return the condition's first true answer. Raises AssertionError if none comes in time."""
     deadline = time.monotonic() + timeout_seconds
     while not (answer := condition()):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Requests that no client would send, as bytes."""
+"""Requests as bytes, also malformed ones."""
 
 import socket
 from contextlib import suppress
@@ -10,7 +10,7 @@ MAX_ANSWER_BYTES = 50_000_000
 
 
 def exchange(address: str, request: bytes) -> httpx.Response:
-    """The answer to these bytes, on a connection of their own which the service has to close."""
+    """Send bytes on a new connection; return the answer once the service has closed it."""
     server = urlsplit(address)
     answer = bytearray()
     with socket.create_connection((server.hostname, server.port), timeout=60) as connection:

@@ -1,4 +1,4 @@
-"""A small table, jobs on it, workers to run them, and what comes of a job, to the bit."""
+"""A small table, jobs on it, workers in this process, and the result of a job to the bit."""
 
 import os
 import threading
@@ -30,10 +30,10 @@ MODEL = {"hidden": [16], "hidden_dropout": 0.2}
 WIDEST = {"hidden": [65_536, 65_536]}  # 17 GB of weights
 TRAINING = {"epochs": EPOCHS, "batch_size": 32, "seed": 7}
 
-# One that is still at it when something happens to it, however slow this machine is today.
+# A training that does not end during a test.
 ENDLESS = {**TRAINING, "epochs": 100_000}
 
-# Between its only epoch and its end there is time for something to happen.
+# A job that evaluates for long after its only epoch.
 LONG_EVALUATION: dict[str, Any] = {
     "model": {"hidden": [256, 256]},
     "num_rows": 20_000,
@@ -41,7 +41,7 @@ LONG_EVALUATION: dict[str, Any] = {
     "epochs": 1,
 }
 
-# What a test would wait for in vain otherwise.
+# Settings under which a test need not wait.
 SWIFT: dict[str, Any] = {
     "threads_per_job": 1,
     "checkpoint_seconds": 0,
@@ -53,10 +53,20 @@ SWIFT: dict[str, Any] = {
     "finish_seconds": 10,
 }
 
+# Leases that a test can wait out; one job a worker, so that the job of a trainer is known.
+SHORT_LEASES: dict[str, Any] = {
+    **SWIFT,
+    "concurrency": 1,
+    "lease_seconds": 3,
+    "fence_seconds": 2.5,
+    "redispatch_seconds": 1,
+    "max_attempts": 100,  # a machine too busy to renew in time costs time, and fails no test
+}
+
 
 @dataclass(frozen=True)
 class Result:
-    """All that a job ends with and that two runs of it have in common."""
+    """The part of a job's outcome that is the same in every run."""
 
     weights_sha256: str
     metrics: dict[str, Any]
@@ -65,7 +75,7 @@ class Result:
 
 
 def table(num_rows: int = 200) -> pl.DataFrame:
-    """Two features, and a label that follows from them both."""
+    """Return two features, and a label that follows from both."""
     x, y = np.random.default_rng(0).normal(size=(2, num_rows)).round(4)
     return pl.DataFrame({"x": x, "y": y, "label": np.where(x * y > 0, "same", "other")})
 
@@ -114,7 +124,7 @@ def _write_table(worker: Worker, frame: pl.DataFrame) -> Path:
 
 
 def put_left_over(artifacts: ArtifactStore, scratch: Path) -> None:
-    """A checkpoint of a job that was deleted, put a day ago."""
+    """Put a checkpoint of a deleted job, a day old."""
     scratch.mkdir(parents=True, exist_ok=True)
     source = scratch / "checkpoint"
     source.touch()
@@ -133,7 +143,7 @@ def new_job(
     queue: str = "cpu",
     **training: Any,
 ) -> str:
-    """A job on a dataset of its own, as the API would store it."""
+    """Create a job on a new dataset, as the API does; return its id."""
     dataset = {"id": new_dataset(worker, num_rows=num_rows), "split": split or {}}
     values = {
         "dataset": {**dataset, "target": "label", "features": ["x", "y"]},
@@ -153,7 +163,7 @@ def get_job(worker: Worker, job_id: str) -> Job:
 
 
 def event_types(worker: Worker, job_id: str) -> list[str]:
-    """What happened to the job, without its epochs."""
+    """Return the types of the job's events, without epochs."""
     with worker.database.read() as transaction:
         happened = events.page(transaction, job_id, after=0, limit=1_000_000)
     return [event.type for event in happened if event.type != "epoch"]
@@ -175,7 +185,7 @@ def wait_for_epoch(worker: Worker, job_id: str, epoch: int) -> None:
 
 @contextmanager
 def supervising(job_id: str, worker: Worker) -> Iterator[Future[bool]]:
-    """An attempt that goes on beside the block, and is over when the block is."""
+    """Supervise a job in a thread; wait for it at the end of the block."""
     with ThreadPoolExecutor(1) as pool:
         attempt = pool.submit(supervise, job_id, worker)
         try:
@@ -187,7 +197,7 @@ def supervising(job_id: str, worker: Worker) -> Iterator[Future[bool]]:
 
 
 def run_to_end(worker: Worker, job_id: str) -> Job:
-    """Supervise the job, again if need be, until it is over."""
+    """Supervise the job, for as many attempts as it takes, until it is over."""
 
     def is_over() -> bool:
         supervise(job_id, worker)
@@ -211,13 +221,13 @@ def result(worker: Worker, job_id: str) -> Result:
 
 
 def repeatable(history: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """The columns that do not depend on how fast the machine is, or on when."""
+    """Return the columns that do not depend on time."""
     names = ("epoch", "train_loss", "validation_loss", "validation_score", "learning_rate")
     return {name: history[name] for name in names}
 
 
 def run_uninterrupted(data_dir: Path, **training: Any) -> Result:
-    """What the job that `new_job` makes comes to if nothing happens to it."""
+    """Run the job of `new_job` undisturbed and return its result."""
     database = Database(f"sqlite:///{data_dir / 'dropout.db'}")
     database.migrate()
     worker = new_worker(database, data_dir)

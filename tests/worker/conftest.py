@@ -4,7 +4,7 @@ import pytest
 
 from store.database.engine import Database
 from tests.support.processes import warm_trainer_server
-from tests.support.worker_examples import Result, new_worker, run_uninterrupted
+from tests.support.worker_examples import new_worker
 from worker.supervisor import Worker
 
 
@@ -12,13 +12,6 @@ from worker.supervisor import Worker
 def _warm() -> None:
     """Trainers start in a moment, as in a worker that has been up for one."""
     warm_trainer_server()
-
-
-@pytest.fixture(scope="session")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """What a job comes to if nothing happens to it."""
-    warm_trainer_server()
-    return run_uninterrupted(tmp_path_factory.mktemp("uninterrupted"))
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 
 from store import jobs
 from store.settings import Settings
-from tests.app.monitoring.test_metrics import samples_of, value
+from tests.support.metrics import samples_of, value
+from tests.support.ports import free_port
 from tests.support.processes import wait_for_trainer
-from tests.support.scaled_out import free_port
 from tests.support.worker_examples import ENDLESS, new_job, supervising, wait_for_epoch
 from worker.instruments import Instruments
 from worker.supervisor import Worker, reap, supervise

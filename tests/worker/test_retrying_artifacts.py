@@ -8,10 +8,10 @@ from store.artifacts.local_folder import LocalArtifacts
 from store.errors import StorageUnavailable
 from tests.support.buckets import new_bucket
 from tests.support.concurrency import at_once
-from tests.support.scaled_out import free_port
+from tests.support.ports import free_port
 from tests.support.servers import S3Server
+from tests.support.trainer_process import assignment, training
 from tests.support.waiting import wait_until
-from tests.worker.test_trainer import assignment, training
 from worker.messages import Failed
 from worker.retrying_artifacts import RetryingArtifacts
 

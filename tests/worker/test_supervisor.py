@@ -42,7 +42,15 @@ from worker.supervisor import Worker, supervise
 REQUEUED_ONCE = ["queued", "running", "requeued", "running", "succeeded"]
 
 # What has nothing to do with the database needs to be shown on one alone.
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+on_each_database = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(params=["sqlite"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """SQLite, unless a test asks for each: `tests/store` tests there what a worker asks for."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
 
 # An epoch of this takes seconds: whatever is done to it once it has begun, is done within it.
 SLOW_EPOCH = {
@@ -81,6 +89,7 @@ def kill_in(worker: Worker, job_id: str, epoch: int) -> Job:
     return get_job(worker, job_id)
 
 
+@on_each_database
 def test_a_job_becomes_one_model_whose_files_hold(worker: Worker, uninterrupted: Result) -> None:
     job_id = new_job(worker)
     supervise(job_id, worker)
@@ -95,7 +104,6 @@ def test_a_job_becomes_one_model_whose_files_hold(worker: Worker, uninterrupted:
     assert uninterrupted.epochs_announced == list(range(1, EPOCHS + 1))
 
 
-@on_sqlite
 def test_only_the_model_is_left_of_a_job_that_is_over(worker: Worker) -> None:
     job_id = new_job(worker, epochs=3)
     supervise(job_id, worker)
@@ -105,7 +113,6 @@ def test_only_the_model_is_left_of_a_job_that_is_over(worker: Worker) -> None:
     assert list(worker.scratch.iterdir()) == []
 
 
-@on_sqlite
 def test_early_stopping_is_the_reason(worker: Worker) -> None:
     stopping = {"patience": 1, "min_delta": 1e9}
     job_id = new_job(worker, early_stopping=stopping)
@@ -125,11 +132,11 @@ def test_a_job_that_is_over_is_left_alone(worker: Worker) -> None:
     assert len(models_of(worker, job_id)) == 1
 
 
-@on_sqlite
 def test_an_id_that_names_nothing_is_left_alone(worker: Worker) -> None:
     supervise("job_of_another_database", worker)
 
 
+@on_each_database
 def test_of_two_supervisors_one_runs_the_job(worker: Worker) -> None:
     job_id = new_job(worker, epochs=3)
     with ThreadPoolExecutor(2) as pool:
@@ -152,7 +159,6 @@ def test_a_killed_trainer_costs_time_alone(worker: Worker, uninterrupted: Result
     assert result(worker, job_id) == uninterrupted
 
 
-@on_sqlite
 def test_a_lost_attempt_says_what_ended_it(worker: Worker) -> None:
     job_id = new_job(worker, **ENDLESS)
     kill_in(worker, job_id, epoch=1)
@@ -194,7 +200,6 @@ def test_a_supervisor_that_fails_hands_its_job_back_at_once(worker: Worker) -> N
     assert run_to_end(worker, job_id).state == "succeeded"
 
 
-@on_sqlite
 def test_files_that_cannot_be_deleted_change_nothing(worker: Worker, tmp_path: Path) -> None:
     job_id = new_job(worker, epochs=3)
     stray = worker.settings.artifact_root / "jobs" / job_id / "0" / "stray"
@@ -208,7 +213,6 @@ def test_files_that_cannot_be_deleted_change_nothing(worker: Worker, tmp_path: P
     assert stray.is_symlink()
 
 
-@on_sqlite
 def test_a_scored_fold_forgives_earlier_failures(worker: Worker) -> None:
     worker = replace(worker, settings=worker.settings.model_copy(update={"max_attempts": 2}))
     job_id = new_job(worker, epochs=60, split={"folds": 6})
@@ -236,7 +240,6 @@ def test_draining_hands_the_job_on_uncharged(worker: Worker, uninterrupted: Resu
     assert result(worker, job_id) == uninterrupted
 
 
-@on_sqlite
 def test_a_draining_worker_claims_nothing(worker: Worker) -> None:
     job_id = new_job(worker)
     worker.draining.set()
@@ -245,7 +248,6 @@ def test_a_draining_worker_claims_nothing(worker: Worker) -> None:
     assert get_job(worker, job_id).attempt == 0
 
 
-@on_sqlite
 def test_a_trainer_that_does_not_stop_is_left_behind_in_time(worker: Worker) -> None:
     worker = replace(worker, settings=worker.settings.model_copy(update={"grace_seconds": 0.1}))
     job_id = new_job(worker, **ENDLESS)
@@ -261,6 +263,7 @@ def test_a_trainer_that_does_not_stop_is_left_behind_in_time(worker: Worker) -> 
     assert not is_alive(trainer)
 
 
+@on_each_database
 def test_a_cancel_stops_a_job_soon_and_leaves_no_files(worker: Worker) -> None:
     job_id = new_job(worker, **ENDLESS)
     with supervising(job_id, worker) as attempt:
@@ -277,7 +280,6 @@ def test_a_cancel_stops_a_job_soon_and_leaves_no_files(worker: Worker) -> None:
     assert models_of(worker, job_id) == []
 
 
-@on_sqlite
 def test_a_cancel_does_not_wait_for_the_epoch(worker: Worker) -> None:
     job_id = new_job(worker, **SLOW_EPOCH)
     with supervising(job_id, worker) as attempt:
@@ -303,7 +305,6 @@ def test_a_job_whose_time_is_over_keeps_what_it_has_learnt(worker: Worker) -> No
     assert result(worker, job_id).epochs_announced == list(range(1, job.epochs_completed + 1))
 
 
-@on_sqlite
 def test_a_job_whose_time_is_over_before_an_epoch_is_has_failed(worker: Worker) -> None:
     job_id = new_job(worker, **SLOW_EPOCH, max_runtime_seconds=0.001)
     supervise(job_id, worker)
@@ -312,7 +313,6 @@ def test_a_job_whose_time_is_over_before_an_epoch_is_has_failed(worker: Worker) 
     assert (job.state, job.state_reason) == ("failed", "max_runtime_exceeded")
 
 
-@on_sqlite
 def test_a_loss_that_is_no_number_has_diverged(worker: Worker) -> None:
     job_id = new_job(worker, optimizer={"name": "sgd", "lr": 1e30})
     supervise(job_id, worker)
@@ -323,7 +323,6 @@ def test_a_loss_that_is_no_number_has_diverged(worker: Worker) -> None:
     assert artifacts_of(worker, job_id) == []
 
 
-@on_sqlite
 def test_a_table_without_the_target_is_invalid_data(worker: Worker) -> None:
     job_id = new_job(worker)
     put_table(worker, "datasets/other.parquet", table().drop("label"))
@@ -336,7 +335,6 @@ def test_a_table_without_the_target_is_invalid_data(worker: Worker) -> None:
     assert job.detail == "column 'label': the data has no such column"
 
 
-@on_sqlite
 def test_a_dataset_that_is_gone_is_invalid_data(worker: Worker) -> None:
     job_id = new_job(worker)
     with worker.database.write() as transaction:
@@ -348,6 +346,7 @@ def test_a_dataset_that_is_gone_is_invalid_data(worker: Worker) -> None:
     assert job.detail == "there is no dataset 'ds_gone'"
 
 
+@on_each_database
 def test_a_lost_lease_ends_the_trainer_and_its_word(worker: Worker, uninterrupted: Result) -> None:
     job_id = new_job(worker)
     with supervising(job_id, worker) as attempt:
@@ -380,7 +379,6 @@ def test_a_job_that_another_has_ended_is_let_go_even_when_deleted(
     assert not is_alive(trainer)
 
 
-@on_sqlite
 def test_a_damaged_checkpoint_is_passed_over(worker: Worker, uninterrupted: Result) -> None:
     job_id = new_job(worker)
     kill_in(worker, job_id, epoch=15)
@@ -393,7 +391,6 @@ def test_a_damaged_checkpoint_is_passed_over(worker: Worker, uninterrupted: Resu
     assert result(worker, job_id) == uninterrupted
 
 
-@on_sqlite
 def test_every_attempt_has_the_threads_of_the_first(worker: Worker) -> None:
     job_id = new_job(worker, **{**ENDLESS, "batch_size": 160}, model={"hidden": [512, 512]})
     wider = worker.settings.model_copy(update={"threads_per_job": 4})

@@ -1,8 +1,5 @@
 import hashlib
-import multiprocessing
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +8,11 @@ import pytest
 from dropout_core.model.saved_model import WEIGHTS
 from dropout_core.training.checkpoint import load_checkpoint, save_checkpoint
 from store.artifacts.local_folder import LocalArtifacts
-from store.job_spec import JobSpec
 from tests.support.processes import trainers_with_memory
+from tests.support.trainer_process import ANSWER_SECONDS, assignment, training
 from tests.support.waiting import wait_until
-from tests.support.worker_examples import ENDLESS, EPOCHS, MODEL, TRAINING, WIDEST, Result, table
-from worker import trainer
-from worker.messages import Assignment, EpochCompleted, Failed, Finished, FoldScored, Stopped, Timed
-
-ANSWER_SECONDS = 60
+from tests.support.worker_examples import ENDLESS, EPOCHS, MODEL, WIDEST, Result, table
+from worker.messages import Failed, Finished, Stopped
 
 
 @pytest.fixture
@@ -28,73 +22,6 @@ def artifacts(tmp_path: Path) -> LocalArtifacts:
     table().write_parquet(tmp_path / "table")
     artifacts.put("datasets/1.parquet", tmp_path / "table")
     return artifacts
-
-
-def assignment(
-    folder: Path,
-    *,
-    attempt: int = 1,
-    model: Any = MODEL,
-    split: dict[str, Any] | None = None,
-    **training: Any,
-) -> Assignment:
-    dataset = {"id": "ds_1", "target": "label", "features": ["x", "y"], "split": split or {}}
-    spec = {
-        "dataset": dataset,
-        "task": "binary",
-        "model": model,
-        "training": {**TRAINING, **training},
-    }
-    (folder / "scratch").mkdir(exist_ok=True)
-    return Assignment(
-        job_id="job_1",
-        attempt=attempt,
-        spec=JobSpec.model_validate(spec).model_dump(mode="json"),
-        dataset_artifact="datasets/1.parquet",
-        artifacts=LocalArtifacts(folder / "artifacts"),
-        scratch=folder / "scratch",
-        num_threads=1,
-        checkpoint_seconds=0,
-    )
-
-
-class Trainer:
-    """A trainer process, and our end of its pipe."""
-
-    def __init__(self, assignment: Assignment) -> None:
-        context = multiprocessing.get_context("forkserver")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=trainer.main, args=(theirs, assignment))
-        self.process.start()
-        theirs.close()
-
-    def next(self) -> Any:
-        """The next message that says something of the job."""
-        while True:
-            assert self.pipe.poll(ANSWER_SECONDS), "the trainer says nothing"
-            if not isinstance(message := self.pipe.recv(), Timed):
-                return message
-
-    def epochs(self, number: int) -> list[int]:
-        """The next messages, which have to be epochs."""
-        return [self.next().metrics["epoch"] for _ in range(number)]
-
-    def last(self) -> Any:
-        """The message after the epochs and the folds."""
-        while isinstance(message := self.next(), EpochCompleted | FoldScored):
-            pass
-        return message
-
-
-@contextmanager
-def training(assignment: Assignment) -> Iterator[Trainer]:
-    running = Trainer(assignment)
-    try:
-        yield running
-    finally:
-        running.process.kill()
-        running.process.join()
-        running.pipe.close()
 
 
 def mark(artifacts: LocalArtifacts, key: str, loss: float, folder: Path) -> None:
@@ -181,13 +108,13 @@ def test_ordered_to_finish_it_saves_what_it_has(tmp_path: Path, artifacts: Local
 def test_folds_are_scored_after_the_model_and_not_twice(
     tmp_path: Path, artifacts: LocalArtifacts
 ) -> None:
-    folds = {"split": {"folds": 3}, "epochs": 200}
+    folds = {"split": {"folds": 3}, "epochs": 100}
     alone, interrupted = tmp_path / "alone", tmp_path
     shutil.copytree(artifacts.fetch("datasets/1.parquet").parents[1], alone / "artifacts")
     with training(assignment(alone, **folds)) as running:
         expected = running.last().trained
     with training(assignment(interrupted, **folds)) as running:
-        running.epochs(200)
+        running.epochs(100)
         wait_until(lambda: "jobs/job_1/1/folds/0" in artifacts.list("jobs/job_1"), ANSWER_SECONDS)
         scored_at = artifacts.fetch("jobs/job_1/1/folds/0").stat().st_mtime_ns
         running.pipe.send("checkpoint_and_stop")

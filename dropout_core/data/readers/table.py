@@ -1,5 +1,6 @@
 """The stored table: the Parquet file that every upload becomes."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,8 +22,14 @@ class Contents:
 
 def write(table: pl.LazyFrame, target: Path) -> None:
     """Compute a table of stored types and write it, a part at a time."""
-    # Statistics help only readers that skip parts of a file.
-    table.sink_parquet(target, compression="uncompressed", statistics=False)
+    # Threads of a sink that has failed may still write to its file: no other sink gets that file.
+    part = target.with_name(f"{target.name}-{secrets.token_hex(4)}")
+    try:
+        # Statistics help only readers that skip parts of a file.
+        table.sink_parquet(part, compression="uncompressed", statistics=False)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def scan(path: Path) -> pl.LazyFrame:

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from app.cli.main import cli
 from store.settings import PREFIX, Settings
 from tests.support import tables
-from tests.support.service import Service, finished, submit, upload
+from tests.support.client import finished, submit, upload
+from tests.support.service import SETTINGS, Service, embedded
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ def test_a_service_goes_on_elsewhere_from_a_backup_of_it_running(
     assert done("restore", file, data_dir).startswith(f"{data_dir} is as it was at ")
 
     here = finished(service.client, job["id"])
-    with Service(data_dir) as restored:
+    with embedded(tmp_path, **SETTINGS) as restored:
         there = finished(restored.client, job["id"])
         assert here["state"] == there["state"] == "succeeded"
         assert kept(restored.client, there) == kept(service.client, here)

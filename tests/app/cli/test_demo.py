@@ -1,8 +1,9 @@
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
-from tests.support.service import COMMAND, environment
+from tests.support.processes import COMMAND, environment
 
 
 def run(command: list[str], tmp_path: Path, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -17,7 +18,7 @@ def run(command: list[str], tmp_path: Path, **settings: object) -> subprocess.Co
 def test_the_demo_compares_two_models_and_leaves_nothing(tmp_path: Path) -> None:
     # It has nothing to do with a service that this machine is set up for.
     other = {"database_url": "postgresql://127.0.0.1:1/other"}
-    done = run([COMMAND, "demo"], tmp_path, **other)
+    done = run([*COMMAND, "demo"], tmp_path, **other)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("dropout*")) == []
     assert re.search(r"state\W+succeeded\W+succeeded", done.stdout)
@@ -32,7 +33,7 @@ def test_the_demo_compares_two_models_and_leaves_nothing(tmp_path: Path) -> None
 
 def test_a_demo_that_cannot_work_says_why_in_one_line(tmp_path: Path) -> None:
     # On a disk that takes no more than a kilobyte of a file.
-    done = run(["bash", "-c", f"ulimit -f 1; exec {COMMAND} demo"], tmp_path)
+    done = run(["bash", "-c", f"ulimit -f 1; exec {shlex.join(COMMAND)} demo"], tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")

@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 
 from app.cli.main import cli
 from tests.support.problems import assert_refused
-from tests.support.service import COMMAND, environment
+from tests.support.processes import COMMAND, environment
 
 
 def run(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMMAND, "keys", *arguments],
+        [*COMMAND, "keys", *arguments],
         env=environment(**settings),
         capture_output=True,
         text=True,

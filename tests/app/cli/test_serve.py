@@ -12,18 +12,10 @@ import psutil
 import pytest
 
 from tests.support import tables
+from tests.support.client import finished, submit, train, upload, wait_for_event
 from tests.support.problems import assert_refused
-from tests.support.service import (
-    END_SECONDS,
-    SETTINGS,
-    Service,
-    environment,
-    finished,
-    submit,
-    train,
-    upload,
-    wait_for_event,
-)
+from tests.support.processes import STOP_SECONDS, environment, is_alive
+from tests.support.service import SETTINGS, Service, embedded
 from tests.support.waiting import wait_until
 
 LONG = {"epochs": 100_000, "batch_size": 1}
@@ -32,7 +24,7 @@ LONG = {"epochs": 100_000, "batch_size": 1}
 @pytest.fixture
 def own_service(tmp_path: Path) -> Iterator[Service]:
     """A service that the test may end as it likes."""
-    with Service(tmp_path / "data") as service:
+    with embedded(tmp_path, **SETTINGS) as service:
         yield service
 
 
@@ -46,16 +38,15 @@ def serve_again(data_dir: Path, *options: str) -> subprocess.CompletedProcess[st
 
 def assert_all_gone(processes: list[psutil.Process]) -> None:
     assert processes
-    wait_until(lambda: not any(process.is_running() for process in processes), 30)
+    wait_until(lambda: not any(is_alive(process) for process in processes), 30)
 
 
 def test_serve_heals_and_ends_in_order(own_service: Service) -> None:
     """One service for all of it, because starting one takes seconds."""
     address = own_service.address
-    assert re.fullmatch(
-        r"Dropout Service is ready at http://127\.0\.0\.1:\d+\n", own_service.first_line
-    )
-    assert not address.endswith(":0")
+    stdout = own_service.started["serve"].stdout
+    assert stdout is not None
+    assert stdout.readline() == f"Dropout Service is ready at {address}\n"
 
     dataset = upload(own_service.client, tables.flowers())
     model = train(own_service.client, dataset["id"], "label", training={"epochs": 1})["model"]
@@ -63,36 +54,38 @@ def test_serve_heals_and_ends_in_order(own_service: Service) -> None:
     answer = own_service.client.post(**question)
     assert answer.status_code == 200
 
-    api = own_service.child("api")
+    api = own_service.only("api")
     api.kill()
     # The socket stays open meanwhile: a call waits for the new process, and is not refused.
     with httpx.Client(base_url=address, timeout=60) as client:
         assert client.get("/readyz").status_code == 200
-        assert own_service.child("api").pid != api.pid
+        assert own_service.only("api").pid != api.pid
         assert client.post(**question).content == answer.content  # the same bits from another
 
         job = submit(client, dataset["id"], "label", training=LONG)
         wait_for_event(client, job["id"], "epoch")
-        own_service.child("worker").kill()
+        own_service.only("worker").kill()
         wait_until(lambda: client.get(f"/v1/jobs/{job['id']}").json()["attempt"] == 2, 60)
         client.post(f"/v1/jobs/{job['id']}/cancel")
         assert finished(client, job["id"])["state"] == "cancelled"
 
     processes = own_service.processes()
-    said = own_service.end(signal.SIGTERM)
-    assert own_service.process.returncode == 0
+    folder = Path(psutil.Process(own_service.started["serve"].pid).environ()["TMPDIR"])
+    said = own_service.end("serve", signal.SIGTERM)
+    assert own_service.started["serve"].returncode == 0
     assert said == ""
     assert_all_gone(processes)
-    assert "Traceback" not in own_service.log.read_text()
+    assert "Traceback" not in own_service.log()
+    assert list(folder.iterdir()) == []  # nothing of the processes that were killed, either
 
 
 def test_a_terminals_interrupt_ends_it_quietly(own_service: Service) -> None:
     processes = own_service.processes()
-    os.killpg(own_service.process.pid, signal.SIGINT)
-    own_service.process.wait(END_SECONDS)
-    assert own_service.process.returncode == 0
+    os.killpg(own_service.started["serve"].pid, signal.SIGINT)
+    own_service.started["serve"].wait(STOP_SECONDS)
+    assert own_service.started["serve"].returncode == 0
     assert_all_gone(processes)
-    log = own_service.log.read_text()
+    log = own_service.log()
     assert not re.search("Traceback|Fatal|Aborted|KeyboardInterrupt", log)
 
 
@@ -101,7 +94,7 @@ def test_children_of_a_killed_service_end_by_themselves(own_service: Service) ->
     job = submit(own_service.client, dataset["id"], "label", training=LONG)
     wait_for_event(own_service.client, job["id"], "epoch")
     processes = own_service.processes()
-    own_service.end(signal.SIGKILL)
+    own_service.end("serve", signal.SIGKILL)
     assert_all_gone(processes)
 
 

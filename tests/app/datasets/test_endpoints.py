@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tests.support import tables
+from tests.support.client import submit, upload
 from tests.support.problems import assert_problem, stored
-from tests.support.service import SETTINGS, Service, submit, upload
+from tests.support.service import SETTINGS, Service
 
 Client = httpx.Client
 
@@ -30,8 +31,8 @@ def post(client: Client, file: Any, **options: Any) -> httpx.Response:
     return client.post("/v1/datasets", files={"file": ("table.csv", file)}, **options)
 
 
-def test_an_upload_answers_what_its_columns_are(client: Client) -> None:
-    dataset = upload(client, b"size,kind\n1,a\n2,b\n,a\n", data={"name": "things"})
+def test_an_upload_answers_what_its_columns_are(sqlite_client: Client) -> None:
+    dataset = upload(sqlite_client, b"size,kind\n1,a\n2,b\n,a\n", data={"name": "things"})
     size, kind = dataset["columns"]
     assert dataset["name"] == "things"
     assert (dataset["format"], dataset["num_rows"], dataset["size_bytes"]) == ("csv", 3, 21)
@@ -41,14 +42,14 @@ def test_an_upload_answers_what_its_columns_are(client: Client) -> None:
     assert (kind["name"], kind["type"], kind["num_distinct"]) == ("kind", "categorical", 2)
 
 
-def test_an_upload_names_its_place(client: Client) -> None:
-    response = post(client, tables.flowers())
+def test_an_upload_names_its_place(sqlite_client: Client) -> None:
+    response = post(sqlite_client, tables.flowers())
     assert response.headers["location"] == f"/v1/datasets/{response.json()['id']}"
-    assert client.get(response.headers["location"]).json() == response.json()
+    assert sqlite_client.get(response.headers["location"]).json() == response.json()
 
 
-def test_an_npz_is_known_by_its_content_and_not_its_name(client: Client) -> None:
-    dataset = post(client, tables.points()).json()
+def test_an_npz_is_known_by_its_content_and_not_its_name(sqlite_client: Client) -> None:
+    dataset = post(sqlite_client, tables.points()).json()
     assert dataset["format"] == "npz"
     assert [column["name"] for column in dataset["columns"]] == ["x_0", "x_1", "y"]
 
@@ -186,8 +187,8 @@ def test_a_form_that_is_none_is_refused(sqlite_client: Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["n" * 201, "a\0b"])
-def test_a_name_has_to_be_one(client: Client, name: str) -> None:
-    response = post(client, b"a\n1\n", data={"name": name})
+def test_a_name_has_to_be_one(sqlite_client: Client, name: str) -> None:
+    response = post(sqlite_client, b"a\n1\n", data={"name": name})
     assert_problem(response, 422, "invalid_request", "/name")
 
 

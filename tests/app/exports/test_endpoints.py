@@ -17,7 +17,7 @@ from dropout_core.model.saved_model import MANIFEST, WEIGHTS
 from store import jobs
 from store.database.engine import Database
 from store.models import TrainedModel
-from tests.app.conftest import TestClient
+from tests.support.in_process import TestClient
 from tests.support.problems import assert_problem
 from tests.support.service import Service
 from tests.support.store_examples import claim, epoch, new_dataset, spec

@@ -11,10 +11,11 @@ from app.main import create_app
 from store.access.keys import Scope
 from store.database.engine import Database
 from store.settings import Settings
-from tests.app.conftest import TestClient
 from tests.support import tables
+from tests.support.client import submit, upload
+from tests.support.in_process import TestClient
 from tests.support.problems import assert_error
-from tests.support.service import SETTINGS, submit, upload
+from tests.support.service import SETTINGS
 from tests.support.store_examples import new_key
 
 JSON = {"Content-Type": "application/json"}

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from app.main import create_app
 from store.database.engine import Database
 from store.settings import Settings
-from tests.app.conftest import TestClient
+from tests.support.in_process import TestClient
 from tests.support.store_examples import new_key
 
 Client = httpx.Client

@@ -9,8 +9,8 @@ from store.access import idempotency
 from store.access.keys import DEFAULT_TENANT
 from store.database.engine import Database
 from tests.support import tables
+from tests.support.client import submit, upload
 from tests.support.problems import assert_problem
-from tests.support.service import submit, upload
 
 Client = httpx.Client
 

@@ -6,7 +6,7 @@ from fastapi.responses import PlainTextResponse
 
 from app.http.errors import Flaw, problem
 from app.http.inference_errors import InferenceErrors
-from tests.app.conftest import TestClient
+from tests.support.in_process import TestClient
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import pytest
 
 from app.main import create_app
 from store.settings import Settings
-from tests.app.conftest import TestClient
 from tests.support import tables
+from tests.support.client import submit, upload
+from tests.support.in_process import TestClient
 from tests.support.problems import assert_problem, stored
-from tests.support.service import SETTINGS, submit, upload
+from tests.support.service import SETTINGS
 
 SLOW = 1e-3  # requests a second: no place comes free while a test runs
 

@@ -14,7 +14,8 @@ import pytest
 
 from app.http.walkthrough import WALKTHROUGH
 from tests.support import openapi
-from tests.support.service import Service, environment
+from tests.support.processes import environment
+from tests.support.service import Service
 
 Client = httpx.Client
 

@@ -8,8 +8,8 @@ import pytest
 
 from app.main import create_app
 from store.settings import Settings
-from tests.app.conftest import TestClient
-from tests.support.scaled_out import free_port
+from tests.support.in_process import TestClient
+from tests.support.ports import free_port
 
 PASSWORD = "correct-horse-battery"
 TOKEN = "dk_of-somebody-who-calls"

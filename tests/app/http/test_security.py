@@ -20,9 +20,9 @@ from store.access.keys import Scope
 from store.database.engine import Database
 from store.database.tables import api_keys, database_now
 from store.settings import Settings
-from tests.app.conftest import TestClient
-from tests.app.http.test_routes import DOCUMENTED, ROUTES
+from tests.support.in_process import TestClient
 from tests.support.problems import assert_error, assert_problem
+from tests.support.routes import DOCUMENTED, ROUTES
 from tests.support.store_examples import new_key
 from tests.support.waiting import wait_until
 

@@ -12,10 +12,10 @@ from app.serving import instances
 from dropout_core.config import PreprocessingConfig
 from dropout_core.model import predictor as predictor_module
 from dropout_core.model.predictor import Predictor
-from dropout_core.pipeline.tabular_run import Experiment
 from tests.support import tables
+from tests.support.client import train, upload
 from tests.support.problems import assert_problem
-from tests.support.service import train, upload
+from tests.support.served_models import tabular_run
 
 Client = httpx.Client
 
@@ -184,8 +184,8 @@ def test_several_targets_are_predicted_by_name(live: Client) -> None:
 def test_rows_are_predicted_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pl.DataFrame({"note": ["good", "bad"] * 10, "y": [1.0, 0.0] * 10})
     buckets = PreprocessingConfig(text_buckets=4096)
-    experiment = Experiment(frame, target="y", types={"note": "text"}, preprocessing=buckets)
-    predictor = Predictor(experiment.model, experiment.description)
+    run = tabular_run(frame, target="y", types={"note": "text"}, preprocessing=buckets)
+    predictor = Predictor(run.model, run.description)
     monkeypatch.setattr(predictor_module, "MAX_CELLS", 4096 * 64)
     tracemalloc.start()
     try:

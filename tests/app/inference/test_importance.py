@@ -6,8 +6,9 @@ import httpx
 import pytest
 
 from tests.support import tables
+from tests.support.client import train, upload
 from tests.support.problems import assert_problem
-from tests.support.service import Service, train, upload
+from tests.support.service import Service
 
 Client = httpx.Client
 

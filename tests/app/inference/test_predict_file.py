@@ -17,10 +17,11 @@ from app.inference import service as inference
 from app.serving import tables as serving_tables
 from dropout_core.data.ingest import Limits, ReadOptions, read
 from dropout_core.model.predictor import Predictor
-from dropout_core.pipeline.tabular_run import Experiment
 from tests.support import tables
+from tests.support.client import train, upload
 from tests.support.problems import assert_problem, stored
-from tests.support.service import SETTINGS, Service, train, upload
+from tests.support.served_models import tabular_run
+from tests.support.service import SETTINGS, Service
 
 Client = httpx.Client
 
@@ -187,8 +188,8 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     """A model of this process's own."""
     path = tmp_path_factory.mktemp("table") / "people.csv"
     path.write_bytes(tables.people(60))
-    experiment = Experiment(read(path), target="leaves", features=["age", "city", "since"])
-    return Predictor(experiment.model, experiment.description)
+    run = tabular_run(read(path), target="leaves", features=["age", "city", "since"])
+    return Predictor(run.model, run.description)
 
 
 @pytest.mark.parametrize("media_type", ["text/csv", PARQUET["Accept"]])

@@ -10,17 +10,9 @@ from dropout_core.config import TrainingConfig
 from store import jobs
 from store.database.engine import Database
 from tests.support import tables
+from tests.support.client import events, finished, submit, train, upload, wait_for_event
 from tests.support.problems import assert_problem, stored
-from tests.support.service import (
-    SETTINGS,
-    Service,
-    events,
-    finished,
-    submit,
-    train,
-    upload,
-    wait_for_event,
-)
+from tests.support.service import SETTINGS, Service
 
 Client = httpx.Client
 

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from tests.support import tables
+from tests.support.client import events, submit, upload
 from tests.support.problems import assert_problem
-from tests.support.service import events, submit, upload
 
 Client = httpx.Client
 
@@ -73,14 +73,14 @@ def test_a_page_after_the_last_event_is_empty(client: Client) -> None:
 
 
 @pytest.mark.parametrize("last_event_id", ["", "-1", "x", "1.0", "9" * 30])
-def test_a_stream_resumes_after_an_event_id_only(client: Client, last_event_id: str) -> None:
-    job = submit(client, upload(client, tables.flowers())["id"], "label")
+def test_a_stream_resumes_after_an_event_id_only(sqlite_client: Client, last_event_id: str) -> None:
+    job = submit(sqlite_client, upload(sqlite_client, tables.flowers())["id"], "label")
     headers = {"Accept": "text/event-stream", "Last-Event-ID": last_event_id}
-    response = client.get(f"/v1/jobs/{job['id']}/events", headers=headers)
+    response = sqlite_client.get(f"/v1/jobs/{job['id']}/events", headers=headers)
     assert "Last-Event-ID" in assert_problem(response, 422, "invalid_request")
 
 
-def test_the_stream_of_no_job_is_404(client: Client) -> None:
+def test_the_stream_of_no_job_is_404(sqlite_client: Client) -> None:
     headers = {"Accept": "text/event-stream"}
-    response = client.get("/v1/jobs/job_0/events", headers=headers)
+    response = sqlite_client.get("/v1/jobs/job_0/events", headers=headers)
     assert_problem(response, 404, "job_not_found")

@@ -12,10 +12,10 @@ from store.access import keys
 from store.database.engine import Database
 from store.errors import QuotaExceeded
 from store.settings import Settings
-from tests.app.conftest import TestClient
 from tests.support import tables
+from tests.support.client import submit, upload
+from tests.support.in_process import TestClient
 from tests.support.problems import assert_problem
-from tests.support.service import submit, upload
 from tests.support.store_examples import new_key
 
 

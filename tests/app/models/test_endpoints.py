@@ -6,8 +6,9 @@ import httpx
 from app.models.schemas import CategoricalInput
 from dropout_core.data.categories import CategoricalFeature
 from dropout_core.model.saved_model import WEIGHTS
+from tests.support.client import train
 from tests.support.problems import assert_problem
-from tests.support.service import Service, train
+from tests.support.service import Service
 
 Client = httpx.Client
 

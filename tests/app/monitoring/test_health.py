@@ -4,10 +4,10 @@ import httpx
 
 from app.main import create_app
 from store.settings import Settings
-from tests.app.conftest import TestClient
-from tests.store.stored_databases import load
+from tests.support.in_process import TestClient
 from tests.support.problems import assert_problem
 from tests.support.servers import PostgresServer, RedisServer
+from tests.support.stored_databases import load
 from tests.support.waiting import wait_until
 
 Client = httpx.Client

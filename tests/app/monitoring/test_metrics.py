@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 from prometheus_client.openmetrics import parser as openmetrics
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from sqlalchemy import make_url, update
 from starlette.types import Message, Receive, Scope, Send
@@ -28,7 +27,8 @@ from store.database.engine import Database
 from store.database.tables import jobs as jobs_table
 from store.operations import metrics, statistics
 from store.settings import Settings
-from tests.app.conftest import TestClient
+from tests.support.in_process import TestClient
+from tests.support.metrics import Samples, labels_of, samples_of, scrape, value
 from tests.support.problems import assert_problem
 from tests.support.service import Service
 from tests.support.store_examples import TRAINED, new_claim, new_job, new_key
@@ -36,29 +36,6 @@ from tests.support.store_examples import TRAINED, new_claim, new_job, new_key
 Client = httpx.Client
 
 REQUESTS = "dropout_http_request_duration_seconds"
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def samples_of(text: str) -> Samples:
-    """Every sample of an answer, by its name and labels; none comes twice."""
-    found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    samples = {(sample.name, frozenset(sample.labels.items())): sample.value for sample in found}
-    assert len(samples) == len(found)
-    return samples
-
-
-def scrape(client: Client) -> Samples:
-    return samples_of(client.get("/metrics").raise_for_status().text)
-
-
-def value(samples: Samples, name: str, **labels: str) -> float:
-    """One sample; 0 if there is none, as before something was counted first."""
-    return samples.get((name, frozenset(labels.items())), 0)
-
-
-def labels_of(samples: Samples, name: str) -> list[dict[str, str]]:
-    return [dict(labels) for sample, labels in samples if sample == name]
 
 
 def test_requests_are_counted_by_template_method_and_class(sqlite_client: Client) -> None:
@@ -327,7 +304,7 @@ def test_any_process_answers_for_all_even_those_that_are_gone(tmp_path: Path) ->
 
 def test_processes_of_a_service_share_their_numbers(service: Service) -> None:
     service.client.get("/livez")
-    api = service.child("api")
+    api = service.only("api")
     assert (service.data_dir / "metrics" / f"histogram_{api.pid}.db").is_file()
 
 

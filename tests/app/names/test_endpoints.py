@@ -5,45 +5,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from dropout_core.model.saved_model import save_model
 from store import models
-from store.access.keys import DEFAULT_TENANT
 from store.database.tables import metadata
-from store.ids import new_id
-from store.models import TrainedModel
-from tests.app.conftest import TestClient
+from tests.support.in_process import TestClient
+from tests.support.named_models import PRODUCTION, ROWS, new_version, unload
 from tests.support.problems import assert_problem
-from tests.support.served_models import make_model
-
-PRODUCTION = "/v1/names/flowers/aliases/production"
-ROWS = {"instances": [[1.0, 2.0, 3.0, 4.0, 5.0]]}
-
-
-def new_version(client: TestClient, name: str = "flowers") -> models.Model:
-    """A model of that name, as a job leaves it."""
-    context = client.app.state.context  # type: ignore[attr-defined]
-    job_id = new_id("job")
-    artifact = f"jobs/{job_id}/1/model"
-    manifest = save_model(context.settings.artifact_root / artifact, *make_model())
-    trained = TrainedModel(
-        manifest=manifest.model_dump(mode="json"),
-        metrics={},
-        num_parameters=100,
-        size_bytes=400,
-        artifact=artifact,
-    )
-    with context.database.write() as transaction:
-        return models.create(transaction, trained, tenant=DEFAULT_TENANT, job_id=job_id, name=name)
 
 
 def files_of(client: TestClient, model: models.Model) -> Path:
     root: Path = client.app.state.context.settings.artifact_root  # type: ignore[attr-defined]
     return root / model.artifact
-
-
-def unload(client: TestClient, reference: str) -> None:
-    with client.app.state.context.database.write() as transaction:  # type: ignore[attr-defined]
-        models.set_served(transaction, reference, False, tenant=DEFAULT_TENANT)
 
 
 def everything(client: TestClient) -> list[Any]:

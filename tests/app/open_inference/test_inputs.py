@@ -14,9 +14,8 @@ from dropout_core.config import FeatureType
 from dropout_core.data.encoder import Encoder
 from dropout_core.model import predictor as predictor_module
 from dropout_core.model.predictor import Predictor
-from dropout_core.pipeline.tabular_run import Experiment
 from tests.support.inference_requests import body, in_bytes, in_json, packed, rows
-from tests.support.served_models import make_model
+from tests.support.served_models import make_model, tabular_run
 
 KINDS: dict[str, FeatureType] = {
     "age": "numeric",
@@ -46,8 +45,8 @@ def make_predictor(types: dict[str, FeatureType]) -> Predictor:
     frame = pl.DataFrame(columns).select(list(types)).with_columns(target)
     if "since" in types:
         frame = frame.with_columns(pl.col("since").str.to_datetime(format=None, strict=False))
-    experiment = Experiment(frame, target="leaves", types=types)
-    return Predictor(experiment.model, experiment.description)
+    run = tabular_run(frame, target="leaves", types=types)
+    return Predictor(run.model, run.description)
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +122,8 @@ def test_what_is_not_given_is_missing(mixed: Predictor) -> None:
 
 def test_a_category_may_be_a_number_or_a_truth_value() -> None:
     frame = pl.DataFrame({"zone": [1, 2, 3, 4] * 5, "y": ["a", "b"] * 10})
-    experiment = Experiment(frame, target="y", types={"zone": "categorical"})
-    predictor = Predictor(experiment.model, experiment.description)
+    run = tabular_run(frame, target="y", types={"zone": "categorical"})
+    predictor = Predictor(run.model, run.description)
     expected = encoded(predictor, [[3], [1]])
     for datatype, cells in {"INT8": [3, 1], "FP32": [3.0, 1.0], "BYTES": ["3", "1"]}.items():
         found = matrix_of(predictor, in_json("zone", datatype, [2], cells))
@@ -152,8 +151,8 @@ def test_numbers_may_come_by_the_names_of_their_features(numeric: Predictor) -> 
 def test_a_feature_may_be_called_input() -> None:
     names = ["input", "x"]
     frame = pl.DataFrame({name: [0.0, 1.0] * 10 for name in names} | {"y": ["a", "b"] * 10})
-    experiment = Experiment(frame, target="y", types=dict.fromkeys(names, "numeric"))
-    predictor = Predictor(experiment.model, experiment.description)
+    run = tabular_run(frame, target="y", types=dict.fromkeys(names, "numeric"))
+    predictor = Predictor(run.model, run.description)
     both = matrix_of(predictor, rows(np.array([[1.0, 2.0]])))
     apart = [in_json("x", "FP64", [1], [2.0]), in_json("input", "FP64", [1], [1.0])]
     assert same_bits(matrix_of(predictor, *apart), both)

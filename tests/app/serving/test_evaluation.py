@@ -21,15 +21,14 @@ from dropout_core.data.readers import table
 from dropout_core.evaluation.evaluator import Evaluation, evaluate
 from dropout_core.files import is_disk_full
 from dropout_core.model.predictor import Predictor
-from dropout_core.pipeline.tabular_run import Experiment
 from store import datasets
 from store.access.keys import DEFAULT_TENANT
 from store.errors import DatasetNotFound
-from tests.app.conftest import TestClient
-from tests.faults.disks import MiB, small_disk
 from tests.support import tables
-from tests.support.served_models import feature_names, make_model
-from tests.support.service import upload
+from tests.support.client import upload
+from tests.support.in_process import TestClient
+from tests.support.served_models import feature_names, make_model, tabular_run
+from tests.support.small_disks import MiB, small_disk
 
 TASKS: dict[str, tuple[Callable[[], bytes], list[str]]] = {
     "binary": (tables.people, ["leaves"]),
@@ -42,8 +41,8 @@ TASKS: dict[str, tuple[Callable[[], bytes], list[str]]] = {
 def learned(file: bytes, targets: list[str], folder: Path, **options: Any) -> Predictor:
     path = folder / "learned.csv"
     path.write_bytes(file)
-    experiment = Experiment(read(path), target=targets, **options)
-    return Predictor(experiment.model, experiment.description)
+    run = tabular_run(read(path), target=targets, **options)
+    return Predictor(run.model, run.description)
 
 
 def evaluated(predictor: Predictor, frame: pl.DataFrame, folder: Path) -> Evaluation:

@@ -11,7 +11,7 @@ from app.serving.errors import OutputsNotFinite
 from app.serving.importance import Importances
 from dropout_core.config import MLPConfig
 from dropout_core.model.predictor import Predictor
-from dropout_core.pipeline.tabular_run import Experiment
+from tests.support.served_models import tabular_run
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +20,10 @@ def difference() -> Predictor:
     frame = pl.DataFrame({"a": [1.0, 2.0, 3.0, 4.0] * 4, "b": [2.0, 1.0, 4.0, 3.0] * 4})
     frame = frame.with_columns(y=pl.col("a") - pl.col("b"))
     model = MLPConfig(hidden=(), hidden_dropout=0.0)
-    experiment = Experiment(frame, target="y", model=model)
-    (weight,) = (part for name, part in experiment.model.named_parameters() if "weight" in name)
+    run = tabular_run(frame, target="y", model=model)
+    (weight,) = (part for name, part in run.model.named_parameters() if "weight" in name)
     weight.data = torch.tensor([[1.0, -1.0]])
-    return Predictor(experiment.model, experiment.description)
+    return Predictor(run.model, run.description)
 
 
 def importances(predictor: Predictor, frame: pl.DataFrame, **request: Any) -> Importances:

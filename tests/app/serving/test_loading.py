@@ -16,9 +16,8 @@ from store import model_names
 from store.access.keys import DEFAULT_TENANT
 from store.errors import ModelNotFound
 from store.settings import Settings
-from tests.app.conftest import TestClient
-from tests.app.names.test_endpoints import PRODUCTION, ROWS, new_version
-from tests.app.serving.test_model_server import context_of
+from tests.support.in_process import TestClient, context_of
+from tests.support.named_models import PRODUCTION, ROWS, new_version
 from tests.support.problems import assert_problem
 from tests.support.waiting import wait_until
 

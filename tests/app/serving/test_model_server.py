@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from typing import Any
 
 import pytest
 
@@ -12,13 +11,9 @@ from store import models
 from store.access.keys import DEFAULT_TENANT
 from store.errors import ModelUnloaded
 from store.models import Model
-from tests.app.conftest import TestClient
-from tests.app.names.test_endpoints import new_version, unload
+from tests.support.in_process import TestClient, context_of
+from tests.support.named_models import new_version, unload
 from tests.support.problems import assert_problem
-
-
-def context_of(client: TestClient) -> Any:
-    return client.app.state.context  # type: ignore[attr-defined]
 
 
 class Delayed(ModelServer):

@@ -7,13 +7,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dropout_core.config import PreprocessingConfig
+from dropout_core.config import PreprocessingConfig, ProblemConfig
 from dropout_core.data.columns import describe
 from dropout_core.data.encoder import Encoder
 from dropout_core.data.readers import read
 from dropout_core.data.stored_types import frame_as_stored, without_nan
 from dropout_core.errors import DataError
-from dropout_core.pipeline.tabular_run import Experiment
+from dropout_core.pipeline.resolved_table import resolve_table
 
 DATE, TIME = dt.date(2024, 12, 31), dt.datetime(2024, 12, 31, 10, 20, 30)
 ZONES = (None, "UTC", "Asia/Tokyo", "America/St_Johns")
@@ -121,7 +121,7 @@ def test_what_cannot_be_stored_is_a_data_error_in_every_way_in(
     ways = [
         lambda: frame_as_stored(frame),
         lambda: describe(frame),
-        lambda: Experiment(frame, target="y"),
+        lambda: resolve_table(frame, ProblemConfig(target="y")),
         lambda: encoder.encode(frame),
         lambda: Encoder.fit(frame, {"x": "numeric"}, PreprocessingConfig()),
     ]

@@ -11,8 +11,8 @@ from dropout_core.data.splits import split_rows
 from dropout_core.errors import DataError
 from dropout_core.evaluation.evaluator import evaluate
 from dropout_core.model.predictor import Predictor
-from dropout_core.pipeline.tabular_run import Experiment
-from tests.support.served_models import normal
+from dropout_core.pipeline.tabular_run import TabularRun
+from tests.support.served_models import normal, tabular_run
 
 FAST = {
     "model": MLPConfig(hidden=(16,), hidden_dropout=0.1),
@@ -36,60 +36,60 @@ def frame(num_rows: int = 200) -> pl.DataFrame:
     )
 
 
-def run(**changes: Any) -> Experiment:
+def trained_run(**changes: Any) -> TabularRun:
     table = changes.pop("frame", None)
     chosen = {**FAST, "features": ["first", "second"], **changes}
-    experiment = Experiment(frame() if table is None else table, **chosen)
-    list(experiment.training)
-    return experiment
+    run = tabular_run(frame() if table is None else table, **chosen)
+    list(run.training)
+    return run
 
 
 def test_classes_are_learnt() -> None:
-    experiment = run(target="kind")
-    assert (experiment.task, experiment.classes) == ("binary", ("high", "low"))
-    scores = experiment.evaluate()
+    run = trained_run(target="kind")
+    assert (run.table.task, run.table.classes) == ("binary", ("high", "low"))
+    scores = run.evaluate()
     assert [(name, scores[name].num_rows) for name in scores] == [("validation", 20), ("test", 20)]
     assert scores["test"].metrics["accuracy"] >= 0.85
 
 
 def test_a_regression_is_learnt_in_its_own_units() -> None:
-    experiment = run(target="sum")
-    assert (experiment.task, experiment.classes) == ("regression", None)
-    metrics = experiment.evaluate()["test"].metrics
+    run = trained_run(target="sum")
+    assert (run.table.task, run.table.classes) == ("regression", None)
+    metrics = run.evaluate()["test"].metrics
     assert metrics["r2"] > 0.9
     assert 1 < metrics["rmse"] < 1000
 
 
 def test_what_is_not_held_out_is_not_scored() -> None:
     split = SplitConfig(validation=0.0, test=0.0)
-    assert run(target="kind", split=split).evaluate() == {}
+    assert trained_run(target="kind", split=split).evaluate() == {}
 
 
 def test_features_are_by_default_what_a_network_can_take() -> None:
-    experiment = Experiment(frame(), target="kind", **FAST)
-    assert experiment.features == ("first", "second", "sum", "noise")
+    run = tabular_run(frame(), target="kind", **FAST)
+    assert run.description.features == ("first", "second", "sum", "noise")
 
 
 def test_scales_are_fitted_on_the_training_rows_alone() -> None:
     split = SplitConfig(validation=0.3, test=0.3, seed=4)
-    experiment = run(target="sum", split=split)
+    run = trained_run(target="sum", split=split)
     rows = split_rows(frame(), split).train
-    of_features = experiment.model.preprocessing.scale
+    of_features = run.model.preprocessing.scale
     for scale, mean, names in (
         (of_features.deviation, of_features.mean, ["first", "second"]),
-        (experiment.model.target_scale, experiment.model.target_mean, ["sum"]),
+        (run.model.target_scale, run.model.target_mean, ["sum"]),
     ):
         values = frame().select(names).to_torch()[rows]
         torch.testing.assert_close(mean, values.mean(dim=0))
         torch.testing.assert_close(scale, values.std(dim=0, correction=0))
 
 
-def test_a_saved_model_answers_as_the_experiment_scored(tmp_path: Path) -> None:
-    experiment = run(target="kind")
-    manifest = experiment.save(tmp_path)
+def test_a_saved_model_answers_as_the_run_scored(tmp_path: Path) -> None:
+    run = trained_run(target="kind")
+    manifest = run.save(tmp_path)
     rows = split_rows(frame(), SplitConfig()).test.numpy()
-    assert evaluate(Predictor.load(tmp_path), frame()[rows]) == experiment.evaluate()["test"]
-    assert manifest.trained_on == experiment.fingerprint
+    assert evaluate(Predictor.load(tmp_path), frame()[rows]) == run.evaluate()["test"]
+    assert manifest.trained_on == run.description.trained_on
 
 
 def mixed(num_rows: int = 400) -> pl.DataFrame:
@@ -123,12 +123,12 @@ MIXED = ["size", "town", "kind", "day", "new"]
 
 def test_a_mixed_table_is_learnt_and_predicted_with_no_preparation(tmp_path: Path) -> None:
     table = mixed()
-    experiment = run(frame=table, target="price", features=MIXED)
-    assert experiment.evaluate()["test"].metrics["r2"] > 0.5
-    experiment.save(tmp_path)
+    run = trained_run(frame=table, target="price", features=MIXED)
+    assert run.evaluate()["test"].metrics["r2"] > 0.5
+    run.save(tmp_path)
     predictor = Predictor.load(tmp_path)
     rows = split_rows(table, SplitConfig()).test.numpy()
-    assert evaluate(predictor, table[rows]) == experiment.evaluate()["test"]
+    assert evaluate(predictor, table[rows]) == run.evaluate()["test"]
     odd = {"size": None, "town": "nowhere", "kind": None, "day": "2031-05-06", "new": False}
     known = odd | {"town": "town 03", "size": 0.5}
     encoder = predictor.description.encoder
@@ -139,14 +139,14 @@ def test_a_mixed_table_is_learnt_and_predicted_with_no_preparation(tmp_path: Pat
 
 def test_several_targets_are_learnt_at_once() -> None:
     table = mixed()
-    regression = run(frame=table, target=["price", "rent"], features=MIXED)
-    assert (regression.task, regression.classes) == ("regression", None)
+    regression = trained_run(frame=table, target=["price", "rent"], features=MIXED)
+    assert (regression.table.task, regression.table.classes) == ("regression", None)
     evaluation = regression.evaluate()["test"]
     price, rent = evaluation.per_target
     assert price["r2"] > 0.5
     assert rent["rmse"] < 0.1 * price["rmse"]  # each in its own units
-    labels = run(frame=table, target=["dear", "cheap"], features=MIXED)
-    assert (labels.task, labels.classes) == ("multilabel", ("dear", "cheap"))
+    labels = trained_run(frame=table, target=["dear", "cheap"], features=MIXED)
+    assert (labels.table.task, labels.table.classes) == ("multilabel", ("dear", "cheap"))
     assert labels.evaluate()["test"].metrics["roc_auc"] > 0.8
 
 
@@ -163,7 +163,9 @@ def test_what_preprocessing_fits_is_of_the_training_rows_alone() -> None:
         for name in ("size", "town")
     )
     first, second = (
-        run(frame=frame.drop("index", strict=False), target="price", features=MIXED, split=split)
+        trained_run(
+            frame=frame.drop("index", strict=False), target="price", features=MIXED, split=split
+        )
         for frame in (table, changed)
     )
     assert first.description == second.description
@@ -177,37 +179,40 @@ def test_rows_without_a_target_are_left_out() -> None:
     with_gaps = table.with_columns(
         pl.when(gaps).then(None).otherwise(pl.col("price")).alias("price")
     )
-    holes = run(frame=with_gaps, target="price", features=MIXED)
-    without = run(frame=table.filter(~gaps), target="price", features=MIXED)
+    holes = trained_run(frame=with_gaps, target="price", features=MIXED)
+    without = trained_run(frame=table.filter(~gaps), target="price", features=MIXED)
     assert holes.evaluate() == without.evaluate()
 
 
 def test_weights_of_rows_reach_the_loss() -> None:
     table = mixed()
     plain, same, weighted = (
-        run(frame=table.with_columns(weight=weight), target="price", features=MIXED, weight=name)
+        trained_run(
+            frame=table.with_columns(weight=weight), target="price", features=MIXED, weight=name
+        )
         for weight, name in ((pl.lit(1.0), None), (pl.lit(3.0), "weight"), ("weight", "weight"))
     )
     assert plain.evaluate() == same.evaluate()  # what all weigh alike is no weight
     assert plain.evaluate() != weighted.evaluate()
     with pytest.raises(DataError, match="all weights are 0"):
-        run(frame=table.with_columns(weight=0.0), target="price", features=MIXED, weight="weight")
+        trained_run(
+            frame=table.with_columns(weight=0.0), target="price", features=MIXED, weight="weight"
+        )
 
 
 def test_folds_hold_every_row_out_once_and_repeat_to_the_bit() -> None:
-    split = SplitConfig(test=0.2, folds=4, seed=1)
-    experiment = run(frame=mixed(), target="price", features=MIXED, split=split)
+    split = SplitConfig(test=0.2, folds=3, seed=1)
+    training = FAST["training"].model_copy(update={"epochs": 5})
+    run = trained_run(frame=mixed(), target="price", features=MIXED, split=split, training=training)
     scores = []
     for _ in range(2):
-        folds = [experiment.fold(number) for number in range(4)]
+        folds = [run.fold(number) for number in range(3)]
         for fold in folds:
             list(fold.training)
         scores.append([fold.evaluate()["test"] for fold in folds])
     assert scores[0] == scores[1]
-    assert (
-        sum(score.num_rows for score in scores[0]) == 400 - experiment.evaluate()["test"].num_rows
-    )
-    assert len({score.metrics["rmse"] for score in scores[0]}) == 4
+    assert sum(score.num_rows for score in scores[0]) == 300 - run.evaluate()["test"].num_rows
+    assert len({score.metrics["rmse"] for score in scores[0]}) == 3
 
 
 def test_options_of_the_training_reach_the_model_that_is_saved(tmp_path: Path) -> None:
@@ -215,13 +220,13 @@ def test_options_of_the_training_reach_the_model_that_is_saved(tmp_path: Path) -
     training = FAST["training"].model_copy(
         update={**options, "ema_decay": 0.9, "precision": "bfloat16"}
     )
-    experiment = run(target="kind", training=training)
-    experiment.save(tmp_path)
-    scored = experiment.evaluate()
+    run = trained_run(target="kind", training=training)
+    run.save(tmp_path)
+    scored = run.evaluate()
     # Scored in float32 by other sums: of 20 rows, each off by some dozen roundings of 2^-24.
-    last = experiment.training.history[-1]
+    last = run.training.history[-1]
     assert scored["validation"].metrics["log_loss"] == pytest.approx(last.validation_loss, rel=1e-4)
-    assert scored["test"] != run(target="kind").evaluate()["test"]
+    assert scored["test"] != trained_run(target="kind").evaluate()["test"]
     rows = split_rows(frame(), SplitConfig()).test.numpy()
     assert evaluate(Predictor.load(tmp_path), frame()[rows]) == scored["test"]
 
@@ -233,30 +238,32 @@ def test_options_that_do_not_go_with_the_target_are_refused() -> None:
         ("kind", {"class_weights": (1.0, 1.0, 1.0)}),
     ):
         with pytest.raises(ValueError, match="class"):
-            Experiment(frame(), **{**FAST, "target": target, "training": TrainingConfig(**options)})
+            tabular_run(
+                frame(), **{**FAST, "target": target, "training": TrainingConfig(**options)}
+            )
 
 
-def test_an_experiment_repeats_to_the_bit(tmp_path: Path) -> None:
-    first, second = (run(target="kind").save(tmp_path / name) for name in ("a", "b"))
+def test_a_run_repeats_to_the_bit(tmp_path: Path) -> None:
+    first, second = (trained_run(target="kind").save(tmp_path / name) for name in ("a", "b"))
     assert first == second
 
 
 def test_an_unusable_column_is_named() -> None:
     with pytest.raises(DataError, match="'unheard of'"):
-        Experiment(frame(), target="unheard of", **FAST)
+        tabular_run(frame(), target="unheard of", **FAST)
 
 
 def test_folds_that_cannot_be_made_are_told_before_anything_is_trained() -> None:
     split = SplitConfig(kind="grouped", column="town", validation=0.1, folds=2)
     few = mixed(60).with_columns(town=pl.Series(["a", "b", "c"] * 20))
     with pytest.raises(DataError, match="groups are too few"):
-        run(frame=few, target="price", features=["size"], split=split)
+        trained_run(frame=few, target="price", features=["size"], split=split)
 
 
 def test_rows_are_not_split_by_their_target() -> None:
     split = SplitConfig(kind="grouped", column="price")
     with pytest.raises(DataError, match="not split by their target"):
-        run(frame=mixed(60), target="price", features=["size"], split=split)
+        trained_run(frame=mixed(60), target="price", features=["size"], split=split)
 
 
 def test_columns_of_other_types_count_as_what_is_stored_of_them() -> None:
@@ -266,13 +273,15 @@ def test_columns_of_other_types_count_as_what_is_stored_of_them() -> None:
         pl.col("town").cast(pl.Categorical),
         pl.col("price").cast(pl.Float32),
     )
-    assert run(frame=odd, target="price", features=MIXED).features == tuple(MIXED)
+    assert trained_run(frame=odd, target="price", features=MIXED).description.features == tuple(
+        MIXED
+    )
 
 
 def test_weights_of_any_size_weigh() -> None:
     table, options = mixed(100), {"features": ["size", "new"], "weight": "weight"}
     first, same = (
-        run(frame=table.with_columns(unit * pl.col("weight")), target="price", **options)
+        trained_run(frame=table.with_columns(unit * pl.col("weight")), target="price", **options)
         for unit in (1.0, 5e307)
     )
     assert first.evaluate() == same.evaluate()

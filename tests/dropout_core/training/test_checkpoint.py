@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropout_core.config import AdamConfig, CosineConfig
 from dropout_core.training.checkpoint import (
     CheckpointError,
     load_checkpoint,
@@ -17,13 +16,7 @@ from dropout_core.training.checkpoint import (
     save_checkpoint,
 )
 from dropout_core.training.loop import TrainingState
-from tests.support.training_runs import full_training, run_batches
-
-
-def made_state(num_batches: int = 6) -> TrainingState:
-    training = full_training(AdamConfig(), CosineConfig(name="cosine"), ema_decay=0.9)
-    run_batches(training, num_batches)
-    return training.state()
+from tests.support.training_runs import made_state
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from store.operations.retention import sweep
 from store.settings import Settings
 from tests.support.buckets import new_bucket, new_bucket_url, put
 from tests.support.concurrency import at_once
+from tests.support.ports import free_port
 from tests.support.processes import python
-from tests.support.scaled_out import free_port
 from tests.support.servers import S3Server
 from tests.support.store_examples import new_claim, new_dataset
 from tests.support.waiting import wait_until

@@ -17,8 +17,8 @@ from store.database.tables import metadata
 from store.ids import new_id
 from store.job_spec import JobSpec
 from store.settings import Settings
-from tests.app.conftest import TestClient
-from tests.store.stored_databases import ADDRESS, FOLDER, KINDS, NUM_EPOCHS, load, scripts
+from tests.support.in_process import TestClient
+from tests.support.stored_databases import ADDRESS, FOLDER, KINDS, NUM_EPOCHS, load, scripts
 
 STORED = sorted({path.name.partition(".")[0] for path in FOLDER.iterdir()})
 TABLES = ("datasets", "jobs", "epochs", "events", "models", "idempotency_keys")
@@ -57,7 +57,7 @@ def client(old_url: str, tmp_path: Path) -> Iterator[TestClient]:
 
 
 def test_every_released_schema_has_stored_databases() -> None:
-    """If it has not: run `python -m tests.store.stored_databases` at the commit before."""
+    """If it has not: run `python -m tests.support.stored_databases` at the commit before."""
     [*released, _] = [script.revision for script in reversed(list(scripts().walk_revisions()))]
     names = {f"{revision}.{kind}.sql" for revision in released for kind in KINDS}
     assert names <= {path.name for path in FOLDER.iterdir()}

@@ -25,9 +25,9 @@ from store.operations.backup import Backup, CannotBackUp, backup
 from store.operations.lifetime import AlreadyRunning, only_one
 from store.operations.restore import LOCKS, CannotRestore, restore
 from store.settings import Settings
-from tests.store.stored_databases import load
 from tests.support.concurrency import at_once
 from tests.support.store_examples import TRAINED, claim, new_claim, new_job, spec
+from tests.support.stored_databases import load
 
 
 class Place:

@@ -1,5 +1,3 @@
-import os
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -23,7 +21,15 @@ from store.jobs import Claim
 from store.operations import retention
 from store.operations.retention import DAY, HOUR, Swept, sweep, sweeping
 from store.settings import Settings
-from tests.support.store_examples import TRAINED, claim, claim_again, epoch, new_claim, new_job
+from tests.support.store_examples import (
+    TRAINED,
+    claim,
+    claim_again,
+    epoch,
+    grow_older,
+    new_claim,
+    new_job,
+)
 from tests.support.waiting import wait_until
 
 NOTHING = Swept(num_artifacts=0, num_temporary=0, num_keys=0, num_events=0)
@@ -79,11 +85,6 @@ class Place:
         with self.database.read() as transaction:
             [model_id] = models.of_jobs(transaction, [claim.job_id]).values()
             return models.get(transaction, model_id, tenant=DEFAULT_TENANT)
-
-
-def grow_older(path: Path, seconds: float) -> None:
-    then = time.time() - seconds
-    os.utime(path, (then, then))
 
 
 def of_attempts(job_id: str, *attempts: int) -> list[str]:

@@ -1,0 +1,17 @@
+"""What all configs share: strict, frozen values, and numbers with bounds."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**53)]  # exact in every JSON parser
+
+
+class Config(BaseModel):
+    """A frozen value. Unknown fields, coerced types, NaN and Infinity are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

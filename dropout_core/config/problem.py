@@ -1,0 +1,120 @@
+"""The learning problem: what is learned from which columns and rows of a table."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from dropout_core.config.base import Config, Fraction, Seed
+
+Task = Literal["binary", "multiclass", "multilabel", "regression"]
+FeatureType = Literal["numeric", "categorical", "boolean", "datetime", "text"]
+ColumnType = Literal[FeatureType, "constant", "identifier"]
+ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class PreprocessingConfig(Config):
+    """How feature values become inputs of the first layer. All of it is fitted on training rows.
+
+    - Numbers and the parts of dates are scaled to `standard` (mean 0, variance 1) or by `quantile`
+      to a normal distribution. A missing value is replaced by the `impute` value. A column with
+      missing values in training has one more input, which is 1 where the value is missing.
+    - A column of up to `max_one_hot` categories is one-hot encoded. A column of more has a learned
+      embedding (Guo and Berkhahn 2016) of `embedding_dim` numbers; the default is about
+      1.6 * (number of categories) ** 0.56.
+    - The `max_categories` most frequent categories are known, all others are one unknown category.
+    - Training replaces known categories by the unknown one at random, at the rate `unknown_rate`,
+      so the input for missing and unseen categories is trained too.
+    - The words of a text are counted in `text_buckets` inputs by their hash (Weinberger et al.
+      2009).
+    """
+
+    scale: Literal["standard", "quantile"] = "standard"
+    impute: Literal["mean", "median"] = "median"
+    max_one_hot: Annotated[int, Field(ge=0, le=1000)] = 16
+    max_categories: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    embedding_dim: Annotated[int, Field(ge=1, le=1024)] | None = None
+    embedding_dropout: Fraction = 0.0
+    unknown_rate: Fraction = 0.01
+    text_buckets: Annotated[int, Field(ge=1, le=4096)] = 128
+
+
+class SplitConfig(Config):
+    """Which rows are held out for validation and test. The fractions are fractions of all rows.
+
+    - `random`: any rows.
+    - `stratified`: each part has the same proportions of the classes.
+    - `grouped`: rows with the same value of `column` are in the same part, so the model is never
+      tested on a group that it was trained on.
+    - `time`: the latest rows by `column` are held out, the very latest for the test.
+    - `column`: `column` says `train`, `validation` or `test` for each row, and the fractions are
+      ignored.
+
+    `folds` adds a cross-validation: every row outside the test is held out once.
+    """
+
+    kind: Literal["random", "stratified", "grouped", "time", "column"] = "random"
+    column: str | None = Field(None, min_length=1, max_length=1000)
+    validation: Fraction = 0.1
+    test: Fraction = 0.1
+    folds: Annotated[int, Field(ge=2, le=20)] | None = None
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _check_fractions(self) -> Self:
+        if self.kind != "column" and self.validation + self.test >= 1:
+            raise PydanticCustomError("split", "`validation` and `test` leave no rows to train on")
+        return self
+
+    @model_validator(mode="after")
+    def _check_column(self) -> Self:
+        if (self.kind in ("grouped", "time", "column")) != (self.column is not None):
+            raise PydanticCustomError(
+                "split_column",
+                "the kinds `grouped`, `time` and `column` need a `column`, the others have none",
+            )
+        if self.kind == "column" and self.folds is not None:
+            raise PydanticCustomError("folds", "a split by `column` has no `folds`")
+        return self
+
+
+class TableConfig(Config):
+    """Which columns of a table are the target and the features, and which rows are held out.
+
+    - `target`: the column to predict, or several: labels (`multilabel`) or numbers.
+    - `features`: null means all columns that a network can use.
+    - `types` overrides the types that were inferred, by column name.
+    - `weight`: the column with the weight of each row in the training loss.
+    """
+
+    target: Annotated[
+        Annotated[ColumnName, Tag("one")]
+        | Annotated[
+            tuple[ColumnName, ...],
+            Field(strict=False, min_length=1, max_length=1000),
+            Tag("several"),
+        ],
+        # So that an error is about the form that was meant.
+        Discriminator(lambda value: "one" if isinstance(value, str) else "several"),
+    ]
+    features: (
+        Annotated[
+            tuple[ColumnName, ...],
+            # One error is enough where there could be a hundred thousand.
+            Field(strict=False, min_length=1, max_length=100_000, fail_fast=True),
+        ]
+        | None
+    ) = None
+    types: Annotated[dict[ColumnName, FeatureType], Field(max_length=100_000)] = Field({})
+    weight: ColumnName | None = None
+    split: SplitConfig = SplitConfig()
+
+
+class ProblemConfig(TableConfig):
+    """What is learned from a table: its columns, the rows that are held out, and the task.
+
+    A task of None follows from the target. `dict(problem)` are the arguments of
+    `data.selection.select`.
+    """
+
+    task: Task | None = None

@@ -1,0 +1,57 @@
+"""Stage 3: an untrained model with fitted scales, and the data to train it on."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dropout_core.config import MLPConfig
+from dropout_core.model.saved_model import TabularModel, build_model
+from dropout_core.pipeline.encoded_split import EncodedRows, EncodedSplit
+from dropout_core.training.loop import TrainingData
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """A model whose scales are fitted on training rows, and whose network has its initial weights.
+
+    `data` holds what the network itself takes and is trained towards: features after
+    preprocessing, and the targets of a regression standardised.
+    """
+
+    model: TabularModel
+    data: TrainingData
+
+
+def prepare_model(split: EncodedSplit, config: MLPConfig, *, seed: int = 0) -> PreparedModel:
+    """Build a model for the split and scale the split's rows for it. `seed` decides the weights."""
+    model = build_model(
+        split.encoder,
+        split.preprocessing,
+        config,
+        num_outputs=len(split.table.output_names),
+        seed=seed,
+    )
+    model.preprocessing.fit(split.train.matrix)
+    if split.table.task == "regression":
+        model.fit_targets(split.train.targets)
+
+    def features(rows: EncodedRows) -> Tensor:
+        return model.preprocessing.in_chunks(rows.matrix)
+
+    def targets(rows: EncodedRows) -> Tensor:
+        match split.table.task:
+            case "regression":
+                return model.standardise_targets(rows.targets)
+            case "multilabel":
+                return rows.targets.float()
+        return rows.targets
+
+    has_validation = len(split.validation) > 0
+    data = TrainingData(
+        features(split.train),
+        targets(split.train),
+        features(split.validation) if has_validation else None,
+        targets(split.validation) if has_validation else None,
+        split.weights,
+    )
+    return PreparedModel(model, data)

@@ -1,0 +1,84 @@
+"""Stage 1: a table and a learning problem that fit each other.
+
+Shapes: N rows, C classes, labels or regression targets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from dropout_core.config import ProblemConfig, Task
+from dropout_core.data import splits
+from dropout_core.data.columns import describe
+from dropout_core.data.selection import Selection, select
+from dropout_core.data.splits import Split
+from dropout_core.data.stored_types import frame_as_stored, without_nan
+from dropout_core.data.targets import Classes, find_classes, target_tensor, with_targets
+
+
+@dataclass(frozen=True)
+class ResolvedTable:
+    """The rows that have a target, with every choice of the problem made.
+
+    - `frame` has the stored types, and all columns of the table.
+    - `selection` names columns that exist and can be used as it says.
+    - `classes` are in the order of the outputs; a regression has none.
+    - `targets`: (N) int64 indices of `classes`, or (N, C) float64 of labels and of a regression.
+    - `weights`: (N) float64, finite and not negative, or None.
+    - `split` and `folds` are splits of the N rows; `folds` is empty without cross-validation.
+    """
+
+    frame: pl.DataFrame
+    selection: Selection
+    classes: Classes | None
+    targets: Tensor
+    weights: Tensor | None
+    split: Split
+    folds: tuple[Split, ...]
+
+    @property
+    def task(self) -> Task:
+        return self.selection.task
+
+    @property
+    def output_names(self) -> Sequence[object]:
+        """Return what each output of a model stands for: a class, a label or a target."""
+        return self.selection.targets if self.classes is None else self.classes
+
+
+def resolve_table(frame: pl.DataFrame, problem: ProblemConfig) -> ResolvedTable:
+    """Check the problem against the table, and choose what it leaves open.
+
+    Columns of other dtypes are cast to the stored ones, NaN counts as missing, and rows without a
+    target are left out. Raises DataError if a column cannot be used as the problem says, or if the
+    rows cannot be split.
+    """
+    frame = without_nan(frame_as_stored(frame).lazy()).collect()
+    selection = select(describe(frame), **dict(problem))
+    frame = with_targets(frame, selection.targets)
+    classes = find_classes(frame, selection.targets, selection.task)
+    targets = target_tensor(frame, selection.targets, selection.task, classes)
+    has_classes = selection.task in ("binary", "multiclass")
+    labels = targets if has_classes else None
+    config = problem.split
+    return ResolvedTable(
+        frame=frame,
+        selection=selection,
+        classes=classes,
+        targets=targets,
+        weights=None if selection.weight is None else _weights(frame[selection.weight]),
+        split=splits.split_rows(frame, config, target=labels, classes=classes),
+        # Made here, so that folds that are impossible are refused before anything is trained.
+        folds=(
+            tuple(splits.folds(frame, config, target=labels, classes=classes))
+            if config.folds
+            else ()
+        ),
+    )
+
+
+def _weights(column: pl.Series) -> Tensor:
+    return torch.from_numpy(column.cast(pl.Float64).to_numpy().copy())
