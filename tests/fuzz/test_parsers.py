@@ -58,7 +58,7 @@ LIMITS = Limits(max_bytes=MEBIBYTE, memory_bytes=512 * MEBIBYTE, seconds=20, max
 
 def fuzzed(num_inputs: int) -> settings:
     return settings(
-        max_examples=num_inputs if FUZZ == 1 else 2 * num_inputs * FUZZ,
+        max_examples=num_inputs * FUZZ,
         deadline=None,
         database=None,
         derandomize=FUZZ == 1,
@@ -117,7 +117,7 @@ OPTIONS = st.one_of(
 def test_a_table_is_read_or_refused(tmp_path: Path) -> None:
     num_read = []
 
-    @fuzzed(75)
+    @fuzzed(150)
     @given(content=mutated(FILES), labels=st.none() | mutated([LABELS]), options=OPTIONS)
     def read(content: bytes, labels: bytes | None, options: ReadOptions) -> None:
         sources = written(tmp_path, content, labels)
@@ -147,7 +147,7 @@ def test_an_upload_is_read_or_refused_by_its_process(tmp_path: Path) -> None:
     num_read = []
     crashes: list[bytes] = []  # which the service survives; that there are none is better
 
-    @fuzzed(8)
+    @fuzzed(15)
     @given(content=mutated(FILES), options=OPTIONS)
     def read(content: bytes, options: ReadOptions) -> None:
         sources = written(tmp_path, content, None)
@@ -242,7 +242,7 @@ def test_a_model_is_read_or_refused(
     num_read = []
     manifests = [manifest for manifest, _ in saved_models]
 
-    @fuzzed(30)
+    @fuzzed(60)
     @given(
         manifest=documents(manifests),
         weights=st.sampled_from([weights for _, weights in saved_models])
@@ -272,7 +272,7 @@ def test_a_checkpoint_is_read_or_refused(tmp_path: Path) -> None:
     place = path.name.split(".")[0]
     path.unlink()
 
-    @fuzzed(50)
+    @fuzzed(100)
     @given(damaged=mutated([content]) | headers(content))
     def load(damaged: bytes) -> None:
         path = tmp_path / f"{place}.{hashlib.sha256(damaged).hexdigest()}.safetensors"
@@ -357,7 +357,7 @@ def test_a_backup_is_restored_or_refused(tmp_path: Path, archive: dict[str, byte
     assert unknown != database
     damaged = mutated([database]) | st.just(unknown)
 
-    @fuzzed(20)
+    @fuzzed(40)
     @given(content=archives | damaged.map(lambda database: with_database(archive, database)))
     def put_back(content: bytes) -> None:
         source, folder = tmp_path / "source", tmp_path / "restored"
@@ -417,7 +417,7 @@ def test_a_header_is_read_or_refused(database: Database) -> None:
         lambda parts: token[: parts[0]] + parts[2] + token[parts[1] :]
     )
 
-    @fuzzed(50)
+    @fuzzed(100)
     @given(text=texts | ours)
     def read(text: str) -> None:
         assert preferred(text, ["a/b", "c/d"]) in ("a/b", "c/d", None)
