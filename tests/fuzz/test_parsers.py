@@ -25,7 +25,7 @@ from app.http.answers import preferred
 from app.http.errors import RequestError
 from app.jobs.endpoints import last_event_of
 from dropout_core.data.columns import describe
-from dropout_core.data.ingest import Limits, ingest
+from dropout_core.data.ingest import Limits, ingest, warm_up
 from dropout_core.data.readers import ReadOptions, convert
 from dropout_core.data.readers.table import scan
 from dropout_core.errors import DataError, ModelError
@@ -53,7 +53,7 @@ pytestmark = [
 ]
 
 MEBIBYTE = 1 << 20
-LIMITS = Limits(max_bytes=MEBIBYTE, memory_bytes=512 * MEBIBYTE, seconds=20, max_columns=1_000)
+LIMITS = Limits(max_bytes=MEBIBYTE, memory_bytes=512 * MEBIBYTE, seconds=60, max_columns=1_000)
 
 
 def fuzzed(num_inputs: int) -> settings:
@@ -144,6 +144,7 @@ def test_a_table_is_read_or_refused(tmp_path: Path) -> None:
 
 
 def test_an_upload_is_read_or_refused_by_its_process(tmp_path: Path) -> None:
+    warm_up()  # the first reader would spend its time on imports
     num_read = []
     crashes: list[bytes] = []  # which the service survives; that there are none is better
 
