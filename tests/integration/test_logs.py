@@ -24,9 +24,9 @@ role.cli(["celery"])
 
 TRAINER = """
 import types
-from worker import supervisor
-supervisor.TRAINER = "a_trainer_that_fails"
-supervisor._run_trainer(None, types.SimpleNamespace(job_id="job_1", attempt=2))
+from worker import attempt
+attempt.TRAINER = "a_trainer_that_fails"
+attempt._run_trainer(None, types.SimpleNamespace(job_id="job_1", attempt=2))
 """
 
 
