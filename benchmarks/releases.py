@@ -79,8 +79,6 @@ class Service:
         uploaded = client.post("/v1/datasets", files={"file": ("table.npz", file)})
         self._dataset = uploaded.raise_for_status().json()["id"]
         self._model = self._train()["model"]
-        self._connection = HTTPConnection(client.base_url.host, client.base_url.port)
-        self.predict_seconds(1)
 
     def step_seconds(self) -> float:
         """Train a job and return the time of its fastest epoch, a step."""
@@ -91,20 +89,22 @@ class Service:
     def predict_seconds(self, num_rows: int) -> float:
         """Return the median time of a request for predictions, on one connection."""
         body = json.dumps({"instances": self._features[:num_rows].round(3).tolist()})
+        connection = HTTPConnection(self._client.base_url.host, self._client.base_url.port)
         seconds = []
         for _ in range(REQUESTS_PER_ROUND):
             began = time.perf_counter()
-            self._connection.request(
+            connection.request(
                 "POST",
                 f"/v1/models/{self._model}/predict",
                 body,
                 {"Content-Type": "application/json"},
             )
-            answer = self._connection.getresponse()
+            answer = connection.getresponse()
             answer.read()
             seconds.append(time.perf_counter() - began)
             if answer.status != 200:
                 raise RuntimeError(f"a prediction was answered with {answer.status}")
+        connection.close()
         return statistics.median(seconds)
 
     def _train(self) -> dict[str, Any]:
