@@ -76,7 +76,7 @@ def test_settings_that_make_no_sense_are_told_without_passwords(tmp_path: Path) 
         python("-m", "worker", "dispatch"), env=environment, capture_output=True, text=True
     )
     assert ended.returncode == 1
-    assert "only s3://bucket/prefix is known" in ended.stderr
+    assert "use s3://bucket/prefix" in ended.stderr
     assert PASSWORD not in ended.stderr + ended.stdout
 
 
