@@ -1,7 +1,7 @@
 # `make` or `make help` lists the targets. All of them make the environment first, in .venv.
 .DEFAULT_GOAL := help
 .PHONY: help install demo serve test test-faults test-fuzz test-tables soak audit bench \
-	bench-accuracy bench-files bench-peers bench-service bench-serving bench-serving-peers \
+	bench-accuracy bench-files bench-peers bench-releases bench-service bench-serving bench-serving-peers \
 	bench-tables check format openapi clean
 
 PYTHON ?= python3
@@ -56,6 +56,9 @@ audit: .venv/audit-installed ## Search the sources for unsafe code, and look up 
 
 test-tables: .venv/installed ## Feed a thousand arbitrary tables to a service, from upload to prediction
 	TABLES=1000 $(BIN)/pytest --timeout 3600 tests/app/test_any_table.py
+
+bench-releases: .venv/installed ## Compare times with another checkout: make bench-releases OTHER=../before
+	$(BIN)/python -m benchmarks.releases $(OTHER)
 
 bench-service: .venv/installed ## How fast the service starts, answers and stops
 	$(BIN)/python -m benchmarks.service
