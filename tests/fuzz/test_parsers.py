@@ -148,7 +148,7 @@ def test_an_upload_is_read_or_refused_by_its_process(tmp_path: Path) -> None:
     num_read = []
     crashes: list[bytes] = []  # which the service survives; that there are none is better
 
-    @fuzzed(15)
+    @fuzzed(40)
     @given(content=mutated(FILES), options=OPTIONS)
     def read(content: bytes, options: ReadOptions) -> None:
         sources = written(tmp_path, content, None)
