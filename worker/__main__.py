@@ -24,12 +24,11 @@ with frozen_imports():
     from store.operations.logs import configure_logging
     from store.operations.tracing import configure_tracing, end_tracing
     from store.settings import Settings
-    from worker.attempt import warm_up
+    from worker.attempt import Worker, warm_up
     from worker.broker import tasks
     from worker.broker.celery_app import QUEUES, create_celery
     from worker.embedded import local
     from worker.instruments import Instruments
-    from worker.supervisor import Worker
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -81,7 +80,7 @@ def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
             "--pool=threads",  # supervisors wait; trainers are processes of their own
             f"--concurrency={settings.concurrency}",
             f"--queues={queues}",
-            f"--hostname={_node_name()}",
+            f"--hostname={os.getpid()}@{socket.gethostname()}",
             "--without-gossip",
             "--without-mingle",
             "--loglevel=WARNING",
@@ -143,10 +142,6 @@ def _listen(instruments: Instruments, settings: Settings) -> None:
         instruments.listen(settings)
     except OSError as error:
         sys.exit(f"error: DROPOUT_WORKER_METRICS_PORT: {error}")
-
-
-def _node_name() -> str:
-    return f"{os.getpid()}@{socket.gethostname()}"
 
 
 def _worker(settings: Settings, *, owner: str) -> Worker:

@@ -1,11 +1,12 @@
-"""Claim a job and run one attempt, and reap expired leases. Does not import torch.
+"""Claim a job and run one attempt, reap expired leases, sweep. Does not import torch.
 
 The embedded worker and Celery both run jobs through `supervise`.
 """
 
 import threading
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,33 +15,58 @@ from structlog.contextvars import bound_contextvars
 from dropout_core.files import NO_SPACE, is_disk_full
 from store import datasets, jobs
 from store.artifacts.artifact_store import ArtifactStore
-from store.database.engine import Database
+from store.database.engine import Database, is_unavailable
 from store.errors import DatasetNotFound, LeaseLost
 from store.jobs import Claim, Job
 from store.operations import tracing
+from store.operations.retention import sweeping
 from store.settings import Settings
-from worker.attempt import Attempt, requeue
+from worker.attempt import Attempt, Worker, requeue
 from worker.instruments import Instruments
 from worker.messages import Assignment, job_prefix
 from worker.retrying_artifacts import RetryingArtifacts
 
+POLL_SECONDS = 0.1
+RETRY_SECONDS = 1.0
+
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class Worker:
-    """The resources of a worker. `draining`, once set, releases every job and stops claims."""
+def repeat(
+    step: Callable[[], None],
+    stop: threading.Event,
+    *,
+    settings: Settings,
+    database: Database,
+    artifacts: ArtifactStore,
+    instruments: Instruments,
+    reap_seconds: float,
+) -> None:
+    """Repeat the step until `stop`; meanwhile reap expired leases and sweep unneeded data.
 
-    settings: Settings
-    database: Database
-    artifacts: ArtifactStore
-    owner: str
-    draining: threading.Event
-    instruments: Instruments = field(default_factory=Instruments)
+    Sets `stop` if the step or the reaper fails permanently, and raises that error.
+    """
+    with sweeping(settings, database, artifacts), ThreadPoolExecutor(1) as pool:
+        # In a thread of its own, because leases expire also while the broker hangs.
+        reaping = partial(reap, settings, database, instruments)
+        reaper = pool.submit(_repeat, reaping, reap_seconds, stop)
+        _repeat(step, POLL_SECONDS, stop)
+        reaper.result()
 
-    @property
-    def scratch(self) -> Path:
-        return self.settings.data_dir / "scratch"
+
+def _repeat(step: Callable[[], None], seconds: float, stop: threading.Event) -> None:
+    try:
+        while not stop.is_set():
+            try:
+                step()
+            except SQLAlchemyError as error:
+                if not is_unavailable(error):
+                    raise
+                log.warning("the database does not answer")
+                stop.wait(RETRY_SECONDS)
+            stop.wait(seconds)
+    finally:
+        stop.set()
 
 
 def supervise(job_id: str, worker: Worker) -> bool:
@@ -117,14 +143,7 @@ def _run(job: Job, claim: Claim, worker: Worker) -> tuple[Job, str]:
         if not is_disk_full(error):
             raise
         return _refuse(claim, worker, "disk_full", NO_SPACE)
-    attempt = Attempt(
-        job,
-        assignment,
-        settings=worker.settings,
-        database=worker.database,
-        instruments=worker.instruments,
-        draining=worker.draining,
-    )
+    attempt = Attempt(job, assignment, worker)
     try:
         return attempt.run(), attempt.reason
     finally:

@@ -10,8 +10,9 @@ from tests.support.metrics import samples_of, value
 from tests.support.ports import free_port
 from tests.support.processes import wait_for_trainer
 from tests.support.worker_examples import ENDLESS, new_job, supervising, wait_for_epoch
+from worker.attempt import Worker
 from worker.instruments import Instruments
-from worker.supervisor import Worker, reap, supervise
+from worker.supervisor import reap, supervise
 
 # What is counted does not depend on the kind of database.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
