@@ -150,11 +150,10 @@ class Trainer:
 
     def _scored_folds(self) -> dict[int, dict[str, Any]]:
         """Return the stored scores of all attempts' folds, by the number of the fold."""
-        keys = self._artifacts.list(job_prefix(self._assignment.job_id))
-        folds = [Path(key) for key in keys if Path(key).parent.name == FOLDS]
         return {
-            int(key.name): json.loads(self._artifacts.fetch(key.as_posix()).read_bytes())
-            for key in folds
+            int(Path(key).name): json.loads(self._artifacts.fetch(key).read_bytes())
+            for key in self._artifacts.list(job_prefix(self._assignment.job_id))
+            if Path(key).parent.name == FOLDS
         }
 
     def _put(self, key: str, text: str) -> None:

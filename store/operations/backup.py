@@ -202,17 +202,14 @@ def _copy_all(
         lost = [key for key in sorted(rows.datasets) if not archive.add_artifact(artifacts, key)]
         lost += [key for key in sorted(rows.models) if not archive.add_below(artifacts, key)]
         for job_id in sorted(rows.unfinished_jobs):
-            _add_job(artifacts, archive, job_id)
+            # A trainer deletes its oldest checkpoint after it has put a new one: a listing can be
+            # stale.
+            for _ in range(_LISTINGS):
+                if archive.add_below(artifacts, f"{JOBS}/{job_id}"):
+                    break
         now = _rows(live)
         if rows.datasets <= now.datasets and rows.models <= now.models:
             return rows, lost
-
-
-def _add_job(artifacts: ArtifactStore, archive: _Archive, job_id: str) -> None:
-    # A trainer deletes its oldest checkpoint after it has put a new one, so a listing can be stale.
-    for _ in range(_LISTINGS):
-        if archive.add_below(artifacts, f"{JOBS}/{job_id}"):
-            return
 
 
 def _rows(connection: sqlite3.Connection) -> _Rows:
