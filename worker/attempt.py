@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -248,10 +249,8 @@ class Attempt:
         if self._ordered_at is not None:
             return
         self._ordered_at = time.monotonic()
-        try:
+        with suppress(OSError):  # the trainer is dead, which the next _receive detects
             self._pipe.send(order)
-        except OSError:
-            return  # the trainer is dead, which the next _receive detects
 
     def _requeue(self, transaction: Transaction, reason: str, detail: str) -> Job:
         self._requeued_for = reason
