@@ -67,7 +67,7 @@ def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
 
     settings = Settings()
     celery = _celery(settings)
-    worker = _worker(settings, owner=f"{socket.gethostname()}:{os.getpid()}")
+    worker = _worker(settings, owner=_process_name())
     tasks.register(celery, worker)
     worker_shutting_down.connect(lambda **_: worker.draining.set(), weak=False)
     setup_logging.connect(lambda **_: None, weak=False)  # keeps Celery from changing the logging
@@ -94,11 +94,11 @@ def run_dispatch() -> None:
     from worker.broker import dispatcher
 
     settings = Settings()
-    stop = threading.Event()
-    _on_signals(stop)
-    instruments = Instruments()
-    _listen(instruments, settings)
-    dispatcher.run(settings, _database(settings), _celery(settings), stop, instruments=instruments)
+    celery = _celery(settings)
+    worker = _worker(settings, owner=_process_name())
+    _on_signals(worker.draining)
+    _listen(worker.instruments, settings)
+    dispatcher.run(worker, celery)
 
 
 @cli.command("check-dispatch")
@@ -144,21 +144,20 @@ def _listen(instruments: Instruments, settings: Settings) -> None:
         sys.exit(f"error: DROPOUT_WORKER_METRICS_PORT: {error}")
 
 
+def _process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 def _worker(settings: Settings, *, owner: str) -> Worker:
+    database = Database(settings.database)
+    database.migrate()
     return Worker(
         settings=settings,
-        database=_database(settings),
+        database=database,
         artifacts=open_artifacts(settings),
         owner=owner,
         draining=threading.Event(),
-        instruments=Instruments(),
     )
-
-
-def _database(settings: Settings) -> Database:
-    database = Database(settings.database)
-    database.migrate()
-    return database
 
 
 def _on_signals(stop: threading.Event) -> None:

@@ -57,7 +57,7 @@ _processes = multiprocessing.get_context("forkserver")
 
 @dataclass(frozen=True)
 class Worker:
-    """The resources of a worker. `draining`, once set, releases every job and stops claims."""
+    """The resources of a worker process. `draining`, once set, releases its jobs and ends it."""
 
     settings: Settings
     database: Database
@@ -275,23 +275,20 @@ class Attempt:
 
     def _requeue_after_death(self) -> None:
         """Requeue the job of a trainer that died."""
-        detail = self._cause_of_death()
-        self._write(lambda transaction: self._requeue(transaction, "worker_lost", detail))
-        if self.over is not None:
-            code = self._trainer.exitcode
-            cause = f"exit {code}" if code is None or code >= 0 else signal.Signals(-code).name
-            self._worker.instruments.trainer_deaths.labels(cause).inc()
-
-    def _cause_of_death(self) -> str:
-        if self._fence.has_killed:
-            return "the lease was not renewed in time"
         self._trainer.join(DEATH_SECONDS)
         code = self._trainer.exitcode
-        if code == -signal.SIGKILL:  # this process did not send it: the fence is checked above
-            return KILLED
-        if code is not None and code < 0:
-            return f"the trainer was killed by {signal.Signals(-code).name}"
-        return f"the trainer ended with exit code {code}"
+        cause = f"exit {code}" if code is None or code >= 0 else signal.Signals(-code).name
+        if self._fence.has_killed:
+            detail = "the lease was not renewed in time"
+        elif code == -signal.SIGKILL:  # this process did not send it: the fence is checked above
+            detail = KILLED
+        elif code is not None and code < 0:
+            detail = f"the trainer was killed by {cause}"
+        else:
+            detail = f"the trainer ended with exit code {code}"
+        self._write(lambda transaction: self._requeue(transaction, "worker_lost", detail))
+        if self.over is not None:
+            self._worker.instruments.trainer_deaths.labels(cause).inc()
 
 
 def requeue(

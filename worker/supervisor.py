@@ -14,15 +14,12 @@ from structlog.contextvars import bound_contextvars
 
 from dropout_core.files import NO_SPACE, is_disk_full
 from store import datasets, jobs
-from store.artifacts.artifact_store import ArtifactStore
-from store.database.engine import Database, is_unavailable
+from store.database.engine import is_unavailable
 from store.errors import DatasetNotFound, LeaseLost
 from store.jobs import Claim, Job
 from store.operations import tracing
 from store.operations.retention import sweeping
-from store.settings import Settings
 from worker.attempt import Attempt, Worker, requeue
-from worker.instruments import Instruments
 from worker.messages import Assignment, job_prefix
 from worker.retrying_artifacts import RetryingArtifacts
 
@@ -32,25 +29,18 @@ RETRY_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-def repeat(
-    step: Callable[[], None],
-    stop: threading.Event,
-    *,
-    settings: Settings,
-    database: Database,
-    artifacts: ArtifactStore,
-    instruments: Instruments,
-    reap_seconds: float,
-) -> None:
-    """Repeat the step until `stop`; meanwhile reap expired leases and sweep unneeded data.
+def repeat(step: Callable[[], None], worker: Worker, *, reap_seconds: float) -> None:
+    """Repeat the step until `worker.draining`; meanwhile reap expired leases and sweep.
 
-    Sets `stop` if the step or the reaper fails permanently, and raises that error.
+    Sets `worker.draining` if the step or the reaper fails permanently, and raises that error.
     """
-    with sweeping(settings, database, artifacts), ThreadPoolExecutor(1) as pool:
+    with (
+        sweeping(worker.settings, worker.database, worker.artifacts),
+        ThreadPoolExecutor(1) as pool,
+    ):
         # In a thread of its own, because leases expire also while the broker hangs.
-        reaping = partial(reap, settings, database, instruments)
-        reaper = pool.submit(_repeat, reaping, reap_seconds, stop)
-        _repeat(step, POLL_SECONDS, stop)
+        reaper = pool.submit(_repeat, partial(reap, worker), reap_seconds, worker.draining)
+        _repeat(step, POLL_SECONDS, worker.draining)
         reaper.result()
 
 
@@ -196,14 +186,14 @@ def _delete_unneeded_artifacts(job: Job, worker: Worker) -> None:
         log.warning("artifacts of the job were not deleted", error=repr(error))
 
 
-def reap(settings: Settings, database: Database, instruments: Instruments) -> None:
+def reap(worker: Worker) -> None:
     """Requeue or end the jobs whose lease has expired."""
-    with database.write() as transaction:
+    with worker.database.write() as transaction:
         reaped = jobs.reap(
             transaction,
-            max_attempts=settings.max_attempts,
-            backoff_seconds=settings.retry_backoff_seconds,
+            max_attempts=worker.settings.max_attempts,
+            backoff_seconds=worker.settings.retry_backoff_seconds,
         )
     for job in reaped:
-        instruments.reaped_leases.labels(job.state).inc()
+        worker.instruments.reaped_leases.labels(job.state).inc()
         log.warning("lease expired", job=job.id, attempt=job.attempt, state=job.state)

@@ -97,7 +97,7 @@ def test_leases_that_are_taken_back_are_counted(worker: Worker) -> None:
             )
     for _ in range(2):  # the second finds none
         lose_leases(worker)
-        reap(worker.settings, worker.database, worker.instruments)
+        reap(worker)
 
     assert counted(worker, "dropout_leases_reaped_total", state="queued") == 2
 

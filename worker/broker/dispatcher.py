@@ -1,18 +1,15 @@
 """The outbox relay, the reaper and the sweeper of the scaled-out service. Any number can run."""
 
-import threading
-
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from store import jobs
-from store.artifacts.artifact_store import open_artifacts
 from store.database.engine import Database
 from store.settings import Settings
+from worker.attempt import Worker
 from worker.broker.celery_app import QUEUES, SUPERVISE
-from worker.instruments import Instruments
 from worker.supervisor import RETRY_SECONDS, repeat
 
 REAP_SECONDS = 5.0
@@ -23,33 +20,18 @@ BACKLOG = 100
 log = structlog.get_logger()
 
 
-def run(
-    settings: Settings,
-    database: Database,
-    celery: Celery,
-    stop: threading.Event,
-    *,
-    instruments: Instruments,
-) -> None:
-    """Send the ids of due jobs to their queues, and reap expired leases, until `stop`."""
+def run(worker: Worker, celery: Celery) -> None:
+    """Send the ids of due jobs to their queues, and reap expired leases, until `draining`."""
     log.info("dispatcher ready")
 
     def step() -> None:
         try:
-            relay(settings, database, celery)
+            relay(worker.settings, worker.database, celery)
         except (OperationalError, RedisError):
             log.warning("the broker does not answer")
-            stop.wait(RETRY_SECONDS)
+            worker.draining.wait(RETRY_SECONDS)
 
-    repeat(
-        step,
-        stop,
-        settings=settings,
-        database=database,
-        artifacts=open_artifacts(settings),
-        instruments=instruments,
-        reap_seconds=REAP_SECONDS,
-    )
+    repeat(step, worker, reap_seconds=REAP_SECONDS)
 
 
 def relay(settings: Settings, database: Database, celery: Celery) -> None:

@@ -32,15 +32,7 @@ def run(worker: Worker, *, lock_timeout_seconds: float = 0) -> None:
             jobs.expire_leases(transaction, owner=worker.owner)
         warm_up()
         log.info("worker ready", concurrency=worker.settings.concurrency)
-        repeat(
-            partial(_start_jobs, worker, pool, {}),
-            worker.draining,
-            settings=worker.settings,
-            database=worker.database,
-            artifacts=worker.artifacts,
-            instruments=worker.instruments,
-            reap_seconds=REAP_SECONDS,
-        )
+        repeat(partial(_start_jobs, worker, pool, {}), worker, reap_seconds=REAP_SECONDS)
 
 
 def _start_jobs(worker: Worker, pool: ThreadPoolExecutor, running: dict[str, Future[bool]]) -> None:
