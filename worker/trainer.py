@@ -157,7 +157,7 @@ class Trainer:
         }
 
     def _put(self, key: str, text: str) -> None:
-        with tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch:
+        with self._scratch() as scratch:
             path = Path(scratch) / "text"
             path.write_text(text)
             self._artifacts.put(key, path)
@@ -195,12 +195,12 @@ class Trainer:
         yield
         self._connection.send(Timed(step, started_at, time.monotonic() - began))
 
+    def _scratch(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(dir=self._assignment.scratch)
+
     def _checkpoint(self) -> None:
         prefix = f"{self._assignment.prefix}/checkpoints"
-        with (
-            self._timed("checkpoint"),
-            tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch,
-        ):
+        with self._timed("checkpoint"), self._scratch() as scratch:
             state = self._training.state()
             path = save_checkpoint(Path(scratch), state, run=self._assignment.job_id)
             self._artifacts.put(f"{prefix}/{path.name}", path)
@@ -225,10 +225,7 @@ class Trainer:
             scored = [folds[number] for number in sorted(folds)]
             metrics["cross_validation"] = summary(scored, of=self._spec.dataset.split.folds)
         artifact = f"{self._assignment.prefix}/model"
-        with (
-            self._timed("save"),
-            tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch,
-        ):
+        with self._timed("save"), self._scratch() as scratch:
             manifest = self._tabular_run.save(Path(scratch))
             size_bytes = (Path(scratch) / WEIGHTS).stat().st_size
             for name in (WEIGHTS, MANIFEST):

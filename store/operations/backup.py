@@ -129,9 +129,10 @@ class _Archive:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             member = _member(name, size=status.st_size, modified_at=status.st_mtime)
-            reader = _HashingReader(file)
-            self._tar.addfile(member, reader)
-        self.members[name] = reader.digest.hexdigest()
+            digest = hashlib.file_digest(file, "sha256")
+            file.seek(0)
+            self._tar.addfile(member, file)
+        self.members[name] = digest.hexdigest()
 
     def add_artifact(self, artifacts: ArtifactStore, key: str) -> bool:
         """Add the artifact, and return whether it exists."""
@@ -149,17 +150,6 @@ class _Archive:
     def add_manifest(self, content: bytes) -> None:
         member = _member(MANIFEST, size=len(content), modified_at=time.time())
         self._tar.addfile(member, io.BytesIO(content))
-
-
-class _HashingReader:
-    def __init__(self, file: BinaryIO) -> None:
-        self.digest = hashlib.sha256()
-        self._file = file
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self._file.read(size)
-        self.digest.update(chunk)
-        return chunk
 
 
 def _database_path(settings: Settings) -> Path:

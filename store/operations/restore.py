@@ -1,7 +1,7 @@
 """Restore a data directory from a backup, completely or not at all."""
 
-import hashlib
 import os
+import shutil
 import tarfile
 import tempfile
 from contextlib import ExitStack, closing
@@ -15,7 +15,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import DBAPIError
 
-from dropout_core.files import delete_path, sync_folder
+from dropout_core.files import delete_path, sha256_of, sync_folder
 from store import jobs
 from store.database.engine import MIGRATIONS, Database
 from store.database.tables import idempotency_keys
@@ -27,7 +27,6 @@ from store.settings import SQLITE_FILE, Settings
 
 LOCKS = ("serve.lock", "worker.lock")  # of the processes that serve a data directory
 
-_CHUNK_BYTES = 1024**2
 # The errors of a tar that is damaged or not a backup.
 _FORMAT_ERRORS = (
     tarfile.TarError,
@@ -101,9 +100,7 @@ def _require_own_database(settings: Settings) -> None:
 
 
 def _require_empty(folder: Path) -> None:
-    if not folder.exists():
-        return
-    found = sorted(path.name for path in folder.iterdir() if path.name not in LOCKS)
+    found = sorted(path.name for path in folder.glob("*") if path.name not in LOCKS)
     if found:
         raise CannotRestore(
             f"{folder} is not empty, it contains {found[0]!r}: restore to an empty or a new folder"
@@ -144,14 +141,11 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) 
         raise tarfile.ReadError(f"{member.name!r} does not belong in a backup")
     path = folder / safe.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
     with content, path.open("xb") as target:  # a duplicate name is an error
-        while chunk := content.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            target.write(chunk)
+        shutil.copyfileobj(content, target)
         target.flush()
         os.fsync(target.fileno())
-    return digest.hexdigest()
+    return sha256_of(path)
 
 
 def _known_revisions() -> set[str]:
