@@ -143,4 +143,4 @@ def measure_importance(
 
 
 STRAIGHT = [("/v1/models/{model_id}/predict", predict)]
-"""What is called most; see StraightRoute."""
+"""The call that has to be quick; see StraightRoute."""
