@@ -1,6 +1,6 @@
-"""The model card: what a model is, what it learned from, how well, and what not to use it for.
+"""The model card: a model's config, data, metrics and limits.
 
-Mitchell et al. 2019, Model Cards for Model Reporting, as far as the service knows.
+Mitchell et al. 2019, Model Cards for Model Reporting, as far as the service has the records.
 """
 
 import json
@@ -31,7 +31,7 @@ _CURVES = {
 
 @dataclass(frozen=True)
 class ModelRecords:
-    """A model's record, and its job and dataset, which are None if they were deleted."""
+    """The records of a model, its job and its dataset; None for a deleted one."""
 
     model: Model
     job: Job | None

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a request that is sent again gets the stored answer and is not done again."""
+"""`Idempotency-Key`: a request that is sent again gets the stored answer and has no effect."""
 
 import hashlib
 from collections.abc import Iterator
@@ -19,20 +19,20 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=200,
-        description="The same key and request again get the stored answer for 24 hours.",
+        description="For 24 hours, the same request with the same key gets the stored answer.",
     ),
 ]
 
 
 class Reservation:
-    """The right to answer one request. `replay` is the stored answer, if there is one."""
+    """A reserved key. `replay` is the stored answer, if there is one."""
 
     def __init__(self, key: str | None, replay: JSONResponse | None) -> None:
         self.replay = replay
         self._key = key
 
     def complete(self, transaction: Connection, answer: Answer) -> JSONResponse:
-        """Store the answer, in the same transaction as what the request creates."""
+        """Store the answer, in the transaction of the request's own changes."""
         if self._key is not None:
             idempotency.complete(transaction, self._key, answer)
         return JSONResponse(answer.body, answer.status, answer.headers)
@@ -47,10 +47,10 @@ class Reservation:
 def reserve(
     transaction: Connection, key: str | None, *, tenant: str, operation: str, request: bytes
 ) -> Reservation:
-    """Reserve the key, if there is one, in the transaction that does what the request asks for.
+    """Reserve the key, if there is one, in the transaction of the request's own changes.
 
     A process that dies leaves no key in flight, and a second request waits for the first. For work
-    that takes long, use `once`. `request` stands for everything that the request asks for.
+    that takes long, use `once`. `request` identifies the whole content of the request.
     Raises IdempotencyKeyReused and RequestInFlight.
     """
     if key is None:

@@ -31,10 +31,10 @@ def list_models(
 @router.get("/{model_id}", responses=problem_responses(404))
 @demands(Scope.READ)
 def get_model(context: ContextDep, caller: CallerDep, model_id: str) -> ModelAnswer:
-    """A model: its config, what it scored, and what it is.
+    """A model: its config, its scores and its checksums.
 
-    It goes by its id, by `NAME@3` or `NAME@production`, or by its name alone, which stands for the
-    alias `production` or, while there is none, for the newest version.
+    Give its id, `NAME@3`, `NAME@production`, or its name alone, which stands for the alias
+    `production` or, without one, for the newest version.
     """
     with context.database.read() as transaction:
         model = models.resolve(transaction, model_id, tenant=caller.tenant)
@@ -44,7 +44,7 @@ def get_model(context: ContextDep, caller: CallerDep, model_id: str) -> ModelAns
 @router.delete("/{model_id}", status_code=204, responses=problem_responses(404, 409))
 @demands(Scope.TRAIN)
 async def delete_model(context: ContextDep, caller: CallerDep, model_id: str) -> Response:
-    """Delete a model, by its id, and its weights; not while an alias stands for it."""
+    """Delete a model, by its id, with its weights; 409 while an alias stands for it."""
     model = await run_in_threadpool(_remove, context, model_id, tenant=caller.tenant)
     context.model_server.forget_names(caller.tenant)
     context.predictors.forget(model_id)

@@ -17,7 +17,7 @@ Alias = Annotated[str, Path(pattern=r"^[a-z][a-z0-9._-]{0,63}$")]
 
 
 class AliasRequest(Config):
-    """The version that an alias is to stand for."""
+    """The new version of an alias."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"version": 1}]})
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
-from app.context import CallerDep, Context, ContextDep, place
+from app.context import CallerDep, Context, ContextDep, slow_slot
 from app.http import bodies
 from app.http.bodies import body_of
 from app.http.errors import RequestError
@@ -212,7 +212,7 @@ async def _infer(http: Request, model: str, version: str | None) -> Response:
     model_id = requested.served.model.id
     started_at = time.perf_counter_ns()
     try:
-        async with place(context) if service.is_large(http.headers, body) else nullcontext():
+        async with slow_slot(context) if service.is_large(http.headers, body) else nullcontext():
             done = await service.infer(
                 context.model_server,
                 requested,

@@ -126,7 +126,7 @@ def test_a_model_whose_files_are_gone_is_not_found(
 def test_only_so_many_exports_are_made_at_once(
     sqlite_client: TestClient, nasty: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "PLACE_SECONDS", 0.01)
+    monkeypatch.setattr(service, "SLOT_SECONDS", 0.01)
     for _ in range(service.MAX_EXPORTS):
         service._slots.acquire()
     try:
