@@ -103,12 +103,13 @@ class _Child:
         if self.exit_code is None or time.monotonic() - self._started_at < RESTART_SECONDS:
             return
         log.warning("process died, restarting it", process=self.name, exit_code=self.exit_code)
-        self._close_lifeline()
+        self.ask_to_stop()  # closes the pipe to it
         self._process = self._start()
         self._started_at = time.monotonic()
 
     def ask_to_stop(self) -> None:
-        self._close_lifeline()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def wait(self) -> None:
         try:
@@ -116,10 +117,6 @@ class _Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-    def _close_lifeline(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
 
 
 def _wait_until_ready(address: str, children: list[_Child], stop: threading.Event) -> None:

@@ -1,8 +1,6 @@
 """Write a model as a file, for every request anew."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from app.context import SLOT_SECONDS, Context
@@ -26,21 +24,14 @@ def write(context: Context, model: Model, chosen: Format, *, folder: Path) -> Pa
         detail = f"an ONNX file may have 2 GiB, and this model has {model.size_bytes} bytes"
         raise invalid("format", detail)
     target = folder / f"{model.id}{SUFFIXES[chosen]}"
-    with _slot():
-        context.predictors.get(model)  # raises ModelError unless the files are as recorded
-        try:
-            export(context.predictors.fetch(model), target, chosen)
-        except FileNotFoundError as error:  # deleted after its record was read
-            raise ModelNotFound(model.id) from error
-    return target
-
-
-@contextmanager
-def _slot() -> Iterator[None]:
     if not _slots.acquire(timeout=SLOT_SECONDS):
         detail = f"{MAX_EXPORTS} exports are running already; try again"
         raise RequestError(503, "busy", detail)
     try:
-        yield
+        context.predictors.get(model)  # raises ModelError unless the files are as recorded
+        export(context.predictors.fetch(model), target, chosen)
+    except FileNotFoundError as error:  # deleted after its record was read
+        raise ModelNotFound(model.id) from error
     finally:
         _slots.release()
+    return target

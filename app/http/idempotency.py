@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Header
@@ -24,24 +25,18 @@ IdempotencyKey = Annotated[
 ]
 
 
+@dataclass(frozen=True)
 class Reservation:
     """A reserved key. `replay` is the stored answer, if there is one."""
 
-    def __init__(self, key: str | None, replay: JSONResponse | None) -> None:
-        self.replay = replay
-        self._key = key
+    key: str | None
+    replay: JSONResponse | None = None
 
     def complete(self, transaction: Connection, answer: Answer) -> JSONResponse:
         """Store the answer, in the transaction of the request's own changes."""
-        if self._key is not None:
-            idempotency.complete(transaction, self._key, answer)
+        if self.key is not None:
+            idempotency.complete(transaction, self.key, answer)
         return JSONResponse(answer.body, answer.status, answer.headers)
-
-    def release(self, database: Database) -> None:
-        """Free the key of a request that failed and stored nothing."""
-        if self._key is not None:
-            with database.write() as transaction:
-                idempotency.release(transaction, self._key)
 
 
 def reserve(
@@ -54,12 +49,12 @@ def reserve(
     Raises IdempotencyKeyReused and RequestInFlight.
     """
     if key is None:
-        return Reservation(None, None)
+        return Reservation(None)
     scoped = hashlib.sha256(f"{tenant} {operation} {key}".encode()).hexdigest()
     digest = hashlib.sha256(request).hexdigest()
     stored = idempotency.reserve(transaction, scoped, tenant=tenant, request_sha256=digest)
     if stored is None:
-        return Reservation(scoped, None)
+        return Reservation(scoped)
     headers = {**stored.headers, "Idempotent-Replay": "true"}
     return Reservation(None, JSONResponse(stored.body, stored.status, headers))
 
@@ -77,5 +72,7 @@ def once(
     try:
         yield reservation
     except BaseException:
-        reservation.release(database)
+        if reservation.key is not None:
+            with database.write() as transaction:
+                idempotency.release(transaction, reservation.key)
         raise

@@ -18,7 +18,7 @@ from app.http import bodies
 from app.http.answers import preferred
 from app.http.errors import RequestError, invalid
 from app.http.uploads import Upload, refusing_unusable
-from app.inference.schemas import MonteCarloDropout, PredictRequest
+from app.inference.schemas import PredictRequest
 from app.serving import instances, tables
 from app.serving.model_server import QUICK_BYTES, ServedModel, run_inline_or_in_thread
 from app.serving.tables import CSV, PARQUET
@@ -97,20 +97,15 @@ async def _predict_cell_by_cell(
         while (matrix := await run_in_threadpool(next, parts, None)) is not None:
             outputs.append(await context.model_server.outputs(served, matrix))
             if sampling is not None:
-                uncertainties.append(await _uncertainty(served.predictor, matrix, sampling))
+                uncertainty = await run_in_threadpool(
+                    served.predictor.monte_carlo,
+                    torch.from_numpy(matrix),
+                    num_samples=sampling.samples,
+                    seed=sampling.seed,
+                )
+                uncertainties.append(uncertainty)
         whole = np.concatenate(outputs)
         return await run_in_threadpool(_answer, served, whole, uncertainties), len(whole)
-
-
-async def _uncertainty(
-    predictor: Predictor, matrix: NDArray[np.float64], sampling: MonteCarloDropout
-) -> Uncertainty:
-    return await run_in_threadpool(
-        predictor.monte_carlo,
-        torch.from_numpy(matrix),
-        num_samples=sampling.samples,
-        seed=sampling.seed,
-    )
 
 
 def _answer(

@@ -60,12 +60,8 @@ def create_job(
     if validate_only:
         with context.database.write() as transaction:
             resolved = resolve(transaction, spec, context.settings, tenant=caller.tenant)
-        checked = ValidationAnswer(
-            resolved_config=resolved.spec.model_dump(mode="json"),
-            warnings=list(resolved.warnings),
-            num_parameters=resolved.num_parameters,
-            estimated_bytes=resolved.estimated_bytes,
-        )
+        config = resolved.spec.model_dump(mode="json")
+        checked = ValidationAnswer(**vars(resolved), resolved_config=config)
         return JSONResponse(checked.model_dump(mode="json"))
 
     request = spec.model_dump_json().encode()

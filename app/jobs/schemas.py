@@ -1,4 +1,4 @@
-"""A job on the wire. What is submitted is `store.job_spec.JobSpec`."""
+"""A job on the wire. The body of a submission is `store.job_spec.JobSpec`."""
 
 from typing import Any, Literal, Self
 

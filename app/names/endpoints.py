@@ -1,5 +1,6 @@
 """`/v1/names`: the versions of a name, and its aliases, such as `production`."""
 
+from anyio import from_thread
 from fastapi import Depends, Response
 from fastapi.concurrency import run_in_threadpool
 
@@ -65,13 +66,9 @@ def _set_alias(context: Context, name: str, alias: str, *, version: int, tenant:
 
 @router.delete("/{name}/aliases/{alias}", status_code=204, responses=problem_responses(404))
 @demands(Scope.TRAIN)
-async def delete_alias(context: ContextDep, caller: CallerDep, name: str, alias: str) -> Response:
+def delete_alias(context: ContextDep, caller: CallerDep, name: str, alias: str) -> Response:
     """Delete an alias; its version stays."""
-    await run_in_threadpool(_delete_alias, context, name, alias, tenant=caller.tenant)
-    context.model_server.forget_names(caller.tenant)
-    return Response(status_code=204)
-
-
-def _delete_alias(context: Context, name: str, alias: str, *, tenant: str) -> None:
     with context.database.write() as transaction:
-        model_names.remove_alias(transaction, name, alias, tenant=tenant)
+        model_names.remove_alias(transaction, name, alias, tenant=caller.tenant)
+    from_thread.run_sync(context.model_server.forget_names, caller.tenant)
+    return Response(status_code=204)

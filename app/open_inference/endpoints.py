@@ -54,8 +54,11 @@ router = APIRouter(
 Name = Annotated[str, Path(description="A model's id or name.")]
 Version = Annotated[str, Path(description="A number or an alias; `1` for an id.")]
 
-_INFER_BODY = bodies.documented(InferBody)
-_INFER_ERRORS = error_responses(400, 404, 409, 413, 415, 503)
+_INFER: dict[str, Any] = {
+    "response_model": InferAnswer,
+    "openapi_extra": bodies.documented(InferBody),
+    "responses": error_responses(400, 404, 409, 413, 415, 503),
+}
 _MODEL_ERRORS = error_responses(404, 409, 503)
 
 
@@ -174,12 +177,7 @@ async def model_statistics(
     return StatisticsAnswer.of(versions, context.statistics)
 
 
-@router.post(
-    "/models/{model}/infer",
-    response_model=InferAnswer,
-    openapi_extra=_INFER_BODY,
-    responses=_INFER_ERRORS,
-)
+@router.post("/models/{model}/infer", **_INFER)
 @demands(Scope.PREDICT, body=BodyClass.ROWS)
 async def infer(http: Request, model: Name) -> Response:
     """Predict rows. A row's bits are the same with any other rows, protocol or encoding.
@@ -192,12 +190,7 @@ async def infer(http: Request, model: Name) -> Response:
     return await _infer(http, model, None)
 
 
-@router.post(
-    "/models/{model}/versions/{version}/infer",
-    response_model=InferAnswer,
-    openapi_extra=_INFER_BODY,
-    responses=_INFER_ERRORS,
-)
+@router.post("/models/{model}/versions/{version}/infer", **_INFER)
 @demands(Scope.PREDICT, body=BodyClass.ROWS)
 async def infer_version(http: Request, model: Name, version: Version) -> Response:
     """Predict rows with one version of a model; otherwise the same as without a version."""

@@ -39,7 +39,7 @@ def test_requests_that_take_long_leave_threads_to_others(
     slots = app.state.context.slots
     with TestClient(app, raise_server_exceptions=False) as client:
         assert client.portal is not None
-        for _ in range(context.SLOW_REQUESTS):
+        for _ in range(context.NUM_SLOTS):
             client.portal.call(slots.acquire)
         assert client.get("/v1/jobs").status_code == 200
         refused = client.post("/v1/datasets", files={"file": tables.flowers()})
