@@ -73,13 +73,13 @@ def create_dataset(
             if reservation.replay is not None:
                 return reservation.replay
             with context.database.read() as transaction:
-                _require_quota(transaction, context, caller, upload)
+                _require_dataset_quota(transaction, context, caller, upload)
             # Parsing takes long, so it ends before the transaction begins.
             with (
                 stored_table(context, upload, options) as fields,
                 context.database.write() as transaction,
             ):
-                _require_quota(transaction, context, caller, upload)
+                _require_dataset_quota(transaction, context, caller, upload)
                 dataset = DatasetAnswer.of(
                     datasets.create(transaction, tenant=caller.tenant, name=chosen, **fields)
                 )
@@ -123,11 +123,11 @@ def _name_of(file: UploadFile) -> str:
     return name.replace("\0", "")[:MAX_NAME_CHARACTERS]
 
 
-def _require_quota(
+def _require_dataset_quota(
     transaction: Connection, context: Context, caller: Caller, upload: Upload
 ) -> None:
     """Raise QuotaExceeded if the caller may not keep what was uploaded."""
-    quotas.require_place_for_dataset(
+    quotas.require_dataset_quota(
         transaction,
         tenant=caller.tenant,
         size_bytes=upload.size_bytes,
