@@ -95,7 +95,7 @@ def _matrix(predictor: Predictor, inputs: Mapping[str, Tensor]) -> NDArray[np.fl
         raise bad_request(f"input {INPUT!r} has all features: send no other input")
     tensor, num_features = inputs[INPUT], len(predictor.description.features)
     if tensor.datatype == BYTES:
-        raise bad_request(f"input {INPUT!r}: it takes numbers, not BYTES")
+        raise bad_request(f"input {INPUT!r}: BYTES are not numbers")
     if tensor.values.shape[1:] != (num_features,):
         shape = list(tensor.values.shape)
         raise bad_request(f"input {INPUT!r}: the shape {shape} is not [-1, {num_features}]")

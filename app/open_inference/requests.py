@@ -139,7 +139,7 @@ def _shape(value: Any, name: str) -> list[int]:
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
         raise bad_request(f"{where}: `shape` has to be an array of whole numbers, none negative")
     if not 1 <= len(shape) <= 2 or shape[0] == 0:
-        raise bad_request(f"{where}: the shape has to be [rows] or [rows, values], and not {shape}")
+        raise bad_request(f"{where}: the shape {shape} is neither [rows] nor [rows, values]")
     require_row_count(shape[0], tensor=name)
     return shape
 

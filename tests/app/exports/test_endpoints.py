@@ -234,7 +234,7 @@ def test_a_card_is_short_whatever_the_model(
     assert (len(epochs), epochs[0], epochs[-1]) == (20, 1, 100)
     assert re.search("`[▁▂▃▄▅▆▇█]{40}`", parts["Curves"])
     assert "and 50 more" in dict(cells(parts["Model"]))["classes"]
-    assert "And 12 features more." in parts["Data"]
+    assert "And 12 more features." in parts["Data"]
     assert "- and 10 more" in parts["Intended use and limits"]
     assert "No rows were held out" in parts["Metrics"]
 
