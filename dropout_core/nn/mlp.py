@@ -4,6 +4,7 @@ Shapes: B rows of a batch, K of them in a group that shares masks.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast, get_args
 
 import torch
@@ -27,6 +28,14 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "logistic": nn.Sigmoid,
     "gelu": nn.GELU,
+}
+
+INITS: dict[Init, Callable[..., Tensor]] = {
+    "kaiming_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="relu"),
+    "kaiming_normal": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
+    "xavier_uniform": nn.init.xavier_uniform_,
+    "xavier_normal": nn.init.xavier_normal_,
+    "normal": partial(nn.init.normal_, std=0.01),
 }
 
 
@@ -73,23 +82,21 @@ class HiddenLayer(nn.Module):
             and isinstance(self.dropout, Dropout)
             and self.is_elementwise
         ):
-            return self._fused(x, self.dropout), None
+            fused = functional.linear_dropout(
+                x,
+                self.linear.weight,
+                self.linear.bias,
+                self.dropout.p,
+                activation=self.fused_activation,
+                generator=self.dropout.generator,
+                scale=self.dropout.survivor_scale,
+                bfloat16=self.rounds_to_bfloat16,
+            )
+            return fused, None
         x = _product(self.linear, x, columns)
         if self.norm is not None:
             x = self.norm(x)
         return self.dropout(self.activation(x)), None
-
-    def _fused(self, x: Tensor, dropout: Dropout) -> Tensor:
-        return functional.linear_dropout(
-            x,
-            self.linear.weight,
-            self.linear.bias,
-            dropout.p,
-            activation=self.fused_activation,
-            generator=dropout.generator,
-            scale=dropout.training_scale,
-            bfloat16=self.rounds_to_bfloat16,
-        )
 
     @property
     def is_elementwise(self) -> bool:
@@ -174,7 +181,7 @@ class MLP(nn.Module):
         stream = generator(seed, "init")
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                _init_weight(module.weight, self.config.init, stream)
+                INITS[self.config.init](module.weight, generator=stream)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
@@ -252,17 +259,3 @@ def _without_weights(layer_type: type[nn.Linear], *arguments: Any, **options: An
     for name, parameter in layer.named_parameters(recurse=False):
         setattr(layer, name, nn.Parameter(torch.empty(parameter.shape)))
     return layer
-
-
-def _init_weight(weight: Tensor, init: Init, stream: Generator) -> None:
-    match init:
-        case "kaiming_uniform":
-            nn.init.kaiming_uniform_(weight, nonlinearity="relu", generator=stream)
-        case "kaiming_normal":
-            nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=stream)
-        case "xavier_uniform":
-            nn.init.xavier_uniform_(weight, generator=stream)
-        case "xavier_normal":
-            nn.init.xavier_normal_(weight, generator=stream)
-        case "normal":
-            nn.init.normal_(weight, std=0.01, generator=stream)
