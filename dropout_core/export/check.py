@@ -7,11 +7,12 @@ import copy
 import math
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
+from dropout_core.config import Task
 from dropout_core.errors import ModelError
 from dropout_core.export.examples import example_rows
-from dropout_core.export.whole import WholeModel
+from dropout_core.model.forward import as_predicted
 from dropout_core.model.predictor import Predictor
 from dropout_core.model.saved_model import Description, TabularModel
 
@@ -20,6 +21,19 @@ _MIN_UNITS = 8  # what functions such as tanh may be off by, with some to spare
 _NUM_TRIALS = 8
 _MARGIN = 8.0
 _OF_FLOAT64 = 2.0**-40  # relative: sums of a thousand probabilities, and whole units of targets
+
+
+class WholeModel(nn.Module):
+    """What `Predictor.outputs` computes, in any number of rows: (N, V + K) -> (N, C), float64."""
+
+    def __init__(self, model: TabularModel, task: Task) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+        self.eval().requires_grad_(False)
+
+    def forward(self, matrix: Tensor) -> Tensor:
+        return as_predicted(self.model(matrix), self.task)
 
 
 class Check:
