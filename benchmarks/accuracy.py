@@ -156,8 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"batchwise trains {speedup:.2f} times the rows of standard dropout a second\n")
     print(f"{'':22}{'rate':>6}{'epochs':>8}{'test error %':>16}   of each seed")
     report = {}
-    for name, runs in results.items():
-        errors = [run.error for run in runs]
+    for name, found in results.items():
+        errors = [result.error for result in found]
         rate = rates[name.split(",")[0]]
         listed = " ".join(f"{error:.2f}" for error in errors)
         print(f"{name:22}{rate:>6g}{num_epochs[name]:>8}{_mean(errors):>16}   {listed}")

@@ -12,7 +12,8 @@ from torch import Tensor
 from dropout_core.config import Task
 
 _ERRORS = ("log_loss", "brier", "expected_calibration_error")
-_OF_BOTH = ("f1", "roc_auc", "average_precision", *_ERRORS)
+PER_CLASS = ("f1", "roc_auc", "average_precision")
+_OF_BOTH = (*PER_CLASS, *_ERRORS)
 _OF_CLASSES = ("accuracy", "balanced_accuracy", *_OF_BOTH)
 _OF_LABELS = ("accuracy", "subset_accuracy", *_OF_BOTH)
 _OF_VALUES = ("rmse", "mae", "r2")

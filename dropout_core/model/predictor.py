@@ -106,10 +106,9 @@ class Predictor:
 
         Shape: (N, V + K), as `encode` returns it -> (N, C) float64.
         """
-        num_columns = matrix.shape[1]
         expected = self.description.encoder.num_columns
-        if num_columns != expected:
-            raise ValueError(f"{num_columns} columns given, the model takes {expected}")
+        if matrix.shape[1] != expected:
+            raise ValueError(f"{matrix.shape[1]} columns given, the model takes {expected}")
         return self._outputs(matrix, self._forward)
 
     @torch.inference_mode()

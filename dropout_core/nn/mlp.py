@@ -76,18 +76,14 @@ class HiddenLayer(nn.Module):
                 x, self.linear.weight, self.linear.bias, rows=self._pieces(kept), columns=columns
             )
             return self.activation(x) * scale, kept
-        if (
-            self.training
-            and columns is None
-            and isinstance(self.dropout, Dropout)
-            and self.is_elementwise
-        ):
+        activation = self.fused_activation if self.training and columns is None else None
+        if activation is not None and isinstance(self.dropout, Dropout):
             fused = functional.linear_dropout(
                 x,
                 self.linear.weight,
                 self.linear.bias,
                 self.dropout.p,
-                activation=self.fused_activation,
+                activation=activation,
                 generator=self.dropout.generator,
                 scale=self.dropout.survivor_scale,
                 bfloat16=self.rounds_to_bfloat16,
@@ -99,18 +95,15 @@ class HiddenLayer(nn.Module):
         return self.dropout(self.activation(x)), None
 
     @property
-    def is_elementwise(self) -> bool:
-        """Whether only a fused activation and dropout of units follow a plain linear layer."""
-        return (
+    def fused_activation(self) -> FusedActivation | None:
+        """The activation if only it and dropout of units follow a plain linear layer, else None."""
+        is_fused = (
             type(self.linear) is nn.Linear
             and self.norm is None
             and isinstance(self.dropout, Dropout | BatchwiseDropout)
             and self.activation_name in get_args(FusedActivation)
         )
-
-    @property
-    def fused_activation(self) -> FusedActivation:
-        return cast(FusedActivation, self.activation_name)
+        return cast(FusedActivation, self.activation_name) if is_fused else None
 
     def _pieces(self, units: Tensor) -> Tensor:
         """Return the rows of the weight matrix that belong to `units`."""

@@ -92,7 +92,7 @@ class FusedStep:
         return (
             all(parameter.requires_grad for parameter in model.parameters())
             and isinstance(model.input_dropout, UnitDropout)
-            and all(layer.is_elementwise and not layer.rounds_to_bfloat16 for layer in layers)
+            and all(layer.fused_activation and not layer.rounds_to_bfloat16 for layer in layers)
             and model.config.group_size is None
         )
 
