@@ -1,4 +1,4 @@
-"""Reports as pictures: python -m benchmarks.plot REPORT PNG"""
+"""Draw the report of a benchmark: python -m benchmarks.plot training.json training.png"""
 
 import json
 import sys
@@ -12,12 +12,11 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
 
 BASELINE = "torch, nn.Dropout"
 BOUND = "dense products"
 
-# Okabe and Ito's colours, which every kind of colour vision tells apart.
+# The colours of Okabe and Ito, which people with any colour vision can distinguish.
 COLOURS = {
     "this library": "#0072B2",
     "torch by hand": "#E69F00",
@@ -25,20 +24,9 @@ COLOURS = {
     "bound: the matrix products alone": "#999999",
 }
 
-# The first is for ours.
-SERVER_COLOURS = ("#0072B2", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#56B4E9")
-
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """Draw latencies if the report has some, else speeds of training."""
-    if "latency" in report:
-        draw_latencies(report, path)
-    else:
-        draw_speeds(report, path)
-
-
-def draw_speeds(report: dict[str, Any], path: Path) -> None:
-    """Rows a second of every contender relative to the plain torch loop, one panel a case."""
+    """Draw rows a second of every contender relative to the plain torch loop, one panel a case."""
     cases = {n: s for n, s in report["sections"].items() if BASELINE in s["rows_per_second"]}
     names = list(dict.fromkeys(n for s in cases.values() for n in (*s["ratios"], *s["skipped"])))
     num_rows = min(2, len(cases))
@@ -52,7 +40,7 @@ def draw_speeds(report: dict[str, Any], path: Path) -> None:
         squeeze=False,
         layout="constrained",
     )
-    panels = list(grid.T.flat)  # the cases come in pairs: a column is a width
+    panels = list(grid.T.flat)  # cases come in pairs, and a column has one width
     for panel, (title, section) in zip(panels, cases.items(), strict=False):
         _draw_case(panel, title, section, names)
     for panel in panels[len(cases) :]:
@@ -104,28 +92,6 @@ def _family(name: str) -> str:
 def _title(report: dict[str, Any]) -> str:
     how = f"{report['threads']} threads, {report['num_rounds']} interleaved rounds"
     return f"Rows trained a second on {report['data']}, {how}: medians and quartiles"
-
-
-def draw_latencies(report: dict[str, Any], path: Path) -> None:
-    """How many requests took longer, at half of each server's own maximum rate."""
-    figure, panel = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
-    slower = [1 - quantile for quantile in report["quantiles"]]
-    for colour, (name, latency) in zip(SERVER_COLOURS, report["latency"].items(), strict=False):
-        panel.plot(latency["quantiles_ms"], slower, color=colour, label=name)
-    panel.set_xscale("log")
-    panel.set_yscale("log")
-    for axis, unit in ((panel.xaxis, ""), (panel.yaxis, " %")):
-        factor = 100 if unit else 1
-        axis.set_major_formatter(FuncFormatter(lambda x, _, f=factor, u=unit: f"{f * x:g}{u}"))
-    panel.axhline(0.01, color="black", linewidth=0.8, linestyle=":")
-    panel.set_xlabel("milliseconds since the request was due")
-    panel.set_ylabel("requests that took longer")
-    rounds = f"{report['num_rounds']} interleaved rounds"
-    panel.set_title(f"1 row, each server at half of its maximum rate, {rounds}", fontsize=11)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(frameon=False)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,28 @@
-"""How soon the embedded service answers, starts and stops, and what it takes when idle.
+"""Measure how fast the embedded service starts, answers and stops, and its CPU time when idle.
 
-    python -m benchmarks.service [--json FILE]
+    python -m benchmarks.service [--output FILE]
 
-starts a service of its own with a temporary data directory, prints a table of what it has measured
-and, with --json, writes it as JSON. Times between two events of a job are by the service's own
-clock, so nothing is added by asking.
+starts its own service with a temporary data directory, prints a table of the results and, with
+--output, writes them as JSON. Times between two events of a job are measured by the service's own
+clock, so the requests add nothing to them.
 """
 
+import argparse
+import json
 import os
 import statistics
 import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
-import polars as pl
 import psutil
 
-from benchmarks.options import option_parser, write_report
 from benchmarks.run_folder import benchmark_run
-from benchmarks.running import cpu_seconds, running_service, train, upload
-from benchmarks.running import submit as submit_job
+from benchmarks.running import running_service
 
 NUM_RUNNING = 4
 NUM_SUBMITTED = 200
@@ -30,16 +30,18 @@ NUM_JOBS = 10
 IDLE_SECONDS = 30
 POLL_SECONDS = 0.02
 
-ENDLESS = 100_000  # epochs: more than any measurement lasts
+ENDLESS = 100_000  # epochs, more than any measurement takes
 
 Numbers = dict[str, float]
 
 
 def main() -> None:
-    options = option_parser(__doc__).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.service")
+    parser.add_argument("--output", type=Path, help="write the numbers here, as JSON")
+    output = parser.parse_args().output
     with running_service(concurrency=NUM_RUNNING) as (process, client):
-        dataset = upload(client, _table_of_numbers())
-        train(client, dataset, **_job(epochs=1))  # which starts what is started once
+        _warm(client)
+        dataset = _upload(client)
         numbers = {
             "machine": _machine(),
             "idle": idle(process),
@@ -48,32 +50,33 @@ def main() -> None:
             "submit": submit(client, dataset),
         }
     print(_table(numbers))
-    write_report(numbers, options)
+    if output is not None:
+        output.write_text(json.dumps(numbers, indent=2) + "\n")
 
 
 def idle(process: psutil.Process) -> Numbers:
-    """CPU time of all processes of a service without jobs, in percent of one core."""
-    before = cpu_seconds(process.pid)
+    """Measure the CPU time of all processes of a service without jobs, in percent of one core."""
+    before = _cpu_seconds(process)
     time.sleep(IDLE_SECONDS)
-    used = cpu_seconds(process.pid) - before
+    used = _cpu_seconds(process) - before
     return {"cpu_percent": 100 * used / IDLE_SECONDS, "seconds": IDLE_SECONDS}
 
 
 def first_epoch(client: httpx.Client, dataset: str) -> Numbers:
-    """From a job's submission to its first epoch in the database, on a worker that is warm."""
+    """Time from a job's submission to its first epoch in the database, on a warm worker."""
     seconds = []
     for _ in range(NUM_JOBS):
-        job = submit_job(client, dataset, **_job(epochs=1))
+        job = _submit(client, dataset, epochs=1)
         _wait(lambda job=job: _state(client, job) == "succeeded")
         seconds.append(_between(client, job, "queued", "epoch"))
     return _summary(seconds)
 
 
 def cancel(client: httpx.Client, dataset: str) -> Numbers:
-    """From the wish to cancel a job that runs to its end."""
+    """Time from the request to cancel a running job to the job's end."""
     seconds = []
     for _ in range(NUM_JOBS):
-        job = submit_job(client, dataset, **_job(epochs=ENDLESS))
+        job = _submit(client, dataset, epochs=ENDLESS)
         _wait_for_first_epoch(client, job)
         _cancel(client, job)
         _wait(lambda job=job: _state(client, job) == "cancelled")
@@ -82,14 +85,14 @@ def cancel(client: httpx.Client, dataset: str) -> Numbers:
 
 
 def submit(client: httpx.Client, dataset: str) -> dict[str, Numbers]:
-    """Submitting while jobs run in every place, by turns with an answer that costs nothing."""
-    running = [submit_job(client, dataset, **_job(epochs=ENDLESS)) for _ in range(NUM_RUNNING)]
+    """Time submissions while the worker is fully occupied, in turn with requests to /livez."""
+    running = [_submit(client, dataset, epochs=ENDLESS) for _ in range(NUM_RUNNING)]
     for job in running:
         _wait_for_first_epoch(client, job)
     submitted, submit_seconds, livez_seconds = [], [], []
     for _ in range(NUM_SUBMITTED):
         started = time.perf_counter()
-        submitted.append(submit_job(client, dataset, **_job(epochs=1)))
+        submitted.append(_submit(client, dataset, epochs=1))
         submit_seconds.append(time.perf_counter() - started)
         started = time.perf_counter()
         client.get("/livez").raise_for_status()
@@ -99,19 +102,29 @@ def submit(client: httpx.Client, dataset: str) -> dict[str, Numbers]:
     return {"post_jobs": _summary(submit_seconds), "get_livez": _summary(livez_seconds)}
 
 
-def _table_of_numbers() -> bytes:
-    """A thousand rows of twenty features."""
-    features = np.random.default_rng(0).normal(size=(1000, 20)).round(4)
-    table = pl.DataFrame(features, schema=[f"x{number}" for number in range(20)])
-    return table.with_columns(label=(features.sum(axis=1) > 0).astype(int)).write_csv().encode()
+def _warm(client: httpx.Client) -> None:
+    job = _submit(client, _upload(client), epochs=1)
+    _wait(lambda: _state(client, job) == "succeeded")
 
 
-def _job(*, epochs: int) -> dict[str, Any]:
-    return {
+def _upload(client: httpx.Client) -> str:
+    """Upload a thousand rows of twenty features, and return the dataset's id."""
+    features = np.random.default_rng(0).normal(size=(1000, 20))
+    rows = np.column_stack([features, features.sum(axis=1) > 0])
+    header = ",".join([*(f"x{number}" for number in range(20)), "label"])
+    lines = [header, *(",".join(f"{value:.4f}" for value in row) for row in rows)]
+    files = {"file": ("table.csv", "\n".join(lines).encode())}
+    return str(_json(client.post("/v1/datasets", files=files))["id"])
+
+
+def _submit(client: httpx.Client, dataset: str, *, epochs: int) -> str:
+    job = {
+        "dataset": {"id": dataset, "target": "label"},
         "task": "regression",
         "model": {"hidden": [64]},
         "training": {"epochs": epochs},
     }
+    return str(_json(client.post("/v1/jobs", json=job))["id"])
 
 
 def _cancel(client: httpx.Client, job: str) -> None:
@@ -127,7 +140,7 @@ def _wait_for_first_epoch(client: httpx.Client, job: str) -> None:
 
 
 def _between(client: httpx.Client, job: str, first: str, last: str) -> float:
-    """Seconds from a job's first event of one type to its first of another."""
+    """Return the seconds from a job's first event of one type to its first of another."""
     times: dict[str, float] = {}
     after = 0
     while last not in times:
@@ -150,6 +163,11 @@ def _json(response: httpx.Response) -> dict[str, Any]:
     return answer
 
 
+def _cpu_seconds(process: psutil.Process) -> float:
+    family = [process, *process.children(recursive=True)]
+    return sum(times.user + times.system for times in (each.cpu_times() for each in family))
+
+
 def _summary(seconds: list[float]) -> Numbers:
     milliseconds = sorted(1000 * value for value in seconds)
     return {
@@ -160,7 +178,7 @@ def _summary(seconds: list[float]) -> Numbers:
 
 
 def _machine() -> Numbers:
-    """How busy it was with other things: numbers of a machine that is, are worth less."""
+    """Return how busy the machine was with other work, which makes the figures less reliable."""
     return {"num_cores": os.cpu_count() or 1, "load_average_before": os.getloadavg()[0]}
 
 

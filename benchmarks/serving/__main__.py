@@ -1,16 +1,17 @@
-"""Serving speed as ratios against other servers, measured interleaved in one run.
+"""Measure serving speed as ratios against other servers, interleaved in one run.
 
     python -m benchmarks.serving --peers .venv-serving-peers --json out.json --png out.png
 
-Every server has the same network and one thread for it, on the first core; what asks it has the
-others. A round starts each server in turn, looks whether it answers as torch does, has wrk ask it
-over eight connections as fast as it answers, and then asks for one row at half that rate, whether
-or not it has answered. Then the service by itself: two processes, equal bits, an alias that moves.
-Linux only, for its affinities.
+Every server has the same network and one thread for it, on the first core; its clients have the
+other cores. A round starts each server in turn, checks that it answers as torch does, has wrk send
+requests over eight connections as fast as it answers, and then sends requests of one row at half
+that rate, whether or not earlier ones were answered. Then the service alone is measured: two
+processes, equal bits, an alias that moves. This needs Linux, for its CPU affinities.
 """
 
 import argparse
 import dataclasses
+import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -21,8 +22,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.goals import goals_table
-from benchmarks.options import option_parser, write_report
 from benchmarks.run_folder import benchmark_run
 from benchmarks.serving import (
     aliases,
@@ -44,7 +43,7 @@ PARTS = ("1-row", "64-rows", "latency", "processes", "same-bits", "aliases")
 
 @dataclass(frozen=True)
 class Subject:
-    """A data directory with two versions of the network, the first model's id and its weights."""
+    """A data directory with two versions of the network, and the first one's id and weights."""
 
     data_dir: Path
     model: str
@@ -69,13 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found |= measure(prepare(Path(folder)), options)
     except ServerFailed as error:
         raise SystemExit(f"error: {error}") from error
-    if not found["latency"]:
-        options.png = None  # there is nothing to draw
-    write_report(found, options)
+    _write(found, options)
 
 
 def prepare(folder: Path) -> Subject:
-    """Train the network twice, and write the first one's weights as torch does."""
+    """Train the network twice, and write the weights of the first as a torch file."""
     data_dir = folder / "data"
     with running(service(data_dir)) as server:
         models = [train(server.client, seed=seed) for seed in range(2)]
@@ -88,7 +85,7 @@ def prepare(folder: Path) -> Subject:
 
 
 def measure(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
-    """The parts that were chosen, each printed when it is done, and all the goals."""
+    """Measure the selected parts, print each when it is done, and return them with the goals."""
     how = {"num_rounds": options.rounds, "seconds": options.seconds}
     plain = contenders.ours(subject.data_dir, subject.model).loads[0].protocol
     results, shares = Results(), {}
@@ -115,7 +112,7 @@ def measure(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
         *goals.of_same_bits(answers),
         *goals.of_aliases(moves),
     ]
-    print(goals_table(reached))
+    print(report.goals_table(reached))
     return {
         "throughput": report.of_throughput(results),
         "quantiles": report.QUANTILES,
@@ -123,17 +120,17 @@ def measure(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
         "processes": {n: list(map(dataclasses.asdict, found)) for n, found in shares.items()},
         "same_bits": answers and dataclasses.asdict(answers),
         "aliases": moves and dataclasses.asdict(moves),
-        "goals": [goal.to_dict() for goal in reached],
+        "goals": [dataclasses.asdict(goal) | {"verdict": goal.verdict} for goal in reached],
     }
 
 
 def measure_servers(subject: Subject, options: argparse.Namespace) -> Results:
-    """Ours and the peers, if there are any, by the numbers of rows that were chosen."""
+    """Measure our service and the peers, if there are any, with the selected numbers of rows."""
     entrants = [contenders.ours(subject.data_dir, subject.model)]
     if options.peers.is_dir():
         entrants += contenders.others(options.peers, subject.weights)
     else:
-        print(f"without peers: {options.peers} is not there: make bench-serving-peers")
+        print(f"no peers: {options.peers} does not exist; run `make bench-serving-peers`")
     chosen = {1} if options.only & {"1-row", "latency"} else set()
     chosen |= {contenders.MANY_ROWS} if "64-rows" in options.only else set()
     return measure_throughput(
@@ -146,11 +143,16 @@ def measure_servers(subject: Subject, options: argparse.Namespace) -> Results:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = option_parser(__doc__, png="latencies as a picture")
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.serving", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--peers", type=Path, default=Path(".venv-serving-peers"))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each measurement")
     parser.add_argument("--only", type=_parts, default=set(PARTS), help=", ".join(PARTS))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--png", type=Path, help="write a picture of the latencies here")
     return parser.parse_args(arguments)
 
 
@@ -159,6 +161,17 @@ def _parts(text: str) -> set[str]:
     if unknown := chosen - set(PARTS):
         raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is none of {PARTS}")
     return chosen
+
+
+def _write(found: dict[str, Any], options: argparse.Namespace) -> None:
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+        print(f"\n{options.json}")
+    if options.png and found["latency"]:
+        from benchmarks.serving.plot import draw
+
+        draw(found, options.png)
+        print(options.png)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
-"""What was to be reached, and what was."""
+"""The goals, and whether they were met."""
+
+import operator
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.goals import Goal
 from benchmarks.serving.aliases import Moves
 from benchmarks.serving.processes import Share
 from benchmarks.serving.same_bits import Answers
@@ -18,9 +22,31 @@ BINARY_RATIO = 4.0
 TWO_PROCESSES_RATIO = 1.8
 TAIL_RATIO = 3.0
 
+HOLDS: dict[str, Callable[[float, float], bool]] = {
+    "at least": operator.ge,
+    "under": operator.lt,
+    "exactly": operator.eq,
+}
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound for the median of the rounds' `values`; without values it was not measured."""
+
+    what: str
+    kind: str
+    bound: float
+    values: Sequence[float]
+
+    @property
+    def verdict(self) -> str:
+        if not self.values:
+            return "not measured"
+        return "met" if HOLDS[self.kind](statistics.median(self.values), self.bound) else "missed"
+
 
 def of_throughput(results: Results) -> list[Goal]:
-    """Ratios of requests a second within a round, so that what else went on touched both sides."""
+    """Return goals for ratios within a round, in which other load affected both sides."""
     goals = [
         Goal(
             f"{num_rows} JSON row{'s' * (num_rows > 1)}: ours / {peer}",
@@ -38,7 +64,7 @@ def of_throughput(results: Results) -> list[Goal]:
 
 
 def ratios(results: Results, num_rows: int, name: str, against: str) -> list[float]:
-    """Requests a second of one over another's, by round; none if either was not measured."""
+    """Return ratios of requests a second by round; none if either was not measured."""
     measured = results.measured.get(num_rows, {})
     pairs = zip(measured.get(name, []), measured.get(against, []), strict=False)
     return [ours.requests_per_second / other.requests_per_second for ours, other in pairs]

@@ -123,7 +123,7 @@ def test_features_of_every_kind_are_inputs_by_their_names(tmp_path: Path, scale:
     assert names == {name: name for name in frame.columns} | {"prediction": "prediction_2"}
     described = {value.name: value.doc_string for value in exported.graph.input}
     assert described.keys() == inputs.keys()
-    assert "training saw none missing" in described["member"]
+    assert "never missing in training" in described["member"]
     assert "days" in described["since"]
     assert "CRC-32" in described["note"]
 
