@@ -61,13 +61,9 @@ class SplitConfig(Config):
     seed: Seed = 0
 
     @model_validator(mode="after")
-    def _check_fractions(self) -> Self:
+    def _check_options(self) -> Self:
         if self.kind != "column" and self.validation + self.test >= 1:
             raise PydanticCustomError("split", "`validation` and `test` leave no rows to train on")
-        return self
-
-    @model_validator(mode="after")
-    def _check_column(self) -> Self:
         if (self.kind in ("grouped", "time", "column")) != (self.column is not None):
             raise PydanticCustomError(
                 "split_column",
