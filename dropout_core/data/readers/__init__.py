@@ -10,13 +10,11 @@ from typing import Literal
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
-from dropout_core.data.read_options import MISSING_WORDS, ReadOptions
+from dropout_core.data.read_options import ReadOptions
 from dropout_core.data.readers import idx, npz, parquet
 from dropout_core.data.readers.csv import read_csv
 from dropout_core.data.readers.table import Contents, finish
 from dropout_core.errors import DataError
-
-__all__ = ["MISSING_WORDS", "Format", "ReadOptions", "convert", "detect_format", "read"]
 
 Format = Literal["csv", "parquet", "npz", "idx"]
 
