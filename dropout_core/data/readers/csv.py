@@ -101,8 +101,6 @@ class _Text:
 
     def write(self, target: Path) -> list[str]:
         """Write its table; return warnings."""
-        if self.dialect.is_sampled_whole:
-            return self._write_small(target)
         if self.dialect.begins_blank:  # which the parser takes for a row of one cell
             self._structure(())
             return self._without_blank_lines().write(target)
@@ -140,21 +138,6 @@ class _Text:
                 file, delimiter=dialect.delimiter, quote=dialect.quote
             )
 
-    def _write_small(self, target: Path) -> list[str]:
-        structure = self._structure(())
-        if structure.num_rows == int(self.dialect.header):
-            raise DataError(f"the file has {'a header and ' if self.dialect.header else ''}no rows")
-        if structure.has_blank_lines:
-            return self._without_blank_lines().write(target)
-        cells = self._scan([_TEXT] * len(self.names)).collect().lazy()
-        types = [_TEXT] * len(self.names)
-        if self.missing is not None:
-            types = [
-                infer(counts) for counts in count_cells(cells, range(len(types)), self.missing)
-            ]
-        write(cells.select(self._values(dict(enumerate(types)))), target)
-        return self._warnings(cells, enumerate(types))
-
     def _settle(self, staged: Path, target: Path, later: Sequence[int]) -> list[str]:
         """Infer the types of the columns `later` from all of their cells, and write the table."""
         cells = scan(staged)
@@ -184,6 +167,8 @@ class _Text:
         texts = [_TEXT for _ in self.names]
         if self.missing is None:
             return texts, False
+        if self.dialect.is_sampled_whole:  # so that all cells decide at once
+            return [_LATER for _ in self.names], False
         cells = self._scan(texts, num_rows=self.dialect.num_sampled_rows).collect().lazy()
         types = list(map(infer, count_cells(cells, range(len(texts)), self.missing)))
         parsed = [index for index, inferred in enumerate(types) if inferred.type in _PARSED]
@@ -275,7 +260,7 @@ class _Text:
     def _structure(self, watched: Sequence[int]) -> Structure:
         dialect = self.dialect
         with self.source.open("rb") as file:
-            return check_structure(
+            structure = check_structure(
                 file,
                 delimiter=dialect.delimiter,
                 quote=dialect.quote,
@@ -283,6 +268,9 @@ class _Text:
                 header=dialect.header,
                 watched=watched,
             )
+        if structure.num_rows == int(dialect.header):
+            raise DataError(f"the file has {'a header and ' if dialect.header else ''}no rows")
+        return structure
 
     def _without_blank_lines(self) -> "_Text":
         dialect, target = self.dialect, self.folder / f"lines-{self.source.name}"
