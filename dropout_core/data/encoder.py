@@ -55,7 +55,7 @@ class Encoder(Config):
         Raises DataError for a column that is not there, or has a cell that cannot be of its type.
         """
         columns = _columns(frame, features)
-        types = {name: type_ for name, type_ in features.items() if type_ in ("numeric", "boolean")}
+        types = _numbers_among(features)
         block = np.empty((len(frame), len(types)))
         _read_numbers(columns, types, block, range(len(types)), missing=MISSING_WORDS)
         gappy = {name: bool(np.isnan(block[:, i]).any()) for i, name in enumerate(types)}
@@ -102,7 +102,7 @@ class Encoder(Config):
                 if feature.type in _READ and columns.schema[feature.name] == pl.String
             )
         matrix = np.empty((len(frame), self.num_columns))
-        types = {n: type_ for n, type_ in self._types.items() if type_ in ("numeric", "boolean")}
+        types = _numbers_among(self._types)
         indices = [self._indices[name][0] for name in types]
         _read_numbers(columns, types, matrix, indices, missing=missing)
         for feature in self.features:
@@ -241,15 +241,16 @@ class Encoder(Config):
 
 
 def _columns(frame: pl.DataFrame, names: Mapping[str, FeatureType]) -> pl.DataFrame:
-    there = set(frame.columns)
     for name in names:
-        if name not in there:
+        if name not in frame.schema:
             raise DataError("the data has no such column", column=name)
-    frame = frame.select(list(names))
-    objects = [column for column in frame if column.dtype == pl.Object]
-    if objects:
-        frame = frame.with_columns(text_column(c.name, c.to_list()) for c in objects)
-    return frame_as_stored(frame)
+    columns = frame.select(list(names))
+    objects = [column for column in columns if column.dtype == pl.Object]
+    return frame_as_stored(columns.with_columns(text_column(c.name, c.to_list()) for c in objects))
+
+
+def _numbers_among(types: Mapping[str, FeatureType]) -> dict[str, FeatureType]:
+    return {name: type_ for name, type_ in types.items() if type_ in ("numeric", "boolean")}
 
 
 def _read_numbers(
