@@ -26,7 +26,7 @@ from dropout_core.data.features import (
     value_names,
 )
 from dropout_core.data.instances import instance_frame, text_column
-from dropout_core.data.parsing import first_unreadable, parse_numbers, shown, without_missing
+from dropout_core.data.parsing import parse_numbers, refusal, refuse_unreadable, without_missing
 from dropout_core.data.read_options import MISSING_WORDS, spell_values
 from dropout_core.data.stored_types import frame_as_stored
 from dropout_core.errors import DataError
@@ -267,7 +267,7 @@ def _read_numbers(
     lost = [a > b for a, b in zip(_null_counts(values), _null_counts(columns), strict=True)]
     for name in itertools.compress(types, lost):
         what = "number" if types[name] == "numeric" else "truth value"
-        _refuse_unreadable(columns[name], values[name], missing, f"is no {what}")
+        refuse_unreadable(columns[name], values[name], missing, f"is no {what}")
     suspect = np.array([type_ == "boolean" for type_ in types.values()], dtype=bool)
     for start in range(0, len(values), _CHUNK_ROWS):
         # Adding zero turns -0.0 into 0.0, because the stored -0 of a file is 0.
@@ -290,22 +290,10 @@ def _refuse_others(column: pl.Series, values: NDArray[np.float64], type_: Featur
     else:
         wrong, why = ~(np.isnan(values) | (values == 0) | (values == 1)), "is no truth value"
     if wrong.any():
-        raise _refusal(column, int(wrong.argmax()), why)
+        raise refusal(column, int(wrong.argmax()), why)
 
 
 def _read_dates(column: pl.Series, missing: Collection[str]) -> pl.Series:
     values = parse_dates(column)
-    _refuse_unreadable(column, values, missing, "is no date")
+    refuse_unreadable(column, values, missing, "is no date")
     return values
-
-
-def _refuse_unreadable(
-    column: pl.Series, values: pl.Series, missing: Collection[str], why: str
-) -> None:
-    index = first_unreadable(column, values, missing=missing)
-    if index is not None:
-        raise _refusal(column, index, why)
-
-
-def _refusal(column: pl.Series, index: int, why: str) -> DataError:
-    return DataError(f"{shown(column[index])} {why}", row=index + 1, column=column.name)

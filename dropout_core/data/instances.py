@@ -14,7 +14,7 @@ import polars as pl
 
 from dropout_core.config import FeatureType
 from dropout_core.data.dates import parse_each_date
-from dropout_core.data.parsing import first_unreadable, shown
+from dropout_core.data.parsing import refuse_unreadable
 from dropout_core.data.read_options import MISSING_WORDS
 from dropout_core.data.stored_types import INT64_BOUND
 from dropout_core.errors import DataError
@@ -102,11 +102,10 @@ def _column(name: str, values: Sequence[Any], type_: FeatureType) -> pl.Series:
 
 def _datetimes(name: str, values: Sequence[Any], type_: FeatureType) -> pl.Series:
     texts = text_column(name, values)
-    values_read = parse_each_date(texts)
-    index = first_unreadable(texts, values_read, missing=MISSING_WORDS)
-    if index is not None and type_ == "datetime":  # a category may be unseen
-        raise DataError(f"{shown(texts[index])} is no date", row=index + 1, column=name)
-    return values_read
+    dates = parse_each_date(texts)
+    if type_ == "datetime":  # a category may be unseen
+        refuse_unreadable(texts, dates, MISSING_WORDS, "is no date")
+    return dates
 
 
 def text_column(name: str, values: Sequence[Any]) -> pl.Series:

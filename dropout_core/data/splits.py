@@ -71,10 +71,10 @@ def folds(
     Each row is in the `test` of one fold; `config` chooses `validation` among the others, and
     `train` is the rest. With a time split no fold trains on rows after its test: the rows are cut
     into one piece more than there are folds, and a fold tests one piece and trains on all earlier
-    pieces. Raises DataError as `split_rows` does.
+    pieces. Without `config.folds` the list is empty. Raises DataError as `split_rows` does.
     """
     if config.folds is None:
-        raise DataError("the split has no folds", field="split")
+        return []
     keys = _keys(frame, config, target)
     whole = _split(keys, config, generator(config.seed, "split"), classes)
     rows = torch.cat([whole.train, whole.validation]).sort().values
@@ -200,7 +200,7 @@ def _keys(frame: pl.DataFrame, config: SplitConfig, target: Tensor | None) -> Te
         return _given_parts(column)
     if config.kind == "time" and not (column.dtype.is_temporal() or column.dtype.is_numeric()):
         raise DataError("a time has to be a date or a number", column=column.name, field="split")
-    return _tensor(column.rank("dense")) - 1
+    return column.rank("dense").cast(pl.Int64).to_torch() - 1
 
 
 def _given_parts(column: pl.Series) -> Tensor:
@@ -209,11 +209,7 @@ def _given_parts(column: pl.Series) -> Tensor:
     if parts.null_count():
         row = int(parts.is_null().arg_max() or 0)
         raise DataError(_not_a_part(column[row]), row=row + 1, column=column.name, field="split")
-    return _tensor(parts)
-
-
-def _tensor(values: pl.Series) -> Tensor:
-    return torch.from_numpy(values.cast(pl.Int64).to_numpy(writable=True))
+    return parts.to_torch()
 
 
 def _split(

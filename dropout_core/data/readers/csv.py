@@ -1,7 +1,7 @@
 """Read CSV and TSV files as people export them."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,24 +140,19 @@ class _Text:
 
     def _settle(self, staged: Path, target: Path, later: Sequence[int]) -> list[str]:
         """Infer the types of the columns `later` from all of their cells, and write the table."""
-        cells = scan(staged)
-        found = count_cells(cells, later, self.missing or ())
+        cells, missing = scan(staged), self.missing or ()
+        found = count_cells(cells, later, missing)
         types = {index: infer(counts) for index, counts in zip(later, found, strict=True)}
+        warnings = self._warnings(cells, types)
         if all(inferred.type == "text" for inferred in types.values()):
             staged.replace(target)
-            return self._warnings(scan(target), types.items())
-        write(cells.select(self._values(types)), target)
-        return self._warnings(cells, types.items())
-
-    def _values(self, types: dict[int, InferredType]) -> list[pl.Expr]:
-        return [
-            (
-                typed_values(index, types[index], self.missing)
-                if self.missing is not None and index in types
-                else pl.nth(index)
-            ).alias(name)
-            for index, name in self._named
-        ]
+            return warnings
+        values = cells.with_columns(
+            typed_values(index, inferred, missing).alias(self.names[index])
+            for index, inferred in types.items()
+        )
+        write(values, target)
+        return warnings
 
     def _sampled_types(self) -> tuple[list[InferredType], bool]:
         """Return the types that the first rows suggest, and whether to look for missing words.
@@ -202,15 +197,12 @@ class _Text:
     ) -> None:
         """Parse all rows as these types. Raises PolarsError if a cell does not fit."""
         cells = self._scan(types, has_words=has_words)
-        if self.missing is None:
-            write(cells.select(pl.nth(index).alias(name) for index, name in self._named), target)
-            return
-        missing = self.missing
-        cells = cells.with_columns(
-            text_values(pl.nth(index), missing)
-            for index, inferred in enumerate(types)
-            if inferred.type not in _PARSED
-        )
+        if self.missing is not None:
+            cells = cells.with_columns(
+                text_values(pl.nth(index), self.missing)
+                for index, inferred in enumerate(types)
+                if inferred.type not in _PARSED
+            )
         # In columns of their own, because polars computes an expression used twice twice.
         cells = cells.with_columns(
             date_values(pl.nth(index), inferred.forms).alias(f"{index} parsed")
@@ -218,8 +210,8 @@ class _Text:
             if inferred.type == "datetime"
         )
         columns = []
-        for index, name in self._named:
-            column, inferred = pl.nth(index), types[index]
+        for index, (name, inferred) in enumerate(zip(self.names, types, strict=True)):
+            column = pl.nth(index)
             if inferred.type == "datetime":
                 column = strictly(pl.col(f"{index} parsed"), column)
             elif inferred.type == "number":
@@ -230,10 +222,6 @@ class _Text:
     @property
     def _words_spell_values(self) -> bool:
         return self.missing is not None and spell_values(frozenset(self.missing))
-
-    @property
-    def _named(self) -> Iterable[tuple[int, str]]:
-        return enumerate(self.names)
 
     def _scan(
         self, types: Sequence[InferredType], *, num_rows: int | None = None, has_words: bool = False
@@ -278,11 +266,9 @@ class _Text:
             without_blank_lines(source, lines, delimiter=dialect.delimiter, quote=dialect.quote)
         return replace(self, source=target, dialect=replace(dialect, begins_blank=False))
 
-    def _warnings(
-        self, cells: pl.LazyFrame, types: Iterable[tuple[int, InferredType]]
-    ) -> list[str]:
+    def _warnings(self, cells: pl.LazyFrame, types: Mapping[int, InferredType]) -> list[str]:
         warnings = []
-        for index, inferred in types:
+        for index, inferred in types.items():
             warning = inferred.warning
             if inferred.unfit is not None:
                 warning = unfit_cells(cells, index, inferred, self.missing or ())
