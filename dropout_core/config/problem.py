@@ -96,7 +96,7 @@ class TableConfig(Config):
     features: (
         Annotated[
             tuple[ColumnName, ...],
-            # One error is enough where there could be a hundred thousand.
+            # Stop at the first error: there could be 100,000.
             Field(strict=False, min_length=1, max_length=100_000, fail_fast=True),
         ]
         | None

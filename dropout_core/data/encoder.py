@@ -17,7 +17,6 @@ from dropout_core.config import Config, FeatureType, PreprocessingConfig
 from dropout_core.data.categories import CategoricalFeature, names_as
 from dropout_core.data.dates import parse_dates
 from dropout_core.data.features import (
-    DATE_PARTS,
     BooleanFeature,
     DatetimeFeature,
     Feature,
@@ -30,8 +29,6 @@ from dropout_core.data.parsing import parse_numbers, refusal, refuse_unreadable,
 from dropout_core.data.read_options import MISSING_WORDS, spell_values
 from dropout_core.data.stored_types import frame_as_stored
 from dropout_core.errors import DataError
-
-__all__ = ["DATE_PARTS", "Encoder"]
 
 _CHUNK_ROWS = 16_384
 _READ = ("numeric", "boolean", "datetime")  # features whose cells are read as values
@@ -58,14 +55,14 @@ class Encoder(Config):
         types = _numbers_among(features)
         block = np.empty((len(frame), len(types)))
         _read_numbers(columns, types, block, range(len(types)), missing=MISSING_WORDS)
-        gappy = {name: bool(np.isnan(block[:, i]).any()) for i, name in enumerate(types)}
+        has_missing = {name: bool(np.isnan(block[:, i]).any()) for i, name in enumerate(types)}
         fitted: list[Feature] = []
         for name, type_ in features.items():
             match type_:
                 case "numeric":
-                    fitted.append(NumericFeature(name=name, may_be_missing=gappy[name]))
+                    fitted.append(NumericFeature(name=name, may_be_missing=has_missing[name]))
                 case "boolean":
-                    fitted.append(BooleanFeature(name=name, may_be_missing=gappy[name]))
+                    fitted.append(BooleanFeature(name=name, may_be_missing=has_missing[name]))
                 case "datetime":
                     fitted.append(DatetimeFeature.fit(_read_dates(columns[name], MISSING_WORDS)))
                 case "text":

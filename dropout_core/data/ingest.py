@@ -1,7 +1,7 @@
 """Read an upload into the stored table, in a process with limits.
 
-Nobody vouches for a file, and parsers are written in C and Rust: reading may crash, take all
-memory or never end. None of that reaches the calling process. Free of torch.
+Uploads are not trusted, and their parsers are written in C and Rust: reading may crash, take all
+memory or never end. A process of its own keeps all of that from the caller. Free of torch.
 """
 
 import errno
@@ -28,10 +28,10 @@ from dropout_core.data.readers.table import scan
 from dropout_core.errors import DataError
 from dropout_core.files import NO_SPACE, is_disk_full
 
-_MAX_THREADS = 4  # more of them read no file much faster, and each needs memory of its own
-_MAX_GROWTH = 8  # a cell of one byte and its delimiter become a number of eight
-_DEATH_SECONDS = 10  # how long a killed process may take to be gone
-_GRACE_SECONDS = 5  # after its time a process ends itself if nobody is left to do it
+_MAX_THREADS = 4  # more threads are hardly faster, and each needs memory
+_MAX_GROWTH = 8  # a cell of 1 byte and its delimiter become a number of 8 bytes
+_DEATH_SECONDS = 10  # how long a killed process may take to end
+_GRACE_SECONDS = 5  # a process without a caller ends itself this long after its time
 
 _MAX_READERS = 4
 

@@ -20,7 +20,7 @@ from dropout_core.data.stored_types import INT64_BOUND
 from dropout_core.errors import DataError
 
 _NUMBERS = {int, float, bool, type(None)}
-_MOST_BITS = 1024  # of a whole number that a Float64 can come near
+_MAX_BITS = 1024  # a longer whole number is beyond the range of Float64
 
 
 def instance_frame(
@@ -126,7 +126,7 @@ def _text(value: Any, name: str, number: int) -> str | None:
             return value
         case bool():
             return "true" if value else "false"
-        case int() if value.bit_length() <= _MOST_BITS:
+        case int() if value.bit_length() <= _MAX_BITS:
             return str(value)
         case int():
             return "inf" if value > 0 else "-inf"

@@ -73,6 +73,6 @@ def resolve_table(frame: pl.DataFrame, problem: ProblemConfig) -> ResolvedTable:
         targets=targets,
         weights=weights,
         split=splits.split_rows(frame, config, target=labels, classes=classes),
-        # Made here, so that folds that are impossible are refused before anything is trained.
+        # Made here, to refuse impossible folds before training.
         folds=tuple(splits.folds(frame, config, target=labels, classes=classes)),
     )

@@ -100,7 +100,7 @@ def convert(
                 )
             contents = finish(table, contents, keep_empty_columns=as_text)
         except (PolarsError, PanicException) as error:
-            # The message of a panic helps the authors of the parser alone.
+            # The message of a panic helps only the authors of the parser.
             is_error = isinstance(error, PolarsError) and str(error)
             reason = str(error).splitlines()[0] if is_error else "it is damaged"
             raise DataError(f"not a readable {_TITLES[formats[0]]}: {reason}") from error

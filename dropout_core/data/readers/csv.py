@@ -1,4 +1,4 @@
-"""Read CSV and TSV files as people export them."""
+"""Read CSV and TSV files."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def read_csv(
 ) -> Contents:
     """Write the stored table of a delimited text file; put temporary files into `folder`.
 
-    The first rows tell the types of the columns. The parser reads the file as these types, while
+    The first rows suggest the types of the columns. The parser reads the file as these types, while
     `csv_structure` checks the whole file. Where a later row is of another type, the column is
     parsed as text, and all of its cells decide. `as_text` keeps every cell as it is written.
     """
@@ -105,7 +105,7 @@ class _Text:
             self._structure(())
             return self._without_blank_lines().write(target)
         types, has_words = self._sampled_types()
-        # The parser reads a padded number, and does not see that it is a word for missing values.
+        # The parser reads a padded number, even if it is one of the words for a missing value.
         watched_types = ("integer", "number") if self._words_spell_values else ("integer",)
         watched = [index for index, inferred in enumerate(types) if inferred.type in watched_types]
         staged = self.folder / "staged"
@@ -157,7 +157,7 @@ class _Text:
     def _sampled_types(self) -> tuple[list[InferredType], bool]:
         """Return the types that the first rows suggest, and whether to look for missing words.
 
-        The parser cannot read a word that is no number, so that it is found wherever it is.
+        The parser fails at a word that is not a number, so words in later rows are found too.
         """
         texts = [_TEXT for _ in self.names]
         if self.missing is None:

@@ -1,8 +1,8 @@
 """Check the rows and fields of a delimited text file, by its bytes, many at a time.
 
-The parser fills short rows up, and so does not find damaged files. This check does: it is exact for
-every file in which quotes stand around whole fields and are doubled within (RFC 4180), and refuses
-all others. It holds one window of the file at a time.
+The parser pads short rows, and so accepts damaged files. This check refuses them. It is exact for
+files in which quotes enclose whole fields and are doubled inside (RFC 4180), and refuses all others.
+It keeps one window of the file in memory.
 """
 
 import codecs
@@ -31,7 +31,7 @@ class StrayQuote(DataError):
 
 @dataclass(frozen=True)
 class Structure:
-    """The structure of a file whose rows are all equally long.
+    """The structure of a file whose rows all have the same number of fields.
 
     `num_rows` counts the header. `padded` are the watched columns with a cell that begins with
     white space, or with a zero before another digit: number parsers overlook both.
@@ -196,7 +196,7 @@ class Records:
             self._num_open += len(separators)
             return
         if self._num_columns is not None:
-            # Asked of the separators that end the rows of a rectangle, this is soon answered.
+            # If all rows have `num_columns` fields, every `num_columns`-th separator ends one.
             ends = separators[self._num_columns - 1 - self._num_open :: self._num_columns]
             if np.array_equal(ends, newlines):
                 self.num_fields = np.full(len(newlines), self._num_columns)
@@ -293,7 +293,7 @@ def starts_a_field(file: BinaryIO, *, delimiter: str, quote: str) -> bool:
 
 
 def _windows(file: BinaryIO) -> Iterator[tuple[Bytes, int]]:
-    """The file in windows of (bytes, stop): new are those from _BEFORE to stop, all exactly once.
+    """Yield windows of the file as (bytes, stop). The bytes from _BEFORE to stop are the new ones.
 
     The last line ends with a newline, whether the file's does or not.
     """

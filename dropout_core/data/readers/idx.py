@@ -1,4 +1,4 @@
-"""IDX, the format of MNIST and its kin: http://yann.lecun.com/exdb/mnist (2 zeros, type, ndim)."""
+"""Read IDX files, the format of MNIST: http://yann.lecun.com/exdb/mnist (2 zeros, dtype, ndim)."""
 
 import math
 from collections.abc import Sequence

@@ -16,7 +16,7 @@ from dropout_core.errors import DataError
 
 @dataclass(frozen=True)
 class Contents:
-    """What reading a file tells besides its table: the options used, and warnings."""
+    """The result of reading a file besides its table: the options used, and warnings."""
 
     options: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
