@@ -1,8 +1,8 @@
 """Check the rows and fields of a delimited text file, by its bytes, many at a time.
 
 The parser pads short rows, and so accepts damaged files. This check refuses them. It is exact for
-files in which quotes enclose whole fields and are doubled inside (RFC 4180), and refuses all others.
-It keeps one window of the file in memory.
+files in which quotes enclose whole fields and are doubled inside (RFC 4180), and refuses all
+others. It keeps one window of the file in memory.
 """
 
 import codecs
