@@ -1,7 +1,7 @@
 # `make` or `make help` lists the targets. All of them make the environment first, in .venv.
 .DEFAULT_GOAL := help
 .PHONY: help install demo serve test test-faults test-fuzz test-tables soak audit bench \
-	bench-accuracy bench-files bench-peers bench-service bench-serving bench-serving-peers \
+	bench-accuracy bench-files bench-peers bench-releases bench-service bench-serving bench-serving-peers \
 	bench-tables check format openapi clean
 
 PYTHON ?= python3
@@ -26,16 +26,16 @@ demo: .venv/installed ## Train two models over HTTP and compare them, in under a
 serve: .venv/installed ## Run the service at http://127.0.0.1:8000 until interrupted
 	@$(BIN)/dropout-service serve
 
-test: .venv/installed ## Run the tests, against real servers that it starts itself, then check
+test: .venv/installed ## Run the tests, against real servers that they start themselves, then check
 	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 	@$(MAKE) --no-print-directory check
 
-test-faults: .venv/installed ## Break the service in every way twenty times, and count what it lost
+test-faults: .venv/installed ## Try every fault twenty times, and count what was lost
 	@rm -f build/faults.jsonl
 	FAULTS=20 $(BIN)/pytest --timeout 7200 tests/faults tests/store/test_protocol.py; \
 		status=$$?; $(BIN)/python -m tests.faults.figures; exit $$status
 
-openapi: .venv/installed ## Write docs/openapi.json, the document of the API, after an intended change
+openapi: .venv/installed ## Write docs/openapi.json, the API's document, after an intended change
 	$(BIN)/python -m tests.support.openapi
 
 test-fuzz: .venv/installed ## Try thousands of bad requests and damaged files, and count them
@@ -50,14 +50,17 @@ soak: .venv/installed ## Twenty jobs a second for ten minutes, and a process kil
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[audit]'
 	@touch $@
 
-audit: .venv/audit-installed ## Search the sources and the dependencies for what is known to be unsafe
+audit: .venv/audit-installed ## Search the sources for unsafe code, and look up vulnerabilities of dependencies
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive app worker store dropout_core
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement constraints.txt
 
 test-tables: .venv/installed ## Feed a thousand arbitrary tables to a service, from upload to prediction
 	TABLES=1000 $(BIN)/pytest --timeout 3600 tests/app/test_any_table.py
 
-bench-service: .venv/installed ## How soon the service answers, starts and stops
+bench-releases: .venv/installed ## Compare times with another checkout: make bench-releases OTHER=../before
+	$(BIN)/python -m benchmarks.releases $(OTHER)
+
+bench-service: .venv/installed ## How fast the service starts, answers and stops
 	$(BIN)/python -m benchmarks.service
 
 bench: .venv/bench-installed ## Training speed as ratios; DROPOUT_DATA_DIR names a folder with fashion-mnist
@@ -79,7 +82,7 @@ bench-files: .venv/installed ## A million rows uploaded and predicted, in time a
 	@mkdir -p build/bench
 	@$(BIN)/python -m benchmarks.files --output build/bench/files.json
 
-# H2O also needs java, and `make bench` leaves it out where there is none.
+# H2O also needs Java; without it, `make bench` leaves H2O out.
 bench-peers: .venv-peers/installed ## Make .venv-peers with the libraries that `make bench` compares with
 
 .venv-peers/installed: benchmarks/peers.txt
@@ -94,9 +97,9 @@ bench-serving: .venv/bench-installed .venv-serving-peers/installed ## Serving sp
 	@$(BIN)/python -m benchmarks.serving --peers .venv-serving-peers \
 		--json build/bench/serving.json --png build/bench/serving.png
 
-bench-serving-peers: .venv-serving-peers/installed ## Make the environments of the servers it compares with
+bench-serving-peers: .venv-serving-peers/installed ## Make the environments of the servers that `make bench-serving` compares with
 
-# Their requirements are complete, and one of them asks for what there is not yet: see others.txt.
+# The requirements are complete, and one package asks for a release that does not exist: see others.txt.
 .venv-serving-peers/installed: benchmarks/serving_peers/mlserver.txt benchmarks/serving_peers/others.txt
 	for name in mlserver others; do \
 		$(PYTHON) -m venv .venv-serving-peers/$$name && .venv-serving-peers/$$name/bin/pip install \
@@ -104,13 +107,13 @@ bench-serving-peers: .venv-serving-peers/installed ## Make the environments of t
 	done
 	@touch $@
 
-check: .venv/installed ## Lint, types and the direction of imports
+check: .venv/installed ## Check lint, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: .venv/installed ## Lay the code out
+format: .venv/installed ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -1,14 +1,14 @@
-"""Test error on MNIST: batchwise against standard dropout, over five seeds.
+"""Measure the test error on MNIST of batchwise and standard dropout, over five seeds.
 
     DROPOUT_DATA_DIR=path/with/mnist python -m benchmarks.accuracy --json out.json
 
-784-1024-1024-10 with dropout .2/.5/.5. Each kind first finds its own learning rate on 10,000 rows
-held out of training, then trains on all 60,000 with every seed; the test rows are looked at once a
-run, at its end. Equal wall time gives standard dropout the epochs that it has time for while
-batchwise dropout trains its own, at the speeds measured in these very runs, which go side by side.
+The network is 784-1024-1024-10 with dropout .2/.5/.5. For each dropout, the learning rate is chosen
+on 10,000 held-out rows. Then it trains on all 60,000 rows with every seed; the test rows are used
+once a run, at its end. With equal wall time, standard dropout trains as many epochs as fit into the
+time of batchwise dropout, at the speeds measured in these runs, which run side by side.
 
-The rows that share a mask are a whole batch of batchwise dropout: fewer of them see more masks an
-epoch, and more of them train faster.
+With batchwise dropout, the rows of a whole batch share a mask: smaller batches see more masks an
+epoch, and larger ones train faster.
 """
 
 import argparse
@@ -40,7 +40,7 @@ BATCH_SIZES = {"standard": 100, "batchwise": 50}
 
 @dataclass(frozen=True)
 class Run:
-    """One network to train, and what its error is measured on."""
+    """A network to train, and the rows on which its error is measured."""
 
     folder: Path
     dropout: str
@@ -52,14 +52,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """Error in percent, and the median over the epochs of rows trained a second."""
+    """Error in percent, and rows trained a second, the median over the epochs."""
 
     error: float
     rows_per_second: float
 
 
 def train_once(run: Run) -> Result:
-    """Train to the end, with one thread."""
+    """Train to the end with one thread."""
     torch.set_num_threads(1)
     data = _data(run.folder, run.on_test_rows)
     kind = DROPOUTS[run.dropout]
@@ -111,14 +111,14 @@ def _data(folder: Path, on_test_rows: bool) -> TrainingData:
 
 
 class Study:
-    """The runs of a study, a few of them side by side."""
+    """The runs of a study, of which a few run at a time."""
 
     def __init__(self, pool: ProcessPoolExecutor, folder: Path) -> None:
         self._pool = pool
         self._folder = folder
 
     def best_rates(self, num_epochs: int) -> dict[str, float]:
-        """The rates with the lowest error on rows held out of training, by a seed of their own."""
+        """Return each dropout's rate with the lowest error on held-out rows, with one seed."""
         runs = [
             Run(self._folder, dropout, rate, num_epochs, seed=1000, on_test_rows=False)
             for dropout, rates in RATES.items()
@@ -133,7 +133,7 @@ class Study:
     def over_seeds(
         self, rates: dict[str, float], num_epochs: int, num_seeds: int
     ) -> dict[str, list[Result]]:
-        """For each dropout with its rate, the results of the seeds."""
+        """Return the results of all seeds for each dropout with its rate."""
         runs = [
             Run(self._folder, dropout, rate, num_epochs, seed)
             for seed in range(num_seeds)
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _mean(values: list[float]) -> str:
-    """With its standard error."""
+    """Return the mean with its standard error, as text."""
     error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return f"{statistics.mean(values):.3f} +- {error:.3f}"
 

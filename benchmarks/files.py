@@ -1,10 +1,10 @@
-"""A million rows: uploaded and understood against polars.read_csv alone, and predicted as a file.
+"""Measure a million rows: uploaded, against polars.read_csv alone, and predicted as a file.
 
     python -m benchmarks.files [--output FILE]
 
-starts a service of its own. Both figures are ratios of wall-clock times, each pair taken by turns;
-memory is the largest sum of the proportional set sizes of the service's processes, looked at every
-few milliseconds while the upload goes on.
+starts its own service. Both figures are ratios of wall-clock times, whose two sides are timed in
+turn. Memory is the largest sum of the proportional set sizes of the service's processes, sampled
+every few milliseconds during the upload.
 """
 
 import argparse
@@ -35,7 +35,7 @@ GOAL_UPLOAD = 3.0
 GOAL_BYTES = 1e9
 GOAL_PREDICT = 0.6
 
-# In a process of its own, as a program that does nothing else would be.
+# In a separate process, like a program that does nothing else.
 _READ = "import sys, time, polars; t = time.perf_counter(); polars.read_csv(sys.argv[1]);"
 _READ += "print(time.perf_counter() - t)"
 
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def table(num_rows: int) -> pl.DataFrame:
-    """Thirty columns: numbers with holes, whole numbers, words, dates and a target."""
+    """Return thirty columns: numbers with missing values, integers, words, dates and a target."""
     chance = np.random.default_rng(0)
     columns: dict[str, Any] = {
         f"x{index}": chance.normal(size=num_rows).round(4) for index in range(18)
@@ -87,8 +87,8 @@ def table(num_rows: int) -> pl.DataFrame:
 
 
 def upload(process: psutil.Process, client: httpx.Client, path: Path) -> dict[str, Any]:
-    """Uploads by turns with read_csv; the service's memory while they go on."""
-    _post(client, path)  # which starts what is started once
+    """Time uploads in turn with read_csv, and measure the service's memory meanwhile."""
+    _post(client, path)  # the first upload starts processes that later ones use
     ours, alone, peaks = [], [], []
     for _ in range(NUM_ROUNDS):
         alone.append(_time_of(_READ, path))
@@ -108,7 +108,7 @@ def upload(process: psutil.Process, client: httpx.Client, path: Path) -> dict[st
 
 
 def predict(process: psutil.Process, client: httpx.Client, path: Path) -> dict[str, Any]:
-    """A file of predictions against what they take in one process that has the rows at hand."""
+    """Time predictions of a file, and of the same rows in one process that has them in memory."""
     model = _train(client, path)
     data_dir = Path(process.cmdline()[process.cmdline().index("--data-dir") + 1])
     [weights] = (data_dir / "artifacts").glob("jobs/*/*/model")
@@ -137,7 +137,7 @@ def _post(client: httpx.Client, path: Path) -> str:
 
 
 def _train(client: httpx.Client, path: Path) -> str:
-    """A model of the default network, on the first ten thousand rows."""
+    """Train the default network on the first ten thousand rows, and return the model's id."""
     rows = pl.read_csv(path, n_rows=10_000).write_csv().encode()
     response = client.post("/v1/datasets", files={"file": ("table.csv", rows)})
     job = {
@@ -157,7 +157,7 @@ def _time_of(program: str, *arguments: Path) -> float:
 
 @contextmanager
 def _watching_memory(process: psutil.Process) -> Iterator[Callable[[], int]]:
-    """The largest memory of the process and all below it, once the block is over."""
+    """Yield a function that returns, after the block, the most memory of the process tree."""
     over = threading.Event()
     largest = 0
 
@@ -181,7 +181,7 @@ def _family_bytes(process: psutil.Process) -> int:
         try:
             total += member.memory_full_info().pss
         except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue  # over since it was listed
+            continue  # it ended since it was listed
     return total
 
 

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST from their files."""
+"""Read MNIST and Fashion-MNIST from their files."""
 
 import gzip
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def load_part(folder: Path, part: Literal["train", "t10k"]) -> tuple[Tensor, Tensor]:
-    """Pixels from 0 to 1, (N, 784) float32, and classes, (N) int64: of training or of test."""
+    """Return the pixels from 0 to 1, (N, 784) float32, and the classes, (N) int64, of a part."""
     images = _read_idx(folder / f"{part}-images-idx3-ubyte.gz")
     labels = _read_idx(folder / f"{part}-labels-idx1-ubyte.gz")
     pixels = torch.from_numpy(images.reshape(len(images), -1) / np.float32(255))

@@ -1,16 +1,17 @@
-"""The benchmark's network trained by other people's libraries, each in a process of its own.
+"""Train the benchmark's network with other libraries, each in its own process.
 
     python -m benchmarks.peers keras --rows rows.npz --hidden 256 256 --hidden-p 0.2 0.5 \
         --input-p 0 --batch-size 256 --learning-rate 0.05 --threads 2
 
 runs in the peers' environment (benchmarks/peers.txt), so it imports nothing else of this project.
-It says {"ready": VERSIONS} or {"error": REASON}; then it reads a number of batches a line, trains
-so many and answers {"seconds": ...}. It ends with its standard input. `Peer` is the other end.
+It prints {"ready": VERSIONS} or {"error": REASON}. Then it reads a number of batches from each
+line, trains them and prints {"seconds": ...}. It ends when its standard input ends. `Peer` is the
+other end.
 
-The seconds are those of an epoch as the library itself marks its beginning and end, so that what it
-does once for a whole training (build a trainer, convert the rows) does not count against it. The
-code is what the library's documentation begins with, without bars, logs and checkpoints; with
-`--tuned`, the fastest way that it has for rows in memory.
+The seconds are those of an epoch, between the library's own marks of its beginning and end, so
+work that is done once for a whole training (build a trainer, convert the rows) does not count. The
+code is the first example of the library's documentation, without progress bars, logs and
+checkpoints; with `--tuned`, the library's fastest way for rows in memory.
 """
 
 import argparse
@@ -36,19 +37,19 @@ ANSWER_SECONDS = 300
 STOP_SECONDS = 20
 
 Train = Callable[[int], float]
-"""Train so many batches; the seconds it took."""
+"""Train `num_batches` batches and return the seconds that they took."""
 
 
 class PeerFailed(Exception):
-    """A peer cannot take part, or no longer; the message is the reason in one line."""
+    """A peer cannot take part, or not any more; the message says why in one line."""
 
 
 class Peer:
-    """A peer's process. It starts at once; `wait` until it is ready, then `train`."""
+    """The process of a peer, which starts at once. Call `wait` until it is ready, then `train`."""
 
     def __init__(self, python: Path, arguments: Sequence[str], *, threads: int) -> None:
         self._chatter = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
-        # H2O leaves its logs behind.
+        # H2O does not delete its logs.
         self._folder = tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True)
         command = [str(python), "-m", "benchmarks.peers", *arguments]
         self._process = subprocess.Popen(
@@ -59,7 +60,7 @@ class Peer:
             stdout=subprocess.PIPE,
             stderr=self._chatter,
             text=True,
-            start_new_session=True,  # Ctrl-C is for the parent, who ends the peer in good order
+            start_new_session=True,  # Ctrl-C reaches the parent, which ends the peer
         )
 
     @property
@@ -67,12 +68,12 @@ class Peer:
         return self._process.pid
 
     def wait(self) -> dict[str, str]:
-        """Once it is ready: the versions of what it trains with."""
+        """Wait until the peer is ready, and return the versions of its libraries."""
         versions: dict[str, str] = self._answer()["ready"]
         return versions
 
     def train(self, num_batches: int) -> float:
-        """Train so many batches; the seconds it took."""
+        """Train `num_batches` batches and return the seconds that they took."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(f"{num_batches}\n")
@@ -82,7 +83,7 @@ class Peer:
         return float(self._answer()["seconds"])
 
     def close(self) -> None:
-        """End the process: in good order if it listens, else by force."""
+        """End the process; kill it if it does not end by itself."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
@@ -121,7 +122,7 @@ class Peer:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """Variables that a library reads when it is imported, before it can be told otherwise."""
+    """Return the variables that a library reads when it is imported."""
     pools = ("OMP", "OPENBLAS", "MKL")
     return {f"{pool}_NUM_THREADS": str(threads) for pool in pools} | {
         "CUDA_VISIBLE_DEVICES": "",
@@ -131,7 +132,7 @@ def _environment(threads: int) -> dict[str, str]:
 
 
 class Task:
-    """The network to build and the rows to train it on: features (N, F) float32, targets (N)."""
+    """The network to build and the rows to train on: features (N, F) float32, targets (N)."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.hidden: list[int] = options.hidden
@@ -146,7 +147,7 @@ class Task:
         self._epochs: dict[int, tuple[Any, Any]] = {}
 
     def epoch(self, num_batches: int) -> tuple[Any, Any]:
-        """Rows for so many batches: the file's, over and over if it has too few."""
+        """Return the rows of `num_batches` batches; rows of the file repeat if it has too few."""
         if num_batches not in self._epochs:
             num_rows = num_batches * self.batch_size
             chosen: Any = slice(num_rows)
@@ -170,7 +171,7 @@ def _keras(task: Task) -> Train:
     model.compile(
         optimizer=keras.optimizers.SGD(task.learning_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        # A sixth faster than one step an execution; XLA, its other offer, is slower on a CPU.
+        # A sixth faster than one step an execution; XLA is slower on a CPU.
         steps_per_execution=16 if task.tuned else 1,
     )
 
@@ -204,8 +205,8 @@ def _torch_module(task: Task) -> Any:
 
 
 def _loader(dataset: Any, batch_size: int, *, tuned: bool) -> Any:
-    """Shuffled batches: rows collated one by one, or whole batches by their indices, which is a
-    quarter faster.
+    """Return shuffled batches: rows collated one by one or, a quarter faster, whole batches by
+    their indices.
     """
     from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
@@ -297,7 +298,7 @@ def _skorch(task: Task) -> Train:
 def _scikit_learn(task: Task) -> Train:
     from sklearn.neural_network import MLPClassifier
 
-    # It has no dropout, so this is the time of a network without.
+    # scikit-learn has no dropout, so this is the time of a network without dropout.
     model = MLPClassifier(
         task.hidden,
         solver="sgd",
@@ -316,7 +317,7 @@ def _scikit_learn(task: Task) -> Train:
     return train
 
 
-H2O_ROWS = 10_000  # they go to it as text; with more, only that takes longer
+H2O_ROWS = 10_000  # they are sent as text, and more rows would only take longer to send
 
 
 def _h2o(task: Task) -> Train:
@@ -336,8 +337,8 @@ def _h2o(task: Task) -> Train:
     frame[frame.names[-1]] = frame[frame.names[-1]].asfactor()
 
     def train(num_batches: int) -> float:
-        """The time of a job's second iteration, which is at full speed: the first takes up to three
-        times as long, and starting and scoring a job as long again.
+        """Return the time of a job's second iteration, which has full speed: the first takes up to
+        three times as long, and starting and scoring a job as long again.
         """
         num_rows = num_batches * task.batch_size
         model = H2ODeepLearningEstimator(
@@ -347,9 +348,9 @@ def _h2o(task: Task) -> Train:
             hidden_dropout_ratios=task.hidden_p,
             mini_batch_size=task.batch_size,
             adaptive_rate=False,
-            rate=0.005,  # its default: at a higher one its lock-free updates become unstable
+            rate=0.005,  # its default; a higher rate makes its lock-free updates unstable
             standardize=False,
-            epochs=1.5 * num_rows / frame.nrows,  # it ends with an iteration: the second
+            epochs=1.5 * num_rows / frame.nrows,  # a job ends after a whole iteration: the second
             train_samples_per_iteration=num_rows,
             score_each_iteration=True,
             score_training_samples=100,
@@ -368,7 +369,7 @@ def _h2o(task: Task) -> Train:
 
 
 def _h2o_seconds_per_row(history: Any) -> float:
-    """Of the second iteration; the speeds it reports are since the start, without scoring."""
+    """Return the second iteration's time; H2O's speeds count from the start, without scoring."""
     rows = [dict(zip(history.col_header, cells, strict=True)) for cells in history.cell_values]
     speeds = [float(row["training_speed"].split()[0]) for row in rows[1:3]]
     first, both = (row["samples"] for row in rows[1:3])
@@ -398,7 +399,7 @@ def main() -> None:
 
 
 def _take_stdout() -> Callable[[dict[str, Any]], None]:
-    """Keep standard output for the answers; what else is printed there goes to standard error."""
+    """Reserve standard output for the answers, and send all other output to standard error."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     return lambda answer: print(json.dumps(answer), file=answers)
@@ -419,7 +420,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--learning-rate", type=float, required=True)
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--tuned", action="store_true", help="not as its documentation begins")
+    parser.add_argument("--tuned", action="store_true", help="use the library's fastest way")
     return parser
 
 

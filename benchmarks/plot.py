@@ -1,4 +1,4 @@
-"""The benchmark's report as a picture: python -m benchmarks.plot training.json training.png"""
+"""Draw the report of a benchmark: python -m benchmarks.plot training.json training.png"""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 BASELINE = "torch, nn.Dropout"
 BOUND = "dense products"
 
-# Okabe and Ito's colours, which every kind of colour vision tells apart.
+# The colours of Okabe and Ito, which people with any colour vision can distinguish.
 COLOURS = {
     "this library": "#0072B2",
     "torch by hand": "#E69F00",
@@ -26,7 +26,7 @@ COLOURS = {
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """Rows a second of every contender relative to the plain torch loop, one panel a case."""
+    """Draw rows a second of every contender relative to the plain torch loop, one panel a case."""
     cases = {n: s for n, s in report["sections"].items() if BASELINE in s["rows_per_second"]}
     names = list(dict.fromkeys(n for s in cases.values() for n in (*s["ratios"], *s["skipped"])))
     num_rows = min(2, len(cases))
@@ -40,7 +40,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
         squeeze=False,
         layout="constrained",
     )
-    panels = list(grid.T.flat)  # the cases come in pairs: a column is a width
+    panels = list(grid.T.flat)  # cases come in pairs, and a column has one width
     for panel, (title, section) in zip(panels, cases.items(), strict=False):
         _draw_case(panel, title, section, names)
     for panel in panels[len(cases) :]:

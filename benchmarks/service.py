@@ -1,10 +1,10 @@
-"""How soon the embedded service answers, starts and stops, and what it takes when idle.
+"""Measure how fast the embedded service starts, answers and stops, and its CPU time when idle.
 
     python -m benchmarks.service [--output FILE]
 
-starts a service of its own with a temporary data directory, prints a table of what it has measured
-and, with --output, writes it as JSON. Times between two events of a job are by the service's own
-clock, so nothing is added by asking.
+starts its own service with a temporary data directory, prints a table of the results and, with
+--output, writes them as JSON. Times between two events of a job are measured by the service's own
+clock, so the requests add nothing to them.
 """
 
 import argparse
@@ -30,7 +30,7 @@ NUM_JOBS = 10
 IDLE_SECONDS = 30
 POLL_SECONDS = 0.02
 
-ENDLESS = 100_000  # epochs: more than any measurement lasts
+ENDLESS = 100_000  # epochs, more than any measurement takes
 
 Numbers = dict[str, float]
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def idle(process: psutil.Process) -> Numbers:
-    """CPU time of all processes of a service without jobs, in percent of one core."""
+    """Measure the CPU time of all processes of a service without jobs, in percent of one core."""
     before = _cpu_seconds(process)
     time.sleep(IDLE_SECONDS)
     used = _cpu_seconds(process) - before
@@ -63,7 +63,7 @@ def idle(process: psutil.Process) -> Numbers:
 
 
 def first_epoch(client: httpx.Client, dataset: str) -> Numbers:
-    """From a job's submission to its first epoch in the database, on a worker that is warm."""
+    """Time from a job's submission to its first epoch in the database, on a warm worker."""
     seconds = []
     for _ in range(NUM_JOBS):
         job = _submit(client, dataset, epochs=1)
@@ -73,7 +73,7 @@ def first_epoch(client: httpx.Client, dataset: str) -> Numbers:
 
 
 def cancel(client: httpx.Client, dataset: str) -> Numbers:
-    """From the wish to cancel a job that runs to its end."""
+    """Time from the request to cancel a running job to the job's end."""
     seconds = []
     for _ in range(NUM_JOBS):
         job = _submit(client, dataset, epochs=ENDLESS)
@@ -85,7 +85,7 @@ def cancel(client: httpx.Client, dataset: str) -> Numbers:
 
 
 def submit(client: httpx.Client, dataset: str) -> dict[str, Numbers]:
-    """Submitting while jobs run in every place, by turns with an answer that costs nothing."""
+    """Time submissions while the worker is fully occupied, in turn with requests to /livez."""
     running = [_submit(client, dataset, epochs=ENDLESS) for _ in range(NUM_RUNNING)]
     for job in running:
         _wait_for_first_epoch(client, job)
@@ -108,7 +108,7 @@ def _warm(client: httpx.Client) -> None:
 
 
 def _upload(client: httpx.Client) -> str:
-    """A thousand rows of twenty features; its id."""
+    """Upload a thousand rows of twenty features, and return the dataset's id."""
     features = np.random.default_rng(0).normal(size=(1000, 20))
     rows = np.column_stack([features, features.sum(axis=1) > 0])
     header = ",".join([*(f"x{number}" for number in range(20)), "label"])
@@ -140,7 +140,7 @@ def _wait_for_first_epoch(client: httpx.Client, job: str) -> None:
 
 
 def _between(client: httpx.Client, job: str, first: str, last: str) -> float:
-    """Seconds from a job's first event of one type to its first of another."""
+    """Return the seconds from a job's first event of one type to its first of another."""
     times: dict[str, float] = {}
     after = 0
     while last not in times:
@@ -178,7 +178,7 @@ def _summary(seconds: list[float]) -> Numbers:
 
 
 def _machine() -> Numbers:
-    """How busy it was with other things: numbers of a machine that is, are worth less."""
+    """Return how busy the machine was with other work, which makes the figures less reliable."""
     return {"num_cores": os.cpu_count() or 1, "load_average_before": os.getloadavg()[0]}
 
 

@@ -1,10 +1,10 @@
-"""What tables are predicted with: the default job against scikit-learn, over seeds.
+"""Compare the scores of the default job on tables with those of scikit-learn, over seeds.
 
     python -m benchmarks.tables --json build/bench/tables.json
 
-Each seed holds other rows out, draws other weights, and gives all of them the same rows. `MLP` is
-scikit-learn's MLPClassifier or MLPRegressor behind the pipeline its documentation shows for mixed
-columns, and `trees` its HistGradientBoosting. None is tuned.
+Each seed holds out other rows and draws other weights; all contestants get the same rows. `MLP` is
+scikit-learn's MLPClassifier or MLPRegressor behind the pipeline that its documentation shows for
+mixed columns, and `trees` its HistGradientBoosting. None is tuned.
 """
 
 import argparse
@@ -42,7 +42,7 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class Table:
-    """A frame whose `target` is predicted from its other columns."""
+    """A frame and its `target`, which is predicted from the other columns."""
 
     frame: pl.DataFrame
     target: str
@@ -50,13 +50,13 @@ class Table:
 
     @property
     def measures(self) -> tuple[str, str]:
-        """The score to compare by, the higher the better, and the loss beside it."""
+        """Return the names of the score, of which higher is better, and of the loss."""
         return ("r2", "rmse") if self.is_regression else ("accuracy", "log_loss")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one contestant on one table: a score and a loss for every seed."""
+    """The results of one contestant on one table: a score and a loss for every seed."""
 
     table: str
     contestant: str
@@ -65,7 +65,7 @@ class Outcome:
 
 
 def tables() -> dict[str, Callable[[], Table]]:
-    """The tables, each made when it is asked for."""
+    """Return the tables by name, each made when it is called."""
     return {
         "iris": lambda: _shipped(shipped.load_iris()),
         "wine": lambda: _shipped(shipped.load_wine()),
@@ -86,7 +86,8 @@ def _shipped(bunch: Any, *, is_regression: bool = False) -> Table:
 
 
 def _customers(num_rows: int) -> Table:
-    """Who leaves: numbers of several scales, words, a town of many, holes with a meaning."""
+    """Return customers who leave or stay: numbers of several scales, words, many towns, and
+    missing values that carry information."""
     chance = np.random.default_rng(0)
     age = chance.integers(18, 90, num_rows)
     income = chance.lognormal(10, 0.7, num_rows)
@@ -130,7 +131,7 @@ def _customers(num_rows: int) -> Table:
 
 
 def _rents(num_rows: int) -> Table:
-    """What a flat costs: products of numbers, words, and some heavy tails."""
+    """Return rents of flats: products of numbers, words, and some heavy tails."""
     chance = np.random.default_rng(1)
     area = chance.gamma(4, 18, num_rows) + 12
     year = chance.integers(1890, 2025, num_rows)
@@ -162,7 +163,7 @@ def _rents(num_rows: int) -> Table:
 
 
 def _moons() -> Table:
-    """Two half moons among columns that have nothing to do with them."""
+    """Return two half moons among columns of noise."""
     points, kind = shipped.make_moons(1500, noise=0.25, random_state=0)
     noise = np.random.default_rng(2).normal(size=(1500, 8))
     frame = pl.DataFrame(np.hstack([points, noise]), schema=[f"x{i}" for i in range(10)])
@@ -170,7 +171,8 @@ def _moons() -> Table:
 
 
 def contestants(table: Table) -> dict[str, Callable[[pl.DataFrame, pl.DataFrame, int], Any]]:
-    """By name: (rows to train on, rows to predict, seed) -> (predictions, probabilities)."""
+    """Return functions by name: (training rows, rows to predict, seed) -> (predictions,
+    probabilities)."""
     return {
         "service": lambda train, test, seed: _by_service(table, train, test, seed),
         "MLP": lambda train, test, seed: _by_mlp(table, train, test, seed),
@@ -179,7 +181,7 @@ def contestants(table: Table) -> dict[str, Callable[[pl.DataFrame, pl.DataFrame,
 
 
 def _by_service(table: Table, train: pl.DataFrame, test: pl.DataFrame, seed: int) -> Any:
-    """The default job. Rows for a test are held out already; those for validation are its own."""
+    """Train the default job. The test rows are held out already; it chooses its validation rows."""
     problem = ProblemConfig(target=table.target, split=SplitConfig(test=0.0, seed=seed))
     run = TabularRun(
         resolve_table(train, problem), training=TrainingConfig(seed=seed, device="cpu")
@@ -210,7 +212,7 @@ def _by_trees(table: Table, train: pl.DataFrame, test: pl.DataFrame, seed: int) 
 
 
 def _columns(frame: pl.DataFrame, target: str) -> tuple[list[str], list[str]]:
-    """The features that are numbers, and those that are words."""
+    """Return the features that are numbers, and those that are words."""
     features = frame.drop(target)
     words = features.select(pl.col(pl.String)).columns
     return [name for name in features.columns if name not in words], words
@@ -224,7 +226,7 @@ def _by_sklearn(model: Any, table: Table, train: pl.DataFrame, test: pl.DataFram
         for frame in (train, test)
     )
     with warnings.catch_warnings():
-        # Its default of 200 iterations, which is to be compared as it is.
+        # 200 iterations is its default, and defaults are compared.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(given, train[table.target].to_numpy())
     if table.is_regression:
@@ -233,7 +235,7 @@ def _by_sklearn(model: Any, table: Table, train: pl.DataFrame, test: pl.DataFram
 
 
 def run(table: Table, name: str, num_seeds: int) -> Iterator[Outcome]:
-    """Every contestant's outcome on the table."""
+    """Yield every contestant's outcome on the table."""
     for contestant, predict in contestants(table).items():
         scores, losses = [], []
         for seed in range(num_seeds):
@@ -262,7 +264,7 @@ def _standard_error(differences: list[float]) -> float:
 
 
 def _report(table: Table, outcomes: list[Outcome]) -> bool:
-    """Print a table's line; whether the service is no worse than the MLP by more than the error."""
+    """Print a table's line. Return False if the service is worse than the MLP beyond the error."""
     service, mlp, _ = outcomes
     differences = [a - b for a, b in zip(service.scores, mlp.scores, strict=True)]
     mean, error = statistics.fmean(differences), _standard_error(differences)
@@ -284,7 +286,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--only", help="a table's name")
+    parser.add_argument("--only", help="name of one table")
     arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
     outcomes: list[Outcome] = []
@@ -296,7 +298,7 @@ def main() -> None:
             outcomes += of_table
             if not _report(table, of_table):
                 worse.append(name)
-    print(f"worse than the MLP by more than the standard error: {', '.join(worse) or 'nowhere'}")
+    print(f"more than one standard error below the MLP: {', '.join(worse) or 'no table'}")
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))

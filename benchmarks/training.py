@@ -1,9 +1,9 @@
-"""Training speed as ratios, measured interleaved in one run.
+"""Measure training speed as ratios, interleaved in one run.
 
     DROPOUT_DATA_DIR=path/with/fashion-mnist python -m benchmarks.training --json out.json
 
-Every contender trains the same network on the same rows; a round times each of them once, in turn,
-and a ratio is taken within a round, so that what else the machine does touches both its sides.
+Every contender trains the same network on the same rows. A round times each of them once, in turn,
+and a ratio is taken within a round, so that other load on the machine affects both its sides.
 """
 
 import argparse
@@ -39,7 +39,7 @@ LEARNING_RATE = 0.05
 SETTLE_SECONDS = 5.0
 
 Run = Callable[[int], None]
-"""Train so many batches."""
+"""Train this number of batches."""
 
 Spread = dict[str, float]
 """Median and quartiles."""
@@ -73,7 +73,7 @@ CASES = [
 
 @dataclass(frozen=True)
 class Contender:
-    """`train` trains so many batches and answers the seconds it took.
+    """`train` trains a number of batches and returns the seconds that they took.
 
     Its turn takes `turns` times as long as another's and comes every `every`-th round.
     """
@@ -85,7 +85,7 @@ class Contender:
 
 @dataclass
 class Section:
-    """What was measured of one case: rows a second by contender and round, and who is left out."""
+    """The results of one case: rows a second by contender and round, and why some were skipped."""
 
     rates: dict[str, dict[int, float]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Section:
         return _spread(list(self.rates[name].values()))
 
     def ratio(self, name: str, against: str) -> Spread:
-        """Of two contenders within the rounds that both took part in."""
+        """Return the ratio of two contenders within the rounds in which both took part."""
         ours, theirs = self.rates[name], self.rates[against]
         return _spread([ours[number] / theirs[number] for number in ours if number in theirs])
 
@@ -122,7 +122,7 @@ GOALS = [
     Goal(LARGE, "library, batchwise", "dense products", 1.4),
 ]
 
-# As a peer's documentation begins, and as somebody who knows it well would have it.
+# The first example of a peer's documentation, and the peer tuned by somebody who knows it well.
 PEERS = {
     "Keras": ["keras"],
     "Keras, tuned": ["keras", "--tuned"],
@@ -133,7 +133,7 @@ PEERS = {
     "scikit-learn": ["scikit-learn"],
     "H2O": ["h2o"],
 }
-# H2O's speed settles after a second or two, and a turn costs it as long again.
+# H2O is at full speed after a second or two, and a turn takes it as long again.
 TURNS = {"H2O": 3.0}
 EVERY = {"H2O": 3}
 
@@ -151,7 +151,7 @@ def library(
     *,
     precision: Literal["float32", "bfloat16"] = "float32",
 ) -> Run:
-    """This library's own loop: an epoch of so many batches."""
+    """Return a run of this library's own loop: an epoch of `num_batches` batches."""
     config = MLPConfig.model_validate(
         {
             "hidden": case.hidden,
@@ -182,7 +182,7 @@ def library(
 
 
 def torch_loop(data: TrainingData, case: Case, *, dropout: bool) -> Run:
-    """What people write by hand."""
+    """Return a run of the usual loop in torch, written by hand."""
 
     def drop(p: float) -> list[nn.Module]:
         return [nn.Dropout(p)] if dropout and p else []
@@ -205,7 +205,7 @@ def torch_loop(data: TrainingData, case: Case, *, dropout: bool) -> Run:
 
 
 def dense_products(data: TrainingData, case: Case) -> Run:
-    """The bound of a dense step: its matrix products, and nothing else."""
+    """Return a run of only the matrix products of a dense step, the bound of its speed."""
     widths = (data.train_features.shape[1], *case.hidden, NUM_CLASSES)
     pairs = list(itertools.pairwise(widths))
     inputs = [torch.randn(case.batch_size, fan_in) for fan_in, _ in pairs]
@@ -231,7 +231,7 @@ def _shuffled_batches(num_rows: int, batch_size: int, num_batches: int) -> list[
 
 
 def ours(data: TrainingData, case: Case) -> dict[str, Contender]:
-    """The contenders of this process."""
+    """Return the contenders that run in this process."""
     runs = {
         "library": library(data, case, "bernoulli"),
         "library, batchwise": library(data, case, "batchwise"),
@@ -253,7 +253,7 @@ def _timed(run: Run) -> Callable[[int], float]:
 
 
 class Peers:
-    """Other people's libraries, from an environment of their own; each case has new processes."""
+    """Other libraries, in their own environment, with new processes for each case."""
 
     def __init__(self, environment: Path | None, rows: Path, *, threads: int) -> None:
         self._python = None if environment is None else environment.absolute() / "bin" / "python"
@@ -263,9 +263,9 @@ class Peers:
 
     @contextlib.contextmanager
     def of(self, case: Case, skipped: dict[str, str]) -> Iterator[dict[str, Contender]]:
-        """Those that are ready to train. Why another is not is added to `skipped`."""
+        """Yield the peers that are ready to train; `skipped` gets the reasons of the others."""
         if self._python is None or not self._python.exists():
-            skipped |= dict.fromkeys(PEERS, "no environment of peers: make bench-peers")
+            skipped |= dict.fromkeys(PEERS, "no environment with the peers: run `make bench-peers`")
             yield {}
             return
         with contextlib.ExitStack() as stack:
@@ -300,8 +300,9 @@ class Peers:
 
 
 def _settling(peer: Peer) -> Callable[[int], float]:
-    """A turn that ends when the peer is at rest: after it has answered, threads may spin for a
-    tenth of a second, and a JVM compiles and collects for half a second, at the next one's cost.
+    """Return a turn that ends when the peer is idle. After its answer, threads may spin for a
+    tenth of a second, and a JVM compiles and collects for half a second, which would slow the next
+    contender.
     """
 
     def train(num_batches: int) -> float:
@@ -319,7 +320,7 @@ def _settling(peer: Peer) -> Callable[[int], float]:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Of the process and its children; 0 if it has ended, which its next turn will find."""
+    """Return the CPU seconds of the process and its children; 0 if it has ended."""
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
@@ -331,7 +332,7 @@ def _cpu_seconds(pid: int) -> float:
 def measure(
     contenders: dict[str, Contender], *, rows_per_batch: int, num_rounds: int, seconds: float
 ) -> Section:
-    """Time each contender in turn, round by round, about so many seconds a turn."""
+    """Time each contender in turn, round by round, for about `seconds` a turn."""
     section = Section()
     num_batches: dict[str, int] = {}
 
@@ -348,7 +349,7 @@ def measure(
             rate = num_batches[name] * rows_per_batch / taken
             section.rates.setdefault(name, {})[number] = rate
 
-    for number in range(-1, num_rounds):  # the first warms up
+    for number in range(-1, num_rounds):  # the first round warms up
         for name, contender in contenders.items():
             if name not in section.skipped and (number < 0 or number % contender.every == 0):
                 take_turn(name, number)
@@ -358,7 +359,7 @@ def measure(
 
 
 def _batches_a_turn(contender: Contender, seconds: float) -> int:
-    """How many batches take about so long: what costs the same for few and for many is not much."""
+    """Return how many batches take about `seconds`, if the fixed cost of a turn is small."""
     num_batches = 3
     contender.train(num_batches)
     while (taken := contender.train(num_batches)) < seconds / 3:
@@ -374,7 +375,7 @@ def _spread(values: list[float]) -> Spread:
 
 
 def load_images(folder: Path | None) -> tuple[str, TrainingData]:
-    """Fashion-MNIST or MNIST from a folder, or scikit-learn's digits where there is neither."""
+    """Return Fashion-MNIST or MNIST from a folder, or scikit-learn's digits if it has neither."""
     for name in ("fashion-mnist", "mnist"):
         if folder is not None and (folder / name).is_dir():
             return name, TrainingData(*load_part(folder / name, "train"))
@@ -385,13 +386,13 @@ def load_images(folder: Path | None) -> tuple[str, TrainingData]:
 
 
 def measure_masks(p: float, *, num_rounds: int, seconds: float) -> Section:
-    """A 256 x 256 mask against `native_dropout`."""
+    """Time a 256 x 256 mask and `native_dropout`."""
     x, stream = torch.randn(256, 256), torch.Generator().manual_seed(0)
 
     def repeat(draw: Callable[[], object]) -> Contender:
         def run(count: int) -> None:
             for _ in range(count):
-                draw()  # and let it go, as a step does: memory that is new each time is slow
+                draw()  # and free it, as a step does: new memory each time would be slow
 
         return Contender(_timed(run))
 
@@ -418,10 +419,10 @@ def measure_case(
 
 
 def judge(goal: Goal, sections: dict[str, Section]) -> dict[str, Any]:
-    """The goal, what was measured, and the verdict."""
+    """Return the goal, the measured ratio and the verdict."""
     stated = {"what": f"{goal.section}: {goal.name} / {goal.against}", "at_least": goal.at_least}
     section = sections.get(goal.section)
-    reason = "its case was left out" if section is None else section.skipped.get(goal.against)
+    reason = "its case was not selected" if section is None else section.skipped.get(goal.against)
     if section is None or reason is not None:
         return stated | {"ratio": None, "verdict": f"skipped: {reason}"}
     ratio = section.ratio(goal.name, goal.against)
@@ -468,9 +469,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("DROPOUT_DATA_DIR"))
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=ROUND_SECONDS, help="of a turn")
+    parser.add_argument("--seconds", type=float, default=ROUND_SECONDS, help="seconds of a turn")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cases", default="", help="only those with this in their names")
+    parser.add_argument("--cases", default="", help="only the cases whose names contain this")
     parser.add_argument("--peers", type=Path, help="virtual environment of peers.txt")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--png", type=Path)
@@ -491,7 +492,7 @@ def _write(report: dict[str, Any], options: argparse.Namespace) -> None:
 
 
 def _summary(section: Section) -> dict[str, Any]:
-    """As JSON: the ratio of every contender against every other."""
+    """Return, for JSON, the ratio of every contender against every other."""
     names = list(section.rates)
     return {
         "rows_per_second": {name: section.speed(name) for name in names},

@@ -1,11 +1,11 @@
-"""The errors of the library, free of torch."""
+"""The errors of the library. Does not import torch."""
 
 
 class DataError(ValueError):
-    """The data cannot be used. The text names the row and column, where there are any.
+    """The data cannot be used. The text names the row and the column, if they are known.
 
-    `message` says what is wrong without them. `row` counts data rows from 1, without the header.
-    `field` names the setting at fault, where a setting and not the data is wrong.
+    `message` is the text without them. `row` counts data rows from 1, without the header. `field`
+    names the setting that is wrong, if the data is not.
     """
 
     def __init__(
@@ -25,10 +25,10 @@ class DataError(ValueError):
         self.field = field
 
     def shifted(self, by: int) -> "DataError":
-        """Return the same error for a table in which `by` rows come before these."""
+        """Return the same error for a table with `by` more rows before these."""
         row = None if self.row is None else self.row + by
         return DataError(self.message, row=row, column=self.column, field=self.field)
 
 
 class ModelError(Exception):
-    """The files are not a model, or the model cannot keep its promises on this machine."""
+    """The files are not a model, or the model cannot run correctly on this machine."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic and durable writes, checksums, and the detection of a full disk."""
 
 import errno
 import hashlib
@@ -8,14 +8,14 @@ from pathlib import Path
 
 NO_SPACE = os.strerror(errno.ENOSPC)
 
-# How a library in Rust says ENOSPC and EDQUOT, outside of what it quotes of a file.
+# ENOSPC and EDQUOT in the message of a Rust library, outside of the text that it quotes.
 _NO_SPACE = re.compile(r"[^'\"`]*\(os error (?:28|122)\)")
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether a write failed for want of space, by the error itself or by what it came from.
+    """Return whether the error or its cause is a write that failed for lack of disk space.
 
-    Errors of polars and safetensors have no number: they say it in words.
+    Errors of polars and safetensors have no errno, so their message is matched.
     """
     if error is None:
         return False
@@ -25,23 +25,23 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """The digest of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or none, durable once this returns; its folder is made if missing."""
+    """Write a file, complete or not at all, durable once this returns; create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with aside.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

@@ -1,1 +1,1 @@
-"""What app and worker share: the truth about datasets, jobs and models."""
+"""The records that app and worker share: datasets, jobs and models."""

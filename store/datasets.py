@@ -13,7 +13,7 @@ ACTIVE = ("queued", "running", "cancelling")
 
 @dataclass(frozen=True)
 class Dataset:
-    """`options` are how its file was read; `warnings` are what its owner should know of that."""
+    """A row of the table. `options` say how the file was read; `warnings` are for its owner."""
 
     id: str
     tenant: str
@@ -30,15 +30,15 @@ class Dataset:
 
 
 def create(connection: Connection, **values: Any) -> Dataset:
-    """Insert a dataset whose artifact is in place. `values` are a Dataset's but `created_at`."""
+    """Insert a dataset whose artifact is stored. `values` are a Dataset's but `created_at`."""
     query = insert(datasets).values(created_at=database_now(), **values).returning(datasets)
     return Dataset(**connection.execute(query).mappings().one())
 
 
 def get(connection: Connection, dataset_id: str, *, tenant: str, lock: bool = False) -> Dataset:
-    """The dataset; with `lock`, it cannot be deleted before the transaction ends.
+    """Return the dataset; with `lock`, nobody deletes it before the transaction ends.
 
-    Raises DatasetNotFound, also for another tenant's.
+    Raises DatasetNotFound, also for another tenant's dataset.
     """
     query = select(datasets).where(datasets.c.id == dataset_id, datasets.c.tenant == tenant)
     row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
@@ -48,15 +48,15 @@ def get(connection: Connection, dataset_id: str, *, tenant: str, lock: bool = Fa
 
 
 def page(connection: Connection, *, tenant: str, limit: int, after: str | None) -> list[Dataset]:
-    """Up to `limit` of the tenant's datasets older than `after`, newest first."""
+    """Return up to `limit` of the tenant's datasets older than `after`, newest first."""
     query = newest_first(datasets, tenant=tenant, limit=limit, after=after)
     return [Dataset(**row) for row in connection.execute(query).mappings()]
 
 
 def remove(connection: Connection, dataset_id: str, *, tenant: str) -> Dataset:
-    """Delete the row; its artifact is the caller's to delete once the transaction is over.
+    """Delete the row; the caller deletes the artifact after the transaction.
 
-    Raises DatasetNotFound, and DatasetInUse while a job that is not over needs it.
+    Raises DatasetNotFound, and DatasetInUse while an unfinished job needs the dataset.
     """
     dataset = get(connection, dataset_id, tenant=tenant, lock=True)
     needs_it = select(jobs.c.id).where(jobs.c.dataset_id == dataset_id, jobs.c.state.in_(ACTIVE))

@@ -1,4 +1,4 @@
-"""What can go wrong in the store. Errors carry facts; the edges decide what to make of them."""
+"""The errors of the store. They carry data; the edges turn them into answers."""
 
 
 class StoreError(Exception):
@@ -6,37 +6,37 @@ class StoreError(Exception):
 
 
 class NotFound(StoreError):
-    """No such dataset, job, model, name, alias or key; for a tenant, also another's."""
+    """No such dataset, job, model, name, alias or key, or it belongs to another tenant."""
 
-    kind: str
+    noun: str
 
     def __init__(self, id: str) -> None:  # noqa: A002 - the field's name on the wire
-        super().__init__(f"there is no {self.kind} {id!r}")
+        super().__init__(f"there is no {self.noun} {id!r}")
         self.id = id
 
 
 class DatasetNotFound(NotFound):
-    kind = "dataset"
+    noun = "dataset"
 
 
 class JobNotFound(NotFound):
-    kind = "job"
+    noun = "job"
 
 
 class ModelNotFound(NotFound):
-    kind = "model"
+    noun = "model"
 
 
 class NameNotFound(NotFound):
-    kind = "model with the name"
+    noun = "model with the name"
 
 
 class AliasNotFound(NotFound):
-    kind = "alias"
+    noun = "alias"
 
 
 class KeyNotFound(NotFound):
-    kind = "key"
+    noun = "key"
 
 
 class DatasetInUse(StoreError):
@@ -50,32 +50,32 @@ class ModelAliased(StoreError):
 
 
 class ModelUnloaded(StoreError):
-    """The model is there, and is not to be served until it is loaded again."""
+    """The model exists, but is not served until it is loaded again."""
 
     def __init__(self, model_id: str) -> None:
         super().__init__(f"model {model_id!r} is unloaded")
 
 
 class QuotaExceeded(StoreError):
-    """The tenant has as much as it may have."""
+    """The tenant has reached a limit."""
 
 
 class IllegalTransition(StoreError):
-    """The job's state does not allow what was asked."""
+    """The job's state does not allow the requested change."""
 
-    def __init__(self, job_id: str, state: str, wish: str) -> None:
-        super().__init__(f"job {job_id!r} is {state}: it cannot be {wish}")
+    def __init__(self, job_id: str, state: str, wanted: str) -> None:
+        super().__init__(f"job {job_id!r} is {state}: it cannot be {wanted}")
 
 
 class LeaseLost(StoreError):
-    """The attempt that tries to write no longer owns the job."""
+    """The writing attempt no longer owns the job."""
 
     def __init__(self, job_id: str, attempt: int) -> None:
         super().__init__(f"attempt {attempt} no longer owns job {job_id!r}")
 
 
 class StorageUnavailable(OSError):
-    """The artifact storage does not answer, or refuses; another time it may not."""
+    """The artifact storage does not answer, or refuses; a later call can succeed."""
 
 
 class IdempotencyKeyReused(StoreError):

@@ -1,7 +1,7 @@
-"""A job's events: what happened to it, in order, counted from 1.
+"""A job's events in order, numbered from 1.
 
-Of a job that has been over for long the epochs' events are gone, and the numbers of the others have
-gaps where they were; see store/operations/retention.py.
+Retention deletes the epoch events of jobs that ended long ago, which leaves gaps in the numbers:
+see store/operations/retention.py.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from store.database.tables import database_now, events
 
 @dataclass(frozen=True)
 class Event:
-    """`type` is the state that the job entered, `requeued`, or `epoch`."""
+    """A row of the table. `type` is the state that the job entered, `requeued`, or `epoch`."""
 
     job_id: str
     sequence: int
@@ -31,7 +31,7 @@ def append(
     event_type: str,
     data: dict[str, Any],
 ) -> None:
-    """Add the event that the update of the job's row, in this transaction, has numbered."""
+    """Insert an event, whose number comes from the update of the job's row in this transaction."""
     connection.execute(
         insert(events).values(
             job_id=job_id, sequence=sequence, type=event_type, data=data, created_at=database_now()
@@ -40,7 +40,7 @@ def append(
 
 
 def page(connection: Connection, job_id: str, *, after: int, limit: int) -> list[Event]:
-    """Up to `limit` events numbered above `after`, oldest first."""
+    """Return up to `limit` events numbered above `after`, oldest first."""
     query = (
         select(events)
         .where(events.c.job_id == job_id, events.c.sequence > after)

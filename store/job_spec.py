@@ -35,7 +35,7 @@ class DatasetSpec(TableConfig, _DatasetId):  # the order of the bases puts `id` 
 
 
 class JobSpec(Config):
-    """What to train. Every field but `dataset` has a default."""
+    """The job to run. Every field but `dataset` has a default."""
 
     name: Name | None = None
     dataset: DatasetSpec

@@ -1,4 +1,4 @@
-"""What models are called: versions of a name, and aliases, which move from one version to another.
+"""Names of models: the versions of a name, and aliases, which move from one version to another.
 
 See docs/decisions/0017.
 """
@@ -24,10 +24,10 @@ from store.database.tables import model_aliases, model_names, models
 from store.errors import AliasNotFound, ModelNotFound, NameNotFound, QuotaExceeded
 
 PRODUCTION = "production"
-"""The alias that a name alone stands for, where there is one."""
+"""The alias that a name without `@` means, if the name has this alias."""
 
-MAX_ALIASES = 100  # of a name
-MAX_VERSIONS = 100  # of a name, told at once
+MAX_ALIASES = 100  # per name
+MAX_VERSIONS = 100  # per name, in one answer
 
 _MODEL_ID = "mdl_"
 _NAME = re.compile(r"(?!(?:\.{1,2}|stats)\Z)[^\x00-\x1f\x7f-\x9f/@]{1,200}")
@@ -36,7 +36,7 @@ _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 @dataclass(frozen=True)
 class ModelName:
-    """A name of one model at least; `aliases` are the versions that they stand for."""
+    """A name of at least one model; `aliases` maps each alias to its version."""
 
     name: str
     latest_version: int
@@ -54,21 +54,21 @@ class Version:
 
 
 def is_model_id(reference: str) -> bool:
-    """Whether it can only be an id: no name with versions looks like one."""
+    """Return whether the reference is an id: no name with versions begins like one."""
     return reference.startswith(_MODEL_ID)
 
 
 def can_have_versions(name: str) -> bool:
-    """Whether a reference `NAME@3` to it would be understood, and could stand in a URL's path.
+    """Return whether `NAME@3` is an unambiguous reference that can stand in a URL's path.
 
-    It would not with a control character, `/` or `@`, as `.` or `..`, with more than 200
-    characters, or if it begins as ids do; `/v2/models/stats` is a page of its own.
+    Excluded are control characters, `/` and `@`; the names `.` and `..`; more than 200 characters;
+    names that begin like ids; and `stats`, since `/v2/models/stats` is a page of its own.
     """
     return _NAME.fullmatch(name) is not None and not is_model_id(name)
 
 
 def next_version(connection: Connection, name: str, *, tenant: str) -> int:
-    """Count one on: no version comes twice, and whoever meets here waits for the other to end."""
+    """Return the name's next version. None is used twice: concurrent transactions wait here."""
     dialect = _dialect(connection)
     upsert = (
         dialect.insert(model_names)
@@ -83,9 +83,9 @@ def next_version(connection: Connection, name: str, *, tenant: str) -> int:
 
 
 def id_of(reference: str, *, tenant: str) -> ColumnElement[str]:
-    """As SQL: the id of the model that `NAME`, `NAME@3` or `NAME@production` means, or NULL.
+    """Return SQL for the model id of `NAME`, `NAME@3` or `NAME@production`, or NULL.
 
-    A name alone is its alias `production`, or its newest version while there is no such alias.
+    A name alone means its alias `production`, or its newest version if it has no such alias.
     """
     name, at, selector = reference.partition("@")
     if _VERSION.fullmatch(selector):
@@ -98,7 +98,7 @@ def id_of(reference: str, *, tenant: str) -> ColumnElement[str]:
 
 
 def get(connection: Connection, name: str, *, tenant: str) -> tuple[ModelName, list[Version]]:
-    """The name, and its newest versions, newest first. Raises NameNotFound, also for another's."""
+    """Return the name and its versions, newest first. Raises NameNotFound, also for another's."""
     query = (
         select(models.c.version, models.c.id, models.c.served, models.c.created_at)
         .where(models.c.tenant == tenant, models.c.name == name, models.c.version.is_not(None))
@@ -113,7 +113,7 @@ def get(connection: Connection, name: str, *, tenant: str) -> tuple[ModelName, l
 
 
 def page(connection: Connection, *, tenant: str, limit: int, after: str | None) -> list[ModelName]:
-    """Up to `limit` of the tenant's names beyond `after`, in the alphabet of the database."""
+    """Return up to `limit` of the tenant's names beyond `after`, in the database's sort order."""
     query = (
         select(models.c.name, func.max(models.c.version))
         .where(models.c.tenant == tenant, models.c.version.is_not(None))
@@ -129,20 +129,20 @@ def page(connection: Connection, *, tenant: str, limit: int, after: str | None) 
 
 
 def set_alias(connection: Connection, name: str, alias: str, *, version: int, tenant: str) -> None:
-    """Have the alias stand for that version from here on, whatever it stood for.
+    """Point the alias to that version, whatever it pointed to.
 
     `alias` begins with a letter, or it could be taken for a version. Raises ModelNotFound, and
-    QuotaExceeded if the name has as many as it may have.
+    QuotaExceeded if the name has `MAX_ALIASES` aliases.
     """
-    _require_place(connection, name, alias, tenant=tenant)
-    # Locked, or its deletion could begin before this and end after it.
-    meant = (
+    _require_alias_quota(connection, name, alias, tenant=tenant)
+    # Without the lock, a deletion of the model could begin before this and end after it.
+    target = (
         select(models.c.tenant, models.c.name, literal(alias), models.c.id)
         .where(models.c.tenant == tenant, models.c.name == name, models.c.version == version)
         .with_for_update(read=True, key_share=True)
     )
     columns = ["tenant", "name", "alias", "model_id"]
-    insert = _dialect(connection).insert(model_aliases).from_select(columns, meant)
+    insert = _dialect(connection).insert(model_aliases).from_select(columns, target)
     upsert = insert.on_conflict_do_update(
         index_elements=list(model_aliases.primary_key),
         set_={"model_id": insert.excluded.model_id},
@@ -152,7 +152,7 @@ def set_alias(connection: Connection, name: str, alias: str, *, version: int, te
 
 
 def remove_alias(connection: Connection, name: str, alias: str, *, tenant: str) -> None:
-    """Raises AliasNotFound, also for another tenant's."""
+    """Delete the alias. Raises AliasNotFound, also for another tenant's."""
     theirs = (model_aliases.c.tenant == tenant) & (model_aliases.c.name == name)
     query = delete(model_aliases).where(theirs, model_aliases.c.alias == alias)
     if connection.execute(query).rowcount == 0:
@@ -160,7 +160,7 @@ def remove_alias(connection: Connection, name: str, alias: str, *, tenant: str) 
 
 
 def aliases_of(connection: Connection, model_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Model id -> the aliases that stand for it, sorted; of each of the ids."""
+    """Return the sorted aliases of each model: model id -> aliases."""
     found: dict[str, list[str]] = {model_id: [] for model_id in model_ids}
     query = select(model_aliases.c.model_id, model_aliases.c.alias)
     for model_id, alias in connection.execute(query.where(model_aliases.c.model_id.in_(found))):
@@ -169,7 +169,7 @@ def aliases_of(connection: Connection, model_ids: Sequence[str]) -> dict[str, li
 
 
 def _versions(name: str, *, tenant: str) -> Select[str]:
-    """Ids of the models of a name."""
+    """Select the ids of the models of a name."""
     theirs = (models.c.tenant == tenant) & (models.c.name == name)
     return select(models.c.id).where(theirs, models.c.version.is_not(None)).correlate(None)
 
@@ -183,7 +183,7 @@ def _aliased(name: str, alias: str, *, tenant: str) -> ScalarSelect[str]:
 def _aliases(
     connection: Connection, names: Sequence[str], *, tenant: str
 ) -> dict[str, dict[str, int]]:
-    """Name -> alias -> version, of each of the names."""
+    """Return the aliases of each name: name -> alias -> version."""
     query = (
         select(model_aliases.c.name, model_aliases.c.alias, models.c.version)
         .join(models, models.c.id == model_aliases.c.model_id)
@@ -196,8 +196,8 @@ def _aliases(
     return found
 
 
-def _require_place(connection: Connection, name: str, alias: str, *, tenant: str) -> None:
-    """Of aliases that are made at once, a few more may come to be."""
+def _require_alias_quota(connection: Connection, name: str, alias: str, *, tenant: str) -> None:
+    """Raise QuotaExceeded at `MAX_ALIASES`; concurrent calls can exceed it by a few."""
     others = (
         (model_aliases.c.tenant == tenant)
         & (model_aliases.c.name == name)
@@ -205,7 +205,7 @@ def _require_place(connection: Connection, name: str, alias: str, *, tenant: str
     )
     num_others = connection.execute(select(func.count()).where(others)).scalar_one()
     if num_others >= MAX_ALIASES:
-        raise QuotaExceeded(f"{name!r} may have {MAX_ALIASES} aliases, and it has as many")
+        raise QuotaExceeded(f"{name!r} has {MAX_ALIASES} aliases, the limit: delete one first")
 
 
 def _dialect(connection: Connection) -> ModuleType:

@@ -1,4 +1,4 @@
-"""Trained models: one a job, and immutable but for whether they are served."""
+"""Trained models: one per job, and immutable except for `served`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +17,10 @@ _INDEX = (models.c.id, models.c.name, models.c.version, models.c.served)
 
 @dataclass(frozen=True)
 class Model:
-    """`manifest` is the model.json beside the weights; `metrics` are by split of its data.
+    """A row of the table. `manifest` is the model.json beside the weights; `metrics` are by split.
 
-    `version` counts within the name, and is None without a name that can have versions; what is not
-    `served` answers no predictions.
+    `version` counts within the name, and is None without a name that can have versions. A model
+    that is not `served` answers no predictions.
     """
 
     id: str
@@ -39,7 +39,7 @@ class Model:
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """What tells a model from others, and whether it is served."""
+    """The identity of a model, and whether it is served."""
 
     id: str
     name: str | None
@@ -49,7 +49,7 @@ class IndexEntry:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a trainer hands over: facts of the model whose files lie under `artifact`."""
+    """A trainer's description of the model whose files lie under `artifact`."""
 
     manifest: dict[str, Any]
     metrics: dict[str, Any]
@@ -61,10 +61,10 @@ class TrainedModel:
 def create(
     connection: Connection, trained: TrainedModel, *, tenant: str, job_id: str, name: str | None
 ) -> Model:
-    """Insert the model of a job; the table admits one for each.
+    """Insert the model of a job; the table admits one per job.
 
-    It is the next version of its name. A name that can have none is kept, as a job may have any:
-    see `model_names.can_have_versions`.
+    It becomes the next version of its name. A name that cannot have versions is stored without
+    one: see `model_names.can_have_versions`.
     """
     version = None
     if name is not None and model_names.can_have_versions(name):
@@ -86,7 +86,7 @@ def create(
 
 
 def get(connection: Connection, model_id: str, *, tenant: str, lock: bool = False) -> Model:
-    """The model; with `lock`, nothing comes to need it before the transaction ends.
+    """Return the model; with `lock`, no alias can point to it before the transaction ends.
 
     Raises ModelNotFound, also for another tenant's.
     """
@@ -98,9 +98,9 @@ def get(connection: Connection, model_id: str, *, tenant: str, lock: bool = Fals
 
 
 def resolve(connection: Connection, reference: str, *, tenant: str) -> Model:
-    """The model of an id, or the one that `NAME`, `NAME@3` or `NAME@production` means.
+    """Return the model of an id, or of `NAME`, `NAME@3` or `NAME@production`.
 
-    A name alone is its alias `production`, or its newest version while there is no such alias.
+    A name alone means its alias `production`, or its newest version if it has no such alias.
     Raises ModelNotFound, also for another tenant's.
     """
     if model_names.is_model_id(reference):
@@ -113,27 +113,27 @@ def resolve(connection: Connection, reference: str, *, tenant: str) -> Model:
 
 
 def of_jobs(connection: Connection, job_ids: list[str]) -> dict[str, str]:
-    """Job id -> model id, for those of the jobs that have one."""
+    """Return the models of the jobs that have one: job id -> model id."""
     query = select(models.c.job_id, models.c.id).where(models.c.job_id.in_(job_ids))
     return {row.job_id: row.id for row in connection.execute(query)}
 
 
 def page(connection: Connection, *, tenant: str, limit: int, after: str | None) -> list[Model]:
-    """Up to `limit` of the tenant's models older than `after`, newest first."""
+    """Return up to `limit` of the tenant's models older than `after`, newest first."""
     query = newest_first(models, tenant=tenant, limit=limit, after=after)
     return [Model(**row) for row in connection.execute(query).mappings()]
 
 
 def aliased(connection: Connection, *, limit: int) -> list[Model]:
-    """Up to `limit` models, of any tenant, that aliases stand for and that are served."""
-    stood_for = select(model_aliases.c.model_id)
-    query = select(models).where(models.c.id.in_(stood_for), models.c.served)
+    """Return up to `limit` served models with an alias, of all tenants, newest first."""
+    with_alias = select(model_aliases.c.model_id)
+    query = select(models).where(models.c.id.in_(with_alias), models.c.served)
     newest = query.order_by(models.c.id.desc()).limit(limit)
     return [Model(**row) for row in connection.execute(newest).mappings()]
 
 
 def repository(connection: Connection, *, tenant: str) -> list[IndexEntry]:
-    """The tenant's models without what they are, newest first, up to `MAX_INDEX_ENTRIES`."""
+    """Return index entries of the tenant's models, newest first, up to `MAX_INDEX_ENTRIES`."""
     query = select(*_INDEX).where(models.c.tenant == tenant).order_by(models.c.id.desc())
     return [IndexEntry(*row) for row in connection.execute(query.limit(MAX_INDEX_ENTRIES))]
 
@@ -141,18 +141,18 @@ def repository(connection: Connection, *, tenant: str) -> list[IndexEntry]:
 def set_served(
     connection: Connection, reference: str, served: bool, *, tenant: str
 ) -> list[IndexEntry]:
-    """Serve the model of an id, or every version that a name has, or do not; those models.
+    """Set `served` of the model of an id, or of every version of a name, and return those models.
 
-    Versions to come are served. Raises ModelNotFound, also for another tenant's.
+    Later versions are served. Raises ModelNotFound, also for another tenant's.
     """
-    meant = models.c.tenant == tenant
+    selected = models.c.tenant == tenant
     if model_names.is_model_id(reference):
-        meant &= models.c.id == reference
+        selected &= models.c.id == reference
     else:
-        meant &= (models.c.name == reference) & models.c.version.is_not(None)
-    # Locked in one order, or two who do this could each wait for the other.
-    connection.execute(select(models.c.id).where(meant).order_by(models.c.id).with_for_update())
-    query = update(models).where(meant).values(served=served).returning(*_INDEX)
+        selected &= (models.c.name == reference) & models.c.version.is_not(None)
+    # Locked in one order, or two such transactions could deadlock.
+    connection.execute(select(models.c.id).where(selected).order_by(models.c.id).with_for_update())
+    query = update(models).where(selected).values(served=served).returning(*_INDEX)
     changed = [IndexEntry(*row) for row in connection.execute(query)]
     if not changed:
         raise ModelNotFound(reference)
@@ -160,9 +160,9 @@ def set_served(
 
 
 def remove(connection: Connection, model_id: str, *, tenant: str) -> Model:
-    """Delete the row; its artifact is the caller's to delete once the transaction is over.
+    """Delete the row; the caller deletes the artifact after the transaction.
 
-    Raises ModelNotFound, and ModelAliased while an alias stands for the model.
+    Raises ModelNotFound, and ModelAliased while an alias points to the model.
     """
     model = get(connection, model_id, tenant=tenant, lock=True)
     aliases = model_names.aliases_of(connection, [model_id])[model_id]

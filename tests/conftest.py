@@ -4,6 +4,7 @@ The process that was called `pytest` starts the servers once, and the variables 
 TEST_DATABASE_URL hold their addresses. Set one of them to use a server of yours.
 """
 
+import getpass
 import json
 import os
 import shutil
@@ -28,6 +29,9 @@ from tests.support.worker_examples import Result, run_uninterrupted
 
 RUNNING = pytest.StashKey[subprocess.Popen[str]]()
 RUN_FOLDER = pytest.StashKey[RunFolder]()
+
+# torch and onnxruntime keep these for the next process.
+LIBRARY_CACHES = {f"torchinductor_{getpass.getuser()}", ".ses"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,7 +70,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
         _end_servers(config)
         left = config.stash[RUN_FOLDER].close()
         del config.stash[RUN_FOLDER]
-        for what in (*left.processes, *left.files):
+        for what in (*left.processes, *(set(left.files) - LIBRARY_CACHES)):
             sys.stderr.write(f"\nleft behind by the tests: {what}")
             session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
     return result

@@ -1,1 +1,1 @@
-"""Runs jobs: claims them, trains them in a process of their own, records what happens."""
+"""Run jobs: claim them, train each in a process of its own, record the results."""

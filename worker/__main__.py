@@ -1,7 +1,7 @@
-"""`python -m worker ROLE`: the worker's processes. People start them through `dropout-service`.
+"""`python -m worker ROLE`: the worker's processes. Users start them through `dropout-service`.
 
-A role is a module's `__main__`, because multiprocessing does not import that a second time into
-each trainer. What only Celery's roles need, they import themselves.
+The roles live in a module's `__main__`, because multiprocessing does not import that a second time
+into each trainer. Celery's roles import their own requirements.
 """
 
 import os
@@ -34,14 +34,14 @@ with frozen_imports():
 if TYPE_CHECKING:
     from celery import Celery
 
-LATE_SECONDS = 120  # four times what a dispatcher lets pass before it sends a message again
+LATE_SECONDS = 120  # four times the default time after which a dispatcher sends a message again
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @cli.callback()
 def _begin() -> None:
-    # Not before Typer has put its own hook in place, for exceptions that nobody catches.
+    # After Typer has installed its own hook for uncaught exceptions, which this replaces.
     configure_logging()
     configure_tracing("worker")
 
@@ -55,7 +55,7 @@ def run_local(*, with_parent: bool = False) -> None:
     if with_parent:
         on_parent_exit(worker.draining.set)
     try:
-        # The worker of a service that was killed may need a moment to hand back its jobs.
+        # The worker of a service that was killed can need a moment to requeue its jobs.
         local.run(worker, lock_timeout_seconds=2 * settings.grace_seconds if with_parent else 0)
     except AlreadyRunning as error:
         sys.exit(f"error: {error}")
@@ -63,7 +63,7 @@ def run_local(*, with_parent: bool = False) -> None:
 
 @cli.command("celery")
 def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
-    """Run the jobs that messages name, of the queues given."""
+    """Run the jobs that messages of the given queues name."""
     from celery.signals import setup_logging, worker_shutting_down
 
     settings = Settings()
@@ -71,12 +71,12 @@ def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
     worker = _worker(settings, owner=f"{socket.gethostname()}:{os.getpid()}")
     tasks.register(celery, worker)
     worker_shutting_down.connect(lambda **_: worker.draining.set(), weak=False)
-    setup_logging.connect(lambda **_: None, weak=False)  # it is set up: Celery leaves it alone
+    setup_logging.connect(lambda **_: None, weak=False)  # keeps Celery from changing the logging
     _listen(worker.instruments, settings)
     warm_up()
     celery.worker_main(
         [
-            "--quiet",  # what it prints when it starts is no line of log
+            "--quiet",  # its banner is not a log line
             "worker",
             "--pool=threads",  # supervisors wait; trainers are processes of their own
             f"--concurrency={settings.concurrency}",
@@ -104,13 +104,13 @@ def run_dispatch() -> None:
 
 @cli.command("check-dispatch")
 def check_dispatch() -> None:
-    """Exit 0 unless a job has been due for long and no message went out, though there is room."""
+    """Exit 0 unless a job has been due for long without a message, though its queue has room."""
     from worker.broker import dispatcher
 
     settings = Settings()
     celery = _celery(settings)
     with closing(Database(settings.database)) as database, database.read() as transaction:
-        late = jobs.undelivered(
+        late = jobs.due_for_dispatch(
             transaction,
             redispatch_seconds=LATE_SECONDS,
             due_for_seconds=LATE_SECONDS,
@@ -119,7 +119,7 @@ def check_dispatch() -> None:
         )
     for job_id, queue in late:
         if dispatcher.room(celery, queue) > 0:
-            sys.exit(f"error: job {job_id} waits for a dispatcher")
+            sys.exit(f"error: job {job_id} was not dispatched: no dispatcher is running")
 
 
 @cli.command("check-celery")

@@ -1,4 +1,4 @@
-"""One attempt at a job: its trainer process, lease, messages and orders. Does not import torch."""
+"""Run one attempt of a job: trainer process, lease, messages, orders. Does not import torch."""
 
 import multiprocessing
 import signal
@@ -38,12 +38,12 @@ from worker.messages import (
 
 TRAINER = "worker.trainer"
 PRELOADED = ["worker.forkserver_preload"]
-WATCH_SECONDS = 0.2  # how soon a cancel is seen
-DEATH_SECONDS = 10  # how long a killed process may take to be gone
+WATCH_SECONDS = 0.2  # the delay until a cancel request is seen
+DEATH_SECONDS = 10  # the longest wait for a killed process to end
 MAX_MESSAGES = 1000  # stored in one transaction
 KILLED = (
-    "the trainer was ended by SIGKILL, which this service did not send: "
-    "the machine may have run out of memory"
+    "the trainer was killed by SIGKILL, which this service did not send: "
+    "the machine probably ran out of memory"
 )
 
 log = structlog.get_logger()
@@ -52,7 +52,7 @@ _processes = multiprocessing.get_context("forkserver")
 
 
 def warm_up() -> None:
-    """Start the server that trainers are forked from, and wait until it has loaded torch."""
+    """Start the forkserver of the trainers, and wait until it has loaded torch."""
     _processes.set_forkserver_preload(PRELOADED)
     process = _processes.Process(target=_do_nothing)
     process.start()
@@ -60,9 +60,9 @@ def warm_up() -> None:
 
 
 class Attempt:
-    """One trainer, watched until `over` holds the job as the attempt left it.
+    """One trainer and its supervision, until `over` holds the job as the attempt left it.
 
-    `draining`, once set, makes the attempt hand its job back.
+    `draining`, once set, makes the attempt release its job.
     """
 
     def __init__(
@@ -87,21 +87,21 @@ class Attempt:
         self._ordered_at: float | None = None
         self._looked_at = time.monotonic()
         self._finish_at = self._deadline(job)
-        self._pipe, theirs = _processes.Pipe()
+        self._pipe, trainer_end = _processes.Pipe()
         self._trainer = _processes.Process(
-            target=_run_trainer, args=(theirs, assignment), daemon=True
+            target=_run_trainer, args=(trainer_end, assignment), daemon=True
         )
         self._trainer.start()
         self._fence = Fence(self._trainer, seconds=self._settings.fence_seconds)
-        theirs.close()  # so that the trainer's death is the end of the pipe
+        trainer_end.close()  # so that the trainer's death closes the pipe
 
     def run(self) -> Job:
-        """Watch until the attempt is over; the job as it is then. Raises LeaseLost."""
+        """Supervise until the attempt is over, and return the job. Raises LeaseLost."""
         while self.over is None:
             alive = self._receive()
             stored = self._store_messages()
             if self.over is None and stored and not alive:
-                self._bury_trainer()
+                self._requeue_after_death()
             if self.over is None:
                 self._keep_lease()
             if self.over is None:
@@ -110,11 +110,11 @@ class Attempt:
 
     @property
     def reason(self) -> str:
-        """Why it is over: the job's own reason, or what it goes back to the queue for."""
+        """Return why the attempt is over: the job's own reason, or the reason of its requeue."""
         return (self.over.state_reason if self.over else None) or self._requeued_for
 
     def _deadline(self, job: Job) -> float | None:
-        """When the time is over that the job may run, counted from its first attempt's start."""
+        """Return the monotonic time of the job's runtime limit, counted from its first start."""
         limit: float | None = job.spec["training"]["max_runtime_seconds"]
         if limit is None:
             return None
@@ -130,7 +130,7 @@ class Attempt:
         self._trainer.join(DEATH_SECONDS)
 
     def _receive(self) -> bool:
-        """Wait a moment for a message, take all that are there; False once the trainer is gone."""
+        """Wait briefly for a message, take all that arrived; False once the trainer is dead."""
         try:
             timeout = WATCH_SECONDS
             while self._pipe.poll(timeout) and len(self._messages) < MAX_MESSAGES:
@@ -150,7 +150,7 @@ class Attempt:
             self._instruments.checkpoint_seconds.observe(timed.seconds)
 
     def _store_messages(self) -> bool:
-        """Write what was received, in order and at once; False while the database is away."""
+        """Store received messages in one transaction; False while the database is unavailable."""
         if self._messages and not self._write(self._store_all):
             return False
         self._messages.clear()
@@ -163,7 +163,7 @@ class Attempt:
         return None
 
     def _store(self, transaction: Transaction, message: Message) -> Job | None:
-        """What a message does to the job; the job, if that ends the attempt."""
+        """Apply a message to the job; return the job if that ends the attempt."""
         match message:
             case EpochCompleted(metrics):
                 jobs.record(transaction, self._claim, metrics)
@@ -181,7 +181,7 @@ class Attempt:
                 return jobs.release(transaction, self._claim)
 
     def _keep_lease(self) -> None:
-        """Renew in time, see a cancel soon. Raises LeaseLost after too long without an answer."""
+        """Renew the lease and check for a cancel. Raises LeaseLost after `fence_seconds`."""
         now = time.monotonic()
         if self._fence.is_due:
             raise LeaseLost(self._claim.job_id, self._claim.attempt)
@@ -201,9 +201,9 @@ class Attempt:
         return self._cancel(transaction) if job.state == "cancelling" else None
 
     def _is_cancelling(self) -> bool:
-        """Read only, since it is asked often and writers of SQLite wait for each other.
+        """Return whether the job is cancelling. A read, because writers of SQLite block each other.
 
-        Raises LeaseLost if the job is another attempt's by now, or gone.
+        Raises LeaseLost if the job belongs to another attempt, or is deleted.
         """
         try:
             with self._database.read() as transaction:
@@ -219,7 +219,7 @@ class Attempt:
         return job.state == "cancelling"
 
     def _cancel(self, transaction: Transaction) -> Job:
-        # A killed trainer stops in the middle of a batch, and a cancelled job has no use for more.
+        # A killed trainer stops within a batch, and a cancelled job needs nothing more of it.
         self._trainer.kill()
         return jobs.cancelled(transaction, self._claim)
 
@@ -227,12 +227,14 @@ class Attempt:
         now = time.monotonic()
         waited = 0.0 if self._ordered_at is None else now - self._ordered_at
         if self._draining.is_set():
-            if waited > self._settings.grace_seconds:  # the newest checkpoint has to do
+            if waited > self._settings.grace_seconds:  # the next attempt uses the newest checkpoint
                 self._write(lambda transaction: jobs.release(transaction, self._claim))
             self._order("checkpoint_and_stop")
         elif self._finish_at is not None and now >= self._finish_at:
             if waited > self._settings.finish_seconds:
-                self._fail("max_runtime_exceeded", "the trainer did not end in time")
+                self._fail(
+                    "max_runtime_exceeded", "the trainer did not score and save in finish_seconds"
+                )
             self._order("finish_now")
 
     def _order(self, order: Order) -> None:
@@ -242,7 +244,7 @@ class Attempt:
         try:
             self._pipe.send(order)
         except OSError:
-            return  # it is dead, which the next look finds out
+            return  # the trainer is dead, which the next _receive detects
 
     def _fail(self, reason: str, detail: str) -> None:
         self._write(
@@ -257,7 +259,7 @@ class Attempt:
         return requeue(transaction, self._claim, self._settings, reason=reason, detail=detail)
 
     def _write(self, change: Callable[[Transaction], Job | None]) -> bool:
-        """Commit a change and note if it ends the attempt; False if the database is away."""
+        """Commit a change, and store the job if it ends the attempt; False without the database."""
         try:
             with self._database.write() as transaction:
                 over = change(transaction)
@@ -273,30 +275,30 @@ class Attempt:
         self.over = over
         return True
 
-    def _bury_trainer(self) -> None:
-        """Give the job of a trainer that died to another attempt."""
-        self._retry("worker_lost", self._how_it_died())
+    def _requeue_after_death(self) -> None:
+        """Requeue the job of a trainer that died."""
+        self._retry("worker_lost", self._cause_of_death())
         if self.over is not None:
             code = self._trainer.exitcode
             cause = f"exit {code}" if code is None or code >= 0 else signal.Signals(-code).name
             self._instruments.trainer_deaths.labels(cause).inc()
 
-    def _how_it_died(self) -> str:
-        if self._fence.has_cut:
-            return "its lease was not renewed in time"
+    def _cause_of_death(self) -> str:
+        if self._fence.has_killed:
+            return "the lease was not renewed in time"
         self._trainer.join(DEATH_SECONDS)
         code = self._trainer.exitcode
-        if code == -signal.SIGKILL:  # not by this process, which would not ask
+        if code == -signal.SIGKILL:  # this process did not send it: the fence is checked above
             return KILLED
         if code is not None and code < 0:
-            return f"the trainer was ended by {signal.Signals(-code).name}"
+            return f"the trainer was killed by {signal.Signals(-code).name}"
         return f"the trainer ended with exit code {code}"
 
 
 def requeue(
     transaction: Transaction, claim: Claim, settings: Settings, *, reason: str, detail: str
 ) -> Job:
-    """Put the job back in the queue, charged, or end it at the cap. Raises LeaseLost."""
+    """Requeue the job with one more failure, or fail it at `max_attempts`. Raises LeaseLost."""
     return jobs.retry(
         transaction,
         claim,
@@ -308,7 +310,7 @@ def requeue(
 
 
 def _run_trainer(connection: Connection, assignment: Assignment) -> None:
-    """In the child. By name, because this module must not load torch."""
+    """Run the trainer in the child. It is imported by name: this module must not load torch."""
     configure_logging()
     with bound_contextvars(job=assignment.job_id, attempt=assignment.attempt):
         try:

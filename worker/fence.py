@@ -1,4 +1,4 @@
-"""The end of a trainer whose job may be another's by now."""
+"""Kill a trainer whose lease was not renewed in time: another attempt can own its job by then."""
 
 import threading
 import time
@@ -6,13 +6,13 @@ from multiprocessing.process import BaseProcess
 
 
 class Fence:
-    """Kill a trainer whose lease was not renewed for `seconds`, unless it is closed before.
+    """A thread that kills a trainer whose lease was not renewed for `seconds`, until it is closed.
 
-    In a thread of its own, because the supervisor's may hang in the very call that is to renew.
+    It is a thread of its own, because the supervisor's can hang in the call that renews.
     """
 
     def __init__(self, trainer: BaseProcess, *, seconds: float) -> None:
-        self.has_cut = False
+        self.has_killed = False
         self.renewed_at = time.monotonic()
         self._trainer = trainer
         self._seconds = seconds
@@ -29,6 +29,6 @@ class Fence:
     def _watch(self) -> None:
         while not self._closed.wait(self.renewed_at + self._seconds - time.monotonic()):
             if self.is_due:
-                self.has_cut = True
+                self.has_killed = True
                 self._trainer.kill()
                 return

@@ -1,7 +1,7 @@
-"""What the server of trainers loads before any is forked, for none of them to wait for.
+"""Modules that the forkserver loads before it forks trainers, so that no trainer waits for them.
 
-A trainer is found through `worker.supervisor`. The others are imported on first use, torch's by the
-first optimizer: together a second and a half.
+`worker.supervisor` imports the trainer's entry point. The other modules would be imported on first
+use, torch's by the first optimizer, which takes a second and a half.
 """
 
 from store.operations.gc_freeze import frozen_imports

@@ -1,8 +1,8 @@
-"""What a worker or a dispatcher counts, beside what the database tells of jobs.
+"""The metrics of workers and dispatchers, besides those that the database gives.
 
-Under `serve` the API answers with it: see store/operations/metrics.py. A process of the scaled-out
-service answers itself, where `DROPOUT_WORKER_METRICS_PORT` says. Trainers count nothing: what they
-have timed, they tell their supervisor.
+Under `serve` the API exposes them: see store/operations/metrics.py. A process of the scaled-out
+service exposes its own on `DROPOUT_WORKER_METRICS_PORT`. Trainers count nothing: they send their
+timings to their supervisor.
 """
 
 from prometheus_client import (
@@ -25,35 +25,35 @@ class Instruments:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        # With a folder, the numbers are in its files, and told by whoever reads them.
+        # With a folder, the numbers are in its files, and the process that reads them exposes them.
         own = self.registry if metrics.shared_folder() is None else None
         if own is None:
             metrics.reserve_space()
         self.attempts = Counter(
             "dropout_attempts",
-            "Attempts that are over, by the state that they left the job in, or `lost`, and why.",
+            "Attempts that are over, by the job's state after them, or `lost`, and the reason.",
             ["outcome", "reason"],
             registry=own,
         )
         self.trainer_deaths = Counter(
             "dropout_trainer_deaths",
-            "Trainers that died in the middle, by the signal or the exit code that they died of.",
+            "Trainers that died during an attempt, by signal or exit code.",
             ["cause"],
             registry=own,
         )
         self.failed_renewals = Counter(
             "dropout_lease_renewals_failed",
-            "Renewals of a lease that the database did not answer.",
+            "Renewals of a lease that failed because the database did not answer.",
             registry=own,
         )
         self.refused_writes = Counter(
             "dropout_stale_writes_refused",
-            "Writes that were refused because the job had become another attempt's.",
+            "Writes that were refused because another attempt owned the job.",
             registry=own,
         )
         self.reaped_leases = Counter(
             "dropout_leases_reaped",
-            "Expired leases that were taken back, by the state that the job went to.",
+            "Expired leases that were reaped, by the job's state after that.",
             ["state"],
             registry=own,
         )
@@ -65,7 +65,7 @@ class Instruments:
         )
 
     def listen(self, settings: Settings) -> None:
-        """Answer `/metrics` where the settings say, if they do. Raises OSError if it is taken."""
+        """Serve `/metrics` if the settings name a port. Raises OSError if the port is in use."""
         if settings.worker_metrics_port is None:
             return
         ProcessCollector(registry=self.registry)

@@ -1,7 +1,7 @@
-"""What a supervisor and its trainer say to each other over their pipe. Free of torch.
+"""The messages between a supervisor and its trainer over their pipe. Does not import torch.
 
-The supervisor sends an `Order`; the trainer sends the messages. Each takes the end of the pipe as
-the other's death.
+The supervisor sends an `Order`; the trainer sends the messages. A closed pipe means that the other
+process is dead.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Step = Literal["read data", "train", "checkpoint", "evaluate", "save"]
 
 @dataclass(frozen=True)
 class Assignment:
-    """One attempt of one job, complete: a trainer reads neither settings nor database."""
+    """All that a trainer needs for one attempt: it reads neither settings nor database."""
 
     job_id: str
     attempt: int
@@ -30,23 +30,23 @@ class Assignment:
 
     @property
     def prefix(self) -> str:
-        """Where this attempt alone puts its artifacts."""
+        """Return the prefix of this attempt's artifacts; no other attempt uses it."""
         return f"{job_prefix(self.job_id)}/{self.attempt}"
 
 
 def job_prefix(job_id: str) -> str:
-    """Where all attempts of a job put theirs."""
+    """Return the prefix of the artifacts of all attempts of a job."""
     return f"{JOBS}/{job_id}"
 
 
 @dataclass(frozen=True)
 class EpochCompleted:
-    metrics: dict[str, Any]  # an EpochMetrics; a resumed trainer sends those of its past again
+    metrics: dict[str, Any]  # an EpochMetrics; a resumed trainer sends its earlier epochs again
 
 
 @dataclass(frozen=True)
 class FoldScored:
-    """A fold of the cross-validation is done: progress, though no epoch is recorded."""
+    """A fold of the cross-validation is scored: progress, though no epoch is recorded."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The job cannot go on; `retryable` says that it might at another time or place."""
+    """The attempt failed; `retryable` says that another attempt can succeed."""
 
     reason: str
     detail: str
@@ -66,12 +66,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stopped:
-    """Checkpointed as ordered, for another trainer to go on from."""
+    """The trainer stopped as ordered; another one resumes from its checkpoint."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A step of the work that is done: for whoever measures, and of no weight for the job."""
+    """The duration of a finished step, for metrics and traces; it does not change the job."""
 
     step: Step
     started_at: float  # Unix seconds, by the trainer's clock

@@ -1,4 +1,4 @@
-"""A trainer waits for the artifact storage: ending would lose what it has done since."""
+"""Retry calls to the artifact storage: a trainer that ended would lose its recent work."""
 
 import time
 from collections.abc import Callable
@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RetryingArtifacts:
-    """An artifact store whose every call is tried again for so long while the store is away."""
+    """An artifact store that retries every call while the storage is unavailable."""
 
     store: ArtifactStore
-    patience_seconds: float = 600
+    timeout_seconds: float = 600
 
     def put(self, key: str, source: Path) -> None:
         self._try(lambda: self.store.put(key, source))
@@ -31,8 +31,8 @@ class RetryingArtifacts:
     def fetch(self, key: str) -> Path:
         return self._try(lambda: self.store.fetch(key))
 
-    def aged(self, prefix: str, *, seconds: float) -> list[str]:
-        return self._try(lambda: self.store.aged(prefix, seconds=seconds))
+    def list_older_than(self, prefix: str, *, seconds: float) -> list[str]:
+        return self._try(lambda: self.store.list_older_than(prefix, seconds=seconds))
 
     def list(self, prefix: str) -> list[str]:
         return self._try(lambda: self.store.list(prefix))
@@ -40,11 +40,11 @@ class RetryingArtifacts:
     def delete(self, prefix: str) -> None:
         self._try(lambda: self.store.delete(prefix))
 
-    def writable(self) -> None:
-        self._try(self.store.writable)
+    def require_writable(self) -> None:
+        self._try(self.store.require_writable)
 
     def _try(self, call: Callable[[], T]) -> T:
-        deadline = time.monotonic() + self.patience_seconds
+        deadline = time.monotonic() + self.timeout_seconds
         while True:
             try:
                 return call()

@@ -1,6 +1,6 @@
-"""Run one attempt of a job: claim it, watch its trainer, tidy up. Does not import torch.
+"""Claim a job and run one attempt, and reap expired leases. Does not import torch.
 
-`supervise` is the one way a job runs, from the embedded worker and from Celery alike.
+The embedded worker and Celery both run jobs through `supervise`.
 """
 
 import threading
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Worker:
-    """Who supervises, with what. `draining` set means: hand every job back and claim no more."""
+    """The resources of a worker. `draining`, once set, releases every job and stops claims."""
 
     settings: Settings
     database: Database
@@ -44,10 +44,10 @@ class Worker:
 
 
 def supervise(job_id: str, worker: Worker) -> bool:
-    """Run one attempt of the job, if it can be claimed, and return whether it was, once it is over.
+    """Run one attempt of the job if it can be claimed, and return whether it was.
 
-    An attempt that fails in the supervisor itself is logged and handed back, charged. Raises
-    SQLAlchemyError if the claim fails; if it was committed all the same, its lease runs out.
+    If the supervisor itself fails, the error is logged and the job requeued with one more failure.
+    Raises SQLAlchemyError if the claim fails; if it was committed nevertheless, its lease expires.
     """
     settings = worker.settings
     if worker.draining.is_set():
@@ -66,14 +66,14 @@ def supervise(job_id: str, worker: Worker) -> bool:
         return False
     assert job.lease_expires_at is not None
     waited_seconds = job.lease_expires_at - settings.lease_seconds - job.run_after
-    facts: tracing.Attributes = {
+    attributes: tracing.Attributes = {
         "dropout.job.id": job.id,
         "dropout.job.attempt": job.attempt,
         "dropout.queue.wait_seconds": waited_seconds,
     }
     with (
         bound_contextvars(job=job.id, attempt=job.attempt),
-        tracing.span("attempt", kind="CONSUMER", parent=job.traceparent, attributes=facts),
+        tracing.span("attempt", kind="CONSUMER", parent=job.traceparent, attributes=attributes),
     ):
         _supervise(job, worker)
     return True
@@ -88,27 +88,27 @@ def _supervise(job: Job, worker: Worker) -> None:
         log.warning("lease lost")
         _count(worker, "lost", "lease_lost")
         return
-    except Exception as error:  # one job's bad luck must not end the worker of the others
+    except Exception as error:  # the failure of one job must not end the worker of the others
         log.exception("the supervisor failed")
         _count(worker, "lost", "supervisor_failed")
-        _hand_back(claim, worker, error)
+        _requeue(claim, worker, error)
         return
     log.info("attempt over", state=over.state, reason=reason)
     _count(worker, over.state, reason)
-    _tidy(over, worker)
+    _delete_unneeded_artifacts(over, worker)
 
 
 def _count(worker: Worker, outcome: str, reason: str) -> None:
-    """Tell how an attempt ended to whoever measures and traces."""
+    """Record how an attempt ended in metrics and traces."""
     worker.instruments.attempts.labels(outcome, reason).inc()
-    tracing.describe(
+    tracing.update_span(
         {"dropout.outcome": outcome, "dropout.reason": reason},
         failed=outcome in ("failed", "lost"),
     )
 
 
 def _run(job: Job, claim: Claim, worker: Worker) -> tuple[Job, str]:
-    """The job as the attempt left it, and why. Raises LeaseLost."""
+    """Run an attempt, and return the job after it and the reason. Raises LeaseLost."""
     try:
         assignment = _assignment(job, worker)
     except DatasetNotFound as error:
@@ -137,15 +137,15 @@ def _refuse(claim: Claim, worker: Worker, reason: str, detail: str) -> tuple[Job
     return over, over.state_reason or ""
 
 
-def _hand_back(claim: Claim, worker: Worker, error: Exception) -> None:
-    """Put the job back in the queue, charged; if even that fails, its lease will run out."""
-    # The error's words may hold what is not the job's owner's to see: they are in the log.
+def _requeue(claim: Claim, worker: Worker, error: Exception) -> None:
+    """Requeue the job with one more failure; if even that fails, its lease expires."""
+    # The job's owner must not see the error's message, which can quote internals: the log has it.
     detail = f"the supervisor failed: {type(error).__name__}"
     try:
         with worker.database.write() as transaction:
             requeue(transaction, claim, worker.settings, reason="worker_lost", detail=detail)
     except (LeaseLost, SQLAlchemyError) as refusal:
-        log.warning("the job is left to its lease", error=type(refusal).__name__)
+        log.warning("the job was not requeued; its lease will expire", error=type(refusal).__name__)
 
 
 def _assignment(job: Job, worker: Worker) -> Assignment:
@@ -164,8 +164,8 @@ def _assignment(job: Job, worker: Worker) -> Assignment:
     )
 
 
-def _tidy(job: Job, worker: Worker) -> None:
-    """Delete what no later attempt needs: of a job that is over, all but its model."""
+def _delete_unneeded_artifacts(job: Job, worker: Worker) -> None:
+    """Delete all artifacts of a finished job except its model."""
     if job.state not in jobs.TERMINAL:
         return
     model = f"{job_prefix(job.id)}/{job.attempt}/model/" if job.state == "succeeded" else None
@@ -173,5 +173,18 @@ def _tidy(job: Job, worker: Worker) -> None:
         for key in worker.artifacts.list(job_prefix(job.id)):
             if model is None or not key.startswith(model):
                 worker.artifacts.delete(key)
-    except Exception as error:  # the job is over all the same, and the sweep comes later
-        log.warning("what the job no longer needs was not deleted", error=repr(error))
+    except Exception as error:  # the job has ended in any case, and the sweep deletes the rest
+        log.warning("artifacts of the job were not deleted", error=repr(error))
+
+
+def reap(settings: Settings, database: Database, instruments: Instruments) -> None:
+    """Requeue or end the jobs whose lease has expired."""
+    with database.write() as transaction:
+        reaped = jobs.reap(
+            transaction,
+            max_attempts=settings.max_attempts,
+            backoff_seconds=settings.retry_backoff_seconds,
+        )
+    for job in reaped:
+        instruments.reaped_leases.labels(job.state).inc()
+        log.warning("lease expired", job=job.id, attempt=job.attempt, state=job.state)

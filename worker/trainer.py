@@ -1,7 +1,7 @@
-"""The child process: trains one attempt with dropout_core and tells its supervisor how it goes.
+"""The child process: train one attempt with dropout_core, and send its progress to the supervisor.
 
-It is forked from a server that has torch loaded, so a small job starts at once, and CUDA is first
-touched here. It holds no lease and writes no database: artifacts under its own prefix are all.
+It is forked from a forkserver that has torch loaded, so a small job starts at once, and CUDA is
+first used here. It holds no lease and writes no database, only artifacts under its own prefix.
 """
 
 import json
@@ -54,15 +54,15 @@ from worker.messages import (
     job_prefix,
 )
 
-NICENESS = 5  # a server on the same machine answers first
-FOLDS = "folds"  # the folder that what they scored is in
+NICENESS = 5  # a server on the same machine has priority
+FOLDS = "folds"  # the folder of the folds' scores
 _DIGEST = re.compile(r"\.([0-9a-f]{64})\.parquet$")
-KEPT_CHECKPOINTS = 2  # if the newest is damaged, the one before serves
+KEPT_CHECKPOINTS = 2  # if the newest is damaged, the one before is used
 
 
 def main(connection: Connection, assignment: Assignment) -> None:
-    """Run one attempt to its end, and send what ended it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
+    """Run one attempt to its end, and send the message that ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl-C
     os.nice(NICENESS)
     torch.set_num_threads(assignment.num_threads)
     try:
@@ -76,11 +76,11 @@ def main(connection: Connection, assignment: Assignment) -> None:
     except StorageUnavailable:
         last = Failed("worker_lost", "the artifact storage did not answer", retryable=True)
     except (BrokenPipeError, ConnectionResetError):
-        return  # the supervisor is gone, and with it the reason to go on
+        return  # the supervisor is dead
     except OSError as error:
         if not is_disk_full(error):
             raise
-        last = Failed("disk_full", NO_SPACE)  # the error names a path of ours
+        last = Failed("disk_full", NO_SPACE)  # the error names an internal path
     except RuntimeError as error:
         if not _is_out_of_memory(error):
             raise
@@ -101,7 +101,7 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def run(self) -> Message:
-        """Train until the end, or until ordered to stop."""
+        """Train until the end or an order to stop, and return the last message."""
         self._resume()
         threading.Thread(target=self._take_orders, daemon=True).start()
         with self._timed("train"):
@@ -122,7 +122,7 @@ class Trainer:
         return Stopped()
 
     def _cross_validate(self) -> bool:
-        """Train and score the folds that no attempt has yet; False if ordered to stop before."""
+        """Train and score the folds that no attempt has scored; False if ordered to stop before."""
         num_folds = self._spec.dataset.split.folds
         if num_folds is None:
             return True
@@ -133,9 +133,9 @@ class Trainer:
                 continue
             fold = self._tabular_run.fold(number)
             self._training = fold.training
-            if self._order is not None:  # given when it could not reach this training
+            if self._order is not None:  # it arrived before self._training was this fold's
                 return False
-            # A fold that diverges scores what it has come to, which says something of the config.
+            # A fold that diverges is scored as it is, which still tells something about the config.
             with suppress(Diverged):
                 for _ in self._training:
                     pass
@@ -145,11 +145,11 @@ class Trainer:
             self._put(f"{self._assignment.prefix}/{FOLDS}/{number}", json.dumps(evaluation))
             self._connection.send(FoldScored())
             self._training = self._tabular_run.training
-            del fold  # before the next one takes its memory
+            del fold  # frees its memory before the next one is built
         return True
 
     def _scored_folds(self) -> dict[int, dict[str, Any]]:
-        """What the folds scored, by their number, in whichever attempt."""
+        """Return the stored scores of all attempts' folds, by the number of the fold."""
         keys = self._artifacts.list(job_prefix(self._assignment.job_id))
         folds = [Path(key) for key in keys if Path(key).parent.name == FOLDS]
         return {
@@ -164,7 +164,7 @@ class Trainer:
             self._artifacts.put(key, path)
 
     def _take_orders(self) -> None:
-        """Obey between two batches; end at once when the supervisor is gone."""
+        """Receive an order and interrupt the training; exit at once if the supervisor is dead."""
         try:
             self._order = self._connection.recv()
             self._training.interrupt()
@@ -173,11 +173,11 @@ class Trainer:
             os._exit(1)
 
     def _resume(self) -> None:
-        """Go on from the newest checkpoint of any attempt whose checksum holds."""
+        """Resume from the newest undamaged checkpoint of any attempt."""
         names = [
-            (where, key)
+            (found, key)
             for key in self._artifacts.list(job_prefix(self._assignment.job_id))
-            if (where := position(Path(key).name))
+            if (found := position(Path(key).name))
         ]
         for _, key in sorted(names, reverse=True):
             try:
@@ -191,7 +191,7 @@ class Trainer:
 
     @contextmanager
     def _timed(self, step: Step) -> Iterator[None]:
-        """Tell how long a step took, if it comes to its end."""
+        """Send the duration of a step, unless it fails."""
         started_at, began = time.time(), time.monotonic()
         yield
         self._connection.send(Timed(step, started_at, time.monotonic() - began))
@@ -211,12 +211,14 @@ class Trainer:
 
     def _finish_now(self) -> Message:
         if not self._training.history:
-            return Failed("max_runtime_exceeded", "the time was over before the first epoch was")
+            return Failed(
+                "max_runtime_exceeded", "the time limit came before the first epoch ended"
+            )
         self._training.settle()
         return self._finish("max_runtime_exceeded")
 
     def _finish(self, reason: str) -> Finished:
-        """Put the model in place and describe it; the supervisor makes it count."""
+        """Evaluate and store the model, and describe it; the supervisor inserts its row."""
         with self._timed("evaluate"):
             evaluations = _evaluate_as_served(self._tabular_run)
         metrics = {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
@@ -258,9 +260,9 @@ def _build_run(assignment: Assignment, spec: JobSpec, artifacts: ArtifactStore) 
 
 
 def _verify(path: Path, key: str) -> None:
-    """Raise DataError if the table is not what its key promises; keys of the first releases do not.
+    """Raise DataError unless the table matches its key's digest; keys of early releases have none.
 
-    Parquet would not tell: a number with another bit is a number.
+    Parquet does not detect it: a number with a flipped bit is still a number.
     """
     match = _DIGEST.search(key)
     if match is not None and sha256_of(path) != match[1]:
@@ -278,5 +280,5 @@ def _evaluate_as_served(run: TabularRun) -> dict[str, Evaluation]:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has a type for it; the CPU's allocator has words."""
+    """Return whether memory ran out: CUDA has an error type, the CPU's allocator only a message."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

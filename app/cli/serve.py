@@ -45,8 +45,9 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with (
         only_one(settings.data_dir / "serve.lock"),
-        # What a process that is killed leaves in the temporary folder goes when the service ends.
-        tempfile.TemporaryDirectory(prefix="dropout-", ignore_cleanup_errors=True) as temporary,
+        # What a killed process leaves in the temporary folder goes when the service ends. Its name
+        # is short, because the path of a socket below it has to stay under 108 characters.
+        tempfile.TemporaryDirectory(prefix="d-", ignore_cleanup_errors=True) as temporary,
         socket.create_server((host, port), family=family, backlog=2048) as listener,
     ):
         # The parent holds the socket, so that calls wait while an API process is started anew.

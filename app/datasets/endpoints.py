@@ -76,13 +76,13 @@ def create_dataset(
             if reservation.replay is not None:
                 return reservation.replay
             with context.database.read() as transaction:
-                _require_place(transaction, context, caller, upload)
+                _require_dataset_quota(transaction, context, caller, upload)
             # Parsing takes its time, so it is over before the transaction begins.
             with (
                 in_place(context, upload, options) as facts,
                 context.database.write() as transaction,
             ):
-                _require_place(transaction, context, caller, upload)
+                _require_dataset_quota(transaction, context, caller, upload)
                 dataset = DatasetAnswer.of(
                     datasets.create(transaction, tenant=caller.tenant, name=chosen, **facts)
                 )
@@ -126,11 +126,11 @@ def _name_of(file: UploadFile) -> str:
     return own.replace("\0", "")[:MAX_NAME_CHARACTERS]
 
 
-def _require_place(
+def _require_dataset_quota(
     transaction: Connection, context: Context, caller: Caller, upload: Upload
 ) -> None:
     """Raise QuotaExceeded if the caller may not keep what was uploaded."""
-    quotas.require_place_for_dataset(
+    quotas.require_dataset_quota(
         transaction,
         tenant=caller.tenant,
         size_bytes=upload.size_bytes,

@@ -22,7 +22,7 @@ def check_bind(host: str, settings: Settings) -> None:
         with closing(Database(settings.database)) as database:
             database.migrate()
             with database.read() as transaction:
-                if keys.any_in_force(transaction):
+                if keys.any_valid(transaction):
                     return
     except DBAPIError as error:
         raise UnsafeBind(

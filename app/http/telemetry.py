@@ -117,7 +117,7 @@ class RequestSpans:
                 await self._app(scope, receive, send_noting)
             finally:
                 route = route_of(scope)
-                tracing.describe(
+                tracing.update_span(
                     {
                         "http.request.method": method,
                         "http.route": route,

@@ -75,7 +75,7 @@ def create_job(
         )
         if reservation.replay is not None:
             return reservation.replay
-        quotas.require_place_in_queue(
+        quotas.require_queue_quota(
             transaction, tenant=caller.tenant, max_queued=context.settings.tenant_queued_jobs
         )
         resolved = resolve(transaction, spec, context.settings, tenant=caller.tenant)

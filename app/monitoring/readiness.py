@@ -63,7 +63,7 @@ def _check_database(database: Database) -> str:
 
 def _check_storage(artifacts: ArtifactStore) -> str:
     try:
-        artifacts.writable()
+        artifacts.require_writable()
     except OSError as error:
         log.warning("the artifact storage cannot be written", error=str(error))
         return "failed"

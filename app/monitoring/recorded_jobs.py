@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from store.database.engine import Database
 from store.operations import statistics
-from store.operations.statistics import Life
+from store.operations.statistics import JobTimes
 
 NUM_RECENT = 1000  # of each state
 SECONDS = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
@@ -38,7 +38,7 @@ class RecordedJobs(Collector):
             with self._database.read() as transaction:
                 counts = statistics.count_by_state(transaction)
                 due_seconds = statistics.longest_due_seconds(transaction)
-                lives = statistics.recent_lives(transaction, limit=NUM_RECENT)
+                lives = statistics.recent_job_times(transaction, limit=NUM_RECENT)
         except SQLAlchemyError:
             log.warning("the database does not answer")
             yield _up(0)
@@ -66,7 +66,7 @@ def _jobs(counts: dict[str, int]) -> Metric:
     return family
 
 
-def _queue_waits(lives: Iterable[Life]) -> Metric:
+def _queue_waits(lives: Iterable[JobTimes]) -> Metric:
     family = GaugeHistogramMetricFamily(
         "dropout_job_queue_wait_seconds",
         f"From creation to first start, of the newest {NUM_RECENT} jobs of each state.",
@@ -77,7 +77,7 @@ def _queue_waits(lives: Iterable[Life]) -> Metric:
     return family
 
 
-def _durations(lives: Iterable[Life]) -> Metric:
+def _durations(lives: Iterable[JobTimes]) -> Metric:
     family = GaugeHistogramMetricFamily(
         "dropout_job_duration_seconds",
         f"From first start to end, of the newest {NUM_RECENT} jobs of each state.",
@@ -93,7 +93,7 @@ def _durations(lives: Iterable[Life]) -> Metric:
     return family
 
 
-def _attempts(lives: Iterable[Life]) -> Metric:
+def _attempts(lives: Iterable[JobTimes]) -> Metric:
     """How the attempts ended is in the events, most of which are epochs: too many to go through."""
     family = GaugeHistogramMetricFamily(
         "dropout_job_attempts",

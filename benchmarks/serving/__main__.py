@@ -1,12 +1,12 @@
-"""Serving speed as ratios against other servers, measured interleaved in one run.
+"""Measure serving speed as ratios against other servers, interleaved in one run.
 
     python -m benchmarks.serving --peers .venv-serving-peers --json out.json --png out.png
 
-Every server has the same network and one thread for it, on the first core; what asks it has the
-others. A round starts each server in turn, looks whether it answers as torch does, has wrk ask it
-over eight connections as fast as it answers, and then asks for one row at half that rate, whether
-or not it has answered. Then the service by itself: two processes, equal bits, an alias that moves.
-Linux only, for its affinities.
+Every server has the same network and one thread for it, on the first core; its clients have the
+other cores. A round starts each server in turn, checks that it answers as torch does, has wrk send
+requests over eight connections as fast as it answers, and then sends requests of one row at half
+that rate, whether or not earlier ones were answered. Then the service alone is measured: two
+processes, equal bits, an alias that moves. This needs Linux, for its CPU affinities.
 """
 
 import argparse
@@ -43,7 +43,7 @@ PARTS = ("1-row", "64-rows", "latency", "processes", "same-bits", "aliases")
 
 @dataclass(frozen=True)
 class Subject:
-    """A data directory with two versions of the network, the first model's id and its weights."""
+    """A data directory with two versions of the network, and the first one's id and weights."""
 
     data_dir: Path
     model: str
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def prepare(folder: Path) -> Subject:
-    """Train the network twice, and write the first one's weights as torch does."""
+    """Train the network twice, and write the weights of the first as a torch file."""
     data_dir = folder / "data"
     with running(service(data_dir)) as server:
         models = [train(server.client, seed=seed) for seed in range(2)]
@@ -85,7 +85,7 @@ def prepare(folder: Path) -> Subject:
 
 
 def measure(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
-    """The parts that were chosen, each printed when it is done, and all the goals."""
+    """Measure the selected parts, print each when it is done, and return them with the goals."""
     how = {"num_rounds": options.rounds, "seconds": options.seconds}
     plain = contenders.ours(subject.data_dir, subject.model).loads[0].protocol
     results, shares = Results(), {}
@@ -125,12 +125,12 @@ def measure(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_servers(subject: Subject, options: argparse.Namespace) -> Results:
-    """Ours and the peers, if there are any, by the numbers of rows that were chosen."""
+    """Measure our service and the peers, if there are any, with the selected numbers of rows."""
     entrants = [contenders.ours(subject.data_dir, subject.model)]
     if options.peers.is_dir():
         entrants += contenders.others(options.peers, subject.weights)
     else:
-        print(f"without peers: {options.peers} is not there: make bench-serving-peers")
+        print(f"no peers: {options.peers} does not exist; run `make bench-serving-peers`")
     chosen = {1} if options.only & {"1-row", "latency"} else set()
     chosen |= {contenders.MANY_ROWS} if "64-rows" in options.only else set()
     return measure_throughput(
@@ -149,10 +149,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--peers", type=Path, default=Path(".venv-serving-peers"))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each measurement")
     parser.add_argument("--only", type=_parts, default=set(PARTS), help=", ".join(PARTS))
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--png", type=Path, help="latencies as a picture")
+    parser.add_argument("--png", type=Path, help="write a picture of the latencies here")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""An alias that moves between two versions of a name while wrk asks for it all the time."""
+"""Move an alias between two versions of a name while wrk sends requests for it."""
 
 import signal
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from benchmarks.serving.throughput import some_rows
 
 NUM_MOVES = 1_000
 ALIAS = f"/v1/names/{NAME}/aliases/production"
-LONG_SECONDS = 3600  # wrk is stopped once the alias has moved often enough
+LONG_SECONDS = 3600  # wrk is stopped when all moves are done
 
 
 @dataclass(frozen=True)
 class Moves:
-    """Requests meanwhile, those that failed, and moves after which the other version answered."""
+    """Requests meanwhile, failed requests, and moves after which the other version answered."""
 
     num_moves: int
     num_requests: int

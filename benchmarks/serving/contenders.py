@@ -1,4 +1,4 @@
-"""Who takes part, and by which protocols."""
+"""The servers that take part, and their protocols."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ MANY_ROWS = 64
 
 
 def ours(data_dir: Path, model: str) -> Contender:
-    """This project's service, by all of its protocols."""
+    """Return this project's service with all its protocols."""
     v2 = f"/v2/models/{model}/infer"
     both = {"JSON": instances(f"/v1/models/{model}/predict"), "V2 JSON": v2_json(v2, "FP64")}
     binary = {f"V2 binary {kind}": v2_binary(v2, kind) for kind in ("FP32", "FP64")}
@@ -23,7 +23,7 @@ def ours(data_dir: Path, model: str) -> Contender:
 
 
 def others(environments: Path, weights: Path) -> list[Contender]:
-    """The peers; all but MLServer, which has the V2 protocol, take the same JSON."""
+    """Return the peers. All take the same JSON, except MLServer, which has the V2 protocol."""
     protocols: dict[str, Protocol] = {"MLServer": v2_json("/v2/models/network/infer", "FP32")}
     plain = instances("/predict")
     return [

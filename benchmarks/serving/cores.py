@@ -1,4 +1,4 @@
-"""Which core does what: servers have the first ones, and what asks them has the rest."""
+"""Assign cores: servers have the first ones, and their clients the others."""
 
 import os
 from collections.abc import Sequence
@@ -14,24 +14,24 @@ def of_servers(num_processes: int) -> list[int]:
 
 
 def of_load(num_processes: int) -> list[int]:
-    """All cores if the servers leave none."""
+    """Return the cores of the clients: all cores if the servers leave none."""
     return CORES[num_processes:] or CORES
 
 
 def command(cores: Sequence[int]) -> list[str]:
-    """The words before a command that keep it on these."""
+    """Return the words before a command that keep it on these cores."""
     return ["taskset", "--cpu-list", ",".join(map(str, cores))]
 
 
 def pin(process: psutil.Process, cores: Sequence[int]) -> None:
-    """Every thread of a process."""
+    """Pin every thread of a process to these cores."""
     for thread in process.threads():
-        with suppress(ProcessLookupError):  # over since it was listed
+        with suppress(ProcessLookupError):  # it ended since it was listed
             os.sched_setaffinity(thread.id, cores)
 
 
 def pin_this(cores: Sequence[int]) -> None:
-    """This process and what it starts from now on."""
+    """Pin this process, and processes that it starts from now on, to these cores."""
     os.sched_setaffinity(0, cores)
 
 

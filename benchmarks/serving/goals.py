@@ -1,4 +1,4 @@
-"""What was to be reached, and what was."""
+"""The goals, and whether they were met."""
 
 import operator
 import statistics
@@ -31,7 +31,7 @@ HOLDS: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Goal:
-    """Has the median of the rounds' `values` in bounds; without values it was not measured."""
+    """A bound for the median of the rounds' `values`; without values it was not measured."""
 
     what: str
     kind: str
@@ -46,7 +46,7 @@ class Goal:
 
 
 def of_throughput(results: Results) -> list[Goal]:
-    """Ratios of requests a second within a round, so that what else went on touched both sides."""
+    """Return goals for ratios within a round, in which other load affected both sides."""
     goals = [
         Goal(
             f"{num_rows} JSON row{'s' * (num_rows > 1)}: ours / {peer}",
@@ -64,7 +64,7 @@ def of_throughput(results: Results) -> list[Goal]:
 
 
 def ratios(results: Results, num_rows: int, name: str, against: str) -> list[float]:
-    """Requests a second of one over another's, by round; none if either was not measured."""
+    """Return ratios of requests a second by round; none if either was not measured."""
     measured = results.measured.get(num_rows, {})
     pairs = zip(measured.get(name, []), measured.get(against, []), strict=False)
     return [ours.requests_per_second / other.requests_per_second for ours, other in pairs]

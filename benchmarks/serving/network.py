@@ -1,4 +1,4 @@
-"""The network that all servers run, 784-256-256-10, and the rows that they are asked about."""
+"""The network that all servers run, 784-256-256-10, and the rows of the requests."""
 
 import time
 from pathlib import Path
@@ -24,7 +24,7 @@ NAME = "benchmark"
 NUM_TRAINING_ROWS = 500
 
 Rows = NDArray[np.float64]
-"""(N, 784), four decimals in [0, 1): as text and as bytes they are the same numbers."""
+"""(N, 784), in [0, 1) with four decimals, so that text and bytes give the same numbers."""
 
 
 def random_rows(num_rows: int, *, seed: int) -> Rows:
@@ -36,7 +36,7 @@ def column_names() -> list[str]:
 
 
 def train(client: httpx.Client, *, seed: int) -> str:
-    """Have the service train the network for an epoch; the id of the model."""
+    """Have the service train the network for an epoch, and return the model's id."""
     rows = random_rows(NUM_TRAINING_ROWS, seed=seed)
     table = pl.DataFrame(rows, schema=column_names())
     label = pl.Series("label", np.arange(NUM_TRAINING_ROWS) % NUM_CLASSES)
@@ -58,10 +58,10 @@ def train(client: httpx.Client, *, seed: int) -> str:
 
 
 def as_plain_network(folder: Path) -> nn.Sequential:
-    """A stored model as layers of torch alone.
+    """Return a stored model as plain torch layers.
 
-    The scaling of the features goes into the first layer, so that whoever serves this computes less
-    than the model does.
+    The first layer includes the scaling of the features, so the peers compute less than the
+    model does.
     """
     model, _ = load_model(folder)
     scale = model.preprocessing.scale
@@ -79,5 +79,5 @@ def as_plain_network(folder: Path) -> nn.Sequential:
 
 
 def answers(network: nn.Module, rows: Rows) -> NDArray[np.float32]:
-    """Torch's own: (N, 784) -> (N, 10)."""
+    """Return the probabilities that torch computes: (N, 784) -> (N, 10)."""
     return probabilities(network, torch.from_numpy(rows).float()).numpy()

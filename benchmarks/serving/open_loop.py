@@ -1,8 +1,8 @@
-"""Requests at a constant rate, whether or not the ones before were answered.
+"""Send requests at a constant rate, whether or not earlier ones were answered.
 
-A closed loop does not ask while it waits, and so leaves out the very requests that would have
-waited longest (Tene, "How not to measure latency"). Here each latency counts from the moment the
-request was due, also where it could not yet be sent.
+A closed loop sends nothing while it waits, and so leaves out the requests that would have waited
+longest (Tene, "How not to measure latency"). Here each latency counts from the moment the request
+was due, even if it could not be sent yet.
 """
 
 import gc
@@ -19,21 +19,21 @@ from benchmarks.serving.protocols import Body
 from benchmarks.serving.servers import ServerFailed
 
 NUM_CONNECTIONS = 64
-PATIENCE_SECONDS = 10.0  # beyond the last request
-WARM_UP_SECONDS = 1.0  # in which a server accepts the connections, and which does not count
+PATIENCE_SECONDS = 10.0  # after the last request
+WARM_UP_SECONDS = 1.0  # for a server to accept the connections; it does not count
 
 
 def latencies(
     port: int, path: str, bodies: Sequence[Body], *, rate: float, seconds: float
 ) -> NDArray[np.float64]:
-    """Seconds that each request took, `rate` of them a second once it is warm, sorted.
+    """Return the sorted seconds of each request, at `rate` requests a second after a warm-up.
 
-    Raises ServerFailed if one is not answered with 200, or not in time. One thread asks all the
-    time whether there is something to do: it wants a core to itself.
+    Raises ServerFailed if a request is not answered with 200, or not in time. One thread polls
+    all the time, so it needs its own core.
     """
     requests = [_request(path, body) for body in bodies]
     connections = [_Connection(port) for _ in range(NUM_CONNECTIONS)]
-    gc.disable()  # which would pause between a request's due time and its sending
+    gc.disable()  # a collection would delay requests that are due
     try:
         num_warming = int(rate * WARM_UP_SECONDS)
         taken = _run(connections, requests, rate, num_warming + int(rate * seconds))
@@ -74,7 +74,7 @@ def _run(
 
 
 class _Connection:
-    """A connection with at most one request at a time: the `number` of it, due at `due`."""
+    """A connection with at most one request at a time: its `number` and when it was `due`."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -89,7 +89,7 @@ class _Connection:
         self.socket.sendall(request)
 
     def is_answered(self) -> bool:
-        """Whether what has come by now is the whole answer."""
+        """Return whether the whole answer has arrived."""
         part = self.socket.recv(65536)
         self._received += part
         if not part:
@@ -106,7 +106,7 @@ def _content_length(head: bytes) -> int:
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
             return int(value)
-    raise ServerFailed("the answer does not say its length")
+    raise ServerFailed("the answer has no Content-Length")
 
 
 def _request(path: str, body: Body) -> bytes:

@@ -1,4 +1,4 @@
-"""The latencies of a report as a picture: python -m benchmarks.serving.plot REPORT PNG"""
+"""Draw the latencies of a report: python -m benchmarks.serving.plot REPORT PNG"""
 
 import json
 import sys
@@ -12,12 +12,12 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
-# Okabe and Ito's colours, which every kind of colour vision tells apart; the first is for ours.
+# The colours of Okabe and Ito, which people with any colour vision can distinguish; ours is first.
 COLOURS = ("#0072B2", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#56B4E9")
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """How many requests took longer, at half of each server's own maximum rate."""
+    """Draw which share of the requests took longer, at half of each server's maximum rate."""
     figure, panel = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
     slower = [1 - quantile for quantile in report["quantiles"]]
     for colour, (name, latency) in zip(COLOURS, report["latency"].items(), strict=False):

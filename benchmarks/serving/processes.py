@@ -1,7 +1,7 @@
-"""Two server processes on two cores against one on one.
+"""Compare two server processes on two cores with one process on one core.
 
-Where there are two cores in all, wrk takes its share of those that the two processes run on. What
-they would do without it follows from the CPU time that a request costs them.
+On a machine with two cores, wrk takes its share of the cores of the two processes. Their rate
+without wrk follows from the CPU time of a request.
 """
 
 import time
@@ -19,9 +19,9 @@ from benchmarks.serving.throughput import some_rows
 
 @dataclass(frozen=True)
 class Share:
-    """What so many API processes did: requests a second, and a CPU second of theirs.
+    """The rate of a number of API processes: requests a second, and requests a CPU second.
 
-    `load_cores` are those that wrk took of the machine; `connections` are its own by process.
+    `load_cores` are the cores that wrk used; `connections` are its connections by process.
     """
 
     requests_per_second: float
@@ -33,7 +33,7 @@ class Share:
 def measure(
     data_dir: Path, protocol: Protocol, *, num_rounds: int, seconds: float
 ) -> dict[int, list[Share]]:
-    """One JSON row, by number of processes and round. Raises ServerFailed."""
+    """Measure requests of one JSON row, by number of processes and round. Raises ServerFailed."""
     shares: dict[int, list[Share]] = {1: [], 2: []}
     for _ in range(num_rounds):
         for num_processes, found in shares.items():
@@ -67,7 +67,7 @@ def _measure(server: Running, protocol: Protocol, *, seconds: float) -> Share:
 
 
 def _connections(load: psutil.Process, processes: Sequence[psutil.Process]) -> list[int]:
-    """How many of the connections of `load` each process has."""
+    """Return how many connections of `load` each process has."""
     asking = {each.laddr for each in load.net_connections("tcp")}
     return [
         sum(each.raddr in asking for each in process.net_connections("tcp"))

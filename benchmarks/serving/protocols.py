@@ -1,4 +1,4 @@
-"""Rows as the body of a request, and what an answer says, in each of the protocols.
+"""Encode rows as the body of a request, and decode the answer, in each of the protocols.
 
 Shapes: N rows, F features, C classes.
 """
@@ -28,9 +28,9 @@ class Body:
 
 @dataclass(frozen=True)
 class Protocol:
-    """`encode` makes a request of rows (N, F); `decode` takes probabilities (N, C) from its answer.
+    """`encode` makes a request of rows (N, F); `decode` reads probabilities (N, C) from its answer.
 
-    The headers of a body depend on its number of rows alone.
+    The headers depend on the number of rows alone.
     """
 
     path: str
@@ -44,7 +44,7 @@ class Protocol:
 
 
 def instances(path: str) -> Protocol:
-    """`{"instances": [[...]]}` -> `{"probabilities": [[...]]}`, as most servers begin."""
+    """Return the protocol `{"instances": [[...]]}` -> `{"probabilities": [[...]]}`."""
 
     def encode(rows: Rows) -> Body:
         return _json({"instances": rows})
@@ -57,7 +57,7 @@ def instances(path: str) -> Protocol:
 
 
 def v2_json(path: str, datatype: Literal["FP32", "FP64"]) -> Protocol:
-    """The Open Inference Protocol, version 2."""
+    """Return the Open Inference Protocol, version 2."""
 
     def encode(rows: Rows) -> Body:
         return _json({"inputs": [_input(rows, datatype) | {"data": rows.ravel()}]})
@@ -71,7 +71,7 @@ def v2_json(path: str, datatype: Literal["FP32", "FP64"]) -> Protocol:
 
 
 def v2_binary(path: str, datatype: Literal["FP32", "FP64"]) -> Protocol:
-    """Its extension for binary tensors, both ways."""
+    """Return its extension for binary tensors, in requests and answers."""
 
     def encode(rows: Rows) -> Body:
         tensor = rows.astype(DTYPES[datatype]).tobytes()

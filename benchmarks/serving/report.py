@@ -13,12 +13,12 @@ from benchmarks.serving.processes import Share
 from benchmarks.serving.same_bits import Answers
 from benchmarks.serving.throughput import Results
 
-# Closer and closer to the slowest request, of which a thousand rounds would be needed to know more.
+# Approach the slowest request, whose own quantile would take a thousand rounds to measure.
 QUANTILES = [0.0, *(1 - np.logspace(0, -3, 121)[1:]).tolist()]
 
 
 def of_throughput(results: Results) -> dict[str, Any]:
-    """By number of rows and name, what was measured in each round."""
+    """Return the measurements of each round by number of rows and name."""
     return {
         str(num_rows): {
             name: [
@@ -32,7 +32,7 @@ def of_throughput(results: Results) -> dict[str, Any]:
 
 
 def of_latency(results: Results) -> dict[str, Any]:
-    """By name: median and 99th percentile of each round, and `QUANTILES` of all together."""
+    """Return by name each round's median and 99th percentile, and `QUANTILES` of all rounds."""
     return {
         name: {
             "p50_ms": [1000 * float(np.median(taken)) for taken in rounds],
@@ -85,7 +85,7 @@ def processes_table(shares: dict[int, list[Share]]) -> str:
 def same_bits_line(answers: Answers) -> str:
     by_protocol = ", ".join(f"{count:,} {name}" for name, count in answers.num_requests.items())
     lives = f"{answers.num_restarts} restarts"
-    return f"\none row in company, {by_protocol}, {lives}: {answers.num_distinct} distinct answers"
+    return f"\na row among others, {by_protocol}, {lives}: {answers.num_distinct} distinct answers"
 
 
 def aliases_line(moves: Moves) -> str:
@@ -107,7 +107,7 @@ def goals_table(goals: Sequence[Goal]) -> str:
 
 
 def spread(values: Sequence[float], *, digits: int = 2) -> str:
-    """The median, and the quartiles if there are rounds to take them of."""
+    """Return the median, with the quartiles if there are several rounds."""
     if not values:
         return "-"
     middle = f"{statistics.median(values):,.{digits}f}"

@@ -1,4 +1,4 @@
-"""How many answers a row has, in whatever company, protocol and life of the service."""
+"""Count the distinct answers for a row among any others, by any protocol, after any restart."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,18 +17,18 @@ from benchmarks.serving.servers import running, service
 
 NUM_REQUESTS = 10_000
 NUM_RESTARTS = 4
-NUM_AT_A_TIME = 8  # so that requests also meet in batches of the service's making
+NUM_AT_A_TIME = 8  # so that the service also computes requests in shared batches
 MAX_ROWS = 64
 SHARES = {"JSON": 0.45, "V2 binary": 0.45, "CSV": 0.1}  # a file takes as long as many others
-THE_SEED = 2**32  # of the one row
+THE_SEED = 2**32  # of the tested row
 
 Ask = Callable[[httpx.Client, Rows], Probabilities]
-"""Rows (N, F) to their probabilities (N, C), by one request."""
+"""Rows (N, F) -> their probabilities (N, C), with one request."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """Rows, which of them is the one, and the protocol to ask by."""
+    """Rows, the index of the tested row, and the protocol of the request."""
 
     protocol: str
     rows: Rows
@@ -37,7 +37,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """How many requests each protocol had, and how many distinct answers there were in all."""
+    """The number of requests by protocol, and the number of distinct answers."""
 
     num_requests: dict[str, int]
     num_restarts: int
@@ -53,9 +53,9 @@ def protocols(model: str) -> dict[str, Ask]:
 
 
 def measure(data_dir: Path, asks: Mapping[str, Ask], *, num_requests: int) -> Answers:
-    """Ask for one row among 0 to 63 others, by each protocol, in five lives of the service.
+    """Predict one row among 0 to 63 others, by each protocol, with four restarts of the service.
 
-    A request that fails is an error.
+    A failed request is an error.
     """
     distinct: set[bytes] = set()
     num_asked: Counter[str] = Counter()
@@ -69,14 +69,14 @@ def measure(data_dir: Path, asks: Mapping[str, Ask], *, num_requests: int) -> An
 
 
 def _answer(client: httpx.Client, asks: Mapping[str, Ask], number: int) -> tuple[str, bytes]:
-    """The protocol of a question, and the bits of the row's probabilities."""
+    """Return the protocol of a question, and the bits of the row's probabilities."""
     asked = question(number)
     given = asks[asked.protocol](client, asked.rows)
     return asked.protocol, given[asked.position].tobytes()
 
 
 def question(number: int) -> Question:
-    """The one row of all questions, somewhere among others."""
+    """Return the tested row at a random index among others."""
     chance = np.random.default_rng(number)
     rows = random_rows(int(chance.integers(1, MAX_ROWS, endpoint=True)), seed=number)
     position = int(chance.integers(len(rows)))

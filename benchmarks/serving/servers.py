@@ -1,4 +1,4 @@
-"""Servers in processes of their own, on cores of their own."""
+"""Run servers in their own processes, on their own cores."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ ANSWER_SECONDS = 60
 PACKAGES = {"bentoml", "fastapi", "litserve", "mlserver", "pydantic", "torch", "uvicorn"}
 ROOT = Path(__file__).parent.parent.parent
 PORT = "{port}"
-"""Stands for a free port in a server's command and environment; each time for another."""
+"""Stands for a free port in a server's command and environment, another at each start."""
 
 
 class ServerFailed(Exception):
@@ -33,7 +33,7 @@ class ServerFailed(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """How to start one, `PORT` for its port, and the path that answers 200 once it is ready."""
+    """A command with `PORT` for its port, and the path that answers 200 once it is ready."""
 
     name: str
     command: Sequence[str]
@@ -43,7 +43,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that is ready: its first process, and a client of it."""
+    """A server that is ready: its first process, and a client for it."""
 
     process: psutil.Process
     client: httpx.Client
@@ -53,11 +53,11 @@ class Running:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def api_processes(self) -> list[psutil.Process]:
-        """Those of this project's service that answer."""
+        """Return the processes of this project's service that answer."""
         return self._children("app")
 
     def worker_processes(self) -> list[psutil.Process]:
-        """Those that train, and do nothing here."""
+        """Return the processes that train, which are idle here."""
         return [
             process
             for worker in self._children("worker")
@@ -70,10 +70,10 @@ class Running:
 
 @contextmanager
 def running(server: Server, *, num_processes: int = 1) -> Iterator[Running]:
-    """The server once it is ready, on as many cores as it has processes that answer.
+    """Yield the server once it is ready, on as many cores as it has processes that answer.
 
-    All its processes end with the block. Raises ServerFailed if it does not come up, or if what
-    is asked of it goes wrong.
+    All its processes end with the block. Raises ServerFailed if it does not start, or if a
+    request fails.
     """
     port = _free_port()
     with ExitStack() as stack:
@@ -85,7 +85,7 @@ def running(server: Server, *, num_processes: int = 1) -> Iterator[Running]:
             env=os.environ | _environment(folder) | _filled_values(server.environment, port),
             stdout=chatter,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the parent, who ends it in good order
+            start_new_session=True,  # Ctrl-C reaches the parent, which ends it
         )
         stack.callback(_end, process)
         client = stack.enter_context(
@@ -104,7 +104,7 @@ def running(server: Server, *, num_processes: int = 1) -> Iterator[Running]:
 
 
 def service(data_dir: Path, *, num_processes: int = 1) -> Server:
-    """This project's, as it is without any setting but the log that no peer writes either."""
+    """Return this project's service with its defaults, except for the log: no peer writes one."""
     command = [sys.executable, "-m", "app", "serve", "--data-dir", str(data_dir)]
     command += ["--port", PORT, "--processes", str(num_processes)]
     environment = {"DROPOUT_ACCESS_LOG": "false"}
@@ -112,7 +112,7 @@ def service(data_dir: Path, *, num_processes: int = 1) -> Server:
 
 
 def peers(environments: Path, weights: Path) -> list[Server]:
-    """The others, from the environments that `make bench-serving-peers` has made."""
+    """Return the peers, from the environments that `make bench-serving-peers` makes."""
     python = str(environments.absolute() / "others" / "bin" / "python")
     mlserver = str(environments.absolute() / "mlserver" / "bin" / "mlserver")
     modules = "benchmarks.serving_peers"
@@ -133,7 +133,7 @@ def peers(environments: Path, weights: Path) -> list[Server]:
 
 
 def versions(environments: Path) -> dict[str, dict[str, str]]:
-    """What the peers run on, by environment."""
+    """Return the versions of the peers' packages, by environment."""
     return {
         folder.parents[2].name: {
             each.name: each.version
@@ -145,7 +145,7 @@ def versions(environments: Path) -> dict[str, dict[str, str]]:
 
 
 def _environment(folder: str) -> dict[str, str]:
-    """One thread for whatever multiplies matrices, and nothing left behind or told elsewhere."""
+    """Return variables for one thread a matrix product, no files left behind and no telemetry."""
     pools = ("OMP", "OPENBLAS", "MKL")
     return {f"{pool}_NUM_THREADS": "1" for pool in pools} | {
         "CUDA_VISIBLE_DEVICES": "",
@@ -192,7 +192,7 @@ def _last_words(chatter: TextIO) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """In good order if the server knows how, and then what it has left behind by force."""
+    """End the server, and kill processes that it has left behind."""
     family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     process.terminate()
     try:

@@ -1,4 +1,4 @@
-"""Servers in turn, round by round: requests a second, and latency at half as many."""
+"""Measure servers in turn, round by round: requests a second, and latency at half that rate."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from benchmarks.serving.servers import Running, Server, ServerFailed, running
 from benchmarks.serving.wrk import Measured
 
 NUM_BODIES = 16
-TOLERANCE = 1e-5  # of a probability: servers may add up in another order
+TOLERANCE = 1e-5  # in a probability: servers may add in another order
 
 
 @dataclass(frozen=True)
 class Load:
-    """Requests of so many rows, as a line of the table of that number."""
+    """Requests of `num_rows` rows: a line in the table of that number."""
 
     name: str
     protocol: Protocol
@@ -28,13 +28,13 @@ class Load:
 
 @dataclass(frozen=True)
 class Contender:
-    """A server and its loads. The first is the one whose latency is measured."""
+    """A server and its loads. Latency is measured with the first load."""
 
     server: Server
     loads: Sequence[Load]
 
     def with_rows(self, chosen: Collection[int]) -> "Contender":
-        """Only with its loads of so many rows."""
+        """Return the contender with only its loads of these numbers of rows."""
         return Contender(self.server, [load for load in self.loads if load.num_rows in chosen])
 
 
@@ -54,9 +54,9 @@ def measure(
     seconds: float,
     with_latency: bool,
 ) -> Results:
-    """One server process at a time, on a core of its own.
+    """Measure one server process at a time, on its own core.
 
-    Raises ServerFailed if one does not answer as `network` does, or not every request.
+    Raises ServerFailed if a server does not answer as `network` does, or not every request.
     """
     results = Results()
     for number in range(1, num_rounds + 1):
@@ -74,12 +74,12 @@ def measure(
 
 
 def check(server: Running, load: Load, network: nn.Module) -> None:
-    """Raises ServerFailed unless the probabilities are those that torch computes."""
+    """Raise ServerFailed unless the probabilities are those that torch computes."""
     rows = random_rows(load.num_rows, seed=1)
     expected = answers(network, rows)
     given = load.protocol.ask(server.client, rows)
     if given.shape != expected.shape or not np.allclose(given, expected, rtol=0, atol=TOLERANCE):
-        raise ServerFailed(f"{load.name} gives {load.num_rows} rows another answer than torch")
+        raise ServerFailed(f"{load.name} answers {load.num_rows} rows differently from torch")
 
 
 def _measure_load(server: Running, load: Load, seconds: float) -> Measured:
@@ -90,7 +90,7 @@ def _measure_load(server: Running, load: Load, seconds: float) -> Measured:
 
 
 def _add_latency(results: Results, server: Running, load: Load, seconds: float) -> None:
-    """At half the rate of the closed loop that was just measured."""
+    """Measure latency at half the rate of the closed loop that was just measured."""
     rate = results.measured[load.num_rows][load.name][-1].requests_per_second / 2
     bodies = [load.protocol.encode(rows) for rows in some_rows(load.num_rows)]
     taken = open_loop.latencies(server.port, load.protocol.path, bodies, rate=rate, seconds=seconds)

@@ -1,4 +1,4 @@
-"""Requests by wrk, as fast as they are answered."""
+"""Send requests with wrk, as fast as they are answered."""
 
 import json
 import resource
@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).with_suffix(".lua")
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run of wrk found; its latencies are those of a closed loop."""
+    """The results of one run of wrk; its latencies are those of a closed loop."""
 
     num_requests: int
     num_failed: int
@@ -40,7 +40,7 @@ def require_wrk() -> None:
 
 
 def load(url: str, bodies: Sequence[Body], *, seconds: float) -> Measured:
-    """POST the bodies in turn. Raises ServerFailed if one is not answered with success."""
+    """POST the bodies in turn. Raises ServerFailed if a request fails."""
     with loading(url, bodies, seconds=seconds) as process:
         measured = finish(process)
     require_success(measured)
@@ -48,7 +48,7 @@ def load(url: str, bodies: Sequence[Body], *, seconds: float) -> Measured:
 
 
 def warm_up(url: str, bodies: Sequence[Body]) -> None:
-    """Ask until all is answered for a while: a process loads the model when it is first asked."""
+    """Send requests until all succeed for a while: a process loads the model when first asked."""
     for _ in range(NUM_WARM_UPS):
         with loading(url, bodies, seconds=WARM_UP_SECONDS) as process:
             measured = finish(process)
@@ -58,14 +58,14 @@ def warm_up(url: str, bodies: Sequence[Body]) -> None:
 
 
 def require_success(measured: Measured) -> None:
-    """Raises ServerFailed if a request failed, or none was answered."""
+    """Raise ServerFailed if a request failed, or none was answered."""
     if measured.num_failed or not measured.num_requests:
         raise ServerFailed(f"{measured.num_failed} of {measured.num_requests} requests failed")
 
 
 @contextmanager
 def loading(url: str, bodies: Sequence[Body], *, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    """wrk while it runs, from the cores of this process."""
+    """Yield wrk while it runs, on the cores of this process."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         for number, body in enumerate(bodies):
             (Path(folder) / str(number)).write_bytes(body.content)
@@ -83,7 +83,7 @@ def loading(url: str, bodies: Sequence[Body], *, seconds: float) -> Iterator[sub
 
 
 def finish(process: subprocess.Popen[str]) -> Measured:
-    """What wrk found, once it is done."""
+    """Wait for wrk, and return its results."""
     output, _ = process.communicate()
     if process.returncode != 0:
         raise ServerFailed(f"wrk ended with {process.returncode}")
@@ -91,11 +91,11 @@ def finish(process: subprocess.Popen[str]) -> Measured:
 
 
 def parse(output: str) -> Measured:
-    """The line that wrk.lua ends with."""
+    """Parse the line that wrk.lua ends with."""
     return Measured(**json.loads(output.strip().splitlines()[-1]))
 
 
 def cpu_seconds() -> float:
-    """Of all processes that this one has waited for: before and after a run, the run's own."""
+    """Return the CPU seconds of all ended children; the difference over a run is the run's."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

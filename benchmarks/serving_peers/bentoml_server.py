@@ -1,4 +1,4 @@
-"""BentoML with adaptive batching, as its guide has it: bentoml serve benchmarks...:Network"""
+"""BentoML with adaptive batching, as in its guide: bentoml serve benchmarks...:Network"""
 
 import bentoml
 import numpy as np

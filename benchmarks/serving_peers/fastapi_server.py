@@ -1,4 +1,4 @@
-"""FastAPI with pydantic models, as its tutorial has it: python -m ... PORT"""
+"""FastAPI with pydantic models, as in its tutorial: python -m ... PORT"""
 
 import sys
 
@@ -21,7 +21,7 @@ class Answer(BaseModel):
     probabilities: list[list[float]]
 
 
-# A network this small takes less than a thread's turn, which `def` instead of `async def` costs.
+# `def` instead of `async def` would use a thread, which costs more than a network this small.
 @app.post("/predict")
 async def predict(rows: Rows) -> Answer:
     answer = probabilities(network, torch.tensor(rows.instances))

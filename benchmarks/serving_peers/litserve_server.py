@@ -1,7 +1,7 @@
-"""LitServe, as its documentation begins: python -m ... PORT
+"""LitServe, as in its documentation's first example: python -m ... PORT
 
-Without `max_batch_size`, its default: batches save time where a product takes long, and with a
-network this small they make it slower.
+`max_batch_size` is not set, which is its default: batches save time if a product takes long, and
+make a network this small slower.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""MLServer with a custom runtime, as its guide has it: mlserver start FOLDER"""
+"""MLServer with a custom runtime, as in its guide: mlserver start FOLDER"""
 
 import torch
 from mlserver import MLModel

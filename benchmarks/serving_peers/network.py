@@ -1,4 +1,4 @@
-"""The network in torch alone, as all peers load it."""
+"""The network in plain torch, as all peers load it."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ def plain_network() -> nn.Sequential:
 
 
 def load() -> nn.Sequential:
-    """The network whose weights BENCHMARK_WEIGHTS names, on one thread."""
+    """Return the network whose weights BENCHMARK_WEIGHTS names, on one thread."""
     torch.set_num_threads(1)
     network = plain_network()
     network.load_state_dict(torch.load(Path(os.environ["BENCHMARK_WEIGHTS"]), weights_only=True))

@@ -1,5 +1,5 @@
-"""Models as others can run them: an archive of this library's, ONNX, or a program of torch's.
+"""Exported models: an archive of this library, an ONNX file, or a torch program.
 
-`process.export` makes such a file in a process of its own; `python -m dropout_core.export` is that
-process. No file is left that did not answer example rows as the service does: see `check.py`.
+`process.export` writes the file in a process of its own, `python -m dropout_core.export`. A file is
+kept only if it answers example rows as the service does: see `check.py`.
 """

@@ -1,6 +1,6 @@
-"""`python -m dropout_core.export FOLDER TARGET FORMAT`: make the file, within limits.
+"""`python -m dropout_core.export FOLDER TARGET FORMAT`: write the file, within limits.
 
-What is wrong with a model is printed; the exit status tells what went wrong (see `process`).
+A model's error is printed; the exit status tells the type of failure (see `process`).
 """
 
 import errno
@@ -14,20 +14,20 @@ import torch
 
 from dropout_core.errors import ModelError
 from dropout_core.export.check import Check
-from dropout_core.export.process import GONE, REFUSED, SECONDS, TOO_LARGE
+from dropout_core.export.process import MODEL_DELETED, MODEL_REFUSED, SECONDS, TOO_LARGE
 from dropout_core.files import is_disk_full
 from dropout_core.model.saved_model import WEIGHTS, load_model
 
-_NICENESS = 10  # who serves goes first
-_GRACE_SECONDS = 5  # after its time a process ends itself if nobody is left to do it
-_BYTES = 1536 * 2**20  # what importing and tracing takes, whatever the model
-_COPIES = 12  # of the weights: the model, those it is checked by, and the file in memory
+_NICENESS = 10  # serving has priority
+_GRACE_SECONDS = 5  # then the process ends itself, if its parent did not end it
+_BYTES = 1536 * 2**20  # for importing and tracing, whatever the model
+_COPIES = 12  # of the weights: the model, the check's models, and the file in memory
 
 
-def attempt(folder: Path, target: Path, chosen: str) -> int:
-    """Export, and tell how that went; what is wrong with a model is printed."""
+def attempt(folder: Path, target: Path, export_format: str) -> int:
+    """Export, and return the exit status; print a model's error."""
     try:
-        _export(folder, target, chosen)
+        _export(folder, target, export_format)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
             raise
@@ -35,30 +35,30 @@ def attempt(folder: Path, target: Path, chosen: str) -> int:
     except (ModelError, OSError) as error:
         if is_disk_full(error):
             return errno.ENOSPC
-        if isinstance(error.__cause__ or error, FileNotFoundError):  # deleted a moment ago
-            return GONE
+        if isinstance(error.__cause__ or error, FileNotFoundError):  # just deleted
+            return MODEL_DELETED
         if not isinstance(error, ModelError):
             raise
         print(error)  # noqa: T201
-        return REFUSED
+        return MODEL_REFUSED
     return 0
 
 
 def _limit(folder: Path) -> None:
     os.nice(_NICENESS)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS + _GRACE_SECONDS)  # its signal is deadly
+    signal.setitimer(signal.ITIMER_REAL, SECONDS + _GRACE_SECONDS)  # SIGALRM ends the process
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     weights = folder / WEIGHTS
     num_bytes = _BYTES + _COPIES * (weights.stat().st_size if weights.exists() else 0)
     resource.setrlimit(resource.RLIMIT_DATA, (num_bytes, num_bytes))
-    torch.set_num_threads(1)  # as the service does, whose bits depend on it
+    torch.set_num_threads(1)  # as in the service: bits depend on it
 
 
-def _export(folder: Path, target: Path, chosen: str) -> None:
+def _export(folder: Path, target: Path, export_format: str) -> None:
     model, manifest = load_model(folder)
     check = Check(model, manifest)
-    # What one format needs is not loaded for another.
-    match chosen:
+    # Each format imports only what it needs.
+    match export_format:
         case "safetensors":
             from dropout_core.export.archive import write_archive
 
@@ -72,7 +72,7 @@ def _export(folder: Path, target: Path, chosen: str) -> None:
 
             write_program(manifest, target, check=check)
         case _:
-            raise ModelError(f"there is no format {chosen!r}")
+            raise ModelError(f"there is no format {export_format!r}")
 
 
 if __name__ == "__main__":

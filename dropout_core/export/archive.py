@@ -1,4 +1,4 @@
-"""The model's own two files in a zip, for who has this library."""
+"""Export a model's two files as a zip, for users of this library."""
 
 import shutil
 import tempfile
@@ -12,8 +12,8 @@ from dropout_core.model.saved_model import MANIFEST, WEIGHTS
 README = """\
 # A model of Dropout Service
 
-`model.json` says what the model is, and vouches for `model.safetensors`, its tensors. Unpack both
-into a folder. The Python package dropout-service loads and runs them, without a server:
+`model.json` describes the model and holds the checksum of `model.safetensors`, its tensors. Unpack
+both into a folder. The Python package dropout-service loads and runs them, without a server:
 
     from pathlib import Path
     from dropout_core.model.predictor import Predictor
@@ -22,19 +22,19 @@ into a folder. The Python package dropout-service loads and runs them, without a
     rows = predictor.frame_of([{"a feature": 1.5, "another": "red"}])
     print(predictor.predict(rows).values)
 
-On the kind of machine that `predictor.fingerprint` names, answers have the bits of the service's.
+On a machine with the same `predictor.fingerprint`, answers have the same bits as the service's.
 """
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment a zip knows: the same model is the same bytes
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip's first date: the same model gives the same bytes
 
 
 def write_archive(folder: Path, target: Path, *, check: Check) -> None:
     """Pack the model that `folder` holds, uncompressed.
 
-    Raises ModelError if what was packed does not load, or has other bits.
+    Raises ModelError if the packed model does not load, or gives other bits.
     """
-    with tempfile.TemporaryDirectory(dir=target.parent) as aside:
-        unpacked, packed = Path(aside), Path(aside) / "packed"
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        unpacked, packed = Path(temporary), Path(temporary) / "packed"
         _pack(folder, packed)
         _unpack(packed, unpacked)
         loaded = Predictor.load(unpacked)

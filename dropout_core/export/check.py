@@ -1,4 +1,4 @@
-"""An export has to answer as the service does, but for the rounding of float32.
+"""Check that an export answers as the service does, up to the rounding of float32.
 
 Shapes: N rows, V values, K codes of categories, C outputs.
 """
@@ -7,26 +7,46 @@ import copy
 import math
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
+from dropout_core.config import Task
 from dropout_core.errors import ModelError
 from dropout_core.export.examples import example_rows
-from dropout_core.export.whole import WholeModel
 from dropout_core.model.predictor import Predictor
 from dropout_core.model.saved_model import Description, TabularModel
 
-_UNIT = 2.0**-24  # what float32 rounds by
-_MIN_UNITS = 8  # what functions such as tanh may be off by, with some to spare
+_UNIT = 2.0**-24  # the unit roundoff of float32
+_MIN_UNITS = 8  # above the error of functions such as tanh
 _NUM_TRIALS = 8
 _MARGIN = 8.0
-_OF_FLOAT64 = 2.0**-40  # relative: sums of a thousand probabilities, and whole units of targets
+_FLOAT64_TOLERANCE = 2.0**-40  # relative: sums of a thousand probabilities, and targets' units
+
+
+class WholeModel(nn.Module):
+    """The computation of `Predictor.outputs` as one torch module: dropout off, any number of rows.
+
+    Shape: (N, V + K) float64, as `Encoder.encode` gives it -> (N, C) float64: probabilities of the
+    classes or labels, or a regression's values in the targets' units.
+    """
+
+    def __init__(self, model: TabularModel, task: Task) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+        self.eval().requires_grad_(False)
+
+    def forward(self, matrix: Tensor) -> Tensor:
+        outputs: Tensor = self.model(matrix)
+        if self.task == "regression":
+            return outputs
+        return outputs.sigmoid() if self.task == "multilabel" else outputs.softmax(dim=1)
 
 
 class Check:
-    """What the service answers to `examples`, and how far off an export of `whole` may be.
+    """The service's answers to `examples`, and the tolerance for an export of `whole`.
 
-    Example rows to which the service has no finite answer, and would refuse one, are left out of
-    the comparison. Raises ModelError if that leaves none.
+    The comparison leaves out example rows without a finite answer, which the service would refuse.
+    Raises ModelError if no row remains.
     """
 
     def __init__(self, model: TabularModel, description: Description) -> None:
@@ -35,35 +55,37 @@ class Check:
         self._expected = self.predictor.outputs(self.examples.matrix)
         self._compared = self._expected.isfinite().all(dim=1)
         if not self._compared.any():
-            raise ModelError("no example row has a finite answer: there is nothing to export")
+            raise ModelError("no example row has a finite answer: the model cannot be exported")
         self.whole = WholeModel(copy.deepcopy(model), description.task)
         self._tolerance = tolerance(self.whole, self.examples.matrix[self._compared])
 
     def require_same(self, outputs: Tensor) -> None:
-        """Raise ModelError unless the exported file's outputs (N, C) are those of the service."""
+        """Raise ModelError unless the file's outputs (N, C) are the service's, within tolerance."""
         if outputs.shape != self._expected.shape or outputs.dtype != self._expected.dtype:
-            raise ModelError("the exported file gives outputs of another shape; it is not sent")
-        off = (outputs - self._expected)[self._compared].abs()
-        if not (off <= self._tolerance).all():
             raise ModelError(
-                f"the exported file answers otherwise than the service, by up to {off.max():.3g}; "
-                "it is not sent"
+                "the exported file gives outputs of another shape or dtype; it is not sent"
+            )
+        difference = (outputs - self._expected)[self._compared].abs()
+        if not (difference <= self._tolerance).all():
+            raise ModelError(
+                "the exported file's outputs differ from the service's by up to "
+                f"{difference.max():.3g}; it is not sent"
             )
 
     def require_same_bits(self, outputs: Tensor) -> None:
-        """Raise ModelError unless these outputs (N, C) are the service's own, NaN too."""
+        """Raise ModelError unless these outputs (N, C) have the service's bits, NaN included."""
         if not torch.equal(outputs.view(torch.int64), self._expected.view(torch.int64)):
             raise ModelError("the exported file does not give the service's bits; it is not sent")
 
 
 @torch.inference_mode()
 def tolerance(model: WholeModel, matrix: Tensor) -> Tensor:
-    """How far float32 may lead two computations of a row apart: (N, V + K) -> (N, C).
+    """Return the tolerance between two float32 computations of a row: (N, V + K) -> (N, C).
 
-    A product of n terms, rounded in whatever order, is the exact one of weights that are off by
+    A dot product of n terms, rounded in any order, is the exact one for weights that differ by
     about sqrt(n) units (Higham and Mary 2019, theorem 2.4). So the weights are moved by as much, up
-    or down at random, and a row's outputs may differ by a multiple of the most that any of them
-    moves, a regression's in the units that it was trained in. `model` is left as it is.
+    or down at random. The tolerance of a row is a multiple of the largest change of its outputs,
+    for a regression in the scaled units of its training. `model` is not changed.
     """
     outputs: Tensor = model(matrix)
     scale = model.model.target_scale
@@ -71,11 +93,11 @@ def tolerance(model: WholeModel, matrix: Tensor) -> Tensor:
     widest = max(linear.in_features for linear in model.model.network.linears)
     step = _UNIT * max(_MIN_UNITS, math.sqrt(widest))
     stream = Generator().manual_seed(0)
-    furthest = torch.zeros(len(matrix), 1, dtype=torch.float64)
+    largest = torch.zeros(len(matrix), 1, dtype=torch.float64)
     for _ in range(_NUM_TRIALS):
         for weights, moved in zip(model.parameters(), moved_model.parameters(), strict=True):
             is_up = torch.randint(2, weights.shape, generator=stream, dtype=torch.int8).bool()
             moved.copy_(weights * torch.where(is_up, 1 + step, 1 - step))
-        off = (moved_model(matrix) - outputs).abs() / scale
-        furthest = furthest.maximum(off.amax(dim=1, keepdim=True))
-    return _MARGIN * furthest * scale + _OF_FLOAT64 * outputs.abs()
+        change = (moved_model(matrix) - outputs).abs() / scale
+        largest = largest.maximum(change.amax(dim=1, keepdim=True))
+    return _MARGIN * largest * scale + _FLOAT64_TOLERANCE * outputs.abs()

@@ -1,4 +1,4 @@
-"""Rows that an export has to answer as the service does.
+"""Example rows for the check of an export.
 
 Shapes: N rows, V values, K codes of categories.
 """
@@ -17,18 +17,17 @@ from dropout_core.data.categories import CategoricalFeature
 from dropout_core.data.encoder import Encoder
 from dropout_core.model.preprocessing import Preprocessing
 
-_NUM_ROWS = 32  # of those like the training's, and of those with holes
-_HOLE_RATE = 0.3
+_NUM_ROWS = 32  # of usual rows, and as many of rows with missing values
+_MISSING_RATE = 0.3
 _FAR = 1e4  # standard deviations
-_BEYOND = 1e300  # any float32
+_BEYOND = 1e300  # above the range of float32
 
 
 @dataclass(frozen=True)
 class Examples:
-    """`matrix` (N, V + K) is what the encoder makes of the rows.
+    """Example rows: `matrix` (N, V + K) as encoded, and `cells` before the encoding, by feature.
 
-    `cells` are by feature what it was made of: (N, 1) of text for categories, (N, columns) of
-    float64 for all others.
+    Cells have shape (N, 1) and text for categories, (N, columns) and float64 for other features.
     """
 
     matrix: Tensor
@@ -36,21 +35,21 @@ class Examples:
 
 
 def example_rows(encoder: Encoder, preprocessing: Preprocessing) -> Examples:
-    """Rows like those of training; rows with holes and unknown categories; and some far off."""
+    """Return usual rows, rows with missing values and unknown categories, and extreme rows."""
     stream = Generator().manual_seed(0)
     values = _values(preprocessing, stream)
     matrix = np.empty((len(values), encoder.num_columns))
     matrix[:, : encoder.num_values] = values
-    _make_holes(matrix, encoder, stream)
+    _set_missing(matrix, encoder, stream)
     cells: dict[str, NDArray[Any]] = {}
     for feature in encoder.features:
-        places = encoder.columns_of(feature.name)
+        columns = encoder.columns_of(feature.name)
         if isinstance(feature, CategoricalFeature):
-            words = _words(feature, len(matrix), stream)
-            matrix[:, places[0]] = feature.codes(words)
-            cells[feature.name] = words.to_numpy().astype(object)[:, None]
+            categories = _categories(feature, len(matrix), stream)
+            matrix[:, columns[0]] = feature.codes(categories)
+            cells[feature.name] = categories.to_numpy().astype(object)[:, None]
         else:
-            cells[feature.name] = matrix[:, places]
+            cells[feature.name] = matrix[:, columns]
     return Examples(torch.from_numpy(matrix), cells)
 
 
@@ -64,15 +63,15 @@ def _values(preprocessing: Preprocessing, stream: Generator) -> NDArray[np.float
     return rows
 
 
-def _make_holes(matrix: NDArray[np.float64], encoder: Encoder, stream: Generator) -> None:
-    with_holes = matrix[_NUM_ROWS : 2 * _NUM_ROWS]
+def _set_missing(matrix: NDArray[np.float64], encoder: Encoder, stream: Generator) -> None:
+    with_missing = matrix[_NUM_ROWS : 2 * _NUM_ROWS]
     for name in encoder.may_be_missing:
-        rows = torch.rand(_NUM_ROWS, generator=stream) < _HOLE_RATE
-        with_holes[np.ix_(rows.numpy(), np.array(encoder.columns_of(name)))] = np.nan
+        rows = torch.rand(_NUM_ROWS, generator=stream) < _MISSING_RATE
+        with_missing[np.ix_(rows.numpy(), np.array(encoder.columns_of(name)))] = np.nan
 
 
-def _words(feature: CategoricalFeature, num_rows: int, stream: Generator) -> pl.Series:
-    """Categories, and at the first rows with holes one that training never saw."""
+def _categories(feature: CategoricalFeature, num_rows: int, stream: Generator) -> pl.Series:
+    """Return categories, with an unknown one in the first row that has missing values."""
     known = [*feature.categories, _unknown(feature)]
     codes = torch.randint(len(known), (num_rows,), generator=stream)
     codes[_NUM_ROWS] = len(known) - 1
@@ -80,7 +79,7 @@ def _words(feature: CategoricalFeature, num_rows: int, stream: Generator) -> pl.
 
 
 def _unknown(feature: CategoricalFeature) -> str:
-    """The shortest run of question marks that is no category."""
+    """Return the shortest run of question marks that is not a category."""
     for length in itertools.count(1):
         word = "?" * length
         if not feature.codes(pl.Series(feature.name, [word])).any():

@@ -1,4 +1,4 @@
-"""An ONNX graph in the making."""
+"""A builder of ONNX graphs."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from torch import Tensor
 
-OF_CATEGORIES = "ai.onnx.ml"
-"""The domain of the operators that take text."""
+ML_DOMAIN = "ai.onnx.ml"
+"""The domain of the operators for text."""
 
 
 class Graph:
-    """Nodes in the order in which they run, and constants. `taken` are names that none may have."""
+    """Nodes in their order of execution, and constants. `taken` are names that are in use."""
 
     def __init__(self, taken: Iterable[str]) -> None:
         self._taken = set(taken)
@@ -28,7 +28,7 @@ class Graph:
         domain: str = "",
         **attributes: Any,
     ) -> str:
-        """Add a node; the name of its result, which is `output` or a new one."""
+        """Add a node, and return the name of its result: `output` or a new name."""
         result = output or self._new_name(operator)
         self._nodes.append(
             helper.make_node(operator, list(inputs), [result], domain=domain, **attributes)
@@ -36,7 +36,7 @@ class Graph:
         return result
 
     def constant(self, value: NDArray[Any] | Tensor) -> str:
-        """The name of a tensor of these numbers or, of dtype object, this text."""
+        """Add a constant of numbers or, with dtype object, of text, and return its name."""
         name = self._new_name("constant")
         array = value.detach().numpy() if isinstance(value, Tensor) else value
         self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
@@ -45,8 +45,8 @@ class Graph:
     def cast(self, value: str, dtype: type[np.generic]) -> str:
         return self.add("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def joined(self, parts: list[str]) -> str:
-        """Parts (N, *) side by side."""
+    def concatenate(self, parts: list[str]) -> str:
+        """Concatenate parts (N, *) along axis 1."""
         return parts[0] if len(parts) == 1 else self.add("Concat", *parts, axis=1)
 
     def finish(
@@ -61,12 +61,12 @@ class Graph:
             doc_string=doc_string,
         )
 
-    def _new_name(self, kind: str) -> str:
-        return new_name(f"/{kind}", self._taken)
+    def _new_name(self, prefix: str) -> str:
+        return new_name(f"/{prefix}", self._taken)
 
 
 def new_name(wanted: str, taken: set[str]) -> str:
-    """The name, with a number behind it if it is taken; it is then."""
+    """Return the name, with a number appended if it is in `taken`, and add it to `taken`."""
     name, number = wanted, 2
     while name in taken:
         name, number = f"{wanted}_{number}", number + 1

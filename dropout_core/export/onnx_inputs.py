@@ -1,4 +1,4 @@
-"""What an ONNX file takes: numbers alone in one tensor, or else a tensor for each feature.
+"""The inputs of an ONNX file: one tensor if all features are numbers, else one per feature.
 
 Shapes: N rows, V values, K categorical features.
 """
@@ -22,26 +22,26 @@ from dropout_core.data.features import (
     TextFeature,
     value_names,
 )
-from dropout_core.export.onnx_graph import OF_CATEGORIES, Graph, new_name
+from dropout_core.export.onnx_graph import ML_DOMAIN, Graph, new_name
 
 ALL_NUMBERS = "input"
-"""The one input of a model whose features are all numbers and truth values."""
+"""The only input of a model whose features are all numeric or boolean."""
 
-_MISSING = {True: "NaN where it is missing", False: "training saw none missing: NaN is imputed"}
+_MISSING = {True: "NaN if missing", False: "never missing in training: NaN is imputed"}
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """`names` (feature -> input) is empty where one input takes all features, in order."""
+    """Input names by feature; `names` is empty if one input takes all features, in order."""
 
     encoder: Encoder
     names: Mapping[str, str]
 
     @classmethod
     def of(cls, encoder: Encoder, *, taken: set[str]) -> "Inputs":
-        """Inputs named as their features are, but for what is in `taken`, to which they are added.
+        """Return inputs named after their features, and add the names to `taken`.
 
-        A number is behind a name that is taken.
+        A number is appended to a name that is in `taken` already.
         """
         if encoder.is_numeric:
             taken.add(ALL_NUMBERS)
@@ -50,12 +50,12 @@ class Inputs:
         return cls(encoder, {name: new_name(name or "feature", taken) for name in names})
 
     def declare(self) -> list[ValueInfoProto]:
-        """Their types, shapes and what they hold."""
+        """Return the inputs' types, shapes and descriptions."""
         if not self.names:
             names = ", ".join(feature.name for feature in self.encoder.features)
-            what = f"numbers, truth values as 0 and 1, NaN where one is missing: {names}"
+            doc = f"numbers, booleans as 0 and 1, NaN for a missing value: {names}"
             shape: list[int | str] = ["N", len(self.encoder.features)]
-            return [helper.make_tensor_value_info(ALL_NUMBERS, TensorProto.DOUBLE, shape, what)]
+            return [helper.make_tensor_value_info(ALL_NUMBERS, TensorProto.DOUBLE, shape, doc)]
         return [
             helper.make_tensor_value_info(
                 self.names[feature.name], *_type_and_shape(feature), _description(feature)
@@ -64,7 +64,7 @@ class Inputs:
         ]
 
     def add(self, graph: Graph) -> tuple[str | None, list[str]]:
-        """The values (N, V) if there are any, and the codes (N) of each categorical feature."""
+        """Return the values (N, V), if there are any, and each categorical feature's codes (N)."""
         if not self.names:
             return ALL_NUMBERS, []
         values, codes = [], []
@@ -74,12 +74,12 @@ class Inputs:
                 codes.append(_add_codes(graph, name, feature))
             else:
                 values.append(name)
-        return graph.joined(values) if values else None, codes
+        return graph.concatenate(values) if values else None, codes
 
     def feed(self, cells: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Cells by feature, as `examples.Examples` has them, by input."""
+        """Return the cells of `examples.Examples` by input."""
         if self.names:
-            return {self.names[name]: of_feature for name, of_feature in cells.items()}
+            return {self.names[name]: value for name, value in cells.items()}
         return {ALL_NUMBERS: np.hstack([cells[f.name] for f in self.encoder.features])}
 
 
@@ -97,18 +97,19 @@ def _description(feature: Feature) -> str:
             return f"false is 0, true is 1; {_MISSING[feature.may_be_missing]}"
         case DatetimeFeature():
             return (
-                f"of a moment in UTC: {', '.join(feature.parts)}; days since 1970-01-01 with a "
+                f"parts of a time in UTC: {', '.join(feature.parts)}; days since 1970-01-01 with a "
                 f"fraction, weekday from Monday, 1; {_MISSING[feature.may_be_missing]}"
             )
         case TextFeature():
             return (
-                "how often words come, in L2 norm 1: runs of letters, digits and underscores, "
-                f"lower-cased, the column being the CRC-32 of UTF-8 modulo {feature.num_buckets}"
+                "counts of words, scaled to L2 norm 1: runs of letters, digits and underscores, "
+                "lower-cased; a word's column is the CRC-32 of its UTF-8 bytes modulo "
+                f"{feature.num_buckets}"
             )
         case CategoricalFeature():
             return (
                 f"a category ({feature.stored_as}) spelt as in the metadata's `categories`; any "
-                "other text, as where it is missing, is the unknown category"
+                "other text, also for a missing value, is the unknown category"
             )
 
 
@@ -117,7 +118,7 @@ def _add_codes(graph: Graph, name: str, feature: CategoricalFeature) -> str:
     codes = graph.add(
         "LabelEncoder",
         name,
-        domain=OF_CATEGORIES,
+        domain=ML_DOMAIN,
         keys_strings=keys.to_list(),
         values_int64s=feature.codes(keys).astype(np.int64).tolist(),
         default_int64=0,

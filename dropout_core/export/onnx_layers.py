@@ -1,6 +1,6 @@
-"""Preprocessing and network as ONNX: each function adds what modules compute in eval mode.
+"""Add preprocessing and network to an ONNX graph, as the modules compute in eval mode.
 
-Shapes: N rows, V values, I values with an indicator, W inputs that stand for categories.
+Shapes: N rows, V values, I values with an indicator, W inputs for categories.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ from dropout_core.nn.masks import keep_probability
 from dropout_core.nn.mlp import MLP, HiddenLayer
 
 _TOP = NUM_QUANTILES - 1
-_HALVES = (128, 64, 32, 16, 8, 4, 2, 1, 1)  # in which the places from 0 to _TOP are searched
+_STEPS = (128, 64, 32, 16, 8, 4, 2, 1, 1)  # of the binary search for an index from 0 to _TOP
 _ELEMENTWISE = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid"}
 
 
 def add_preprocessing(graph: Graph, values: str, preprocessing: Preprocessing) -> str:
-    """(N, V) float64, NaN where a value is missing -> (N, V + I) float32, scaled in float64."""
+    """Add imputing, scaling in float64 and indicators: (N, V) float64 -> (N, V + I) float32."""
     missing = graph.add("IsNaN", values)
     filled = graph.add("Where", missing, graph.constant(preprocessing.fill), values)
     if isinstance(preprocessing.scale, QuantileScale):
@@ -39,7 +39,7 @@ def add_preprocessing(graph: Graph, values: str, preprocessing: Preprocessing) -
         return scaled
     indicated = graph.constant(preprocessing.indicated)
     indicators = graph.add("Gather", missing, indicated, axis=1)
-    return graph.joined([scaled, graph.cast(indicators, np.float32)])
+    return graph.concatenate([scaled, graph.cast(indicators, np.float32)])
 
 
 def _add_standard_scale(graph: Graph, values: str, scale: StandardScale) -> str:
@@ -49,11 +49,11 @@ def _add_standard_scale(graph: Graph, values: str, scale: StandardScale) -> str:
 
 
 def _add_quantile_scale(graph: Graph, values: str, scale: QuantileScale) -> str:
-    """The steps of `QuantileScale.forward`, and the searches that it leaves to torch."""
+    """Add the steps of `QuantileScale.forward`, including the searches that it leaves to torch."""
     quantiles = graph.constant(scale.quantiles.flatten())
     starts = graph.constant(NUM_QUANTILES * np.arange(len(scale.quantiles)))
-    zeros = graph.cast(graph.add("IsNaN", values), np.int64)  # none is missing any more
-    first = graph.add("Add", zeros, starts)  # the place of each value's first quantile
+    zeros = graph.cast(graph.add("IsNaN", values), np.int64)  # the values are imputed already
+    first = graph.add("Add", zeros, starts)  # the index of each value's first quantile
     after_first = graph.add("Add", first, graph.constant(np.array(1)))
     above = _add_search(graph, quantiles, "Less", values, first, zeros)
     below = _add_search(graph, quantiles, "LessOrEqual", values, after_first, zeros)
@@ -73,13 +73,13 @@ def _add_quantile_scale(graph: Graph, values: str, scale: QuantileScale) -> str:
 def _add_search(
     graph: Graph, quantiles: str, comparison: str, values: str, start: str, zeros: str
 ) -> str:
-    """How many of the `_TOP` quantiles from `start` on compare so: (N, V) -> (N, V) int64."""
+    """Count the quantiles, of `_TOP` from `start`, that satisfy it: (N, V) -> (N, V) int64."""
     count = zeros
-    for half in _HALVES:
-        last = graph.add("Add", count, graph.constant(np.array(half - 1)))
+    for step in _STEPS:
+        last = graph.add("Add", count, graph.constant(np.array(step - 1)))
         quantile = graph.add("Gather", quantiles, graph.add("Add", start, last))
         is_more = graph.cast(graph.add(comparison, quantile, values), np.int64)
-        more = graph.add("Mul", is_more, graph.constant(np.array(half)))
+        more = graph.add("Mul", is_more, graph.constant(np.array(step)))
         count = graph.add("Add", count, more)
     return count
 
@@ -89,19 +89,18 @@ def _add_interpolation(graph: Graph, rank: str, scale: QuantileScale) -> str:
     lowest, highest = graph.constant(np.array(0.0)), graph.constant(np.array(_TOP - 1.0))
     floor = graph.add("Clip", graph.add("Floor", rank), lowest, highest)
     share = graph.add("Sub", rank, floor)
-    place = graph.cast(floor, np.int64)
-    next_place = graph.add("Add", place, graph.constant(np.array(1)))
+    index = graph.cast(floor, np.int64)
+    next_index = graph.add("Add", index, graph.constant(np.array(1)))
     rest = graph.add("Sub", graph.constant(np.array(1.0)), share)
-    of_floor = graph.add("Mul", graph.add("Gather", scores, place), rest)
-    return graph.add(
-        "Add", of_floor, graph.add("Mul", graph.add("Gather", scores, next_place), share)
-    )
+    floor_part = graph.add("Mul", graph.add("Gather", scores, index), rest)
+    next_part = graph.add("Mul", graph.add("Gather", scores, next_index), share)
+    return graph.add("Add", floor_part, next_part)
 
 
 def add_categories(
     graph: Graph, codes: Sequence[str], inputs: CategoryInputs, config: PreprocessingConfig
 ) -> str:
-    """Codes (N) int64 of each feature -> (N, W) float32: one-hot ones, then embeddings."""
+    """Add one-hot columns, then embeddings: codes (N) int64 of each feature -> (N, W) float32."""
     embeddings = iter(inputs.embeddings)
     widths = category_widths(config, inputs.cardinalities)
     one_hot, embedded = [], []
@@ -113,11 +112,11 @@ def add_categories(
         else:
             table = graph.constant(next(embeddings).get_parameter("weight"))
             embedded.append(graph.add("Gather", table, code, axis=0))
-    return graph.joined(one_hot + embedded)
+    return graph.concatenate(one_hot + embedded)
 
 
 def add_network(graph: Graph, x: str, network: MLP) -> str:
-    """What comes after the categories have become inputs: (N, inputs) -> (N, C), both float32."""
+    """Add the layers after the category inputs: (N, inputs) -> (N, C), both float32."""
     x = _add_dropout(graph, x, network.input_dropout)
     for layer in network.hidden:
         assert isinstance(layer, HiddenLayer)
@@ -155,7 +154,7 @@ def _add_activation(graph: Graph, x: str, layer: HiddenLayer) -> str:
 
 
 def _add_gelu(graph: Graph, x: str) -> str:
-    """x / 2 (1 + erf(x / sqrt(2))): an operator of its own came to ONNX later."""
+    """Add x / 2 (1 + erf(x / sqrt(2))): this opset has no operator for it."""
     one, half, root = (
         graph.constant(np.array(number, dtype=np.float32)) for number in (1, 0.5, 0.5**0.5)
     )
@@ -164,7 +163,7 @@ def _add_gelu(graph: Graph, x: str) -> str:
 
 
 def _add_dropout(graph: Graph, x: str, dropout: nn.Module) -> str:
-    """All kinds are the identity, but for `classic` scaling."""
+    """Add `classic` scaling; every other dropout is the identity in eval mode."""
     if not isinstance(dropout, Dropout) or dropout.scaling == "inverted":
         return x
     keep = np.array(keep_probability(dropout.p), dtype=np.float32)

@@ -1,7 +1,6 @@
-"""A model as an ONNX file, preprocessing and all.
+"""Export a model, including its preprocessing, as an ONNX file.
 
-The graph is made by hand, operator by operator: it has what the model computes, and nothing that
-changes with an exporter.
+The graph is built operator by operator, so it does not change with an exporter's version.
 """
 
 import json
@@ -18,18 +17,18 @@ try:
     from onnx import ModelProto, TensorProto, ValueInfoProto, helper
     from onnx.reference import ReferenceEvaluator
 except ModuleNotFoundError as error:
-    detail = "an ONNX file needs the package onnx: run `pip install '.[export]'`"
+    detail = "an ONNX file requires the package onnx: run `pip install '.[export]'`"
     raise ModelError(detail) from error
 
 from dropout_core.data.categories import CategoricalFeature
 from dropout_core.export.check import Check
-from dropout_core.export.onnx_graph import OF_CATEGORIES, Graph
+from dropout_core.export.onnx_graph import ML_DOMAIN, Graph
 from dropout_core.export.onnx_inputs import Inputs
 from dropout_core.export.onnx_layers import add_categories, add_network, add_preprocessing
 from dropout_core.model.saved_model import Manifest, TabularModel
 
-# Old enough for runtimes of 2022 and later.
-_OPSETS = {"": 17, OF_CATEGORIES: 3}
+# Runtimes of 2022 and later support these versions.
+_OPSETS = {"": 17, ML_DOMAIN: 3}
 _IR_VERSION = 8
 
 _PROBABILITIES, _PREDICTION, _VALUES = "probabilities", "prediction", "values"
@@ -53,10 +52,10 @@ def write_onnx(model: TabularModel, manifest: Manifest, target: Path, *, check: 
 
 
 def onnx_model(model: TabularModel, manifest: Manifest) -> tuple[ModelProto, Inputs]:
-    """The model, and what it takes.
+    """Return the ONNX model and its inputs.
 
     Outputs: `values` (N, C) float64 of a regression; else `probabilities` (N, C) float64 and
-    `prediction`, the label (N) or, of several labels, whether each holds (N, C).
+    `prediction`, the label (N) or, for `multilabel`, whether each label holds (N, C).
     """
     taken = {_PROBABILITIES, _PREDICTION, _VALUES}
     inputs = Inputs.of(manifest.encoder, taken=taken)
@@ -74,13 +73,13 @@ def onnx_model(model: TabularModel, manifest: Manifest) -> tuple[ModelProto, Inp
 
 
 def _add_model(graph: Graph, inputs: Inputs, model: TabularModel, manifest: Manifest) -> str:
-    """The network's outputs: (N, C) float64."""
+    """Add preprocessing and network, and return the network's outputs: (N, C) float64."""
     values, codes = inputs.add(graph)
     parts = [] if values is None else [add_preprocessing(graph, values, model.preprocessing)]
     if model.network.inputs is not None:
         categories = model.network.inputs
         parts.append(add_categories(graph, codes, categories, manifest.preprocessing))
-    return graph.cast(add_network(graph, graph.joined(parts), model.network), np.float64)
+    return graph.cast(add_network(graph, graph.concatenate(parts), model.network), np.float64)
 
 
 def _add_outputs(
@@ -101,8 +100,8 @@ def _add_outputs(
     return [probabilities, _declared(_PREDICTION, _LABEL_TYPES[type(manifest.classes[0])])]
 
 
-def _declared(name: str, kind: int, *width: int) -> ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, ["N", *width])
+def _declared(name: str, elem_type: int, *width: int) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, elem_type, ["N", *width])
 
 
 def _labels(classes: tuple[Any, ...]) -> NDArray[Any]:
@@ -110,12 +109,12 @@ def _labels(classes: tuple[Any, ...]) -> NDArray[Any]:
 
 
 def _description(manifest: Manifest) -> str:
-    what = "values of" if manifest.classes is None else "probabilities of the classes of"
-    return f"{what} {', '.join(manifest.targets)}; dropout is off, and preprocessing is inside"
+    outputs = "values" if manifest.classes is None else "class probabilities"
+    return f"{outputs} of {', '.join(manifest.targets)}; dropout is off; preprocessing is included"
 
 
 def _metadata(manifest: Manifest, inputs: Inputs) -> dict[str, str]:
-    """Strings; what is no single one is JSON."""
+    """Return the metadata as strings; lists and mappings are JSON."""
     encoder = manifest.encoder
     categories = {
         feature.name: feature.categories
@@ -138,16 +137,16 @@ def _metadata(manifest: Manifest, inputs: Inputs) -> dict[str, str]:
 
 
 def _run(model: ModelProto, feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """What the format's own definition of its operators computes."""
+    """Run the model with ONNX's reference implementation, and return its outputs by name."""
     names = [output.name for output in model.graph.output]
-    with np.errstate(all="ignore"):  # of quantiles that are the same, and of what exceeds float32
+    with np.errstate(all="ignore"):  # equal quantiles, and values beyond float32, are expected
         results = ReferenceEvaluator(model).run(names, feed)
     return dict(zip(names, results, strict=True))
 
 
 def _require_labels(check: Check, outputs: torch.Tensor, labels: NDArray[Any]) -> None:
-    """Raise ModelError unless the labels are those of these outputs."""
+    """Raise ModelError unless the labels are the service's for these outputs."""
     values = check.predictor.predictions(outputs).values
     expected = [list(row.values()) if isinstance(row, dict) else row for row in values]
     if labels.tolist() != expected:
-        raise ModelError("the exported file calls classes by other names; it is not sent")
+        raise ModelError("the exported file predicts other labels; it is not sent")

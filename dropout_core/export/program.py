@@ -1,4 +1,4 @@
-"""A model as a program that torch runs without this library (torch.export)."""
+"""Export a model as a program that torch runs without this library (torch.export)."""
 
 import io
 from pathlib import Path
@@ -11,15 +11,15 @@ from dropout_core.model.saved_model import MANIFEST, Manifest
 
 
 def write_program(manifest: Manifest, target: Path, *, check: Check) -> None:
-    """Export the check's `WholeModel`, for any number of rows, and the manifest as an extra file.
+    """Write the check's `WholeModel`, for any number of rows, with the manifest as an extra file.
 
     Raises ModelError if the program, loaded again, does not answer as the service does.
     """
     examples = check.examples.matrix
     rows = ({0: Dim("N")},)
     program = torch.export.export(check.whole, (examples,), dynamic_shapes=rows)
-    _leave_out_what_is_ours(program)
-    content = io.BytesIO()  # a file's name would be among its bytes
+    _remove_local_data(program)
+    content = io.BytesIO()  # torch would write a file's name into the content
     description = manifest.model_dump_json(indent=2)
     torch.export.save(program, content, extra_files={MANIFEST: description})
     content.seek(0)
@@ -30,8 +30,8 @@ def write_program(manifest: Manifest, target: Path, *, check: Check) -> None:
     target.write_bytes(content.getvalue())
 
 
-def _leave_out_what_is_ours(program: ExportedProgram) -> None:
-    """Example rows, which would be pickled, and the paths of this machine's sources."""
+def _remove_local_data(program: ExportedProgram) -> None:
+    """Remove the example rows, which would be pickled, and the paths of this machine's sources."""
     program.example_inputs = None
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)

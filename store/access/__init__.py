@@ -1,1 +1,1 @@
-"""Who may call, and how much: keys, quotas, rates, idempotency."""
+"""API keys, quotas, rate limits and idempotency keys."""

@@ -1,4 +1,4 @@
-"""Idempotency keys: a request that is sent again gets the answer of the first."""
+"""Idempotency keys: a repeated request gets the answer of the first one."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +9,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from store.database.tables import database_now, idempotency_keys
 from store.errors import IdempotencyKeyReused, RequestInFlight
 
-# A process that dies with a request in hand leaves its key in flight; a retry may take it over
-# after longer than any request runs.
+# A process that dies during a request leaves its key in flight. A retry takes the key over after
+# this time, which is longer than any request runs.
 IN_FLIGHT_SECONDS = 900
 KEPT_SECONDS = 24 * 3600
 
@@ -23,10 +23,10 @@ class Answer:
 
 
 def reserve(connection: Connection, key: str, *, tenant: str, request_sha256: str) -> Answer | None:
-    """Take the tenant's key for a new request (None), or return the stored answer of the same one.
+    """Reserve the tenant's key for a new request (None), or return the stored answer of a repeat.
 
     Raises IdempotencyKeyReused if the key came with another request, RequestInFlight if the first
-    has no answer yet.
+    request has no answer yet.
     """
     table = idempotency_keys
     stale = table.c.created_at < database_now() - KEPT_SECONDS
@@ -42,7 +42,7 @@ def reserve(connection: Connection, key: str, *, tenant: str, request_sha256: st
     if taken is not None:
         return None
     row = connection.execute(select(table).where(table.c.key == key)).mappings().one_or_none()
-    if row is None:  # released a moment ago
+    if row is None:  # another process has just released it
         raise RequestInFlight(key)
     if row["request_sha256"] != request_sha256:
         raise IdempotencyKeyReused(key)
@@ -52,13 +52,13 @@ def reserve(connection: Connection, key: str, *, tenant: str, request_sha256: st
 
 
 def complete(connection: Connection, key: str, answer: Answer) -> None:
-    """Store the answer, in the transaction that stores what it speaks of."""
+    """Store the answer, in the transaction that stores the result of the request."""
     connection.execute(
         update(idempotency_keys).where(idempotency_keys.c.key == key).values(**vars(answer))
     )
 
 
 def release(connection: Connection, key: str) -> None:
-    """Give back a key whose request failed and stored nothing."""
+    """Delete the key of a request that failed and stored nothing."""
     table = idempotency_keys
     connection.execute(delete(table).where(table.c.key == key, table.c.status.is_(None)))

@@ -1,7 +1,7 @@
-"""API keys: who may call, for which tenant, and to do what.
+"""API keys: each belongs to a tenant and has scopes.
 
-A token is `dsk_<id>_<secret>`. The secret has 256 random bits and is shown once; the row has its
-SHA-256 alone, which is enough for a secret that nobody can guess: there is nothing to slow down.
+A token is `dsk_<id>_<secret>`. The secret has 256 random bits and is shown once. The row stores its
+SHA-256 only: a secret that nobody can guess needs no slow hash.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from store.ids import new_id
 
 
 class Scope(StrEnum):
-    """What a key lets one do: look; upload, submit and delete; predict; or all, and see metrics."""
+    """A permission of a key: read; upload, submit, delete; predict; or all of these and metrics."""
 
     READ = "read"
     TRAIN = "train"
@@ -29,10 +29,10 @@ class Scope(StrEnum):
 
 
 DEFAULT_TENANT = "default"
-"""Whose everything is while there are no keys."""
+"""The tenant that owns everything while there are no keys."""
 
 TENANT = r"[a-z0-9][a-z0-9._-]{0,62}"
-"""What a tenant may be called."""
+"""The pattern of a tenant's name."""
 
 _SECRET_BYTES = 32
 _PREFIX = "dsk"
@@ -40,7 +40,7 @@ _PREFIX = "dsk"
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A row of the table, without what would prove that one has the key. Times in Unix seconds."""
+    """A row of the table without the digest of the secret. Times in Unix seconds."""
 
     id: str
     tenant: str
@@ -52,7 +52,7 @@ class ApiKey:
     revoked_at: float | None
 
 
-_PUBLIC = [api_keys.c[name] for name in ApiKey.__dataclass_fields__]
+_COLUMNS = [api_keys.c[name] for name in ApiKey.__dataclass_fields__]
 
 
 def create(
@@ -63,7 +63,7 @@ def create(
     scopes: Collection[Scope],
     lifetime_seconds: float | None = None,
 ) -> tuple[ApiKey, str]:
-    """A new key and its token, which cannot be had again."""
+    """Store a new key, and return it with its token, which is not stored."""
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     now = database_now()
     query = (
@@ -77,51 +77,51 @@ def create(
             created_at=now,
             expires_at=None if lifetime_seconds is None else now + lifetime_seconds,
         )
-        .returning(*_PUBLIC)
+        .returning(*_COLUMNS)
     )
     key = ApiKey(**connection.execute(query).mappings().one())
     return key, f"{_PREFIX}_{key.id.partition('_')[2]}_{secret}"
 
 
 def find(connection: Connection, token: str) -> ApiKey | None:
-    """The key that a token is of, if it is in force: neither revoked nor expired."""
+    """Return the key of a token if it is valid: neither revoked nor expired; otherwise None."""
     prefix, _, rest = token.partition("_")
     name, _, secret = rest.partition("_")
     if prefix != _PREFIX or not (name.isascii() and name.isalnum()):
         return None
-    query = select(*_PUBLIC, api_keys.c.secret_sha256).where(
-        api_keys.c.id == f"key_{name}", _in_force()
+    query = select(*_COLUMNS, api_keys.c.secret_sha256).where(
+        api_keys.c.id == f"key_{name}", _is_valid()
     )
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
         return None
-    facts: dict[str, Any] = dict(row)
-    is_right = hmac.compare_digest(facts.pop("secret_sha256"), _sha256(secret))
-    return ApiKey(**facts) if is_right else None
+    values: dict[str, Any] = dict(row)
+    is_correct = hmac.compare_digest(values.pop("secret_sha256"), _sha256(secret))
+    return ApiKey(**values) if is_correct else None
 
 
-def any_in_force(connection: Connection) -> bool:
-    """Whether anybody could call with a key."""
-    return bool(connection.execute(select(exists().where(_in_force()))).scalar())
+def any_valid(connection: Connection) -> bool:
+    """Return whether any key is valid."""
+    return bool(connection.execute(select(exists().where(_is_valid()))).scalar())
 
 
 def any_exist(connection: Connection) -> bool:
-    """Whether there ever was a key, in force or not: from then on one is needed."""
+    """Return whether any key was ever made, valid or not: from then on a request needs a key."""
     return bool(connection.execute(select(exists(api_keys.select()))).scalar())
 
 
 def all_keys(connection: Connection) -> list[ApiKey]:
-    """Every key, oldest first, the revoked and expired ones too."""
-    query = select(*_PUBLIC).order_by(api_keys.c.created_at, api_keys.c.id)
+    """Return every key, oldest first, including revoked and expired keys."""
+    query = select(*_COLUMNS).order_by(api_keys.c.created_at, api_keys.c.id)
     return [ApiKey(**row) for row in connection.execute(query).mappings()]
 
 
 def revoke(connection: Connection, key_id: str) -> ApiKey:
-    """Take a key out of force for good; again changes nothing. Raises KeyNotFound."""
+    """Revoke a key for good; a second call changes nothing. Raises KeyNotFound."""
     this = api_keys.c.id == key_id
     query = update(api_keys).where(this, api_keys.c.revoked_at.is_(None))
     connection.execute(query.values(revoked_at=database_now()))
-    row = connection.execute(select(*_PUBLIC).where(this)).mappings().one_or_none()
+    row = connection.execute(select(*_COLUMNS).where(this)).mappings().one_or_none()
     if row is None:
         raise KeyNotFound(key_id)
     return ApiKey(**row)
@@ -133,7 +133,7 @@ def note_use(connection: Connection, key_id: str) -> None:
     connection.execute(query)
 
 
-def _in_force() -> ColumnElement[bool]:
+def _is_valid() -> ColumnElement[bool]:
     expires_at = api_keys.c.expires_at
     return api_keys.c.revoked_at.is_(None) & (expires_at.is_(None) | (expires_at > database_now()))
 

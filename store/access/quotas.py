@@ -1,4 +1,4 @@
-"""What one tenant may have at a time. Checked in the transaction that adds to it."""
+"""Quotas of one tenant. They are checked in the transaction that adds the job or the dataset."""
 
 import hashlib
 
@@ -10,16 +10,16 @@ from store.errors import QuotaExceeded
 RUNNING = ("running", "cancelling")
 
 
-def require_place_in_queue(connection: Connection, *, tenant: str, max_queued: int) -> None:
-    """Raise QuotaExceeded if another job would have to wait with too many."""
+def require_queue_quota(connection: Connection, *, tenant: str, max_queued: int) -> None:
+    """Raise QuotaExceeded if the tenant has `max_queued` queued jobs."""
     lock(connection, tenant=tenant)
     theirs = (jobs.c.tenant == tenant) & (jobs.c.state == "queued")
     num_queued = connection.execute(select(func.count()).where(theirs)).scalar_one()
     if num_queued >= max_queued:
-        raise QuotaExceeded(f"{max_queued} jobs may wait at a time, and {num_queued} do")
+        raise QuotaExceeded(f"the limit is {max_queued} queued jobs, and {num_queued} are queued")
 
 
-def require_place_for_dataset(
+def require_dataset_quota(
     connection: Connection,
     *,
     tenant: str,
@@ -27,24 +27,24 @@ def require_place_for_dataset(
     max_datasets: int,
     max_bytes: int | None,
 ) -> None:
-    """Raise QuotaExceeded if another dataset of that size, as uploaded, would be too much."""
+    """Raise QuotaExceeded if another dataset of that size, as uploaded, would exceed a limit."""
     lock(connection, tenant=tenant)
     totals = select(func.count(), func.coalesce(func.sum(datasets.c.size_bytes), 0))
     row = connection.execute(totals.where(datasets.c.tenant == tenant)).one()
     num_datasets, num_bytes = row[0], int(row[1])
     if num_datasets >= max_datasets:
-        raise QuotaExceeded(f"{max_datasets} datasets may be kept, and {num_datasets} are")
+        raise QuotaExceeded(f"the limit is {max_datasets} datasets, and {num_datasets} are stored")
     if max_bytes is not None and num_bytes + size_bytes > max_bytes:
         raise QuotaExceeded(
-            f"datasets may take {max_bytes} bytes together: {num_bytes} are taken, and this "
-            f"would be {size_bytes} more"
+            f"the limit is {max_bytes} bytes for all datasets: {num_bytes} are stored, and this "
+            f"dataset adds {size_bytes}"
         )
 
 
-def next_to_run(max_running: int) -> ColumnElement[bool]:
-    """Of each tenant's jobs in each queue, as many of the oldest as may run beside those that do.
+def within_running_limit(max_running: int) -> ColumnElement[bool]:
+    """Return a condition that selects the due jobs that a tenant's running limit leaves room for.
 
-    In each, since a queue may have no worker.
+    The oldest come first, counted in each queue alone, because a queue can be without a worker.
     """
     turn = func.row_number().over(partition_by=[jobs.c.tenant, jobs.c.queue], order_by=jobs.c.id)
     waiting = (
@@ -67,7 +67,7 @@ def next_to_run(max_running: int) -> ColumnElement[bool]:
 
 
 def may_run(connection: Connection, job_id: str, *, max_running: int) -> bool:
-    """Whether the job's tenant has a place for it to run, until this transaction is over."""
+    """Return whether the job's tenant is below its running limit, until this transaction ends."""
     tenant = connection.execute(select(jobs.c.tenant).where(jobs.c.id == job_id)).scalar()
     if tenant is None:
         return False
@@ -77,9 +77,9 @@ def may_run(connection: Connection, job_id: str, *, max_running: int) -> bool:
 
 
 def lock(connection: Connection, *, tenant: str) -> None:
-    """Let no other transaction that asks for this add to what the tenant has before this is over.
+    """Hold the tenant's quota lock until this transaction ends.
 
-    SQLite has one writer at a time as it is.
+    SQLite needs none: it has one writer at a time.
     """
     if connection.dialect.name == "postgresql":
         digest = hashlib.blake2b(tenant.encode(), digest_size=8).digest()

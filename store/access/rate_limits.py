@@ -1,7 +1,7 @@
-"""How many requests a tenant may make, over all processes and machines that share the database.
+"""Request rates of tenants, over all processes and machines that share the database.
 
-A token bucket a tenant. The row holds when the bucket will be full again, which says how full it is
-at any time (the generic cell rate algorithm: ITU-T I.371, annex A).
+Each tenant has a token bucket. The row stores the time at which the bucket is full again, which
+gives its level at any time (the generic cell rate algorithm: ITU-T I.371, annex A).
 """
 
 from sqlalchemy import Connection, case, select
@@ -13,8 +13,8 @@ from store.database.tables import database_now, request_rates
 def draw(
     connection: Connection, *, tenant: str, num_tokens: int, per_second: float, burst: int
 ) -> float:
-    """Take tokens from the tenant's bucket: 0.0, or, without taking any, the seconds until so many
-    are there. `num_tokens` is up to `burst`, which the bucket holds.
+    """Take tokens from the tenant's bucket and return 0.0; if it has too few, take none and return
+    the seconds until it has enough. `num_tokens` is at most `burst`, the size of the bucket.
     """
     now = database_now()
     cost_seconds = num_tokens / per_second

@@ -1,1 +1,1 @@
-"""Files by key, in a folder or in a bucket."""
+"""Storage of files by key, in a folder or in a bucket."""

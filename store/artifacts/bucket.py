@@ -1,6 +1,6 @@
 """Artifacts as the objects of an S3-compatible bucket. See docs/decisions/0013.
 
-Credentials, region and endpoint come from the variables that all such clients know, such as
+Credentials, region and endpoint come from the usual environment variables of S3 clients, such as
 AWS_ENDPOINT_URL, when the bucket is first used.
 """
 
@@ -21,39 +21,39 @@ from obstore.store import S3Store
 from store.artifacts.file_cache import FileCache
 from store.errors import StorageUnavailable
 
-if TYPE_CHECKING:  # what exists for type checkers alone
+if TYPE_CHECKING:  # these names exist for type checkers only
     from obstore import ObjectMeta
     from obstore.store import ClientConfig, RetryConfig
 
-PART_BYTES = 8 * 1024**2  # larger files go in parts of so many
+PART_BYTES = 8 * 1024**2  # larger files are sent in parts of this size
 PARTS_AT_ONCE = 4
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _TIMEOUTS: "ClientConfig" = {
     "connect_timeout": timedelta(seconds=3),
-    "read_timeout": timedelta(seconds=20),  # without a byte
-    "timeout": timedelta(minutes=10),  # of a whole request, a download of gigabytes too
+    "read_timeout": timedelta(seconds=20),  # since the last byte
+    "timeout": timedelta(minutes=10),  # for a whole request, including a download of gigabytes
 }
 _RETRIES: "RetryConfig" = {
     "max_retries": 3,
     "retry_timeout": timedelta(seconds=10),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2)},
 }
-# Objects of our own. Names that begin with a dot are never listed.
+# Internal objects. Names that begin with a dot are never listed.
 _WRITABLE = ".writable"
 _CLOCK = ".clock/now"
 
 
 class Bucket:
-    """The objects below an `s3://bucket/prefix`; what is fetched is kept in the cache for a while.
+    """The objects below an `s3://bucket/prefix`, with a cache of fetched objects.
 
-    Every method raises StorageUnavailable if the bucket does not answer, is none, or refuses.
+    Every method raises StorageUnavailable if the bucket does not answer, does not exist or refuses.
 
-    A copy in the cache may outlive its artifact. Whoever asks for one has found it by its row, and
-    keys are not used twice, so no deleted one is served and none is stale.
+    A copy in the cache can outlive its artifact. Callers find a key through its row, and a key is
+    never used twice, so the cache serves no deleted and no stale artifact.
 
-    A put that is cut short is never seen. What it has sent stays with the bucket, which can be told
-    to delete it: AbortIncompleteMultipartUpload, in its lifecycle rules.
+    An interrupted put is never visible. Its parts stay in the bucket until the bucket's lifecycle
+    rule AbortIncompleteMultipartUpload deletes them.
     """
 
     def __init__(self, url: str, cache: FileCache) -> None:
@@ -63,7 +63,7 @@ class Bucket:
         self._cache = cache
 
     def put(self, key: str, source: Path) -> None:
-        source.stat()  # so that what is not found below is the bucket
+        source.stat()  # after this, FileNotFoundError below means that the bucket is missing
         with self._answering():
             obstore.put(
                 self._client,
@@ -87,7 +87,7 @@ class Bucket:
             self._require_bucket()
             raise FileNotFoundError(f"no artifact {key!r}") from None
 
-    def aged(self, prefix: str, *, seconds: float) -> list[str]:
+    def list_older_than(self, prefix: str, *, seconds: float) -> list[str]:
         latest = self._now() - timedelta(seconds=seconds)
         return sorted(
             found["path"] for found in self._objects(prefix) if found["last_modified"] <= latest
@@ -103,7 +103,7 @@ class Bucket:
         for key in keys:
             self._cache.forget(key)
 
-    def writable(self) -> None:
+    def require_writable(self) -> None:
         with self._answering():
             obstore.put(self._client, _WRITABLE, b"")
 
@@ -124,7 +124,7 @@ class Bucket:
                 yield from (found for found in page if not _is_ours(found["path"]))
 
     def _now(self) -> datetime:
-        """The bucket's clock, as exact as in its lists."""
+        """Return the time on the bucket's clock, at the resolution of its listings."""
         folder, _, _ = _CLOCK.partition("/")
         with self._answering():
             obstore.put(self._client, _CLOCK, b"")
@@ -137,10 +137,10 @@ class Bucket:
 
     @contextmanager
     def _answering(self, *, missing: str = "bucket") -> Iterator[None]:
-        """Raise StorageUnavailable for what goes wrong, FileNotFoundError for a missing object."""
+        """Raise StorageUnavailable for any failure but a missing object: FileNotFoundError."""
         try:
             yield
-        # Without its cause: what a server says of a signature it refuses may hold a token.
+        # Without its cause: a server's answer about a refused signature can contain a token.
         except BaseError as error:
             raise StorageUnavailable(f"bucket {self._name!r}: {_reason(error)}") from None
         except FileNotFoundError as error:
@@ -160,7 +160,7 @@ def _is_ours(key: str) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """What the server answered, `403 Forbidden SignatureDoesNotMatch`, or why it did not."""
+    """Return the server's answer, `403 Forbidden SignatureDoesNotMatch`, or why there is none."""
     text = str(error)
     status = re.search(r"status code: (\d{3}[A-Za-z ]*)", text)
     code = re.search(r"<Code>(\w+)</Code>", text)

@@ -1,4 +1,4 @@
-"""Local copies of artifacts that lie elsewhere, up to a number of bytes."""
+"""Local copies of remote artifacts, up to a number of bytes."""
 
 import hashlib
 import os
@@ -9,15 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-IN_USE_SECONDS = 600.0  # who is handed a path opens it sooner, and an open file outlives its name
+IN_USE_SECONDS = 600.0  # callers open a path sooner, and an open file survives its deletion
 UNUSED_SECONDS = 24 * 3600.0
 
 
 class FileCache:
-    """Copies by key, of what never changes. Any number of processes may share the folder.
+    """Copies of immutable artifacts by key. Any number of processes can share the folder.
 
-    Each new copy makes its room: copies that were not used for a day go, and, while there are more
-    than `max_bytes`, those least recently used, but none that was used ten minutes ago or later.
+    Adding a copy deletes copies that were unused for a day and, while the total exceeds
+    `max_bytes`, the least recently used ones, but no copy that was used in the last ten minutes.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
@@ -25,7 +25,7 @@ class FileCache:
         self._max_bytes = max_bytes
 
     def get(self, key: str) -> Path | None:
-        """The copy, which stays for ten minutes from now at least; None if there is none."""
+        """Return the copy, which stays for at least ten minutes from now, or None."""
         path = self._path(key)
         try:
             os.utime(path)
@@ -34,28 +34,30 @@ class FileCache:
         return path
 
     def add(self, key: str, chunks: Iterable[bytes], *, size_bytes: int) -> Path:
-        """Write the copy, whole or not at all. Raises OSError."""
+        """Write the copy, completely or not at all. Raises OSError."""
         self._make_room(size_bytes)
         path = self._path(key)
-        aside = path.with_name(f".{uuid.uuid4().hex}")
+        temporary = path.with_name(f".{uuid.uuid4().hex}")
         try:
-            with _open_new(aside) as file:
+            with _open_new(temporary) as file:
                 for chunk in chunks:
                     file.write(chunk)
                 if file.tell() != size_bytes:
-                    raise OSError(f"{file.tell()} bytes of {key!r} came instead of {size_bytes}")
+                    raise OSError(
+                        f"received {file.tell()} bytes of {key!r} instead of {size_bytes}"
+                    )
                 file.flush()
                 os.fsync(file.fileno())
-            aside.replace(path)
+            temporary.replace(path)
         finally:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         return path
 
     def forget(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        """What has a folder in common has one here too, and every file keeps its name."""
+        """Return the path of a copy: keys of one folder share a folder, and keep their names."""
         parent, _, name = key.rpartition("/")
         return self._folder / hashlib.sha256(parent.encode()).hexdigest()[:32] / name
 
@@ -64,16 +66,16 @@ class FileCache:
         num_bytes = size_bytes + sum(size for _, size, _ in copies)
         for _, size, path in copies:
             idle_seconds = _idle_seconds(path)
-            is_aside = path.name.startswith(".")
-            crowded = num_bytes > self._max_bytes and not is_aside
+            is_temporary = path.name.startswith(".")
+            crowded = num_bytes > self._max_bytes and not is_temporary
             if idle_seconds >= (IN_USE_SECONDS if crowded else UNUSED_SECONDS):
                 path.unlink(missing_ok=True)
                 num_bytes -= size
-                with suppress(OSError):  # unless it holds something
+                with suppress(OSError):  # the folder is not empty
                     path.parent.rmdir()
 
     def _copies(self) -> Iterator[tuple[float, int, Path]]:
-        """When each was last used, its size, and its path."""
+        """Yield when each copy was last used (Unix seconds), its size in bytes, and its path."""
         for path in self._folder.glob("*/*"):
             with suppress(FileNotFoundError):
                 status = path.stat()

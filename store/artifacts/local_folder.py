@@ -1,4 +1,4 @@
-"""Artifacts as files, where a folder is all there is."""
+"""Artifacts as files in a local folder."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from dropout_core.files import sync_folder
 
 
 class LocalArtifacts:
-    """Artifacts as files under a folder, which several machines may share."""
+    """Artifacts as files under a folder, which several machines can share."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
@@ -18,16 +18,16 @@ class LocalArtifacts:
     def put(self, key: str, source: Path) -> None:
         target = self._path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        # A rename is atomic only within a file system, which `source` may lie outside of.
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        # A rename is atomic only within one file system, and `source` can lie on another.
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:
-            shutil.move(source, aside)
-            os.utime(aside)  # an artifact's age counts from when it was put
-            with aside.open("rb") as file:
+            shutil.move(source, temporary)
+            os.utime(temporary)  # an artifact's age counts from when it was put
+            with temporary.open("rb") as file:
                 os.fsync(file.fileno())
-            aside.replace(target)
+            temporary.replace(target)
         finally:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         sync_folder(target.parent)
 
     def fetch(self, key: str) -> Path:
@@ -36,7 +36,7 @@ class LocalArtifacts:
             raise FileNotFoundError(f"no artifact {key!r}")
         return path
 
-    def aged(self, prefix: str, *, seconds: float) -> list[str]:
+    def list_older_than(self, prefix: str, *, seconds: float) -> list[str]:
         folder = self._path(prefix)
         if not folder.is_dir():
             return []
@@ -62,12 +62,12 @@ class LocalArtifacts:
         else:
             path.unlink(missing_ok=True)
 
-    def writable(self) -> None:
+    def require_writable(self) -> None:
         """Raise OSError unless a file can be written."""
         self._touch()
 
     def _touch(self) -> float:
-        """Unix seconds on the file system's clock, which need not be this machine's."""
+        """Return Unix seconds on the file system's clock, which can differ from this machine's."""
         self._root.mkdir(parents=True, exist_ok=True)
         probe = self._root / f".probe-{uuid.uuid4().hex}"
         probe.touch()
@@ -83,7 +83,7 @@ class LocalArtifacts:
 
 
 def _is_file_since(path: Path, latest: float) -> bool:
-    """Whether it is a file last written at `latest` or before; one that is gone is not."""
+    """Return whether it is a file last written at `latest` or before; False if it is deleted."""
     try:
         status = path.lstat()
     except FileNotFoundError:

@@ -19,12 +19,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 _BUSY_TIMEOUT_SECONDS = 30
 _RETRY_SECONDS = 0.02
-_POOL_TIMEOUT_SECONDS = 5  # for a place in the pool, while all are taken
-_MIGRATION_LOCK = 0x64726F70  # any number that nothing else locks
+_POOL_TIMEOUT_SECONDS = 5  # to wait for a free connection of the pool
+_MIGRATION_LOCK = 0x64726F70  # an arbitrary number that nothing else locks
 
-# The trouble of SQLite that passes: others write, or the disk is full, slow or away. What else it
-# reports as operational, such as a table that is missing, never will.
-_PASSING = {
+# Errors of SQLite that can pass: others write, or the disk is full, slow or unavailable. Its other
+# operational errors, such as a missing table, never pass.
+_TRANSIENT = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_FULL,
@@ -33,35 +33,35 @@ _PASSING = {
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_PROTOCOL,
 }
-# Of PostgreSQL.
+# SQLSTATE codes of PostgreSQL.
 _DISK_FULL = "53100"
 _READ_ONLY = "25006"  # a primary that has become a standby
-_PRIMARY = 0xFF  # of a result code: the rest of the bits say more of the same
+_PRIMARY = 0xFF  # the bits of SQLite's primary result code; the others refine it
 
 
 class Database:
-    """Transactions on one database. Threads may share it; a forked child must make its own.
+    """Transactions on one database. Threads can share it; a forked child must make its own.
 
-    No call waits for long: a database that hangs is one that is away. A `patient` one is for what
-    may rightly take its time, and waits for as long as the connection stands.
+    Every statement has a timeout: a database that hangs counts as unavailable. `no_timeout` is for
+    long statements, which then wait for as long as the connection stands.
     """
 
-    def __init__(self, url: str, *, patient: bool = False) -> None:
+    def __init__(self, url: str, *, no_timeout: bool = False) -> None:
         self._url = make_url(url)
         is_sqlite = self._url.get_backend_name() == "sqlite"
         self._engine = (
-            _sqlite_engine(self._url) if is_sqlite else _postgresql_engine(self._url, patient)
+            _sqlite_engine(self._url) if is_sqlite else _postgresql_engine(self._url, no_timeout)
         )
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
+        """Open a transaction that only reads."""
         with self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that may write; SQLite takes its write lock at once, so none deadlocks."""
+        """Open a transaction that writes; SQLite takes its write lock at once: no deadlock."""
         with self._engine.connect() as connection:
             connection = connection.execution_options(sqlite_begin="IMMEDIATE")
             with connection.begin():
@@ -70,7 +70,7 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema up to date. Safe to call from several processes at once."""
         url = self._url.render_as_string(hide_password=False)
-        with closing(Database(url, patient=True)) as database, database.write() as connection:
+        with closing(Database(url, no_timeout=True)) as database, database.write() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
             config = Config()
@@ -88,9 +88,9 @@ class Database:
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether a database error means "try again later" and not "this can never work"."""
+    """Return whether a database error means "try again later" and not "this can never work"."""
     if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
-        return getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY in _PASSING
+        return getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY in _TRANSIENT
     if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _READ_ONLY:
         return True
     return isinstance(error, OperationalError | InterfaceError | PoolTimeout) or (
@@ -99,7 +99,7 @@ def is_unavailable(error: Exception) -> bool:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether the database had no space left to write to."""
+    """Return whether the database had no disk space left."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_FULL
@@ -115,7 +115,7 @@ def _sqlite_engine(url: URL) -> Engine:
     return engine
 
 
-def _postgresql_engine(url: URL, patient: bool) -> Engine:
+def _postgresql_engine(url: URL, no_timeout: bool) -> Engine:
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=10,
@@ -123,20 +123,20 @@ def _postgresql_engine(url: URL, patient: bool) -> Engine:
         pool_timeout=_POOL_TIMEOUT_SECONDS,
         pool_pre_ping=True,
     )
-    connect = postgresql.connect if patient else postgresql.connect_briskly
+    connect = postgresql.connect if no_timeout else postgresql.connect_with_timeouts
     event.listen(engine, "do_connect", connect)
     return engine
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin where _begin_sqlite says, not by chance
+    connection.isolation_level = None  # _begin_sqlite begins transactions, not sqlite3
     _write_ahead(connection)
     for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _write_ahead(connection: Any) -> None:
-    """Of two who turn a new file over at once, SQLite refuses one without having it wait."""
+    """Set WAL mode, with retries: SQLite refuses the second of two processes without waiting."""
     deadline = time.monotonic() + _BUSY_TIMEOUT_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that notice when it is away, also where nothing says so."""
+"""Connections to PostgreSQL that detect a silent server."""
 
 from typing import Any, TypeVar
 
@@ -9,14 +9,14 @@ from psycopg.pq import TransactionStatus
 T = TypeVar("T")
 
 CONNECT_SECONDS = 3
-STATEMENT_SECONDS = 10  # then the server gives up
-ANSWER_SECONDS = 12  # then it is away: later than its own limit, which leaves the connection whole
-IDLE_SECONDS = 20  # then the server ends a transaction, whose process may be stopped for long
+STATEMENT_SECONDS = 10  # then the server cancels the statement
+ANSWER_SECONDS = 12  # after the server's own limit, which leaves the connection usable
+IDLE_SECONDS = 20  # then the server ends the transaction, whose process can be stopped for long
 
 _STATEMENT = {"statement_timeout": STATEMENT_SECONDS}
 _IDLE = {"idle_in_transaction_session_timeout": IDLE_SECONDS}
-# A line that is cut is noticed by the kernel, in less than the two hours that it takes by default.
-_LINE = {
+# With these the kernel detects a broken network connection sooner than in its default two hours.
+_NETWORK = {
     "connect_timeout": CONNECT_SECONDS,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -25,15 +25,15 @@ _LINE = {
 }
 
 
-class BriskConnection(psycopg.Connection[Any]):
-    """A connection that is given up if the server is silent.
+class TimeoutConnection(psycopg.Connection[Any]):
+    """A connection that closes if the server does not answer in time.
 
-    Neither the server's limits nor those of TCP help where the server's machine hangs: its kernel
-    goes on to acknowledge what nobody reads.
+    Neither the server's limits nor TCP's help if the server process hangs: its kernel continues to
+    acknowledge packets.
     """
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
-        """Raises OperationalError after ANSWER_SECONDS; the connection is closed then."""
+        """Raise OperationalError, and close the connection, after ANSWER_SECONDS."""
         try:
             return super().wait(gen, interval, timeout or ANSWER_SECONDS)
         except psycopg.OperationalError:
@@ -45,17 +45,17 @@ class BriskConnection(psycopg.Connection[Any]):
 def connect(
     _dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]
 ) -> psycopg.Connection[Any]:
-    """SQLAlchemy's `do_connect`, for what may take long, and not for a process that is stopped."""
+    """Connect without a statement timeout, as SQLAlchemy's `do_connect`."""
     return psycopg.connect(*arguments, **_with_limits(options, _IDLE))
 
 
-def connect_briskly(
+def connect_with_timeouts(
     _dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]
 ) -> psycopg.Connection[Any]:
-    """SQLAlchemy's `do_connect`, for all else. What the URL says goes before the limits here."""
-    return BriskConnection.connect(*arguments, **_with_limits(options, _STATEMENT | _IDLE))
+    """Connect with all timeouts, as SQLAlchemy's `do_connect`. The URL's options override them."""
+    return TimeoutConnection.connect(*arguments, **_with_limits(options, _STATEMENT | _IDLE))
 
 
 def _with_limits(options: dict[str, Any], limits: dict[str, int]) -> dict[str, Any]:
     settings = " ".join(f"-c {name}={seconds}s" for name, seconds in limits.items())
-    return _LINE | options | {"options": f"{settings} {options.get('options', '')}"}
+    return _NETWORK | options | {"options": f"{settings} {options.get('options', '')}"}

@@ -1,4 +1,4 @@
-"""The tables. Times are Unix seconds on the database's clock, so both databases compute alike."""
+"""The tables. Times are Unix seconds on the database's clock, the same on both databases."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 
 class database_now(FunctionElement[float]):  # noqa: N801 - it reads as the SQL function it is
-    """Unix seconds by the database's clock, at the moment of the statement."""
+    """Return Unix seconds on the database's clock, at the time of the statement."""
 
     type = Double()
     inherit_cache = True
@@ -79,16 +79,16 @@ jobs = Table(
     Column("state", String(16), nullable=False),
     Column("state_reason", String(32)),
     Column("detail", Text),
-    # The fencing token: every claim takes the next one, every later write must carry it.
+    # The fencing token: every claim takes the next one, and every later write must carry it.
     Column("attempt", Integer, nullable=False),
-    # Attempts lost in a row since the last new epoch or fold; a clean handover is not one of them.
+    # Attempts lost in a row since the last new epoch or fold; a clean handover does not count.
     Column("failures", Integer, nullable=False),
     Column("owner", Text),
     Column("lease_expires_at", Double),
     Column("run_after", Double, nullable=False),
     Column("dispatched_at", Double),
     Column("num_threads", Integer),
-    # Of the request that submitted it (W3C Trace Context), where requests are traced.
+    # The span of the request that submitted the job (W3C Trace Context), if requests are traced.
     Column("traceparent", String(55)),
     Column("epochs_completed", Integer, nullable=False),
     Column("num_events", Integer, nullable=False),
@@ -118,7 +118,7 @@ events = Table(
     "events",
     metadata,
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    # Counted per job under the lock of its row, so a reader who has seen n has seen all up to n.
+    # Counted per job under the lock of its row, so a reader that has seen n has seen all up to n.
     Column("sequence", Integer, primary_key=True),
     Column("type", String(16), nullable=False),
     Column("data", JSON, nullable=False),
@@ -138,14 +138,14 @@ models = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("artifact", Text, nullable=False),
     Column("created_at", Double, nullable=False),
-    # Within its name; NULL without a name, or with one that no path can hold.
+    # Counts within the name; NULL without a name, or with a name that cannot stand in a path.
     Column("version", Integer),
-    Column("served", Boolean, nullable=False, server_default=true()),  # not since it was unloaded
+    Column("served", Boolean, nullable=False, server_default=true()),  # false once unloaded
     Index("ix_models_tenant_id", "tenant", "id"),
     Index("uq_models_tenant_name_version", "tenant", "name", "version", unique=True),
 )
 
-# The newest version that a name has had, which outlives the model: none is given twice.
+# The newest version of a name. The row outlives the model, so no version is used twice.
 model_names = Table(
     "model_names",
     metadata,
@@ -170,7 +170,7 @@ idempotency_keys = Table(
     Column("key", String(255), primary_key=True),
     Column("tenant", String(64), nullable=False, server_default=text("'default'")),
     Column("request_sha256", String(64), nullable=False),
-    Column("status", Integer),  # of the stored answer; NULL while the request is in flight
+    Column("status", Integer),  # the stored answer's; NULL while the request is in flight
     Column("headers", JSON),
     Column("body", JSON),
     Column("created_at", Double, nullable=False),
@@ -190,7 +190,7 @@ api_keys = Table(
     Column("revoked_at", Double),
 )
 
-# One token bucket a tenant; see store/access/rate_limits.py.
+# One token bucket for each tenant; see store/access/rate_limits.py.
 request_rates = Table(
     "request_rates",
     metadata,

@@ -1,6 +1,6 @@
 """Jobs: their rows, their delivery, and the ownership protocol (docs/decisions/0001)."""
 
-from store.jobs.delivery import claimable, mark_dispatched, undelivered
+from store.jobs.delivery import claimable, due_for_dispatch, mark_dispatched
 from store.jobs.ownership import (
     Claim,
     cancel,
@@ -28,6 +28,7 @@ __all__ = [
     "claim",
     "claimable",
     "create",
+    "due_for_dispatch",
     "expire_leases",
     "fail",
     "get",
@@ -42,5 +43,4 @@ __all__ = [
     "renew",
     "retry",
     "succeed",
-    "undelivered",
 ]

@@ -1,4 +1,4 @@
-"""Which jobs are due, and which of them no message speaks of yet."""
+"""Queries for the jobs that are due, and for those of them that need a message."""
 
 from collections.abc import Sequence
 
@@ -15,20 +15,20 @@ def claimable(
     queue: str | None = None,
     max_running: int | None = None,
 ) -> list[str]:
-    """Ids of jobs that are due, of one queue or of all, oldest first.
+    """Return the ids of due jobs, of one queue or of all, oldest first.
 
-    Only of those that may run beside those of their tenant that do.
+    `max_running` leaves out jobs that would exceed their tenant's running limit.
     """
     due = (jobs.c.state == "queued") & (jobs.c.run_after <= database_now())
     query = select(jobs.c.id).where(due).order_by(jobs.c.id).limit(limit)
     if queue is not None:
         query = query.where(jobs.c.queue == queue)
     if max_running is not None:
-        query = query.where(quotas.next_to_run(max_running))
+        query = query.where(quotas.within_running_limit(max_running))
     return list(connection.execute(query).scalars())
 
 
-def undelivered(
+def due_for_dispatch(
     connection: Connection,
     *,
     redispatch_seconds: float,
@@ -37,31 +37,31 @@ def undelivered(
     due_for_seconds: float = 0,
     max_running: int | None = None,
 ) -> list[tuple[str, str]]:
-    """(id, queue) of jobs, of one queue or of all, that are due, and have been for a while, with no
-    message of late, oldest first.
+    """Return (id, queue) of jobs that are due for `due_for_seconds` and were not dispatched within
+    `redispatch_seconds`, of one queue or of all, oldest first.
 
-    Only of those that may run beside those of their tenant that do.
+    `max_running` leaves out jobs that would exceed their tenant's running limit.
     """
-    forgotten = jobs.c.dispatched_at < database_now() - redispatch_seconds
+    message_expired = jobs.c.dispatched_at < database_now() - redispatch_seconds
     query = (
         select(jobs.c.id, jobs.c.queue)
         .where(
             jobs.c.state == "queued",
             jobs.c.run_after <= database_now() - due_for_seconds,
-            jobs.c.dispatched_at.is_(None) | forgotten,
+            jobs.c.dispatched_at.is_(None) | message_expired,
         )
         .order_by(jobs.c.id)
         .limit(limit)
     )
     if max_running is not None:
-        query = query.where(quotas.next_to_run(max_running))
+        query = query.where(quotas.within_running_limit(max_running))
     if queue is not None:
         query = query.where(jobs.c.queue == queue)
     return [(row.id, row.queue) for row in connection.execute(query)]
 
 
 def mark_dispatched(connection: Connection, job_ids: Sequence[str]) -> None:
-    """Note that a message went out now; if it is lost, it will be sent again."""
-    # A job may be claimed, or over, before this comes, and is nobody's but its owner's then.
-    waiting = jobs.c.id.in_(job_ids) & (jobs.c.state == "queued")
-    connection.execute(update(jobs).where(waiting).values(dispatched_at=database_now()))
+    """Record that a message was sent now; if it is lost, another one is sent later."""
+    # A job can be claimed or finished before this runs, and only its owner writes it then.
+    queued = jobs.c.id.in_(job_ids) & (jobs.c.state == "queued")
+    connection.execute(update(jobs).where(queued).values(dispatched_at=database_now()))

@@ -1,7 +1,7 @@
-"""Who may write a job: claim, renew, record, finish, cancel, reap.
+"""The ownership protocol of jobs: claim, renew, record, finish, cancel, reap.
 
-The row owns the job. Whoever runs it holds a Claim, whose attempt number is the fencing token:
-every write of a claim says `WHERE attempt = mine`, so a claim whose lease was lost changes nothing.
+The row owns the job. A supervisor holds a Claim, whose attempt number is the fencing token: every
+write of a claim says `WHERE attempt = mine`, so a claim whose lease was lost changes nothing.
 
     queued -> running -> succeeded | failed | cancelled
               running -> cancelling -> cancelled          terminal states never change
@@ -39,10 +39,10 @@ def claim(
     max_attempts: int,
     max_running: int | None = None,
 ) -> Job | None:
-    """Take the job if it is due, or running with an expired lease and attempts left; else None.
+    """Claim the job if it is due, or running with an expired lease and attempts left; else None.
 
-    `num_threads` holds for the first attempt; later ones keep to what the first has recorded. No
-    more than `max_running` jobs of a tenant run at a time.
+    `num_threads` applies to the first attempt; later ones use the number that it recorded. At most
+    `max_running` jobs of a tenant run at a time.
     """
     if max_running and not quotas.may_run(connection, job_id, max_running=max_running):
         return None
@@ -67,7 +67,7 @@ def claim(
 
 
 def renew(connection: Connection, claim: Claim, *, lease_seconds: float) -> Job:
-    """Extend the lease and see, in the answer's state, whether to cancel. Raises LeaseLost."""
+    """Extend the lease, and return the job, whose state tells of a cancel. Raises LeaseLost."""
     job = change(
         connection,
         claim.job_id,
@@ -80,7 +80,7 @@ def renew(connection: Connection, claim: Claim, *, lease_seconds: float) -> Job:
 
 
 def record(connection: Connection, claim: Claim, epoch_metrics: dict[str, Any]) -> None:
-    """Store the next epoch; one that is stored already, or that comes after a cancel, is left out.
+    """Store the next epoch; ignore one that is stored already or that follows a cancel request.
 
     Raises LeaseLost.
     """
@@ -103,13 +103,13 @@ def record(connection: Connection, claim: Claim, epoch_metrics: dict[str, Any]) 
 
 
 def progressed(connection: Connection, claim: Claim) -> None:
-    """Forgive earlier failures for work that is kept, as a new epoch does. Raises LeaseLost."""
+    """Reset the count of failures after stored progress, as a new epoch does. Raises LeaseLost."""
     if change(connection, claim.job_id, _owned(claim, "running"), {"failures": 0}) is None:
         _require_owner(connection, claim)
 
 
 def succeed(connection: Connection, claim: Claim, *, reason: str, trained: TrainedModel) -> Job:
-    """End the job with its model; one that was asked to stop ends cancelled, without.
+    """End the job and insert its model; a cancelling job ends cancelled, without a model.
 
     Raises LeaseLost.
     """
@@ -121,13 +121,13 @@ def succeed(connection: Connection, claim: Claim, *, reason: str, trained: Train
 
 
 def fail(connection: Connection, claim: Claim, *, reason: str, detail: str) -> Job:
-    """End the job without a model; one that was asked to stop ends cancelled. Raises LeaseLost."""
+    """End the job without a model; a cancelling job ends cancelled. Raises LeaseLost."""
     job = _finish(connection, claim, ("running",), "failed", reason, detail)
     return job or cancelled(connection, claim)
 
 
 def cancelled(connection: Connection, claim: Claim) -> Job:
-    """End a job that was asked to stop. Raises LeaseLost."""
+    """End a cancelling job. Raises LeaseLost."""
     job = _finish(connection, claim, ("cancelling",), "cancelled", "cancelled_by_user")
     if job is None:
         raise LeaseLost(claim.job_id, claim.attempt)
@@ -135,7 +135,7 @@ def cancelled(connection: Connection, claim: Claim) -> Job:
 
 
 def release(connection: Connection, claim: Claim) -> Job:
-    """Hand the job back in good order, uncharged: another worker goes on from its checkpoint.
+    """Requeue the job without counting a failure: another worker resumes from its checkpoint.
 
     Raises LeaseLost.
     """
@@ -152,7 +152,7 @@ def retry(
     max_attempts: int,
     backoff_seconds: float,
 ) -> Job:
-    """Put a job whose trainer died back in the queue, or end it at the cap. Raises LeaseLost."""
+    """Requeue a job whose trainer died, or fail it at `max_attempts`. Raises LeaseLost."""
     owned = _owned(claim, "running")
     job = requeue(
         connection,
@@ -166,11 +166,11 @@ def retry(
 
 
 def cancel(connection: Connection, job_id: str, *, tenant: str) -> Job:
-    """Ask the job to stop; asking again changes nothing.
+    """Ask the job to stop; a second call changes nothing.
 
     Raises JobNotFound, and IllegalTransition if the job has ended otherwise.
     """
-    # Locked, or it could move from one state to the other between the two updates.
+    # Without the lock, the job could change its state between the two updates.
     theirs = (jobs.c.id == job_id) & (jobs.c.tenant == tenant)
     connection.execute(select(jobs.c.id).where(theirs).with_for_update())
     queued = theirs & (jobs.c.state == "queued")
@@ -189,10 +189,10 @@ def cancel(connection: Connection, job_id: str, *, tenant: str) -> Job:
 
 
 def reap(connection: Connection, *, max_attempts: int, backoff_seconds: float) -> list[Job]:
-    """Take back every job whose lease has expired: requeue it, or end it at the cap."""
+    """Requeue every job whose lease has expired, or end it at `max_attempts`."""
     expired = _lease_expired("running", "cancelling")
     reaped = []
-    # Locked in one order, and none that another transaction is about to change.
+    # Locked in one order, against deadlocks; rows that another transaction has locked are skipped.
     query = select(jobs.c.id).where(expired).order_by(jobs.c.id).with_for_update(skip_locked=True)
     for job_id in connection.execute(query).scalars().all():
         running = _lease_expired("running")
@@ -221,7 +221,7 @@ def reap(connection: Connection, *, max_attempts: int, backoff_seconds: float) -
 
 
 def expire_leases(connection: Connection, *, owner: str) -> None:
-    """End the leases of an owner that is known to be gone."""
+    """Expire the leases of an owner that is known to be dead."""
     owned = (jobs.c.owner == owner) & jobs.c.state.in_(("running", "cancelling"))
     connection.execute(update(jobs).where(owned).values(lease_expires_at=0))
 
@@ -235,7 +235,7 @@ def _lease_expired(*states: str) -> ColumnElement[bool]:
 
 
 def _first(column: ColumnElement[Any], value: Any) -> ColumnElement[Any]:
-    """What the column holds already, or else the value."""
+    """Return the column's value, or the given value where it is NULL."""
     return case((column.is_(None), value), else_=column)
 
 

@@ -1,4 +1,4 @@
-"""A job's row: accepted, found, listed and deleted."""
+"""The rows of jobs: create, get, list and delete."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,10 +53,10 @@ def create(
     warnings: Sequence[str] = (),
     traceparent: str | None = None,
 ) -> Job:
-    """Accept a job: its row and its first event. The broker hears of it later, or never.
+    """Insert a job's row and its first event. The dispatcher, if there is one, sends its message.
 
-    `warnings` are what its owner should know of what was made of the data; `traceparent` is the
-    trace that asked for it.
+    `warnings` tell the job's owner how the data was interpreted; `traceparent` is the span of the
+    request.
     """
     now = database_now()
     row = connection.execute(
@@ -85,7 +85,7 @@ def create(
 
 
 def get(connection: Connection, job_id: str, *, tenant: str) -> Job:
-    """Raises JobNotFound, also for another tenant's."""
+    """Return the job. Raises JobNotFound, also for another tenant's job."""
     query = select(jobs).where(jobs.c.id == job_id, jobs.c.tenant == tenant)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
@@ -96,7 +96,7 @@ def get(connection: Connection, job_id: str, *, tenant: str) -> Job:
 def page(
     connection: Connection, *, tenant: str, limit: int, after: str | None, state: str | None = None
 ) -> list[Job]:
-    """Up to `limit` jobs older than `after`, newest first, of one state or of all."""
+    """Return up to `limit` jobs older than `after`, newest first, in one state or in all."""
     query = newest_first(jobs, tenant=tenant, limit=limit, after=after)
     if state is not None:
         query = query.where(jobs.c.state == state)
@@ -104,7 +104,7 @@ def page(
 
 
 def metrics(connection: Connection, job_id: str, *, after_epoch: int) -> list[dict[str, Any]]:
-    """The epochs recorded after one, in order, without gaps."""
+    """Return the epochs recorded after `after_epoch`, in order, without gaps."""
     query = (
         select(epochs)
         .where(epochs.c.job_id == job_id, epochs.c.epoch > after_epoch)
@@ -114,9 +114,9 @@ def metrics(connection: Connection, job_id: str, *, after_epoch: int) -> list[di
 
 
 def remove(connection: Connection, job_id: str, *, tenant: str) -> Job:
-    """Delete a job that is over, with its epochs and events; its model stays.
+    """Delete a finished job with its epochs and events; its model stays.
 
-    Raises JobNotFound, and IllegalTransition while it is not over.
+    Raises JobNotFound, and IllegalTransition while the job is unfinished.
     """
     theirs = (jobs.c.id == job_id) & (jobs.c.tenant == tenant)
     query = delete(jobs).where(theirs, jobs.c.state.in_(TERMINAL)).returning(jobs)

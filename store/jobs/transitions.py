@@ -1,4 +1,4 @@
-"""The ways a job's row changes: one conditional UPDATE and, in the same transaction, one event."""
+"""Changes of a job's row: one conditional UPDATE and, in the same transaction, one event."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def end(
     reason: str,
     detail: str | None = None,
 ) -> Job | None:
-    if detail is not None:  # it may quote anything, and PostgreSQL takes neither of these as text
+    if detail is not None:  # PostgreSQL stores neither lone surrogates nor NUL, which it can quote
         detail = detail.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
     return change(
         connection,
@@ -47,8 +47,8 @@ def requeue(
     detail: str | None = None,
     backoff_seconds: float = 0,
 ) -> Job | None:
-    """Back to `queued`; a charged attempt counts as lost and waits, longer each time."""
-    # 1, 2, 4, ... in SQL that both databases have: failures stay below a small cap.
+    """Set the state to `queued`; a charged attempt counts as a failure and waits for a backoff."""
+    # 1, 2, 4, ... in SQL that both databases have: failures stay below a small limit.
     doubling = case(
         *(
             (jobs.c.failures == n, min(backoff_seconds * 2**n, MAX_BACKOFF_SECONDS))
@@ -82,7 +82,7 @@ def change(
     event: str | None = None,
     data: dict[str, Any] | None = None,
 ) -> Job | None:
-    """Update the job if the condition holds, with its event; None if it does not."""
+    """Update the job and append its event if the condition holds; otherwise return None."""
     if event is not None:
         values = values | {"num_events": jobs.c.num_events + 1}
     query = update(jobs).where(jobs.c.id == job_id, condition).values(**values).returning(jobs)
@@ -91,6 +91,6 @@ def change(
         return None
     job = Job(**row)
     if event is not None:
-        facts = {"attempt": job.attempt, **(data or {})}
-        events.append(connection, job_id, sequence=job.num_events, event_type=event, data=facts)
+        data = {"attempt": job.attempt, **(data or {})}
+        events.append(connection, job_id, sequence=job.num_events, event_type=event, data=data)
     return job

@@ -1,1 +1,1 @@
-"""What operators need: settings of logs, traces, metrics, backups and retention."""
+"""Logs, traces, metrics, backups and retention."""

@@ -1,4 +1,4 @@
-"""One tar file that holds all of an embedded service, made while the service runs."""
+"""Back up an embedded service into one tar file while the service runs."""
 
 import hashlib
 import io
@@ -23,16 +23,16 @@ from store.datasets import ACTIVE
 from store.settings import SQLITE_FILE, Settings
 
 MANIFEST = "manifest.json"
-ARTIFACTS = "artifacts"  # the folder of them in the file
+ARTIFACTS = "artifacts"  # their folder in the tar
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _BUSY_TIMEOUT_SECONDS = 30
-_COMPRESSION_LEVEL = 6  # as gzip's own; tarfile's takes twice the time for a percent
+_COMPRESSION_LEVEL = 6  # gzip's default; tarfile's takes twice the time to save one percent
 _LISTINGS = 3
 
 
 class Manifest(Config):
-    """What a backup says of itself: `sha256` of each other member, and `lost` as in `Backup`."""
+    """A backup's description: `sha256` of each other member, and `lost` as in `Backup`."""
 
     format_version: Literal[1] = 1
     created_at: str  # RFC 3339
@@ -42,12 +42,12 @@ class Manifest(Config):
 
 
 class CannotBackUp(Exception):
-    """There is nothing to back up, or no way to."""
+    """There is nothing to back up, or this service cannot be backed up."""
 
 
 @dataclass(frozen=True)
 class Backup:
-    """What a backup holds; `lost` are the artifacts of rows that were not there to be copied."""
+    """The contents of a backup; `lost` are the missing artifacts of rows."""
 
     num_datasets: int
     num_models: int
@@ -57,26 +57,25 @@ class Backup:
 
 
 def backup(settings: Settings, artifacts: ArtifactStore, target: Path) -> Backup:
-    """Write `target`, a tar or tar.gz as its name says, whole or not at all.
+    """Write `target`, a tar or tar.gz according to its name, completely or not at all.
 
-    It holds a copy of the database, by SQLite's online backup, the artifacts that the copy's
-    datasets and models refer to, all that the copy's unfinished jobs have put, and a manifest with
-    the SHA-256 of each. The service goes on meanwhile: nothing waits for a backup.
+    It holds a copy of the database, by SQLite's online backup, the artifacts of the copy's datasets
+    and models, all artifacts of the copy's unfinished jobs, and a manifest with their SHA-256. The
+    service continues meanwhile: nothing waits for a backup.
 
-    The database is copied first, because an artifact is put before its row and deleted after it. So
-    whatever a copied row refers to was there, and it is gone by now only if the row is gone too.
-    That is looked for at the end, in the running database: if a row was deleted, the database is
-    copied anew, and that copy knows all that came of the deletion. The other way round, artifacts
-    first, each row made in between would be without its artifact.
+    The database is copied first, because an artifact is put before its row and deleted after it.
+    Every artifact of a copied row existed then, and is deleted by now only if its row is deleted
+    too. The running database is checked for that at the end: if a row was deleted, the database is
+    copied again. With the artifacts first, a row made in between would lack its artifact.
 
-    An unfinished job needs none of its artifacts: without its newest checkpoint it goes on from an
+    An unfinished job needs none of its artifacts: without its newest checkpoint it resumes from an
     older one, or from the start, and ends with the same bits.
 
     Raises CannotBackUp, and OSError if `target` cannot be written.
     """
     if not target.name.endswith(SUFFIXES):
-        raise CannotBackUp(f"{target} has to end in one of {', '.join(SUFFIXES)}")
-    source = _source(settings)
+        raise CannotBackUp(f"the name of {target} must end in one of {', '.join(SUFFIXES)}")
+    source = _database_path(settings)
     try:
         return _back_up(source, artifacts, target)
     except sqlite3.Error as error:
@@ -88,9 +87,9 @@ def _back_up(source: Path, artifacts: ArtifactStore, target: Path) -> Backup:
         closing(_connect(source)) as live,
         tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as folder,
     ):
-        aside = Path(folder) / target.name
+        temporary = Path(folder) / target.name
         copy = Path(folder) / SQLITE_FILE
-        with _durable_tar(aside) as tar:
+        with _durable_tar(temporary) as tar:
             archive = _Archive(tar)
             rows, lost = _copy_all(live, copy, artifacts, archive)
             archive.add(SQLITE_FILE, copy)
@@ -99,17 +98,17 @@ def _back_up(source: Path, artifacts: ArtifactStore, target: Path) -> Backup:
             num_datasets=len(rows.datasets),
             num_models=len(rows.models),
             num_unfinished_jobs=len(rows.unfinished_jobs),
-            size_bytes=aside.stat().st_size,
+            size_bytes=temporary.stat().st_size,
             lost=lost,
         )
-        aside.replace(target)
+        temporary.replace(target)
     sync_folder(target.parent)
     return made
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """What rows refer to: tables' keys, models' prefixes, and the ids of jobs that are not over."""
+    """References of rows: the datasets' keys, the models' prefixes, the unfinished jobs' ids."""
 
     datasets: set[str]
     models: set[str]
@@ -124,7 +123,7 @@ class _Archive:
         self._tar = tar
 
     def add(self, name: str, path: Path) -> None:
-        """Raises FileNotFoundError. A file that is deleted while it is read comes in whole."""
+        """Add a file, completely even if it is deleted meanwhile. Raises FileNotFoundError."""
         if name in self.members:
             return
         with path.open("rb") as file:
@@ -135,7 +134,7 @@ class _Archive:
         self.members[name] = reader.digest.hexdigest()
 
     def add_artifact(self, artifacts: ArtifactStore, key: str) -> bool:
-        """Whether the artifact was there."""
+        """Add the artifact, and return whether it exists."""
         try:
             self.add(f"{ARTIFACTS}/{key}", artifacts.fetch(key))
         except FileNotFoundError:
@@ -143,7 +142,7 @@ class _Archive:
         return True
 
     def add_below(self, artifacts: ArtifactStore, prefix: str) -> bool:
-        """Whether something was there, and all of it."""
+        """Add all artifacts below `prefix`; False if there is none or one was deleted meanwhile."""
         keys = artifacts.list(prefix)
         return bool(keys) and [self.add_artifact(artifacts, key) for key in keys].count(False) == 0
 
@@ -163,27 +162,27 @@ class _HashingReader:
         return chunk
 
 
-def _source(settings: Settings) -> Path:
-    """Raises CannotBackUp."""
+def _database_path(settings: Settings) -> Path:
+    """Return the path of the database file. Raises CannotBackUp."""
     url = make_url(settings.database)
     if url.get_backend_name() != "sqlite":
         raise CannotBackUp(
-            "the records are in PostgreSQL: back them up with pg_dump, and then copy the artifacts "
-            f"in {settings.artifact_root}"
+            "the database is PostgreSQL: back it up with pg_dump, and then copy the artifacts in "
+            f"{settings.artifact_root}"
         )
     if settings.artifact_url is not None:
         raise CannotBackUp(
             f"the artifacts are in {settings.artifact_url}: copy {url.database} with sqlite3's "
-            ".backup, and then the bucket by its own means"
+            ".backup, and then the bucket with its own tools"
         )
     path = Path(url.database or "")
     if not path.is_file():
-        raise CannotBackUp(f"there is no service's database at {path}")
+        raise CannotBackUp(f"there is no database at {path}")
     return path
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Never makes a database where there is none."""
+    """Connect to an existing database; never create one."""
     uri = f"{path.resolve().as_uri()}?mode=rw"
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_SECONDS)
 
@@ -191,9 +190,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _copy_all(
     live: sqlite3.Connection, copy: Path, artifacts: ArtifactStore, archive: _Archive
 ) -> tuple[_Rows, list[str]]:
-    """Add the artifacts of what the database's copy, left at `copy`, refers to.
+    """Copy the database to `copy`, and add the artifacts that its rows refer to.
 
-    Returns that, and what is not there although its row is.
+    Returns the references, and the missing artifacts.
     """
     while True:
         copy.unlink(missing_ok=True)
@@ -210,7 +209,7 @@ def _copy_all(
 
 
 def _add_job(artifacts: ArtifactStore, archive: _Archive, job_id: str) -> None:
-    # A trainer deletes its oldest checkpoint when it has put a new one.
+    # A trainer deletes its oldest checkpoint after it has put a new one, so a listing can be stale.
     for _ in range(_LISTINGS):
         if archive.add_below(artifacts, f"{JOBS}/{job_id}"):
             return

@@ -1,4 +1,4 @@
-"""Keep the garbage collector away from what a process loads once and keeps until it ends."""
+"""Exclude the objects of imported modules from garbage collection."""
 
 import gc
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def frozen_imports() -> Iterator[None]:
-    """Import in this block; the collector then leaves alone every object that exists at its end.
+    """Disable garbage collection during the block, and exclude every object that exists at its end.
 
-    Importing torch makes half a million objects. To search them for garbage, again and again while
-    they are made and once more when the process ends, takes a third of its start and most of its
-    end; later it would delay a request or a batch now and then.
+    Importing torch creates half a million objects. To search them for garbage, again and again
+    during the import and once more at exit, takes a third of the start and most of the exit; in
+    between it would delay a request or a batch now and then.
     """
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, and of which there is only one."""
+"""Processes that exit with their parent, and a lock that admits only one process."""
 
 import fcntl
 import os
@@ -18,7 +18,7 @@ class AlreadyRunning(Exception):
 
 @contextmanager
 def only_one(lock: Path, *, timeout_seconds: float = 0) -> Iterator[None]:
-    """Hold a lock file, made if missing, which is free again however this process ends.
+    """Hold a lock on a file, created if missing; the lock ends with this process in any case.
 
     Raises AlreadyRunning if another process still holds it after the timeout.
     """
@@ -37,12 +37,12 @@ def only_one(lock: Path, *, timeout_seconds: float = 0) -> Iterator[None]:
 
 
 def on_parent_exit(callback: Callable[[], None]) -> None:
-    """Call back once standard input, a pipe that the parent holds open, comes to its end."""
+    """Call back when standard input, a pipe that the parent holds open, is closed."""
 
     descriptor = sys.stdin.fileno()
 
     def wait() -> None:
-        # Not through sys.stdin, whose lock a thread must not hold when the interpreter ends.
+        # Not through sys.stdin, whose lock a thread must not hold when the interpreter exits.
         while os.read(descriptor, 1024):
             pass
         callback()

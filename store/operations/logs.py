@@ -1,8 +1,8 @@
-"""Structured logs on standard error: for people on a terminal, JSON lines elsewhere.
+"""Structured logs on standard error: readable text on a terminal, JSON lines elsewhere.
 
-Whatever logs, warns or dies of an exception comes out in the same shape, with what is bound to its
-context: `request_id` in the API, `job` and `attempt` in workers and trainers. Passwords in URLs and
-credentials in headers are blotted out of every line, since errors quote what they failed with.
+Log calls, warnings and uncaught exceptions have the same format, with the bound context variables:
+`request_id` in the API, `job` and `attempt` in workers and trainers. Passwords in URLs and
+credentials in headers are masked in every line, because errors quote their inputs.
 """
 
 import logging
@@ -18,7 +18,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 _SECRET = re.compile(
     r"""(?P<before>
-        \bdsk_[0-9a-z]{26}_                 # an API key, of which the id may be seen
+        \bdsk_[0-9a-z]{26}_                 # an API key, whose id stays visible
       | ://[^\s:/@"']*:(?=[^\s"']*@)        # a URL's password, up to its last @
       | \b(?:bearer|basic)\s+
       | \bpassword["']?\s*[=:]\s*["']?
@@ -31,33 +31,33 @@ log = structlog.get_logger()
 
 
 def configure_logging() -> None:
-    """Set up structlog and all that logs through the standard library, once in each process."""
-    for_people = sys.stderr.isatty()
-    shape: list[Processor] = [
+    """Set up structlog and the standard library's logging, once in each process."""
+    on_terminal = sys.stderr.isatty()
+    add_fields: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
     render: list[Processor] = [
-        _be_discreet,
-        structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer(),
+        _mask_event,
+        structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer(),
     ]
     structlog.configure(
-        processors=[*shape, *render],
+        processors=[*add_fields, *render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: _Writer(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    _adopt_the_standard_library(shape, render)
+    _configure_standard_library(add_fields, render)
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread
 
 
 class _Writer(structlog.WriteLogger):
-    """Who logs goes on with their work where a line cannot be written, such as to a full disk.
+    """A logger that ignores write errors, such as a full disk, so that its caller continues.
 
-    A line and its end are one write: several processes share the file that they go to.
+    Each line is one write, including its end, because several processes share the file.
     """
 
     def msg(self, message: str) -> None:
@@ -68,32 +68,32 @@ class _Writer(structlog.WriteLogger):
     fatal = failure = err = error = critical = exception = msg
 
 
-def without_secrets(text: str) -> str:
-    """The text, with `***` for every password of a URL and every credential of a header."""
+def mask_secrets(text: str) -> str:
+    """Return the text with `***` for every password of a URL and every credential of a header."""
     return _SECRET.sub(r"\g<before>***", text)
 
 
-def _be_discreet(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    return {name: _discreet(value) for name, value in event.items()}
+def _mask_event(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    return {name: _mask(value) for name, value in event.items()}
 
 
-def _discreet(value: Any) -> Any:
+def _mask(value: Any) -> Any:
     match value:
         case None | bool() | int() | float():
             return value
         case dict():
-            return {name: _discreet(part) for name, part in value.items()}
+            return {name: _mask(part) for name, part in value.items()}
         case list() | tuple():
-            return [_discreet(part) for part in value]
-    return without_secrets(value if isinstance(value, str) else repr(value))
+            return [_mask(part) for part in value]
+    return mask_secrets(value if isinstance(value, str) else repr(value))
 
 
-def _adopt_the_standard_library(shape: list[Processor], render: list[Processor]) -> None:
-    """Warnings and errors of the libraries, in the shape of ours."""
+def _configure_standard_library(add_fields: list[Processor], render: list[Processor]) -> None:
+    """Format warnings and errors of libraries as our own log lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shape],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *add_fields],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
     )
@@ -104,12 +104,12 @@ def _adopt_the_standard_library(shape: list[Processor], render: list[Processor])
 
 
 def _uncaught(
-    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    error_type: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    if issubclass(kind, Exception):
-        log.critical("uncaught exception", exc_info=(kind, error, traceback))
+    if issubclass(error_type, Exception):
+        log.critical("uncaught exception", exc_info=(error_type, error, traceback))
     else:  # such as Ctrl-C
-        sys.__excepthook__(kind, error, traceback)
+        sys.__excepthook__(error_type, error, traceback)
 
 
 def _uncaught_in_thread(caught: threading.ExceptHookArgs) -> None:

@@ -1,7 +1,7 @@
-"""The metrics folder: the processes of a service count there, so any of them answers for all.
+"""The metrics folder, which the processes of a service share, so that any of them answers for all.
 
-prometheus_client reads the variable when it is imported: with it, instruments count in files of the
-folder, one for each process, and the numbers of a process that has ended stay in the sum.
+prometheus_client reads the variable when it is imported. With it, instruments count in files of the
+folder, one per process, and the numbers of a process that has ended stay in the sum.
 """
 
 import os
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-_FILE_BYTES = 1024**2  # room for some four thousand numbers; a file that needs more grows as before
+_FILE_BYTES = 1024**2  # for about four thousand numbers; a file that needs more grows without this
 
 
 def make_folder(data_dir: Path) -> dict[str, str]:
-    """Make the folder anew, and return the environment that sends processes there.
+    """Create the folder, empty, and return the environment variable that names it.
 
-    The caller holds the lock of the data directory: what another process counts would be lost.
+    The caller holds the lock of the data directory: another process's numbers would be lost.
     """
     folder = data_dir.absolute() / "metrics"
     shutil.rmtree(folder, ignore_errors=True)
@@ -25,22 +25,22 @@ def make_folder(data_dir: Path) -> dict[str, str]:
 
 
 def shared_folder() -> str | None:
-    """Return the folder that this process was sent to; None if it counts for itself, in memory."""
+    """Return the folder that this process counts in; None if it counts in memory."""
     return os.environ.get(VARIABLE)
 
 
 def reserve_space() -> None:
-    """Have the files that this process will count in take their disk space when they are made.
+    """Make prometheus_client allocate the disk space of its files when it creates them.
 
-    prometheus_client maps sparse files. On a full disk the first number in a page of theirs would
-    end the process (SIGBUS), and with it reads that need no space at all.
+    It maps sparse files. On a full disk, the first number in a new page would kill the process
+    (SIGBUS), including reads that need no space.
     """
-    # Imported here: `make_folder` has to set the variable before prometheus_client reads it.
+    # Imported here: the variable must be set before prometheus_client reads it.
     from prometheus_client import values
     from prometheus_client.mmap_dict import MmapedDict
 
     class Reserved(MmapedDict):
-        """Keeps its numbers in memory, where nobody reads them, if the disk has no space left."""
+        """A file that keeps its numbers in memory, where nobody reads them, on a full disk."""
 
         def __init__(self, filename: str, read_mode: bool = False) -> None:
             path = filename if read_mode else _with_space(filename)
@@ -51,7 +51,7 @@ def reserve_space() -> None:
 
 
 def _with_space(filename: str) -> str:
-    """Return the file with its space reserved, or one in memory if there is no space."""
+    """Return the file with its space reserved, or a file in memory if the disk is full."""
     try:
         with Path(filename).open("ab") as file:
             os.posix_fallocate(file.fileno(), 0, _FILE_BYTES)

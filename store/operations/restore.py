@@ -1,4 +1,4 @@
-"""A backup becomes a data directory again, whole or not at all."""
+"""Restore a data directory from a backup, completely or not at all."""
 
 import hashlib
 import os
@@ -26,15 +26,15 @@ from store.operations.backup import ARTIFACTS, MANIFEST, Manifest
 from store.operations.lifetime import only_one
 from store.settings import SQLITE_FILE, Settings
 
-LOCKS = ("serve.lock", "worker.lock")  # of whoever serves a data directory
+LOCKS = ("serve.lock", "worker.lock")  # of the processes that serve a data directory
 
 _CHUNK_BYTES = 1024**2
-# What a tar says that no backup is, on the way or in the end.
-_BROKEN = (
+# The errors of a tar that is damaged or not a backup.
+_FORMAT_ERRORS = (
     tarfile.TarError,
     EOFError,
     ValueError,
-    TypeError,  # of a gzip header that ends too soon
+    TypeError,  # from a truncated gzip header
     FileExistsError,
     IsADirectoryError,
     NotADirectoryError,
@@ -42,12 +42,12 @@ _BROKEN = (
 
 
 class CannotRestore(Exception):
-    """The file is no whole backup, or there is no place for what it holds."""
+    """The file is not a complete backup, or the data directory cannot take it."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """`num_resumed` jobs ran at the backup and wait in the queue; `lost` was so at the backup."""
+    """The result. `num_resumed` running jobs are queued again; `lost` was missing in the backup."""
 
     created_at: str
     num_artifacts: int
@@ -56,13 +56,14 @@ class Restored:
 
 
 def restore(settings: Settings, source: Path) -> Restored:
-    """Fill a data directory that is empty or not there with what `backup` wrote to `source`.
+    """Fill an empty or missing data directory from the backup `source`.
 
-    All is unpacked aside, in the data directory, and compared with the manifest; the database is
-    brought to today's schema, and its running jobs are handed back, uncharged. Then it is put in
-    place, the database last: without it nothing of the rest counts.
+    All files are unpacked to a temporary folder in the data directory and compared with the
+    manifest. The database is migrated to the current schema, and its running jobs are requeued
+    without counting a failure. Then the files are moved into the data directory, the database last:
+    without it the other files are unused.
 
-    Raises CannotRestore, AlreadyRunning if a service has the data directory, and OSError.
+    Raises CannotRestore, AlreadyRunning if a service uses the data directory, and OSError.
     """
     _require_own_database(settings)
     folder = settings.data_dir
@@ -70,10 +71,10 @@ def restore(settings: Settings, source: Path) -> Restored:
         _require_empty(folder)
         with only_one(folder / LOCKS[0]), only_one(folder / LOCKS[1]):
             _require_empty(folder)
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as aside:
-                manifest = _unpack(file, Path(aside), name=source)
-                num_resumed = _make_current(Path(aside) / SQLITE_FILE, name=source)
-                _put_in_place(Path(aside), folder)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as temporary:
+                manifest = _unpack(file, Path(temporary), name=source)
+                num_resumed = _migrate(Path(temporary) / SQLITE_FILE, name=source)
+                _move_files(Path(temporary), folder)
     return Restored(
         created_at=manifest.created_at,
         num_artifacts=len(manifest.sha256) - 1,
@@ -85,17 +86,18 @@ def restore(settings: Settings, source: Path) -> Restored:
 def _require_own_database(settings: Settings) -> None:
     if settings.database.startswith("postgresql"):
         raise CannotRestore(
-            "the records are in PostgreSQL: restore them with pg_restore, after copying the "
-            f"artifacts to {settings.artifact_root}"
+            "the database is PostgreSQL: copy the artifacts to "
+            f"{settings.artifact_root}, and then restore the database with pg_restore"
         )
     if settings.database != f"sqlite:///{settings.data_dir / SQLITE_FILE}":
         raise CannotRestore(
-            "DROPOUT_DATABASE_URL names another place than the data directory, where a backup's "
-            "database goes"
+            "DROPOUT_DATABASE_URL names a database outside the data directory, where a backup's "
+            "database is restored: unset it"
         )
     if settings.artifact_url is not None:
         raise CannotRestore(
-            f"a backup's artifacts go to the data directory, and {settings.artifact_url} is set"
+            "a backup's artifacts are restored to the data directory, but DROPOUT_ARTIFACT_URL is "
+            f"{settings.artifact_url}: unset it"
         )
 
 
@@ -105,27 +107,27 @@ def _require_empty(folder: Path) -> None:
     found = sorted(path.name for path in folder.iterdir() if path.name not in LOCKS)
     if found:
         raise CannotRestore(
-            f"{folder} is not empty, it has {found[0]!r}: restore needs an empty or a new folder"
+            f"{folder} is not empty, it contains {found[0]!r}: restore to an empty or a new folder"
         )
 
 
 def _unpack(file: IO[bytes], folder: Path, *, name: Path) -> Manifest:
-    """Unpack a backup into a folder; its manifest, with which all of it agrees."""
+    """Unpack a backup into a folder, check it against its manifest, and return the manifest."""
     try:
         with tarfile.open(fileobj=file, mode="r|*") as tar:
             found = {member.name: _unpack_member(tar, member, folder) for member in tar}
         if not found.keys() >= {MANIFEST, SQLITE_FILE}:
             raise tarfile.ReadError("it has no manifest or no database")
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-    except _BROKEN as error:
-        raise CannotRestore(f"{name} is no whole backup: {_first_line(error)}") from error
+    except _FORMAT_ERRORS as error:
+        raise CannotRestore(f"{name} is not a complete backup: {_first_line(error)}") from error
     del found[MANIFEST]
     for member in sorted(manifest.sha256.keys() | found.keys()):
         if manifest.sha256.get(member) != found.get(member):
             raise CannotRestore(f"{name} is damaged at {member!r}")
     if manifest.schema_revision not in _known_revisions():
         raise CannotRestore(
-            f"{name} is of a newer release, with schema {manifest.schema_revision!r}"
+            f"{name} comes from a newer release, with schema {manifest.schema_revision!r}"
         )
     return manifest
 
@@ -135,7 +137,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> str:
-    """Write a member below the folder; its SHA-256. Raises TarError if it is none of a backup's."""
+    """Write a member below the folder, and return its SHA-256. Raises TarError if it is foreign."""
     safe = tarfile.data_filter(member, str(folder))
     parts = PurePosixPath(safe.name).parts
     is_ours = safe.name in (MANIFEST, SQLITE_FILE) or (
@@ -143,11 +145,11 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) 
     )
     content = tar.extractfile(safe) if safe.isreg() else None
     if not is_ours or content is None:
-        raise tarfile.ReadError(f"{member.name!r} does not belong there")
+        raise tarfile.ReadError(f"{member.name!r} does not belong in a backup")
     path = folder / safe.name
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    with content, path.open("xb") as target:  # a name that comes twice is an error
+    with content, path.open("xb") as target:  # a duplicate name is an error
         while chunk := content.read(_CHUNK_BYTES):
             digest.update(chunk)
             target.write(chunk)
@@ -162,37 +164,37 @@ def _known_revisions() -> set[str]:
     return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
 
 
-def _make_current(path: Path, *, name: Path) -> int:
-    """Migrate a database, and end what was going on in it; how many jobs are handed back."""
+def _migrate(path: Path, *, name: Path) -> int:
+    """Migrate a database, requeue its running jobs, and return how many jobs are queued again."""
     try:
         with closing(Database(f"sqlite:///{path}")) as database:
             database.migrate()
             with database.write() as transaction:
-                _forget_requests(transaction)
-                return _hand_back(transaction)
+                _delete_keys_in_flight(transaction)
+                return _requeue_jobs(transaction)
     except DBAPIError as error:
         raise CannotRestore(f"{name} has a damaged database: {error.orig}") from error
-    except CommandError as error:  # of a schema that no release had
+    except CommandError as error:  # no release had its schema
         raise CannotRestore(f"{name} has a damaged database: {error}") from error
 
 
-def _forget_requests(transaction: Connection) -> None:
-    """Free the keys of requests that nobody will answer any more."""
+def _delete_keys_in_flight(transaction: Connection) -> None:
+    """Delete the keys of requests in flight, which nobody will answer."""
     in_flight = idempotency_keys.c.status.is_(None)
     transaction.execute(delete(idempotency_keys).where(in_flight))
 
 
-def _hand_back(transaction: Connection) -> int:
-    """Requeue what ran, whose workers are gone, and end what was asked to stop."""
-    ran = jobs_table.c.state.in_(("running", "cancelling"))
-    claims = transaction.execute(select(jobs_table.c.id, jobs_table.c.attempt).where(ran)).all()
+def _requeue_jobs(transaction: Connection) -> int:
+    """Requeue running jobs, whose workers are dead, and end cancelling jobs."""
+    active = jobs_table.c.state.in_(("running", "cancelling"))
+    claims = transaction.execute(select(jobs_table.c.id, jobs_table.c.attempt).where(active)).all()
     return [jobs.release(transaction, Claim(row.id, row.attempt)).state for row in claims].count(
         "queued"
     )
 
 
-def _put_in_place(aside: Path, folder: Path) -> None:
-    for path in aside.rglob("*"):
+def _move_files(temporary: Path, folder: Path) -> None:
+    for path in temporary.rglob("*"):
         if path.is_dir():
             sync_folder(path)
     placed: list[Path] = []
@@ -200,9 +202,9 @@ def _put_in_place(aside: Path, folder: Path) -> None:
         for name in (ARTIFACTS, SQLITE_FILE):
             target = folder / name
             if target.exists():
-                raise CannotRestore(f"{target} has come to be meanwhile")
-            if (aside / name).exists():
-                (aside / name).rename(target)
+                raise CannotRestore(f"{target} was created during the restore")
+            if (temporary / name).exists():
+                (temporary / name).rename(target)
                 placed.append(target)
                 sync_folder(folder)
     except BaseException:

@@ -1,7 +1,7 @@
-"""What nobody needs any more is deleted: see docs/decisions/0011 for why no commit loses its files.
+"""Delete unneeded records and files: see docs/decisions/0011 for why no commit loses its files.
 
-An artifact is needed while a row says so, and for a while after it was put, because artifacts are
-put before the row that refers to them.
+An artifact is needed while a row refers to it, and for some time after it was put, because
+artifacts are put before their rows.
 """
 
 import shutil
@@ -26,26 +26,26 @@ from store.settings import SQLITE_FILE, Settings
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-ASIDE = ("uploads", "scratch")  # the folders of the data directory where files are made
-EVENTS_AT_ONCE = 1000  # that one transaction deletes: others wait for it
-STOP_SECONDS = 5.0  # what a sweep that is cut short leaves is for the next
+TEMPORARY_FOLDERS = ("uploads", "scratch")  # of the data directory
+EVENTS_PER_TRANSACTION = 1000  # more would make other writers wait for long
+STOP_SECONDS = 5.0  # the next sweep deletes the rest of an interrupted one
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Swept:
-    """How much was deleted."""
+    """The numbers of deleted items."""
 
     num_artifacts: int
-    num_aside: int
+    num_temporary: int
     num_keys: int
     num_events: int
 
 
 @contextmanager
 def sweeping(settings: Settings, database: Database, artifacts: ArtifactStore) -> Iterator[None]:
-    """Sweep at once and then every `sweep_seconds`, beside the block, which no failure reaches."""
+    """Sweep now and then every `sweep_seconds` in a thread; its failures do not reach the block."""
     stop = threading.Event()
 
     def run() -> None:
@@ -53,7 +53,7 @@ def sweeping(settings: Settings, database: Database, artifacts: ArtifactStore) -
             try:
                 sweep(settings, database, artifacts)
             except Exception as error:
-                log.warning("what nobody needs was not deleted", error=repr(error))
+                log.warning("a sweep failed", error=repr(error))
             stop.wait(settings.sweep_seconds)
 
     thread = threading.Thread(target=run, name="sweeper", daemon=True)
@@ -66,72 +66,75 @@ def sweeping(settings: Settings, database: Database, artifacts: ArtifactStore) -
 
 
 def sweep(settings: Settings, database: Database, artifacts: ArtifactStore) -> Swept:
-    """Delete what nobody needs. Safe at any time, and from several processes at once.
+    """Delete unneeded records and files. Safe at any time, and from several processes at once.
 
-    - Of jobs that are over, or deleted, all but the models that have a row, once it is older than a
-      lease: checkpoints, folds, and whatever attempts left that did not end the job.
+    - Artifacts of finished and deleted jobs that are older than a lease, except models that have a
+      row: checkpoints, folds, and the files of lost attempts.
     - Tables without a dataset, older than an hour.
     - Uploads and scratch files older than a day.
     - Idempotency keys older than a day.
-    - Of jobs that have been over for `keep_events_days`, the events of epochs, which are most of a
-      job's, and whose numbers stay in its metrics. What else happened to it stays.
+    - Epoch events of jobs that ended `keep_events_days` ago: most of a job's events, whose numbers
+      stay in its metrics. The job's other events stay.
 
-    Of artifacts nothing is deleted that is older than every row, or that has another database
-    beside it: it may not be this database's.
+    Artifacts that are older than every row, or that lie beside another database, are kept: they can
+    belong to another database.
     """
     swept = Swept(
-        num_artifacts=_deleted(lambda: _sweep_artifacts(settings, database, artifacts)),
-        num_aside=_deleted(
-            lambda: sum(_sweep_aside(settings.data_dir / name, seconds=DAY) for name in ASIDE)
+        num_artifacts=_count_deleted(lambda: _sweep_artifacts(settings, database, artifacts)),
+        num_temporary=_count_deleted(
+            lambda: sum(
+                _sweep_temporary(settings.data_dir / name, seconds=DAY)
+                for name in TEMPORARY_FOLDERS
+            )
         ),
-        num_keys=_deleted(lambda: _sweep_keys(database)),
-        num_events=_deleted(
+        num_keys=_count_deleted(lambda: _sweep_keys(database)),
+        num_events=_count_deleted(
             lambda: _sweep_events(database, seconds=settings.keep_events_days * DAY)
         ),
     )
     if any(vars(swept).values()):
-        log.info("deleted what nobody needs", **vars(swept))
+        log.info("sweep deleted unneeded data", **vars(swept))
     return swept
 
 
-def _deleted(sweep_one: Callable[[], int]) -> int:
-    """How many; if it fails, it is left for the next sweep, and nothing of the others."""
+def _count_deleted(sweep_one: Callable[[], int]) -> int:
+    """Return how many items one sweep deleted; log its failure, so that the others still run."""
     try:
         return sweep_one()
     except (OSError, SQLAlchemyError) as error:
-        log.warning("what nobody needs was not deleted", error=repr(error))
+        log.warning("a sweep failed", error=repr(error))
         return 0
 
 
 def _sweep_artifacts(settings: Settings, database: Database, artifacts: ArtifactStore) -> int:
-    if _belong_to_another(settings):
-        log.warning("artifacts are left alone: they may be of the dropout.db beside them")
+    if _lie_beside_another_database(settings):
+        log.warning("no artifacts were deleted: they can belong to the dropout.db beside them")
         return 0
-    # The keys come first: a job's row is there before its files are, so a key that is listed and
-    # whose job is not found then belongs to a job that was deleted, and not to a new one.
-    of_jobs = artifacts.aged(JOBS, seconds=settings.lease_seconds)
-    of_datasets = artifacts.aged(DATASETS, seconds=HOUR)
+    # The keys come first: a job's row exists before its files, so a listed key whose job is not
+    # found belongs to a deleted job, and not to a new one.
+    of_jobs = artifacts.list_older_than(JOBS, seconds=settings.lease_seconds)
+    of_datasets = artifacts.list_older_than(DATASETS, seconds=HOUR)
     with database.read() as transaction:
-        needed = _needed(transaction)
+        needed = _references(transaction)
     unneeded = [key for key in of_jobs + of_datasets if not needed.includes(key)]
     for key in unneeded:
         artifacts.delete(key)
     return len(unneeded)
 
 
-def _belong_to_another(settings: Settings) -> bool:
-    """Whether the data directory has a database, and the one in force is another."""
+def _lie_beside_another_database(settings: Settings) -> bool:
+    """Return whether the data directory has a database other than the configured one."""
     if settings.artifact_url is not None:
-        return False  # they do not lie beside it
+        return False  # the artifacts are not in the data directory
     beside = settings.data_dir / SQLITE_FILE
     url = make_url(settings.database)
-    in_force = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
-    return beside.exists() and (in_force is None or in_force.resolve() != beside.resolve())
+    configured = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+    return beside.exists() and (configured is None or configured.resolve() != beside.resolve())
 
 
 @dataclass(frozen=True)
-class _Needed:
-    """What rows say of artifacts. Ids are without their prefixes: they sort by time."""
+class _References:
+    """The rows' references to artifacts. `oldest_id` is without its prefix: it sorts by time."""
 
     active_jobs: set[str]
     artifacts: set[str]  # of datasets and of models
@@ -147,16 +150,16 @@ class _Needed:
         )
 
     def _is_older_than_the_database(self, name: str) -> bool:
-        """Whether no row is as old as what is named, so that it may be another database's."""
+        """Return whether the id is older than every row: it can belong to another database."""
         return self.oldest_id is None or _without_prefix(name) < self.oldest_id
 
 
-def _needed(transaction: Connection) -> _Needed:
+def _references(transaction: Connection) -> _References:
     def column(wanted: ColumnElement[str], *conditions: ColumnElement[bool]) -> set[str]:
         return set(transaction.execute(select(wanted).where(*conditions)).scalars())
 
-    return _Needed(
-        # The jobs before the models: one that is over has its model's row already.
+    return _References(
+        # The jobs before the models: a job that is over by now has its model's row already.
         active_jobs=column(jobs.c.id, jobs.c.state.in_(ACTIVE)),
         artifacts=column(models.c.artifact) | column(datasets.c.artifact),
         oldest_id=_oldest_id(transaction),
@@ -164,7 +167,7 @@ def _needed(transaction: Connection) -> _Needed:
 
 
 def _oldest_id(transaction: Connection) -> str | None:
-    """The oldest that any row has or mentions."""
+    """Return the oldest id in any row, without its prefix."""
     ids = (datasets.c.id, jobs.c.id, jobs.c.dataset_id, models.c.id, models.c.job_id)
     oldest = [transaction.execute(select(func.min(column))).scalar() for column in ids]
     return min((_without_prefix(found) for found in oldest if found is not None), default=None)
@@ -174,7 +177,7 @@ def _without_prefix(name: str) -> str:
     return name.partition("_")[2]
 
 
-def _sweep_aside(folder: Path, *, seconds: float) -> int:
+def _sweep_temporary(folder: Path, *, seconds: float) -> int:
     latest = time.time() - seconds
     old = [entry for entry in _entries(folder) if _last_written(entry) <= latest]
     for entry in old:
@@ -190,7 +193,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _last_written(entry: Path) -> float:
-    """Unix seconds of the newest change to a file or a folder and all in it."""
+    """Return Unix seconds of the newest change to a file, or to a folder and all in it."""
     return max(_times([entry, *entry.rglob("*")]))
 
 
@@ -209,7 +212,7 @@ def _sweep_keys(database: Database) -> int:
 
 
 def _sweep_events(database: Database, *, seconds: float) -> int:
-    # Who looks for events takes no lock, and what is over does not change any more.
+    # The search for events takes no lock: a finished job does not change any more.
     of_epochs = events.c.type == "epoch"
     over = jobs.c.state.in_(TERMINAL) & (jobs.c.finished_at < database_now() - seconds)
     query = (
@@ -222,8 +225,8 @@ def _sweep_events(database: Database, *, seconds: float) -> int:
         found = transaction.execute(query).all()
     num_deleted = 0
     for job_id, first, last in found:
-        for start in range(first, last + 1, EVENTS_AT_ONCE):
-            numbers = events.c.sequence.between(start, start + EVENTS_AT_ONCE - 1)
+        for start in range(first, last + 1, EVENTS_PER_TRANSACTION):
+            numbers = events.c.sequence.between(start, start + EVENTS_PER_TRANSACTION - 1)
             part = delete(events).where(events.c.job_id == job_id, numbers, of_epochs)
             with database.write() as transaction:
                 num_deleted += transaction.execute(part).rowcount

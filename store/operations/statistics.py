@@ -1,4 +1,4 @@
-"""What the jobs on record say as a whole. The work is bounded, however many there are."""
+"""Statistics of all stored jobs. The work is bounded, however many jobs there are."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from store.jobs import STATES
 
 
 @dataclass(frozen=True)
-class Life:
-    """Of a job that has been started: how it ended, if it has, and its times in Unix seconds."""
+class JobTimes:
+    """The outcome and the times (Unix seconds) of a started job."""
 
     state: str
     state_reason: str | None
@@ -21,28 +21,28 @@ class Life:
 
 
 def count_by_state(connection: Connection) -> dict[str, int]:
-    """How many jobs are in each state, of all states. Reads the index of states and no job."""
+    """Return the number of jobs in each state, including 0. Reads only the index of states."""
     query = select(jobs.c.state, func.count().label("num_jobs")).group_by(jobs.c.state)
     found = {row.state: row.num_jobs for row in connection.execute(query)}
     return {state: found.get(state, 0) for state in STATES}
 
 
 def longest_due_seconds(connection: Connection) -> float:
-    """How long the queued job that is due for longest has been due; 0 if none is.
+    """Return the seconds since the first queued job became due; 0 if none is due.
 
-    A job is due from its creation, or, if it was put back, from the end of its backoff: the first
-    entry of the index tells, and a job that trained for days is not as old as that.
+    A job becomes due at its creation or, if it was requeued, at the end of its backoff, so a job
+    that trained for days does not count as old. Reads one entry of the index.
     """
     due = select(func.min(jobs.c.run_after)).where(jobs.c.state == "queued").scalar_subquery()
     seconds = connection.execute(select(database_now() - due)).scalar()
     return max(0.0, seconds or 0.0)
 
 
-def recent_lives(connection: Connection, *, limit: int) -> list[Life]:
-    """Up to `limit` jobs of each state, of those that were due last and were started.
+def recent_job_times(connection: Connection, *, limit: int) -> list[JobTimes]:
+    """Return the started ones among the `limit` jobs of each state that became due last.
 
-    Not all of them, so that it costs the same with a hundred thousand; and not those created last,
-    of which none would be started yet when the queue is long.
+    The limit bounds the cost with a hundred thousand jobs. The jobs created last would not do: none
+    of them is started yet when the queue is long.
     """
     newest = []
     for state in STATES:
@@ -63,4 +63,4 @@ def recent_lives(connection: Connection, *, limit: int) -> list[Life]:
             .subquery()
         )
         newest.append(select(due_last).where(due_last.c.started_at.is_not(None)))
-    return [Life(*row) for row in connection.execute(union_all(*newest))]
+    return [JobTimes(*row) for row in connection.execute(union_all(*newest))]

@@ -1,10 +1,10 @@
-"""Traces from a request to what its trainer did, over OTLP, where a collector is configured.
+"""Traces from a request to the steps of its trainer, over OTLP, if a collector is configured.
 
-The variables are OpenTelemetry's own: `OTEL_EXPORTER_OTLP_ENDPOINT` begins it, and the others mean
-what they mean everywhere. Without an endpoint nothing of OpenTelemetry is imported, and all of this
-does nothing. A thread sends what is over; for a collector that does not answer, nobody waits.
+The variables are OpenTelemetry's own: `OTEL_EXPORTER_OTLP_ENDPOINT` enables tracing, and the others
+have their usual meaning. Without an endpoint OpenTelemetry is not imported, and these functions do
+nothing. A thread sends finished spans; nothing waits for a collector that does not answer.
 
-Spans hold no texts of exceptions, which quote what they failed with.
+Spans hold no messages of exceptions, because these quote their inputs.
 """
 
 import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 SERVICE = "dropout-service"
-SEND_SECONDS = 2.0  # at the end of a process, for what has not been sent yet
+SEND_SECONDS = 2.0  # at the end of a process, for the spans that are not sent yet
 
 Attributes = Mapping[str, str | int | float]
 Kind = Literal["SERVER", "CONSUMER"]
@@ -30,7 +30,7 @@ _provider: "TracerProvider | None" = None
 
 
 def configure_tracing(role: str) -> None:
-    """Trace this process, `role` in the service, if an endpoint is configured; once at its edge."""
+    """Trace this process under its `role`, if an endpoint is configured; call once at its edge."""
     global _provider
     if not any(os.environ.get(name) for name in ENDPOINTS):
         return
@@ -51,11 +51,11 @@ def configure_tracing(role: str) -> None:
 
 
 def end_tracing() -> None:
-    """Send what is left, in bounded time; this process traces no more."""
+    """Send the remaining spans, in bounded time, and end tracing in this process."""
     global _provider
     if _provider is None:
         return
-    # In a thread to be left behind: OpenTelemetry's own timeout is half a minute.
+    # In a thread that can be abandoned: OpenTelemetry's own timeout is half a minute.
     ending = threading.Thread(target=_provider.shutdown, daemon=True)
     _provider = None
     ending.start()
@@ -70,9 +70,9 @@ def is_tracing() -> bool:
 def span(
     name: str, *, kind: Kind, parent: str | None = None, attributes: Attributes | None = None
 ) -> Iterator[None]:
-    """A span around the block, under `parent`, a W3C traceparent, or the root of a new trace.
+    """Open a span around the block, under `parent` (a W3C traceparent) or as a new trace's root.
 
-    What the block logs carries the trace's id.
+    Log lines of the block carry the trace's id.
     """
     if _provider is None:
         yield
@@ -95,8 +95,8 @@ def span(
         yield
 
 
-def describe(attributes: Attributes, *, name: str | None = None, failed: bool = False) -> None:
-    """Say more of the span around: facts, a better name, that it came to no good."""
+def update_span(attributes: Attributes, *, name: str | None = None, failed: bool = False) -> None:
+    """Set attributes of the current span, and its name or its error status if given."""
     if _provider is None:
         return
     from opentelemetry.trace import StatusCode, get_current_span
@@ -110,16 +110,16 @@ def describe(attributes: Attributes, *, name: str | None = None, failed: bool = 
 
 
 def record(name: str, *, started_at: float, seconds: float) -> None:
-    """A span that is over, under the one around; `started_at` in Unix seconds."""
+    """Record a finished span under the current one; `started_at` in Unix seconds."""
     if _provider is None:
         return
     started_ns = int(started_at * 1e9)
-    over = _provider.get_tracer(SERVICE).start_span(name, start_time=started_ns)
-    over.end(started_ns + int(seconds * 1e9))
+    finished = _provider.get_tracer(SERVICE).start_span(name, start_time=started_ns)
+    finished.end(started_ns + int(seconds * 1e9))
 
 
 def traceparent() -> str | None:
-    """The span around as a W3C traceparent, to go on from elsewhere; None if nothing is traced."""
+    """Return the current span as a W3C traceparent, for another process; None without tracing."""
     if _provider is None:
         return None
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator

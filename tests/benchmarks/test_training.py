@@ -69,10 +69,10 @@ def test_absent_peers_and_goals_without_a_measurement_are_skipped_with_the_reaso
 ) -> None:
     section = report["sections"]["256-256-10, p 0.2/0.5, batch 100"]
     assert set(section["skipped"]) == set(training.PEERS)
-    assert "skipped: no environment of peers: make bench-peers" in report["printed"]
+    assert "skipped: no environment with the peers: run `make bench-peers`" in report["printed"]
     verdicts = [goal["verdict"] for goal in report["goals"]]
     assert set(verdicts[:2]) <= {"met", "missed"}
-    assert set(verdicts[2:]) == {"skipped: its case was left out"}
+    assert set(verdicts[2:]) == {"skipped: its case was not selected"}
 
 
 def test_a_peer_trains_as_often_as_asked_and_ends_when_nobody_asks(arguments: list[str]) -> None:

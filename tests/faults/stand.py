@@ -95,7 +95,7 @@ def _unhurried(database_url: str) -> Database:
     url = make_url(database_url)
     if url.get_backend_name() == "postgresql":
         url = url.update_query_dict({"options": "-c idle_in_transaction_session_timeout=0"})
-    return Database(url.render_as_string(hide_password=False), patient=True)
+    return Database(url.render_as_string(hide_password=False), no_timeout=True)
 
 
 def kill_all_of(process: psutil.Process) -> None:

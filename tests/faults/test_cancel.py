@@ -113,7 +113,7 @@ def race_for_the_commit(worker: Worker, first: str) -> str:
     job_id = new_job(worker, **LONG_EVALUATION)
     url = worker.settings.database
     # Patient, because it may have to wait for longer than a request would.
-    with closing(Database(url, patient=True)) as database, ThreadPoolExecutor(2) as pool:
+    with closing(Database(url, no_timeout=True)) as database, ThreadPoolExecutor(2) as pool:
         cancelling = cancel(database, job_id)
         attempt = pool.submit(supervise, job_id, worker)
         wait_for_epoch(worker, job_id, 1)

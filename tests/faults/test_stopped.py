@@ -294,7 +294,7 @@ def test_a_trainer_that_hangs_has_no_more_than_its_time(
 
             job = get_job(worker, job_id)
             assert (job.state, job.state_reason) == ("failed", "max_runtime_exceeded")
-            assert job.detail == "the trainer did not end in time"
+            assert job.detail == "the trainer did not score and save in finish_seconds"
             assert not is_alive(trainer)
             assert models_of(worker, job_id) == []
     record_fault("trainer hangs past max_runtime_seconds", runs=num_runs, jobs_lost=0)

@@ -25,7 +25,7 @@ from app.http.answers import preferred
 from app.http.errors import RequestError
 from app.jobs.endpoints import last_event_of
 from dropout_core.data.columns import describe
-from dropout_core.data.ingest import Limits, ingest
+from dropout_core.data.ingest import Limits, ingest, warm_up
 from dropout_core.data.read_options import ReadOptions
 from dropout_core.data.readers import convert
 from dropout_core.data.readers.table import scan
@@ -54,12 +54,12 @@ pytestmark = [
 ]
 
 MEBIBYTE = 1 << 20
-LIMITS = Limits(max_bytes=MEBIBYTE, memory_bytes=512 * MEBIBYTE, seconds=20, max_columns=1_000)
+LIMITS = Limits(max_bytes=MEBIBYTE, memory_bytes=512 * MEBIBYTE, seconds=60, max_columns=1_000)
 
 
 def fuzzed(num_inputs: int) -> settings:
     return settings(
-        max_examples=num_inputs if FUZZ == 1 else 2 * num_inputs * FUZZ,
+        max_examples=num_inputs * FUZZ,
         deadline=None,
         database=None,
         derandomize=FUZZ == 1,
@@ -118,7 +118,7 @@ OPTIONS = st.one_of(
 def test_a_table_is_read_or_refused(tmp_path: Path) -> None:
     num_read = []
 
-    @fuzzed(75)
+    @fuzzed(150)
     @given(content=mutated(FILES), labels=st.none() | mutated([LABELS]), options=OPTIONS)
     def read(content: bytes, labels: bytes | None, options: ReadOptions) -> None:
         sources = written(tmp_path, content, labels)
@@ -145,10 +145,11 @@ def test_a_table_is_read_or_refused(tmp_path: Path) -> None:
 
 
 def test_an_upload_is_read_or_refused_by_its_process(tmp_path: Path) -> None:
+    warm_up()  # the first reader would spend its time on imports
     num_read = []
     crashes: list[bytes] = []  # which the service survives; that there are none is better
 
-    @fuzzed(8)
+    @fuzzed(40)
     @given(content=mutated(FILES), options=OPTIONS)
     def read(content: bytes, options: ReadOptions) -> None:
         sources = written(tmp_path, content, None)
@@ -243,7 +244,7 @@ def test_a_model_is_read_or_refused(
     num_read = []
     manifests = [manifest for manifest, _ in saved_models]
 
-    @fuzzed(30)
+    @fuzzed(60)
     @given(
         manifest=documents(manifests),
         weights=st.sampled_from([weights for _, weights in saved_models])
@@ -273,7 +274,7 @@ def test_a_checkpoint_is_read_or_refused(tmp_path: Path) -> None:
     place = path.name.split(".")[0]
     path.unlink()
 
-    @fuzzed(50)
+    @fuzzed(100)
     @given(damaged=mutated([content]) | headers(content))
     def load(damaged: bytes) -> None:
         path = tmp_path / f"{place}.{hashlib.sha256(damaged).hexdigest()}.safetensors"
@@ -358,7 +359,7 @@ def test_a_backup_is_restored_or_refused(tmp_path: Path, archive: dict[str, byte
     assert unknown != database
     damaged = mutated([database]) | st.just(unknown)
 
-    @fuzzed(20)
+    @fuzzed(40)
     @given(content=archives | damaged.map(lambda database: with_database(archive, database)))
     def put_back(content: bytes) -> None:
         source, folder = tmp_path / "source", tmp_path / "restored"
@@ -418,7 +419,7 @@ def test_a_header_is_read_or_refused(database: Database) -> None:
         lambda parts: token[: parts[0]] + parts[2] + token[parts[1] :]
     )
 
-    @fuzzed(50)
+    @fuzzed(100)
     @given(text=texts | ours)
     def read(text: str) -> None:
         assert preferred(text, ["a/b", "c/d"]) in ("a/b", "c/d", None)

@@ -24,9 +24,9 @@ role.cli(["celery"])
 
 TRAINER = """
 import types
-from worker import supervisor
-supervisor.TRAINER = "a_trainer_that_fails"
-supervisor._run_trainer(None, types.SimpleNamespace(job_id="job_1", attempt=2))
+from worker import attempt
+attempt.TRAINER = "a_trainer_that_fails"
+attempt._run_trainer(None, types.SimpleNamespace(job_id="job_1", attempt=2))
 """
 
 
@@ -76,7 +76,7 @@ def test_settings_that_make_no_sense_are_told_without_passwords(tmp_path: Path) 
         python("-m", "worker", "dispatch"), env=environment, capture_output=True, text=True
     )
     assert ended.returncode == 1
-    assert "only s3://bucket/prefix is known" in ended.stderr
+    assert "use s3://bucket/prefix" in ended.stderr
     assert PASSWORD not in ended.stderr + ended.stdout
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support import tables
 from tests.support.client import finished, submit, upload
 from tests.support.collector import Collector, Span
-from tests.support.metrics import scrape, value
+from tests.support.metrics import Samples, scrape, value
 from tests.support.service import Service
 from tests.support.waiting import wait_until
 
@@ -126,18 +126,19 @@ def test_every_request_is_a_line_but_a_probe_that_went_well(seen: Seen) -> None:
 
 def test_the_worker_is_told_of_by_the_api_also_after_it_died(seen: Seen) -> None:
     """And trainers, which come and go, leave no files behind."""
-    attempts = {"outcome": "succeeded", "reason": "completed"}
     before = scrape(seen.service.client)
     assert value(before, "dropout_checkpoint_duration_seconds_count") >= 2
     first = seen.service.only("worker")
     first.kill()
     first.wait()
-    wait_until(lambda: "starting it anew" in seen.service.log())
+    wait_until(lambda: "starting it anew" in seen.service.log(), 60)
     run_job(seen.service)
-    after = scrape(seen.service.client)
 
-    name = "dropout_attempts_total"
-    assert value(after, name, **attempts) == value(before, name, **attempts) + 1
+    def attempts_of(samples: Samples) -> float:
+        return value(samples, "dropout_attempts_total", outcome="succeeded", reason="completed")
+
+    # A worker counts an attempt after it has stored how the job ended.
+    wait_until(lambda: attempts_of(scrape(seen.service.client)) == attempts_of(before) + 1)
     pids = {first.pid, seen.service.only("worker").pid, seen.service.only("api").pid}
     assert pids_of(seen.service.data_dir / "metrics") <= pids
 

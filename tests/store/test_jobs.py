@@ -669,22 +669,24 @@ def test_a_job_that_is_not_over_cannot_be_removed(connection: Connection) -> Non
 # Delivery
 
 
-def undelivered(connection: Connection, *, redispatch_seconds: float = 30) -> list[tuple[str, str]]:
-    return jobs.undelivered(connection, redispatch_seconds=redispatch_seconds, limit=9)
+def due_for_dispatch(
+    connection: Connection, *, redispatch_seconds: float = 30
+) -> list[tuple[str, str]]:
+    return jobs.due_for_dispatch(connection, redispatch_seconds=redispatch_seconds, limit=9)
 
 
 def test_a_due_job_is_undelivered_until_a_message_went_out(connection: Connection) -> None:
     job = new_job(connection, queue="gpu")
-    assert undelivered(connection) == [(job.id, "gpu")]
+    assert due_for_dispatch(connection) == [(job.id, "gpu")]
     jobs.mark_dispatched(connection, [job.id])
-    assert undelivered(connection) == []
+    assert due_for_dispatch(connection) == []
     assert jobs.claimable(connection, limit=9) == [job.id]
 
 
 def test_a_message_that_nobody_answers_is_sent_again(connection: Connection) -> None:
     job = new_job(connection)
     jobs.mark_dispatched(connection, [job.id])
-    assert undelivered(connection, redispatch_seconds=-60) == [(job.id, "cpu")]
+    assert due_for_dispatch(connection, redispatch_seconds=-60) == [(job.id, "cpu")]
 
 
 def test_a_message_that_went_out_for_a_job_that_is_over_by_then_changes_nothing(
@@ -700,7 +702,7 @@ def test_a_job_back_in_the_queue_is_undelivered(connection: Connection) -> None:
     mine = new_claim(connection)
     jobs.mark_dispatched(connection, [mine.job_id])
     jobs.release(connection, mine)
-    assert undelivered(connection) == [(mine.job_id, "cpu")]
+    assert due_for_dispatch(connection) == [(mine.job_id, "cpu")]
 
 
 def test_a_job_that_runs_waits_or_is_over_needs_no_message(connection: Connection) -> None:
@@ -708,11 +710,11 @@ def test_a_job_that_runs_waits_or_is_over_needs_no_message(connection: Connectio
     retry(connection, new_claim(connection), backoff_seconds=60)
     succeed(connection, new_claim(connection))
     cancel_job(connection, new_job(connection).id)
-    assert undelivered(connection, redispatch_seconds=-60) == []
+    assert due_for_dispatch(connection, redispatch_seconds=-60) == []
 
 
 def test_the_oldest_jobs_are_delivered_first(connection: Connection) -> None:
     ids = sorted(new_job(connection).id for _ in range(4))
-    due = jobs.undelivered(connection, redispatch_seconds=30, limit=3)
+    due = jobs.due_for_dispatch(connection, redispatch_seconds=30, limit=3)
     assert [job_id for job_id, _ in due] == ids[:3]
     assert jobs.claimable(connection, limit=3) == ids[:3]

@@ -182,7 +182,7 @@ def test_a_name_has_as_many_aliases_as_it_may(
         new_version(connection)
     for alias in ("a", "b"):
         set_alias(connection, "flowers", alias, version=1)
-    with pytest.raises(QuotaExceeded, match="'flowers' may have 2 aliases"):
+    with pytest.raises(QuotaExceeded, match="'flowers' has 2 aliases"):
         set_alias(connection, "flowers", "c", version=1)
     set_alias(connection, "flowers", "b", version=2)
     assert aliases(connection) == {"a": 1, "b": 2}

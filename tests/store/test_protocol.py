@@ -152,7 +152,7 @@ class Protocol(RuleBasedStateMachine):
         """Until jobs that were put back are due, and a dispatcher has told of them."""
         with self.database.write() as connection:
             connection.execute(update(jobs_table).values(run_after=0))
-            due = jobs.undelivered(connection, redispatch_seconds=30, limit=9)
+            due = jobs.due_for_dispatch(connection, redispatch_seconds=30, limit=9)
             jobs.mark_dispatched(connection, [job_id for job_id, _ in due])
 
     @invariant()

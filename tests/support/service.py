@@ -119,7 +119,9 @@ class Service:
 
     def only(self, kind: str) -> psutil.Process:
         """Wait until there is exactly one process of a kind, and return it."""
-        [process] = wait_until(lambda: found if len(found := self.find(kind)) == 1 else [])
+        [process] = wait_until(
+            lambda: found if len(found := self.find(kind)) == 1 else [], START_SECONDS
+        )
         return process
 
     def end(self, name: str, number: signal.Signals) -> str:

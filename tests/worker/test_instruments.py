@@ -11,8 +11,7 @@ from tests.support.ports import free_port
 from tests.support.processes import wait_for_trainer
 from tests.support.worker_examples import ENDLESS, new_job, supervising, wait_for_epoch
 from worker.instruments import Instruments
-from worker.reaper import reap
-from worker.supervisor import Worker, supervise
+from worker.supervisor import Worker, reap, supervise
 
 # What is counted does not depend on the kind of database.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

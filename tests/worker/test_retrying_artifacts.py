@@ -43,7 +43,7 @@ def test_a_trainer_waits_for_the_storage_to_come_back(own_s3: S3Server, tmp_path
 
 @pytest.mark.usefixtures("nowhere")
 def test_its_patience_has_an_end(tmp_path: Path) -> None:
-    artifacts = RetryingArtifacts(new_bucket(tmp_path / "cache"), patience_seconds=0.01)
+    artifacts = RetryingArtifacts(new_bucket(tmp_path / "cache"), timeout_seconds=0.01)
     with pytest.raises(StorageUnavailable):
         artifacts.list("jobs")
 

@@ -1,1 +1,1 @@
-"""The scaled-out worker: Celery over Redis, and the dispatcher that feeds it."""
+"""The scaled-out worker: Celery over Redis, and the dispatcher that sends its messages."""

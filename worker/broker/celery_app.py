@@ -1,4 +1,4 @@
-"""All delivery policy in one place: Celery over Redis, whose messages are hints and not owners."""
+"""The delivery policy: Celery over Redis, whose messages are hints and do not own jobs."""
 
 from typing import TYPE_CHECKING
 
@@ -11,29 +11,29 @@ QUEUES = ("cpu", "gpu")
 SUPERVISE = "supervise"
 
 _CONNECT_SECONDS = 2
-_SOCKET_SECONDS = 5  # nothing that is asked takes long: workers wait for messages without it
-_HEALTH_SECONDS = 10  # a worker that hears nothing for twice as long connects anew
+_SOCKET_SECONDS = 5  # for a command; workers wait for messages without this limit
+_HEALTH_SECONDS = 10  # a worker that hears nothing for twice as long reconnects
 
 
 def create_celery(settings: Settings) -> "Celery":
-    """A Celery app on the broker of `settings`. Raises ValueError if it names none."""
+    """Return a Celery app for the broker of `settings`. Raises ValueError without a broker."""
     if settings.redis_url is None:
         raise ValueError("DROPOUT_REDIS_URL is not set: this role needs the broker")
-    from celery import Celery  # which the embedded service does without
+    from celery import Celery  # the embedded service runs without it
 
     app = Celery("dropout-service", broker=settings.redis_url.get_secret_value(), backend=None)
     app.conf.update(
-        # The row owns the job, so a message has done its work once it arrives; Redis would send
-        # one that is acknowledged late again after an hour, whatever became of it.
+        # The row owns the job, so a message is done once it arrives. Redis would send a message
+        # that is acknowledged late again after an hour.
         task_acks_late=False,
         task_ignore_result=True,
-        # A worker takes no message that it cannot act on now.
+        # A worker takes only messages that it can act on now.
         worker_disable_prefetch=True,
         worker_prefetch_multiplier=1,
         task_serializer="json",
         accept_content=["json"],
         task_default_queue="cpu",
-        # A broker that is away comes back.
+        # Workers never stop trying to reach an unavailable broker.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={

@@ -1,4 +1,4 @@
-"""The outbox relay, the reaper and the sweeper of the scaled-out service. Any number may run."""
+"""The outbox relay, the reaper and the sweeper of the scaled-out service. Any number can run."""
 
 import threading
 from collections.abc import Callable
@@ -18,13 +18,13 @@ from store.operations.retention import sweeping
 from store.settings import Settings
 from worker.broker.celery_app import QUEUES, SUPERVISE
 from worker.instruments import Instruments
-from worker.reaper import reap
+from worker.supervisor import reap
 
 POLL_SECONDS = 0.1
 REAP_SECONDS = 5.0
 RETRY_SECONDS = 1.0
-# Messages that wait in a queue. Workers that have enough to do need no more of them, however many
-# jobs wait: Redis stays small, and none of its messages is sent again while it is full.
+# Messages that wait in a queue. Busy workers need no more of them, however many jobs wait: Redis
+# stays small, and no message is sent again while its queue is full.
 BACKLOG = 100
 
 log = structlog.get_logger()
@@ -38,10 +38,10 @@ def run(
     *,
     instruments: Instruments,
 ) -> None:
-    """Relay the ids of due jobs to their queues, and take back expired leases, until `stop`."""
+    """Send the ids of due jobs to their queues, and reap expired leases, until `stop`."""
     log.info("dispatcher ready")
     with sweeping(settings, database, open_artifacts(settings)), ThreadPoolExecutor(1) as pool:
-        # Beside the relay, because leases expire also while the broker hangs.
+        # In a thread of its own, because leases expire also while the broker hangs.
         reaping = partial(reap, settings, database, instruments)
         reaper = pool.submit(_repeat, reaping, REAP_SECONDS, stop)
         _repeat(partial(relay, settings, database, celery), POLL_SECONDS, stop)
@@ -49,7 +49,7 @@ def run(
 
 
 def _repeat(step: Callable[[], None], seconds: float, stop: threading.Event) -> None:
-    """Step until `stop`, which is set if a step fails for good."""
+    """Repeat the step until `stop`; set `stop` if a step fails permanently."""
     try:
         while not stop.is_set():
             try:
@@ -68,15 +68,15 @@ def _repeat(step: Callable[[], None], seconds: float, stop: threading.Event) -> 
 
 
 def relay(settings: Settings, database: Database, celery: Celery) -> None:
-    """Send a message for each due job without one, as far as there is room in its queue.
+    """Send a message for each due job without one, as far as its queue has room.
 
-    A message that goes out twice does no harm, so what is sent is noted afterwards, all at once.
+    A duplicate message is harmless, so sent messages are recorded afterwards, in one transaction.
     """
     for queue in QUEUES:
         if not (limit := room(celery, queue)):
             continue
         with database.read() as transaction:
-            due = jobs.undelivered(
+            due = jobs.due_for_dispatch(
                 transaction,
                 queue=queue,
                 redispatch_seconds=settings.redispatch_seconds,
@@ -93,7 +93,7 @@ def relay(settings: Settings, database: Database, celery: Celery) -> None:
 
 
 def room(celery: Celery, queue: str) -> int:
-    """How many more messages are worth sending while those that are there wait for a worker."""
+    """Return how many more messages fit in the queue's backlog."""
     with celery.connection_or_acquire() as connection:
         num_waiting: int = connection.default_channel.queue_declare(queue).message_count
     return max(0, BACKLOG - num_waiting)

@@ -1,4 +1,4 @@
-"""The one task: run the job whose id the message carries, if it is still there to be run."""
+"""The only Celery task: run the job whose id the message carries, if it is still due."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 def register(app: "Celery", worker: Worker) -> None:
-    """Teach the app its task."""
+    """Register the task on the app."""
 
     @app.task(name=SUPERVISE, bind=True, shared=False)  # type: ignore[untyped-decorator]
     def run_job(task: Any, job_id: str) -> None:
         supervise(job_id, worker)
-        _go_on(task.request.delivery_info["routing_key"], worker)
+        _run_due_jobs(task.request.delivery_info["routing_key"], worker)
 
 
-def _go_on(queue: str, worker: Worker) -> None:
-    """Run what else is due. While all its places are taken, Celery looks for messages but once a
-    second, which is long for a small job; and a message is only a hint.
+def _run_due_jobs(queue: str, worker: Worker) -> None:
+    """Run the queue's other due jobs. While all its slots are taken, Celery polls for messages only
+    once a second, which is long for a small job; and a message is only a hint.
     """
     while True:
         with worker.database.read() as transaction:

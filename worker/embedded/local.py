@@ -1,4 +1,4 @@
-"""The same supervisor without a broker: the embedded default claims rows itself."""
+"""The embedded worker, the default: it claims rows itself, without a broker."""
 
 import shutil
 import time
@@ -12,8 +12,7 @@ from store.database.engine import is_unavailable
 from store.operations.lifetime import only_one
 from store.operations.retention import sweeping
 from worker.attempt import warm_up
-from worker.reaper import reap
-from worker.supervisor import Worker, supervise
+from worker.supervisor import Worker, reap, supervise
 
 OWNER = "local"
 POLL_SECONDS = 0.1
@@ -24,16 +23,16 @@ log = structlog.get_logger()
 
 
 def run(worker: Worker, *, lock_timeout_seconds: float = 0) -> None:
-    """Run jobs until `worker.draining` is set, then hand back those in progress.
+    """Run jobs until `worker.draining` is set, then release those in progress.
 
-    Raises AlreadyRunning if another worker serves the data directory, and goes on to.
+    Raises AlreadyRunning if another worker serves the data directory beyond the timeout.
     """
     with (
         only_one(worker.settings.data_dir / "worker.lock", timeout_seconds=lock_timeout_seconds),
         ThreadPoolExecutor(worker.settings.concurrency, thread_name_prefix="supervisor") as pool,
     ):
         shutil.rmtree(worker.scratch, ignore_errors=True)
-        # Whoever held the lock before is gone, so its jobs need not wait for their leases.
+        # The previous holder of the lock is dead, so its jobs need not wait for their leases.
         with worker.database.write() as transaction:
             jobs.expire_leases(transaction, owner=worker.owner)
         warm_up()
@@ -41,7 +40,7 @@ def run(worker: Worker, *, lock_timeout_seconds: float = 0) -> None:
         try:
             with sweeping(worker.settings, worker.database, worker.artifacts):
                 _Loop(worker, pool).run()
-        finally:  # however it ends, or the pool would wait for the end of the jobs
+        finally:  # also after an error, or the pool would wait for the end of the jobs
             worker.draining.set()
 
 

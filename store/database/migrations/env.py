@@ -1,4 +1,4 @@
-"""Alembic's entry: migrate over the connection that `Database.migrate` passes in."""
+"""Run Alembic's migrations over the connection that `Database.migrate` passes in."""
 
 from alembic import context
 

@@ -64,10 +64,10 @@ def test_what_is_not_possible_is_told_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, data_dir = tmp_path / "backup.tar", tmp_path / "data"
-    assert "no service's database" in refused("backup", file, data_dir)
+    assert "there is no database" in refused("backup", file, data_dir)
     assert "No such file" in refused("restore", file, data_dir)
     file.write_bytes(b"letters")
-    assert "no whole backup" in refused("restore", file, data_dir)
+    assert "not a complete backup" in refused("restore", file, data_dir)
     monkeypatch.setenv("DROPOUT_DATABASE_URL", "postgresql://db/x")
     assert "pg_dump" in refused("backup", file, data_dir)
     assert "pg_restore" in refused("restore", file, data_dir)

@@ -145,12 +145,13 @@ def test_a_refusal_for_a_limit_says_which_one(sqlite_url: str, tmp_path: Path) -
     with TestClient(create_app(Settings(**options)), raise_server_exceptions=False) as client:
         dataset = upload(client, tables.flowers())
         answer = client.post("/v1/datasets", files={"file": tables.flowers()})
-        assert assert_error(answer, 429, "quota_exceeded") == "1 datasets may be kept, and 1 are"
+        told = assert_error(answer, 429, "quota_exceeded")
+        assert told == "the limit is 1 datasets, and 1 are stored"
         job = submit(client, dataset["id"], "label")
         body = {"dataset": {"id": dataset["id"], "target": "label"}}
         assert (
             assert_error(client.post("/v1/jobs", json=body), 429, "quota_exceeded")
-            == "1 jobs may wait at a time, and 1 do"
+            == "the limit is 1 queued jobs, and 1 are queued"
         )
         answer = client.delete(f"/v1/datasets/{dataset['id']}")
         told = assert_error(answer, 409, "dataset_in_use")

@@ -211,7 +211,7 @@ def test_work_is_bounded_and_a_long_queue_hides_no_wait(database: Database) -> N
         for _ in range(4):
             new_job(transaction)
     with database.read() as transaction:
-        lives = statistics.recent_lives(transaction, limit=2)
+        lives = statistics.recent_job_times(transaction, limit=2)
     assert sorted((life.state, life.created_at) for life in lives) == [
         ("running", 9),
         ("succeeded", 2),

@@ -16,9 +16,8 @@ from onnx import ModelProto, numpy_helper
 from dropout_core.config import PreprocessingConfig
 from dropout_core.errors import ModelError
 from dropout_core.export import onnx_model
-from dropout_core.export.check import tolerance
+from dropout_core.export.check import WholeModel, tolerance
 from dropout_core.export.onnx_model import write_onnx
-from dropout_core.export.whole import WholeModel
 from dropout_core.model.predictor import Predictor
 from tests.support.exported_models import Kept, every_kind, inputs_of, model_of_every_kind
 from tests.support.served_models import WORDS, make_model, normal, numbers
@@ -124,7 +123,7 @@ def test_features_of_every_kind_are_inputs_by_their_names(tmp_path: Path, scale:
     assert names == {name: name for name in frame.columns} | {"prediction": "prediction_2"}
     described = {value.name: value.doc_string for value in exported.graph.input}
     assert described.keys() == inputs.keys()
-    assert "training saw none missing" in described["member"]
+    assert "never missing in training" in described["member"]
     assert "days" in described["since"]
     assert "CRC-32" in described["note"]
 

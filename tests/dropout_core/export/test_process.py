@@ -5,7 +5,7 @@ import pytest
 
 from dropout_core.errors import ModelError
 from dropout_core.export.__main__ import attempt
-from dropout_core.export.process import GONE, REFUSED, export
+from dropout_core.export.process import MODEL_DELETED, MODEL_REFUSED, export
 from dropout_core.model.saved_model import WEIGHTS, save_model
 from tests.support.served_models import make_model
 
@@ -29,10 +29,10 @@ def test_the_status_tells_what_went_wrong(folder: Path, capsys: pytest.CaptureFi
         assert attempt(folder, folder / chosen, chosen) == 0
         assert (folder / chosen).stat().st_size > 0
     assert attempt(folder, Path("/dev/full"), "onnx") == errno.ENOSPC
-    assert attempt(folder, folder / "model", "pickle") == REFUSED
+    assert attempt(folder, folder / "model", "pickle") == MODEL_REFUSED
     assert "'pickle'" in capsys.readouterr().out
     (folder / WEIGHTS).unlink()
-    assert attempt(folder, folder / "model.onnx", "onnx") == GONE
+    assert attempt(folder, folder / "model.onnx", "onnx") == MODEL_DELETED
 
 
 def test_an_export_that_fails_is_told_as_what_it_is(

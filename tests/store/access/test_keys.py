@@ -183,10 +183,10 @@ def test_the_list_has_every_key_oldest_first(connection: Connection) -> None:
 
 
 def test_a_key_that_was_is_told_from_none_that_ever_was(connection: Connection) -> None:
-    assert (keys.any_exist(connection), keys.any_in_force(connection)) == (False, False)
+    assert (keys.any_exist(connection), keys.any_valid(connection)) == (False, False)
     key, _ = make(connection)
-    assert (keys.any_exist(connection), keys.any_in_force(connection)) == (True, True)
+    assert (keys.any_exist(connection), keys.any_valid(connection)) == (True, True)
     keys.revoke(connection, key.id)
-    assert (keys.any_exist(connection), keys.any_in_force(connection)) == (True, False)
+    assert (keys.any_exist(connection), keys.any_valid(connection)) == (True, False)
     make(connection, lifetime_seconds=0)
-    assert not keys.any_in_force(connection)
+    assert not keys.any_valid(connection)

@@ -35,12 +35,12 @@ def keep(connection: Connection, *, tenant: str = MINE, size_bytes: int = 1) -> 
 
 
 def submit_within(connection: Connection, *, max_queued: int) -> Job:
-    quotas.require_place_in_queue(connection, tenant=MINE, max_queued=max_queued)
+    quotas.require_queue_quota(connection, tenant=MINE, max_queued=max_queued)
     return submit(connection)
 
 
 def keep_within(connection: Connection, *, max_datasets: int) -> None:
-    quotas.require_place_for_dataset(
+    quotas.require_dataset_quota(
         connection, tenant=MINE, size_bytes=1, max_datasets=max_datasets, max_bytes=None
     )
     keep(connection)
@@ -50,14 +50,16 @@ def ids_of_claimable(connection: Connection, *, max_running: int) -> list[str]:
     return jobs.claimable(connection, limit=100, max_running=max_running)
 
 
-def ids_of_undelivered(connection: Connection, *, max_running: int) -> list[str]:
-    due = jobs.undelivered(connection, redispatch_seconds=30, limit=100, max_running=max_running)
+def ids_due_for_dispatch(connection: Connection, *, max_running: int) -> list[str]:
+    due = jobs.due_for_dispatch(
+        connection, redispatch_seconds=30, limit=100, max_running=max_running
+    )
     return [job_id for job_id, _ in due]
 
 
 def test_as_many_jobs_wait_as_may(connection: Connection) -> None:
     waiting = [submit_within(connection, max_queued=2) for _ in range(2)]
-    with pytest.raises(QuotaExceeded, match="2 jobs may wait"):
+    with pytest.raises(QuotaExceeded, match="limit is 2 queued jobs"):
         submit_within(connection, max_queued=2)
     claim(connection, waiting[0].id)  # one that runs does not wait
     submit_within(connection, max_queued=2)
@@ -78,7 +80,7 @@ def test_of_jobs_submitted_at_once_no_more_are_taken_than_may_wait(database: Dat
 
 def test_as_many_datasets_are_kept_as_may(connection: Connection) -> None:
     keep_within(connection, max_datasets=1)
-    with pytest.raises(QuotaExceeded, match="1 datasets may be kept"):
+    with pytest.raises(QuotaExceeded, match="limit is 1 datasets"):
         keep_within(connection, max_datasets=1)
 
 
@@ -90,13 +92,13 @@ def test_of_datasets_uploaded_at_once_no_more_are_kept_than_may(database: Databa
 
 def test_datasets_take_no_more_bytes_than_they_may(connection: Connection) -> None:
     def require(size_bytes: int) -> None:
-        quotas.require_place_for_dataset(
+        quotas.require_dataset_quota(
             connection, tenant=MINE, size_bytes=size_bytes, max_datasets=9, max_bytes=2**33 + 40
         )
 
     keep(connection, size_bytes=2**33)  # larger than an integer of the databases
     require(40)
-    with pytest.raises(QuotaExceeded, match=f"{2**33} are taken"):
+    with pytest.raises(QuotaExceeded, match=f"{2**33} are stored"):
         require(41)
 
 
@@ -133,12 +135,14 @@ def test_jobs_for_a_queue_without_workers_keep_none_of_another_waiting(
 ) -> None:
     jobs.create(connection, spec(), tenant=MINE, queue="gpu")
     mine = submit(connection)
-    due = jobs.undelivered(connection, queue="cpu", redispatch_seconds=30, limit=9, max_running=1)
+    due = jobs.due_for_dispatch(
+        connection, queue="cpu", redispatch_seconds=30, limit=9, max_running=1
+    )
     assert due == [(mine.id, "cpu")]
     assert jobs.claimable(connection, queue="cpu", limit=9, max_running=1) == [mine.id]
 
 
-@pytest.mark.parametrize("ask", [ids_of_claimable, ids_of_undelivered])
+@pytest.mark.parametrize("ask", [ids_of_claimable, ids_due_for_dispatch])
 def test_nobody_is_called_upon_in_vain(connection: Connection, ask: object) -> None:
     """As many of a tenant's oldest as may run, so that a long queue keeps no other tenant away."""
     assert callable(ask)

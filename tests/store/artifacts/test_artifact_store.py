@@ -88,9 +88,9 @@ def test_what_was_put_long_ago_is_told_from_what_was_not(
     artifacts: ArtifactStore, source: Path
 ) -> None:
     put(artifacts, source, "jobs/1/b", "jobs/1/a", "datasets/1")
-    assert artifacts.aged("jobs", seconds=0) == ["jobs/1/a", "jobs/1/b"]
-    assert artifacts.aged("jobs", seconds=60) == []
-    assert artifacts.aged("models", seconds=0) == []
+    assert artifacts.list_older_than("jobs", seconds=0) == ["jobs/1/a", "jobs/1/b"]
+    assert artifacts.list_older_than("jobs", seconds=60) == []
+    assert artifacts.list_older_than("models", seconds=0) == []
 
 
 def test_deleting_takes_one_artifact_or_all_below(artifacts: ArtifactStore, source: Path) -> None:
@@ -130,13 +130,13 @@ def test_a_key_cannot_leave_the_store(
 def test_a_store_that_works_is_writable_and_shows_no_trace_of_that(
     artifacts: ArtifactStore,
 ) -> None:
-    artifacts.writable()
-    assert artifacts.aged("", seconds=0) == []
+    artifacts.require_writable()
+    assert artifacts.list_older_than("", seconds=0) == []
     assert artifacts.list("") == []
 
 
 def test_another_process_can_be_given_the_store(artifacts: ArtifactStore, source: Path) -> None:
-    artifacts.writable()
+    artifacts.require_writable()
     pickled = pickle.dumps(artifacts)
     assert S3Server.SECRET_KEY.encode() not in pickled
     same = pickle.loads(pickled)

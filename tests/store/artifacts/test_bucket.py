@@ -26,7 +26,7 @@ from tests.support.store_examples import new_claim, new_dataset
 from tests.support.waiting import wait_until
 
 KEY = "datasets/ds_1.parquet"
-USES = ("put", "fetch", "aged", "list", "delete", "writable")
+USES = ("put", "fetch", "list_older_than", "list", "delete", "require_writable")
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def use(artifacts: ArtifactStore, name: str, source: Path) -> object:
     calls = {
         "put": lambda: artifacts.put(KEY, source),
         "fetch": lambda: artifacts.fetch(KEY),
-        "aged": lambda: artifacts.aged("datasets", seconds=0),
+        "list_older_than": lambda: artifacts.list_older_than("datasets", seconds=0),
         "list": lambda: artifacts.list("datasets"),
         "delete": lambda: artifacts.delete("datasets"),
-        "writable": artifacts.writable,
+        "require_writable": artifacts.require_writable,
     }
     return calls[name]()
 
@@ -82,7 +82,7 @@ def test_without_http_in_the_endpoint_nothing_is_sent_in_the_clear(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url.replace("http://", "https://"))
     with pytest.raises(StorageUnavailable):
-        new_bucket(tmp_path / "cache").writable()
+        new_bucket(tmp_path / "cache").require_writable()
 
 
 def test_no_secret_is_told(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_no_secret_is_told(s3: S3Server, tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv(name, value)
     artifacts = new_bucket(tmp_path / "cache")
     with pytest.raises(StorageUnavailable) as raised:
-        artifacts.writable()
+        artifacts.require_writable()
     told = "".join(traceback.format_exception(raised.value)) + f"{artifacts!r} {vars(artifacts)}"
     # An answer's body may repeat the signed request, with its token.
     unwanted = (*secrets.values(), S3Server.ACCESS_KEY, "<Code>")
@@ -210,7 +210,7 @@ def test_the_clock_is_the_buckets(
     put(artifacts, source, KEY)
     then = time.time()
     monkeypatch.setattr(time, "time", lambda: then + 3600)
-    assert artifacts.aged("datasets", seconds=60) == []
+    assert artifacts.list_older_than("datasets", seconds=60) == []
 
 
 def test_a_sweep_deletes_what_no_row_needs_from_the_bucket_too(

@@ -42,7 +42,7 @@ def test_a_copy_is_found_by_its_key(cache: FileCache) -> None:
 
 @pytest.mark.parametrize("size", [9, 11])
 def test_what_did_not_come_whole_is_not_kept(cache: FileCache, tmp_path: Path, size: int) -> None:
-    with pytest.raises(OSError, match=f"{size} bytes of 'key' came instead of 10"):
+    with pytest.raises(OSError, match=f"received {size} bytes of 'key' instead of 10"):
         cache.add("key", [b"x" * size], size_bytes=10)
     assert cache.get("key") is None
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

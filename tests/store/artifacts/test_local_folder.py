@@ -117,7 +117,7 @@ def test_a_key_cannot_leave_the_root_through_a_link(
 def test_a_root_that_can_be_written_is_told_from_one_that_cannot(
     artifacts: LocalArtifacts, root: Path, source: Path
 ) -> None:
-    artifacts.writable()
+    artifacts.require_writable()
     assert list(root.iterdir()) == []
     with pytest.raises(OSError, match="upload"):
-        LocalArtifacts(source).writable()
+        LocalArtifacts(source).require_writable()

@@ -159,14 +159,17 @@ def test_a_full_disk_is_unavailable(sqlite_url: str) -> None:
         assert is_unavailable(caught.value)
 
 
-def test_no_statement_takes_long_but_of_a_patient_database(postgresql_url: str) -> None:
-    def limit(url: str, *, patient: bool = False) -> object:
-        with closing(Database(url, patient=patient)) as database, database.read() as connection:
+def test_a_statement_has_a_timeout_unless_the_database_has_none(postgresql_url: str) -> None:
+    def limit(url: str, *, no_timeout: bool = False) -> object:
+        with (
+            closing(Database(url, no_timeout=no_timeout)) as database,
+            database.read() as connection,
+        ):
             return connection.scalar(text("SHOW statement_timeout"))
 
     assert limit(postgresql_url) == "10s"
     assert limit(f"{postgresql_url}&options=-c statement_timeout=5s") == "5s"
-    assert limit(postgresql_url, patient=True) == "0"
+    assert limit(postgresql_url, no_timeout=True) == "0"
 
 
 def test_a_broken_rule_is_not_a_reason_to_try_again(database: Database) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from store.operations import logs
-from store.operations.logs import without_secrets
+from store.operations.logs import mask_secrets
 
 SECRET = "hunter2"
 
@@ -74,7 +74,7 @@ def test_whoever_speaks_it_is_json_of_one_shape_without_secrets() -> None:
     ],
 )
 def test_secrets_are_blotted_out_and_nothing_else(text: str, told: str) -> None:
-    assert without_secrets(text) == told
+    assert mask_secrets(text) == told
 
 
 def test_a_line_and_its_end_are_one_write() -> None:

@@ -32,7 +32,7 @@ from tests.support.store_examples import (
 )
 from tests.support.waiting import wait_until
 
-NOTHING = Swept(num_artifacts=0, num_aside=0, num_keys=0, num_events=0)
+NOTHING = Swept(num_artifacts=0, num_temporary=0, num_keys=0, num_events=0)
 LEASE = Settings().lease_seconds
 KEPT_DAYS = Settings().keep_events_days
 NUM_EPOCHS = 5
@@ -202,7 +202,7 @@ def test_an_upload_goes_a_day_after_it_was_last_written_to(place: Place, folder:
         (uploads / name / "received-0").touch()
         grow_older(uploads / name / "received-0", DAY + 60 if name == "over" else 0)
         grow_older(uploads / name, DAY + 60)
-    assert place.sweep().num_aside == 1
+    assert place.sweep().num_temporary == 1
     assert [path.name for path in uploads.iterdir()] == ["slow"]
 
 
@@ -222,7 +222,7 @@ def test_the_epochs_of_a_job_that_was_over_long_ago_are_events_no_more(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its metrics and the rest of its story stay, and so does all of a younger job."""
-    monkeypatch.setattr(retention, "EVENTS_AT_ONCE", 2)
+    monkeypatch.setattr(retention, "EVENTS_PER_TRANSACTION", 2)
     old, young = finish_with_epochs(place), finish_with_epochs(place)
     unfinished = run_epochs(place)
     over_since(place, old, KEPT_DAYS * DAY + 60)

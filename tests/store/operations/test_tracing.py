@@ -16,7 +16,7 @@ from store.operations import tracing
 tracing.configure_tracing("worker")
 assert not tracing.is_tracing()
 with tracing.span("attempt", kind="CONSUMER"):
-    tracing.describe({"a": 1}, name="b", failed=True)
+    tracing.update_span({"a": 1}, name="b", failed=True)
     tracing.record("train", started_at=0, seconds=1)
     assert tracing.traceparent() is None
 tracing.end_tracing()
@@ -33,7 +33,7 @@ tracing.configure_tracing("worker")
 assert tracing.is_tracing()
 for _ in range(5000):
     with tracing.span("attempt", kind="CONSUMER", parent="no traceparent"):
-        tracing.describe({"a": 1})
+        tracing.update_span({"a": 1})
 tracing.end_tracing()
 tracing.end_tracing()
 assert not tracing.is_tracing()

@@ -65,7 +65,7 @@ def messages(celery: Celery, queue: str = "cpu") -> list[str]:
 def unsent(settings: Settings, database: Database) -> list[str]:
     """The ids of due jobs for which no message has gone out."""
     with database.read() as transaction:
-        due = jobs.undelivered(
+        due = jobs.due_for_dispatch(
             transaction, redispatch_seconds=settings.redispatch_seconds, limit=100
         )
     return [job_id for job_id, _ in due]
@@ -261,7 +261,10 @@ def test_its_health_is_that_no_job_waits_for_a_message(
 
     with database.write() as transaction:
         transaction.execute(update(jobs_table).values(run_after=0))
-    assert check_dispatch(settings) == f"error: job {job_id} waits for a dispatcher"
+    assert (
+        check_dispatch(settings)
+        == f"error: job {job_id} was not dispatched: no dispatcher is running"
+    )
 
     with database.write() as transaction:
         jobs.mark_dispatched(transaction, [job_id])

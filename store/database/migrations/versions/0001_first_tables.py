@@ -1,4 +1,4 @@
-"""First tables: datasets, jobs with their epochs and events, models, idempotency keys"""
+"""Create the first tables: datasets, jobs with epochs and events, models, idempotency keys"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""How a dataset was read, what its owner and a job's should know, and every kind of column"""
+"""Add the reading options of a dataset, warnings of datasets and jobs, and all column types"""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +39,7 @@ def upgrade() -> None:
 
 
 def _rewrite(table_name: str, column_name: str, change: Callable[[Any], Any]) -> None:
-    """Change a JSON column, row by row."""
+    """Change the values of a JSON column, row by row."""
     table = sa.table(table_name, sa.column("id", sa.String), sa.column(column_name, sa.JSON))
     connection = op.get_bind()
     for row in connection.execute(sa.select(table)).all():
@@ -48,13 +48,13 @@ def _rewrite(table_name: str, column_name: str, change: Callable[[Any], Any]) ->
 
 
 def _with_storage(column: dict[str, Any]) -> dict[str, Any]:
-    """What was known of a column by its type alone."""
+    """Add `stored_as`, which the column's type implied so far."""
     stored_as = _STORED_AS.get(column.get("type", ""))
     return column if stored_as is None else {**column, "stored_as": stored_as}
 
 
 def _with_encoder(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A model of the first tables: one target, and numbers that are never missing."""
+    """Add the encoder of an old model, which has one target and numbers that are never missing."""
     if "features" not in manifest:
         return manifest
     features = [

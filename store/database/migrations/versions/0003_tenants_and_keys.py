@@ -1,4 +1,4 @@
-"""Tenants, API keys, request rates, and the trace that a job belongs to"""
+"""Add tenants, API keys, request rates, and the trace of a job"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Versions of a model's name, aliases, and whether a model is served"""
+"""Add versions of a model's name, aliases, and whether a model is served"""
 
 import re
 from collections import Counter
@@ -11,7 +11,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# As names with versions were when this was written; see store/model_names.py.
+# The names that could have versions at this revision; see store/model_names.py.
 _NAME = re.compile(r"(?!mdl_|\.{1,2}\Z)[^\x00-\x1f\x7f-\x9f/@]{1,200}")
 
 
@@ -42,7 +42,7 @@ def upgrade() -> None:
 
 
 def _number_models() -> None:
-    """The models of a name are its versions in the order of their ids, which is that of time."""
+    """Number the models of each name by their ids, which sort by creation time."""
     models = sa.table("models", *map(sa.column, ("id", "tenant", "name", "version")))
     names = sa.table("model_names", *map(sa.column, ("tenant", "name", "last_version")))
     connection = op.get_bind()
