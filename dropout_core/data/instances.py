@@ -93,11 +93,8 @@ def _number_matrix(rows: Sequence[Sequence[Any]]) -> np.ndarray[Any, Any] | None
 
 
 def _column(name: str, values: Sequence[Any], type_: FeatureType) -> pl.Series:
-    if type_ in ("numeric", "boolean") and set(map(type, values)) <= _NUMBERS:
-        matrix = _number_matrix([values])
-        if matrix is not None:
-            return pl.Series(name, matrix[0])
-    return text_column(name, values)
+    matrix = _number_matrix([values]) if type_ in ("numeric", "boolean") else None
+    return text_column(name, values) if matrix is None else pl.Series(name, matrix[0])
 
 
 def _datetimes(name: str, values: Sequence[Any], type_: FeatureType) -> pl.Series:
