@@ -42,5 +42,7 @@ def prepare_model(split: EncodedSplit, config: MLPConfig, *, seed: int = 0) -> P
         is_multilabel = split.table.task == "multilabel"
         return features, rows.targets.float() if is_multilabel else rows.targets
 
-    validation = tensors(split.validation) if len(split.validation) else (None, None)
+    validation: tuple[Tensor | None, Tensor | None] = (None, None)
+    if len(split.validation):
+        validation = tensors(split.validation)
     return PreparedModel(model, TrainingData(*tensors(split.train), *validation, split.weights))
