@@ -39,7 +39,8 @@ def write_archive(folder: Path, target: Path, *, check: Check) -> None:
             for name in (MANIFEST, WEIGHTS):
                 archive.writestr(_entry(name), (folder / name).read_bytes())
         with zipfile.ZipFile(packed) as archive:
-            archive.extractall(temporary, (MANIFEST, WEIGHTS))
+            for name in (MANIFEST, WEIGHTS):
+                archive.extract(name, temporary)
         loaded = Predictor.load(Path(temporary))
         check.require_same_bits(loaded.outputs(check.examples.matrix))
         packed.replace(target)
