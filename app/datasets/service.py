@@ -8,7 +8,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.context import Context
 from app.http.uploads import Upload, refusing_unusable, upload_limits
-from dropout_core.data.ingest import ReadOptions, ingest
+from dropout_core.data.ingest import ingest
+from dropout_core.data.read_options import ReadOptions
 from dropout_core.files import sha256_of
 from store.artifacts.artifact_store import DATASETS, discard
 from store.database.engine import is_full, is_unavailable

@@ -11,7 +11,8 @@ from fastapi import Depends, Form, Request, UploadFile
 from pydantic import ValidationError
 
 from app.http.errors import Flaw, RequestError, escaped, invalid
-from dropout_core.data.ingest import Limits, ReadOptions
+from dropout_core.data.ingest import Limits
+from dropout_core.data.read_options import ReadOptions
 from dropout_core.errors import DataError
 from store.settings import Settings
 

@@ -22,7 +22,8 @@ from app.inference.schemas import PredictRequest
 from app.serving import instances, tables
 from app.serving.model_server import QUICK_BYTES, ServedModel, run_inline_or_in_thread
 from app.serving.tables import CSV, PARQUET
-from dropout_core.data.ingest import Limits, ReadOptions
+from dropout_core.data.ingest import Limits
+from dropout_core.data.read_options import ReadOptions
 from dropout_core.model.predictor import Predictor
 from dropout_core.model.uncertainty import Uncertainty
 

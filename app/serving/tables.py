@@ -13,7 +13,8 @@ from torch import Tensor
 from app.serving.errors import FEATURES_TOO_LARGE
 from app.serving.instances import first_not_finite
 from dropout_core.data.dates import settle_dates, with_settled_dates
-from dropout_core.data.ingest import Limits, ReadOptions, ingest
+from dropout_core.data.ingest import Limits, ingest
+from dropout_core.data.read_options import ReadOptions
 from dropout_core.errors import DataError
 from dropout_core.model.predictor import MAX_CELLS, Predictor
 

@@ -18,7 +18,7 @@ from app.http.limits import BodyLimit, BodyTooSlow
 from app.http.routes import BodyClass
 from app.http.uploads import Upload
 from app.main import create_app
-from dropout_core.data.ingest import ReadOptions
+from dropout_core.data.read_options import ReadOptions
 from store.settings import Settings
 from tests.support import tables
 from tests.support.in_process import TestClient
