@@ -22,6 +22,7 @@ READY_SECONDS = 60
 STOP_SECONDS = 30
 WATCH_SECONDS = 0.5
 RESTART_SECONDS = 1.0  # between two starts of a process that keeps dying
+MAX_TEMPORARY_PATH = 107 - len("/d-12345678/pymp-12345678/listener-12345678")
 
 log = structlog.get_logger()
 
@@ -45,9 +46,10 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with (
         only_one(settings.data_dir / "serve.lock"),
-        # Temporary files of a process that is killed are deleted when the service ends. The name is
-        # short, because the path of a socket in the folder has to stay under 108 characters.
-        tempfile.TemporaryDirectory(prefix="d-", ignore_cleanup_errors=True) as temporary,
+        # Temporary files of a process that is killed are deleted when the service ends.
+        tempfile.TemporaryDirectory(
+            prefix="d-", dir=_short_temporary_folder(), ignore_cleanup_errors=True
+        ) as temporary,
         socket.create_server((host, port), family=family, backlog=2048) as listener,
     ):
         # The parent holds the socket, so that calls wait while an API process restarts.
@@ -85,6 +87,15 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
                 child.ask_to_stop()
             for child in children:
                 child.wait()
+
+
+def _short_temporary_folder() -> str:
+    """Return the folder for temporary files, or /tmp if sockets in it would have too long a path.
+
+    multiprocessing puts sockets there, whose path the system limits to 107 characters.
+    """
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= MAX_TEMPORARY_PATH else "/tmp"  # noqa: S108
 
 
 class _Child:
