@@ -80,7 +80,7 @@ bench-tables: .venv/installed ## Scores of the default job and of scikit-learn o
 
 bench-files: .venv/installed ## A million rows uploaded and predicted, in time and memory
 	@mkdir -p build/bench
-	@$(BIN)/python -m benchmarks.files --output build/bench/files.json
+	@$(BIN)/python -m benchmarks.files --json build/bench/files.json
 
 # H2O also needs Java; without it, `make bench` leaves H2O out.
 bench-peers: .venv-peers/installed ## Make .venv-peers with the libraries that `make bench` compares with

@@ -1,4 +1,4 @@
-"""What endpoints share: the objects of the process, and parameters that many endpoints take."""
+"""The objects that the endpoints of a process share, and parameters that many endpoints take."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,9 +20,9 @@ from store.artifacts.artifact_store import ArtifactStore
 from store.database.engine import Database
 from store.settings import Settings
 
-SLOW_REQUESTS = 8  # at a time, which leaves 32 of the 40 threads to others
-PLACE_SECONDS = 20.0  # to wait for a slot
-MAX_NUMBER = 2**31 - 1  # of events and epochs: the largest integer of the databases
+NUM_SLOTS = 8  # for slow requests, which leaves 32 of the 40 threads to others
+SLOT_SECONDS = 20.0  # to wait for a slot
+MAX_NUMBER = 2**31 - 1  # for events and epochs: the largest integer of the databases
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Context:
     readiness: Readiness
     keyring: Keyring
     statistics: Statistics = field(default_factory=Statistics)
-    slow: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SLOW_REQUESTS))
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(NUM_SLOTS))
 
     @property
     def uploads(self) -> Path:
         return self.settings.data_dir / "uploads"
 
 
-# Coroutines: FastAPI would call plain functions in threads, and wait for one each time.
+# Coroutines: FastAPI would call plain functions in threads, and wait for a free one.
 async def _context(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
@@ -56,28 +56,28 @@ async def _caller(request: Request) -> Caller:
     return caller
 
 
-async def take_place(context: "ContextDep") -> AsyncIterator[None]:
-    """Hold one of the slots for requests that take long, so that threads are left for others.
+async def hold_slot(context: "ContextDep") -> AsyncIterator[None]:
+    """Hold one of the slots for slow requests, so that the others have threads left.
 
     Raises RequestError (503) if no slot becomes free in time.
     """
     try:
-        await asyncio.wait_for(context.slow.acquire(), PLACE_SECONDS)
+        await asyncio.wait_for(context.slots.acquire(), SLOT_SECONDS)
     except TimeoutError as error:
-        detail = f"{SLOW_REQUESTS} requests that take long are running; try again"
+        detail = f"{NUM_SLOTS} slow requests are running already; try again"
         raise RequestError(503, "busy", detail) from error
     try:
         yield
     finally:
-        context.slow.release()
+        context.slots.release()
 
 
-place = asynccontextmanager(take_place)
-"""take_place for a part of an endpoint."""
+slow_slot = asynccontextmanager(hold_slot)
+"""hold_slot, for a part of an endpoint."""
 
 
 ContextDep = Annotated[Context, Depends(_context)]
 CallerDep = Annotated[Caller, Depends(_caller)]
-Limit = Annotated[int, Query(ge=1, le=100, description="Items of a page.")]
-After = Annotated[str | None, Query(description="The `last_id` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=100, description="The most items on the page.")]
+After = Annotated[str | None, Query(description="The `last_id` of the previous page.")]
 Number = Annotated[int, Query(ge=0, le=MAX_NUMBER)]

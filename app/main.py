@@ -1,4 +1,4 @@
-"""create_app(settings): the whole HTTP edge, assembled."""
+"""create_app(settings): assemble the whole HTTP API."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,7 +30,6 @@ from app.monitoring.readiness import Readiness
 from app.monitoring.recorded_jobs import RecordedJobs
 from app.names import endpoints as names
 from app.open_inference import endpoints as open_inference
-from app.open_inference import repository
 from app.serving.model_server import ModelServer
 from app.serving.predictors import Predictors
 from store.artifacts.artifact_store import open_artifacts
@@ -38,7 +37,7 @@ from store.database.engine import Database
 from store.operations import tracing
 from store.settings import Settings
 
-_FORM_BYTES = 64 * 1024  # what a multipart form adds to its file
+_FORM_BYTES = 64 * 1024  # added to a file by the multipart form around it
 _CONFIG_BYTES = 4 * 1024**2
 
 
@@ -70,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         await context.model_server.warm_up()
         yield
         database.close()
-        tracing.end_tracing()  # here, since uvicorn ends the process with the signal that it got
+        tracing.end_tracing()  # here: uvicorn ends the process with the signal that stopped it
 
     app = FastAPIOffline(
         title="Dropout Service",
@@ -105,11 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
     routes[:0] = [StraightRoute(*call) for call in (*inference.STRAIGHT, *open_inference.STRAIGHT)]
     routes.insert(0, FoundRoute())
     # Not by include_router, which hides the routes and searches them twice.
-    for part in (
-        *(datasets, jobs, models, names, exports, inference),
-        *(open_inference, repository),
-        health,
-    ):
+    for part in (datasets, jobs, models, names, exports, inference, open_inference, health):
         routes.extend(part.router.routes)
 
     @app.get("/", include_in_schema=False)
@@ -117,7 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
     def to_docs() -> RedirectResponse:
         return RedirectResponse(docs.PATH)
 
-    # Outside of all that Starlette builds: the answer to an unexpected error goes through them too.
+    # Outside of Starlette's own: the answer to an unexpected error goes through these too.
     stack: ASGIApp = RequestDurations(
         InferenceErrors(app.build_middleware_stack()),
         instruments=context.instruments,

@@ -11,21 +11,20 @@ With batchwise dropout, the rows of a whole batch share a mask: smaller batches 
 epoch, and larger ones train faster.
 """
 
-import argparse
-import json
 import math
 import os
 import statistics
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 
 from benchmarks.images import load_part
+from benchmarks.options import option_parser, write_report
 from benchmarks.run_folder import benchmark_run
 from dropout_core.config import MLPConfig, TrainingConfig
 from dropout_core.nn.mlp import MLP
@@ -110,63 +109,46 @@ def _data(folder: Path, on_test_rows: bool) -> TrainingData:
     )
 
 
-class Study:
-    """The runs of a study, of which a few run at a time."""
-
-    def __init__(self, pool: ProcessPoolExecutor, folder: Path) -> None:
-        self._pool = pool
-        self._folder = folder
-
-    def best_rates(self, num_epochs: int) -> dict[str, float]:
-        """Return each dropout's rate with the lowest error on held-out rows, with one seed."""
-        runs = [
-            Run(self._folder, dropout, rate, num_epochs, seed=1000, on_test_rows=False)
-            for dropout, rates in RATES.items()
-            for rate in rates
-        ]
-        errors: dict[str, dict[float, float]] = {dropout: {} for dropout in RATES}
-        for run, result in zip(runs, self._pool.map(train_once, runs), strict=True):
-            errors[run.dropout][run.rate] = result.error
-            print(f"{run.dropout:10} rate {run.rate:<5g} held-out error {result.error:.2f} %")
-        return {dropout: min(found, key=found.__getitem__) for dropout, found in errors.items()}
-
-    def over_seeds(
-        self, rates: dict[str, float], num_epochs: int, num_seeds: int
-    ) -> dict[str, list[Result]]:
-        """Return the results of all seeds for each dropout with its rate."""
-        runs = [
-            Run(self._folder, dropout, rate, num_epochs, seed)
-            for seed in range(num_seeds)
-            for dropout, rate in rates.items()
-        ]
-        results: dict[str, list[Result]] = {dropout: [] for dropout in rates}
-        for run, result in zip(runs, self._pool.map(train_once, runs), strict=True):
-            results[run.dropout].append(result)
-        return results
+def train_all(pool: ProcessPoolExecutor, runs: Sequence[Run]) -> dict[str, list[Result]]:
+    """Train a few at a time; return the results by dropout."""
+    results: dict[str, list[Result]] = {}
+    for run, result in zip(runs, pool.map(train_once, runs), strict=True):
+        results.setdefault(run.dropout, []).append(result)
+        print(f"{run.dropout:10} rate {run.rate:<5g} seed {run.seed:<5} error {result.error:.2f} %")
+    return results
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = option_parser(__doc__)
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("DROPOUT_DATA_DIR"))
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, a thread each")
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     if options.data_dir is None:
         raise SystemExit("error: --data-dir or DROPOUT_DATA_DIR has to name a folder with mnist")
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
-        study = Study(pool, Path(options.data_dir) / "mnist")
-        rates = study.best_rates(options.epochs)
-        results = study.over_seeds(rates, options.epochs, options.seeds)
+        new_run = partial(Run, Path(options.data_dir) / "mnist")
+        trials = [
+            new_run(dropout, rate, options.epochs, seed=1000, on_test_rows=False)
+            for dropout, rates_of_dropout in RATES.items()
+            for rate in rates_of_dropout
+        ]
+        rates = {
+            dropout: min(zip(RATES[dropout], found, strict=True), key=lambda pair: pair[1].error)[0]
+            for dropout, found in train_all(pool, trials).items()
+        }
+        seeds = range(options.seeds)
+        runs = [new_run(*best, options.epochs, seed) for seed in seeds for best in rates.items()]
+        results = train_all(pool, runs)
         speeds = {
             dropout: statistics.median(result.rows_per_second for result in found)
             for dropout, found in results.items()
         }
         speedup = speeds["batchwise"] / speeds["standard"]
         in_time = max(1, round(options.epochs / speedup))
-        alone = {"standard": rates["standard"]}
-        shorter = study.over_seeds(alone, in_time, options.seeds)["standard"]
+        standard = ("standard", rates["standard"], in_time)
+        shorter = train_all(pool, [new_run(*standard, seed) for seed in seeds])["standard"]
     equal_time = "standard, equal time"
     results[equal_time] = shorter
     num_epochs = dict.fromkeys(rates, options.epochs) | {equal_time: in_time}
@@ -174,15 +156,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"batchwise trains {speedup:.2f} times the rows of standard dropout a second\n")
     print(f"{'':22}{'rate':>6}{'epochs':>8}{'test error %':>16}   of each seed")
     report = {}
-    for name, runs in results.items():
-        errors = [run.error for run in runs]
+    for name, found in results.items():
+        errors = [result.error for result in found]
         rate = rates[name.split(",")[0]]
         listed = " ".join(f"{error:.2f}" for error in errors)
         print(f"{name:22}{rate:>6g}{num_epochs[name]:>8}{_mean(errors):>16}   {listed}")
         report[name] = {"rate": rate, "epochs": num_epochs[name], "errors": errors}
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"speedup": speedup, **report}, indent=2))
+    write_report({"speedup": speedup, **report}, options)
 
 
 def _mean(values: list[float]) -> str:

@@ -1,14 +1,12 @@
 """Measure a million rows: uploaded, against polars.read_csv alone, and predicted as a file.
 
-    python -m benchmarks.files [--output FILE]
+    python -m benchmarks.files [--json FILE]
 
 starts its own service. Both figures are ratios of wall-clock times, whose two sides are timed in
 turn. Memory is the largest sum of the proportional set sizes of the service's processes, sampled
 every few milliseconds during the upload.
 """
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -25,8 +23,9 @@ import numpy as np
 import polars as pl
 import psutil
 
+from benchmarks import running
+from benchmarks.options import option_parser, write_report
 from benchmarks.run_folder import benchmark_run
-from benchmarks.running import running_service
 
 NUM_ROWS = 1_000_000
 NUM_ROUNDS = 5
@@ -54,19 +53,17 @@ print(time.perf_counter() - t)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.files")
-    parser.add_argument("--output", type=Path, help="write the numbers here, as JSON")
+    parser = option_parser(__doc__)
     parser.add_argument("--rows", type=int, default=NUM_ROWS)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         path = Path(folder) / "table.csv"
         table(arguments.rows).write_csv(path)
-        with running_service(max_upload_bytes=2**31) as (process, client):
+        with running.running_service(max_upload_bytes=2**31) as (process, client):
             numbers = {"upload": upload(process, client, path)}
             numbers["predict"] = predict(process, client, path)
     print(_report(numbers))
-    if arguments.output is not None:
-        arguments.output.write_text(json.dumps(numbers, indent=2) + "\n")
+    write_report(numbers, arguments)
 
 
 def table(num_rows: int) -> pl.DataFrame:
@@ -88,13 +85,13 @@ def table(num_rows: int) -> pl.DataFrame:
 
 def upload(process: psutil.Process, client: httpx.Client, path: Path) -> dict[str, Any]:
     """Time uploads in turn with read_csv, and measure the service's memory meanwhile."""
-    _post(client, path)  # the first upload starts processes that later ones use
+    _upload(client, path)  # the first upload starts processes that later ones use
     ours, alone, peaks = [], [], []
     for _ in range(NUM_ROUNDS):
         alone.append(_time_of(_READ, path))
         with _watching_memory(process) as peak:
             started = time.perf_counter()
-            dataset = _post(client, path)
+            dataset = _upload(client, path)
             ours.append(time.perf_counter() - started)
         peaks.append(peak())
         client.delete(f"/v1/datasets/{dataset}").raise_for_status()
@@ -109,7 +106,8 @@ def upload(process: psutil.Process, client: httpx.Client, path: Path) -> dict[st
 
 def predict(process: psutil.Process, client: httpx.Client, path: Path) -> dict[str, Any]:
     """Time predictions of a file, and of the same rows in one process that has them in memory."""
-    model = _train(client, path)
+    first_rows = pl.read_csv(path, n_rows=10_000).write_csv().encode()
+    model = running.train(client, running.upload(client, first_rows), training={"epochs": 1})
     data_dir = Path(process.cmdline()[process.cmdline().index("--data-dir") + 1])
     [weights] = (data_dir / "artifacts").glob("jobs/*/*/model")
     ours, alone = [], []
@@ -130,24 +128,9 @@ def predict(process: psutil.Process, client: httpx.Client, path: Path) -> dict[s
     }
 
 
-def _post(client: httpx.Client, path: Path) -> str:
+def _upload(client: httpx.Client, path: Path) -> str:
     with path.open("rb") as file:
-        response = client.post("/v1/datasets", files={"file": ("table.csv", file)})
-    return str(response.raise_for_status().json()["id"])
-
-
-def _train(client: httpx.Client, path: Path) -> str:
-    """Train the default network on the first ten thousand rows, and return the model's id."""
-    rows = pl.read_csv(path, n_rows=10_000).write_csv().encode()
-    response = client.post("/v1/datasets", files={"file": ("table.csv", rows)})
-    job = {
-        "dataset": {"id": response.raise_for_status().json()["id"], "target": "label"},
-        "training": {"epochs": 1},
-    }
-    submitted = client.post("/v1/jobs", json=job).raise_for_status().json()
-    while (model := client.get(f"/v1/jobs/{submitted['id']}").json()["model"]) is None:
-        time.sleep(0.1)
-    return str(model)
+        return running.upload(client, file)
 
 
 def _time_of(program: str, *arguments: Path) -> float:
@@ -187,20 +170,19 @@ def _family_bytes(process: psutil.Process) -> int:
 
 def _report(numbers: dict[str, Any]) -> str:
     upload, predict = numbers["upload"], numbers["predict"]
-    lines = [
-        f"{'':54}{'goal':>8}{'measured':>10}",
-        f"{'upload, infer, store / polars.read_csv alone':54}{GOAL_UPLOAD:8.2f}"
-        f"{upload['ratio']:10.2f}",
-        f"{'memory of the whole service meanwhile, MB':54}{GOAL_BYTES / 1e6:8.0f}"
-        f"{upload['peak_bytes'] / 1e6:10.0f}",
-        f"{'rate of predicting a file / encode and forward alone':54}{GOAL_PREDICT:8.2f}"
-        f"{predict['ratio']:10.2f}",
-        f"upload {statistics.median(upload['upload_seconds']):.2f} s, "
-        f"read_csv {statistics.median(upload['read_csv_seconds']):.2f} s, "
-        f"{upload['file_bytes'] / 1e6:.0f} MB; "
-        f"predict-file {statistics.median(predict['predict_file_seconds']):.2f} s, "
-        f"in one process {statistics.median(predict['in_one_process_seconds']):.2f} s",
-    ]
+    medians = {
+        name: statistics.median(values)
+        for name, values in (upload | predict).items()
+        if name.endswith("_seconds")
+    }
+    rows = {
+        "upload, infer, store / polars.read_csv alone": (GOAL_UPLOAD, upload["ratio"]),
+        "gigabytes of the whole service meanwhile": (GOAL_BYTES / 1e9, upload["peak_bytes"] / 1e9),
+        "rate of predicting a file / encode and forward alone": (GOAL_PREDICT, predict["ratio"]),
+    }
+    lines = [f"{'':54}{'goal':>8}{'measured':>10}"]
+    lines += [f"{name:54}{goal:8.2f}{found:10.2f}" for name, (goal, found) in rows.items()]
+    lines += [f"{name:54}{seconds:18.2f}" for name, seconds in medians.items()]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Draw the report of a benchmark: python -m benchmarks.plot training.json training.png"""
+"""Draw the report of a benchmark: python -m benchmarks.plot REPORT PNG"""
 
 import json
 import sys
@@ -12,6 +12,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
 
 BASELINE = "torch, nn.Dropout"
 BOUND = "dense products"
@@ -24,8 +25,19 @@ COLOURS = {
     "bound: the matrix products alone": "#999999",
 }
 
+# Ours is first.
+SERVER_COLOURS = ("#0072B2", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#56B4E9")
+
 
 def draw(report: dict[str, Any], path: Path) -> None:
+    """Draw latencies if the report has some, else speeds of training."""
+    if "latency" in report:
+        draw_latencies(report, path)
+    else:
+        draw_speeds(report, path)
+
+
+def draw_speeds(report: dict[str, Any], path: Path) -> None:
     """Draw rows a second of every contender relative to the plain torch loop, one panel a case."""
     cases = {n: s for n, s in report["sections"].items() if BASELINE in s["rows_per_second"]}
     names = list(dict.fromkeys(n for s in cases.values() for n in (*s["ratios"], *s["skipped"])))
@@ -92,6 +104,28 @@ def _family(name: str) -> str:
 def _title(report: dict[str, Any]) -> str:
     how = f"{report['threads']} threads, {report['num_rounds']} interleaved rounds"
     return f"Rows trained a second on {report['data']}, {how}: medians and quartiles"
+
+
+def draw_latencies(report: dict[str, Any], path: Path) -> None:
+    """Draw which share of the requests took longer, at half of each server's maximum rate."""
+    figure, panel = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
+    slower = [1 - quantile for quantile in report["quantiles"]]
+    for colour, (name, latency) in zip(SERVER_COLOURS, report["latency"].items(), strict=False):
+        panel.plot(latency["quantiles_ms"], slower, color=colour, label=name)
+    panel.set_xscale("log")
+    panel.set_yscale("log")
+    for axis, unit in ((panel.xaxis, ""), (panel.yaxis, " %")):
+        factor = 100 if unit else 1
+        axis.set_major_formatter(FuncFormatter(lambda x, _, f=factor, u=unit: f"{f * x:g}{u}"))
+    panel.axhline(0.01, color="black", linewidth=0.8, linestyle=":")
+    panel.set_xlabel("milliseconds since the request was due")
+    panel.set_ylabel("requests that took longer")
+    rounds = f"{report['num_rounds']} interleaved rounds"
+    panel.set_title(f"1 row, each server at half of its maximum rate, {rounds}", fontsize=11)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ the same jobs and requests in turns, and prints the ratios of the times. A job t
 784-256-256-10 network with dropout; a step's time is the service's own figure for the epoch.
 """
 
-import argparse
 import io
 import json
 import statistics
@@ -21,6 +20,7 @@ from typing import Any
 import httpx
 import numpy as np
 
+from benchmarks.options import option_parser, write_report
 from benchmarks.run_folder import benchmark_run
 from benchmarks.running import running_service
 
@@ -39,10 +39,9 @@ Numbers = dict[str, float]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.releases")
+    parser = option_parser(__doc__)
     parser.add_argument("checkout", type=Path, help="the other checkout, with its `.venv`")
     parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--json", type=Path, help="write the numbers here")
     options = parser.parse_args()
     with benchmark_run(), ExitStack() as stack:
         services = [
@@ -62,8 +61,7 @@ def main() -> None:
             f"{name:22}{row['other'] * 1e6:9.0f} us{row['here'] * 1e6:9.0f} us"
             f"{row['ratio']:14.3f}{row['lower']:12.3f}{row['upper']:6.3f}"
         )
-    if options.json is not None:
-        options.json.write_text(json.dumps(numbers, indent=2) + "\n")
+    write_report(numbers, options)
 
 
 class Service:

@@ -1,28 +1,28 @@
 """Measure how fast the embedded service starts, answers and stops, and its CPU time when idle.
 
-    python -m benchmarks.service [--output FILE]
+    python -m benchmarks.service [--json FILE]
 
 starts its own service with a temporary data directory, prints a table of the results and, with
---output, writes them as JSON. Times between two events of a job are measured by the service's own
+--json, writes them as JSON. Times between two events of a job are measured by the service's own
 clock, so the requests add nothing to them.
 """
 
-import argparse
-import json
 import os
 import statistics
 import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import polars as pl
 import psutil
 
+from benchmarks.options import option_parser, write_report
 from benchmarks.run_folder import benchmark_run
-from benchmarks.running import running_service
+from benchmarks.running import cpu_seconds, running_service, train, upload
+from benchmarks.running import submit as submit_job
 
 NUM_RUNNING = 4
 NUM_SUBMITTED = 200
@@ -36,12 +36,10 @@ Numbers = dict[str, float]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.service")
-    parser.add_argument("--output", type=Path, help="write the numbers here, as JSON")
-    output = parser.parse_args().output
+    options = option_parser(__doc__).parse_args()
     with running_service(concurrency=NUM_RUNNING) as (process, client):
-        _warm(client)
-        dataset = _upload(client)
+        dataset = upload(client, _table_of_numbers())
+        train(client, dataset, **_job(epochs=1))  # starts processes that later jobs use
         numbers = {
             "machine": _machine(),
             "idle": idle(process),
@@ -50,15 +48,14 @@ def main() -> None:
             "submit": submit(client, dataset),
         }
     print(_table(numbers))
-    if output is not None:
-        output.write_text(json.dumps(numbers, indent=2) + "\n")
+    write_report(numbers, options)
 
 
 def idle(process: psutil.Process) -> Numbers:
     """Measure the CPU time of all processes of a service without jobs, in percent of one core."""
-    before = _cpu_seconds(process)
+    before = cpu_seconds(process.pid)
     time.sleep(IDLE_SECONDS)
-    used = _cpu_seconds(process) - before
+    used = cpu_seconds(process.pid) - before
     return {"cpu_percent": 100 * used / IDLE_SECONDS, "seconds": IDLE_SECONDS}
 
 
@@ -66,7 +63,7 @@ def first_epoch(client: httpx.Client, dataset: str) -> Numbers:
     """Time from a job's submission to its first epoch in the database, on a warm worker."""
     seconds = []
     for _ in range(NUM_JOBS):
-        job = _submit(client, dataset, epochs=1)
+        job = submit_job(client, dataset, **_job(epochs=1))
         _wait(lambda job=job: _state(client, job) == "succeeded")
         seconds.append(_between(client, job, "queued", "epoch"))
     return _summary(seconds)
@@ -76,7 +73,7 @@ def cancel(client: httpx.Client, dataset: str) -> Numbers:
     """Time from the request to cancel a running job to the job's end."""
     seconds = []
     for _ in range(NUM_JOBS):
-        job = _submit(client, dataset, epochs=ENDLESS)
+        job = submit_job(client, dataset, **_job(epochs=ENDLESS))
         _wait_for_first_epoch(client, job)
         _cancel(client, job)
         _wait(lambda job=job: _state(client, job) == "cancelled")
@@ -86,13 +83,13 @@ def cancel(client: httpx.Client, dataset: str) -> Numbers:
 
 def submit(client: httpx.Client, dataset: str) -> dict[str, Numbers]:
     """Time submissions while the worker is fully occupied, in turn with requests to /livez."""
-    running = [_submit(client, dataset, epochs=ENDLESS) for _ in range(NUM_RUNNING)]
+    running = [submit_job(client, dataset, **_job(epochs=ENDLESS)) for _ in range(NUM_RUNNING)]
     for job in running:
         _wait_for_first_epoch(client, job)
     submitted, submit_seconds, livez_seconds = [], [], []
     for _ in range(NUM_SUBMITTED):
         started = time.perf_counter()
-        submitted.append(_submit(client, dataset, epochs=1))
+        submitted.append(submit_job(client, dataset, **_job(epochs=1)))
         submit_seconds.append(time.perf_counter() - started)
         started = time.perf_counter()
         client.get("/livez").raise_for_status()
@@ -102,29 +99,19 @@ def submit(client: httpx.Client, dataset: str) -> dict[str, Numbers]:
     return {"post_jobs": _summary(submit_seconds), "get_livez": _summary(livez_seconds)}
 
 
-def _warm(client: httpx.Client) -> None:
-    job = _submit(client, _upload(client), epochs=1)
-    _wait(lambda: _state(client, job) == "succeeded")
+def _table_of_numbers() -> bytes:
+    """Return a CSV file with a thousand rows of twenty features."""
+    features = np.random.default_rng(0).normal(size=(1000, 20)).round(4)
+    table = pl.DataFrame(features, schema=[f"x{number}" for number in range(20)])
+    return table.with_columns(label=(features.sum(axis=1) > 0).astype(int)).write_csv().encode()
 
 
-def _upload(client: httpx.Client) -> str:
-    """Upload a thousand rows of twenty features, and return the dataset's id."""
-    features = np.random.default_rng(0).normal(size=(1000, 20))
-    rows = np.column_stack([features, features.sum(axis=1) > 0])
-    header = ",".join([*(f"x{number}" for number in range(20)), "label"])
-    lines = [header, *(",".join(f"{value:.4f}" for value in row) for row in rows)]
-    files = {"file": ("table.csv", "\n".join(lines).encode())}
-    return str(_json(client.post("/v1/datasets", files=files))["id"])
-
-
-def _submit(client: httpx.Client, dataset: str, *, epochs: int) -> str:
-    job = {
-        "dataset": {"id": dataset, "target": "label"},
+def _job(*, epochs: int) -> dict[str, Any]:
+    return {
         "task": "regression",
         "model": {"hidden": [64]},
         "training": {"epochs": epochs},
     }
-    return str(_json(client.post("/v1/jobs", json=job))["id"])
 
 
 def _cancel(client: httpx.Client, job: str) -> None:
@@ -161,11 +148,6 @@ def _wait(condition: Callable[[], bool]) -> None:
 def _json(response: httpx.Response) -> dict[str, Any]:
     answer: dict[str, Any] = response.raise_for_status().json()
     return answer
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    family = [process, *process.children(recursive=True)]
-    return sum(times.user + times.system for times in (each.cpu_times() for each in family))
 
 
 def _summary(seconds: list[float]) -> Numbers:

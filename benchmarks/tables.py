@@ -7,13 +7,10 @@ scikit-learn's MLPClassifier or MLPRegressor behind the pipeline that its docume
 mixed columns, and `trees` its HistGradientBoosting. None is tuned.
 """
 
-import argparse
-import json
 import statistics
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +26,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from benchmarks.options import option_parser, write_report
 from benchmarks.run_folder import benchmark_run
 from dropout_core.config import ProblemConfig, SplitConfig, TrainingConfig
 from dropout_core.model.predictor import Predictor
@@ -120,13 +118,7 @@ def _customers(num_rows: int) -> Table:
             "town": [f"town {index}" for index in town],
             "leaves": np.where(leaves, "yes", "no"),
         }
-    ).with_columns(
-        pl.col("income").fill_nan(None),
-        pl.when(pl.Series(chance.random(num_rows) < 0.1))
-        .then(None)
-        .otherwise(pl.col("pays"))
-        .alias("pays"),
-    )
+    ).with_columns(pl.col("income").fill_nan(None), _with_holes("pays", num_rows, chance))
     return Table(frame, "leaves", is_regression=False)
 
 
@@ -153,13 +145,14 @@ def _rents(num_rows: int) -> Table:
             "district": [f"D{index:02}" for index in district],
             "rent": rent.round(2),
         }
-    ).with_columns(
-        pl.when(pl.Series(chance.random(num_rows) < 0.1))
-        .then(None)
-        .otherwise(pl.col("year"))
-        .alias("year")
-    )
+    ).with_columns(_with_holes("year", num_rows, chance))
     return Table(frame, "rent", is_regression=True)
+
+
+def _with_holes(name: str, num_rows: int, chance: np.random.Generator) -> pl.Expr:
+    """Return the column without a tenth of its values."""
+    is_hole = pl.Series(chance.random(num_rows) < 0.1)
+    return pl.when(is_hole).then(None).otherwise(pl.col(name)).alias(name)
 
 
 def _moons() -> Table:
@@ -168,16 +161,6 @@ def _moons() -> Table:
     noise = np.random.default_rng(2).normal(size=(1500, 8))
     frame = pl.DataFrame(np.hstack([points, noise]), schema=[f"x{i}" for i in range(10)])
     return Table(frame.with_columns(pl.Series("kind", kind)), "kind", is_regression=False)
-
-
-def contestants(table: Table) -> dict[str, Callable[[pl.DataFrame, pl.DataFrame, int], Any]]:
-    """Return functions by name: (training rows, rows to predict, seed) -> (predictions,
-    probabilities)."""
-    return {
-        "service": lambda train, test, seed: _by_service(table, train, test, seed),
-        "MLP": lambda train, test, seed: _by_mlp(table, train, test, seed),
-        "trees": lambda train, test, seed: _by_trees(table, train, test, seed),
-    }
 
 
 def _by_service(table: Table, train: pl.DataFrame, test: pl.DataFrame, seed: int) -> Any:
@@ -234,15 +217,23 @@ def _by_sklearn(model: Any, table: Table, train: pl.DataFrame, test: pl.DataFram
     return model.predict(asked), model.predict_proba(asked)
 
 
+CONTESTANTS: dict[str, Callable[[Table, pl.DataFrame, pl.DataFrame, int], Any]] = {
+    "service": _by_service,
+    "MLP": _by_mlp,
+    "trees": _by_trees,
+}
+"""By name: (table, training rows, rows to predict, seed) -> (predictions, probabilities)."""
+
+
 def run(table: Table, name: str, num_seeds: int) -> Iterator[Outcome]:
     """Yield every contestant's outcome on the table."""
-    for contestant, predict in contestants(table).items():
+    for contestant, predict in CONTESTANTS.items():
         scores, losses = [], []
         for seed in range(num_seeds):
             order = np.random.default_rng(seed).permutation(len(table.frame))
             num_test = round(len(order) * HELD_OUT)
             train, test = table.frame[order[num_test:]], table.frame[order[:num_test]]
-            values, probabilities = predict(train, test, seed)
+            values, probabilities = predict(table, train, test, seed)
             score, loss = _measure(table, test[table.target].to_numpy(), values, probabilities)
             scores.append(score)
             losses.append(loss)
@@ -259,15 +250,12 @@ def _measure(table: Table, true: Any, values: Any, probabilities: Any) -> tuple[
     )
 
 
-def _standard_error(differences: list[float]) -> float:
-    return statistics.stdev(differences) / len(differences) ** 0.5
-
-
 def _report(table: Table, outcomes: list[Outcome]) -> bool:
     """Print a table's line. Return False if the service is worse than the MLP beyond the error."""
     service, mlp, _ = outcomes
     differences = [a - b for a, b in zip(service.scores, mlp.scores, strict=True)]
-    mean, error = statistics.fmean(differences), _standard_error(differences)
+    mean = statistics.fmean(differences)
+    error = statistics.stdev(differences) / len(differences) ** 0.5
     score, loss = table.measures
     cells = [
         f"{o.contestant} {statistics.fmean(o.scores):.4f} ({statistics.fmean(o.losses):.4g})"
@@ -283,8 +271,7 @@ def _report(table: Table, outcomes: list[Outcome]) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
+    parser = option_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--only", help="name of one table")
     arguments = parser.parse_args()
@@ -299,9 +286,7 @@ def main() -> None:
             if not _report(table, of_table):
                 worse.append(name)
     print(f"more than one standard error below the MLP: {', '.join(worse) or 'no table'}")
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
+    write_report([asdict(outcome) for outcome in outcomes], arguments)
 
 
 if __name__ == "__main__":

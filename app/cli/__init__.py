@@ -1,1 +1,1 @@
-"""`dropout-service`: a command for every role, for keys and backups, and the demo."""
+"""`dropout-service`: commands for every role, for keys and backups, and the demo."""

@@ -1,7 +1,7 @@
-"""The main job from end to end, as an HTTP client of a service of its own.
+"""A demonstration from upload to prediction, as an HTTP client of a service of its own.
 
-Handwritten digits go in as CSV, two jobs that differ only in dropout train side by side, and what
-the service answers about them is put in a table.
+It uploads handwritten digits as CSV, trains two jobs that differ only in dropout at the same time,
+and prints their results in a table.
 """
 
 import io
@@ -34,73 +34,63 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 class DemoFailed(Exception):
-    """What went wrong, in one line."""
+    """The demo failed; the message is one line."""
 
 
 def run() -> None:
-    """Raises DemoFailed."""
+    """Start a service, train on it and print the results. Raises DemoFailed."""
     console = Console()
     try:
         training, held_out, labels = _digits()
         console.print("Starting a service of its own, on a free port ...")
-        with _service() as address, httpx.Client(base_url=address, timeout=60) as client:
+        hooks = {"response": [_require_success]}
+        with (
+            _service() as address,
+            httpx.Client(base_url=address, timeout=60, event_hooks=hooks) as client,
+        ):
             console.print(f"Service ready at {address}")
-            _show(_Client(client), console, training, held_out, labels)
+            _show(client, console, training, held_out, labels)
             console.print(f"API docs: {address}/docs (`make serve` keeps a service running)")
     except (httpx.HTTPError, OSError, KeyError, ImportError) as error:
         raise DemoFailed(f"{type(error).__name__}: {error}") from error
 
 
-class _Client:
-    """The calls that the demo makes; an answer that is no success is DemoFailed."""
+def _require_success(response: httpx.Response) -> None:
+    if response.is_error:
+        answer = response.read().decode(errors="replace")
+        raise DemoFailed(f"{response.request.url} answered {response.status_code}: {answer}")
 
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
 
-    def upload(self, name: str, table: str) -> dict[str, Any]:
-        file = (f"{name}.csv", table.encode(), "text/csv")
-        return self._post("/v1/datasets", files={"file": file}, data={"name": name})
+def _upload(client: httpx.Client, name: str, table: str) -> dict[str, Any]:
+    file = (f"{name}.csv", table.encode(), "text/csv")
+    return _json(client.post("/v1/datasets", files={"file": file}, data={"name": name}))
 
-    def submit(self, job: dict[str, Any]) -> dict[str, Any]:
-        return self._post("/v1/jobs", json=job)
 
-    def evaluate(self, model_id: str, dataset_id: str) -> dict[str, Any]:
-        return self._post(f"/v1/models/{model_id}/evaluate", json={"dataset": dataset_id})
-
-    def predict(self, model_id: str, instances: list[Any]) -> dict[str, Any]:
-        return self._post(f"/v1/models/{model_id}/predict", json={"instances": instances})
-
-    def get(self, path: str) -> dict[str, Any]:
-        return _json(self._client.get(path))
-
-    def events(self, job_id: str) -> Iterator[dict[str, Any]]:
-        """The job's events as they happen: `type`, and the data of each."""
-        headers = {"Accept": "text/event-stream"}
-        with self._client.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as response:
-            for line in response.iter_lines():
-                if line.startswith("data:"):
-                    yield json.loads(line.removeprefix("data:"))
-
-    def _post(self, path: str, **request: Any) -> dict[str, Any]:
-        return _json(self._client.post(path, **request))
+def _events(client: httpx.Client, job_id: str) -> Iterator[dict[str, Any]]:
+    """Yield the job's events as they happen."""
+    headers = {"Accept": "text/event-stream"}
+    with client.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as response:
+        for line in response.iter_lines():
+            if line.startswith("data:"):
+                yield json.loads(line.removeprefix("data:"))
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:
     answer: dict[str, Any] = response.json()
-    if response.is_error:
-        raise DemoFailed(f"{response.request.url} answered {response.status_code}: {answer}")
     return answer
 
 
 def _show(
-    client: _Client, console: Console, training: str, held_out: str, labels: list[int]
+    client: httpx.Client, console: Console, training: str, held_out: str, labels: list[int]
 ) -> None:
-    dataset = client.upload("digits", training)
-    test_set = client.upload("digits-held-out", held_out)
+    dataset = _upload(client, "digits", training)
+    test_set = _upload(client, "digits-held-out", held_out)
     console.print(
         f"Uploaded {dataset['num_rows']} digits to learn from and {test_set['num_rows']} held out"
     )
-    jobs = {name: client.submit(_job(dataset["id"], name)) for name in VARIANTS}
+    jobs = {
+        name: _json(client.post("/v1/jobs", json=_job(dataset["id"], name))) for name in VARIANTS
+    }
     with _progress(console) as progress, ThreadPoolExecutor(len(jobs)) as pool:
         bars = {name: progress.add_task(name, total=EPOCHS, news="waiting") for name in jobs}
         watched = [
@@ -124,10 +114,10 @@ def _job(dataset_id: str, name: str) -> dict[str, Any]:
     }
 
 
-def _watch(client: _Client, job_id: str, progress: Progress, bar: TaskID) -> None:
+def _watch(client: httpx.Client, job_id: str, progress: Progress, bar: TaskID) -> None:
     """Move the bar with the job's events. Raises DemoFailed unless the job succeeds."""
     last: dict[str, Any] = {}
-    for last in client.events(job_id):
+    for last in _events(client, job_id):
         data = last["data"]
         if last["type"] == "epoch":
             loss, accuracy = data["train_loss"], data["validation_score"]
@@ -137,14 +127,15 @@ def _watch(client: _Client, job_id: str, progress: Progress, bar: TaskID) -> Non
         raise DemoFailed(f"job {job_id} ended {last.get('type')}: {last.get('data')}")
 
 
-def _results(client: _Client, job_id: str, test_set: str, held_out: str) -> list[str]:
-    """A column of the table, in the order of its rows."""
-    job = client.get(f"/v1/jobs/{job_id}")
-    history = client.get(f"/v1/jobs/{job_id}/metrics")
-    evaluation = client.evaluate(job["model"], test_set)
+def _results(client: httpx.Client, job_id: str, test_set: str, held_out: str) -> list[str]:
+    """Return a column of the table, in the order of its rows."""
+    job = _json(client.get(f"/v1/jobs/{job_id}"))
+    history = _json(client.get(f"/v1/jobs/{job_id}/metrics"))
+    model = f"/v1/models/{job['model']}"
+    evaluation = _json(client.post(f"{model}/evaluate", json={"dataset": test_set}))
     rows = held_out.splitlines()[1 : NUM_SHOWN + 1]
     instances = [[float(cell) for cell in row.split(",")[:-1]] for row in rows]
-    predictions = client.predict(job["model"], instances)
+    predictions = _json(client.post(f"{model}/predict", json={"instances": instances}))
     sure = [max(row) for row in predictions["probabilities"]]
     rate = sum(history["samples_per_second"]) / len(history["epoch"])
     return [
@@ -186,7 +177,7 @@ def _progress(console: Console) -> Progress:
 
 
 def _digits() -> tuple[str, str, list[int]]:
-    """Two CSV tables of scikit-learn's 8x8 digits, and the labels of the second."""
+    """Return two CSV tables of scikit-learn's 8x8 digits, and the labels of the second."""
     import numpy as np
     from sklearn.datasets import load_digits
 
@@ -206,7 +197,7 @@ def _digits() -> tuple[str, str, list[int]]:
 
 @contextmanager
 def _service() -> Iterator[str]:
-    """A service with a temporary data directory on a free port; its address."""
+    """Run a service with a temporary data directory on a free port, and yield its address."""
     with tempfile.TemporaryDirectory(prefix="dropout-demo-") as folder:
         command = [sys.executable, "-m", "app", "serve", "--port", "0", "--data-dir", folder]
         with open(f"{folder}/log", "w") as log_file:  # noqa: PTH123 - a str is at hand
@@ -225,10 +216,10 @@ def _service() -> Iterator[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Without the settings of other services, whose database this must not touch."""
+    """Return the environment without the settings of other services, whose data must stay."""
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
 
 
 def _last_line(path: str) -> str:
     with open(path) as file:  # noqa: PTH123
-        return (file.read().strip().splitlines() or ["it said nothing"])[-1]
+        return (file.read().strip().splitlines() or ["its log is empty"])[-1]

@@ -1,4 +1,4 @@
-"""`dropout-service keys`: who may call. They write the database, so they run where it is."""
+"""`dropout-service keys`: API keys. These commands write to the service's database directly."""
 
 import re
 import time
@@ -33,7 +33,7 @@ def _tenant(value: str) -> str:
 
 
 def _name(value: str) -> str:
-    if not (value.isprintable() and 1 <= len(value) <= MAX_NAME):  # it is to stay on its line
+    if not (value.isprintable() and 1 <= len(value) <= MAX_NAME):  # a name has to fit on a line
         raise typer.BadParameter(f"1 to {MAX_NAME} characters that can be printed")
     return value
 
@@ -47,27 +47,28 @@ def _days(value: float | None) -> float | None:
 @cli.command()
 def create(
     name: Annotated[
-        str, typer.Argument(callback=_name, help="What the key is for, as `list` shows it.")
+        str, typer.Argument(callback=_name, help="The purpose of the key, which `list` shows.")
     ],
     *,
     tenant: Annotated[
-        str, typer.Option(callback=_tenant, help="Whose datasets, jobs and models it opens.")
+        str,
+        typer.Option(callback=_tenant, help="The tenant that the key belongs to."),
     ] = DEFAULT_TENANT,
     scope: Annotated[
         list[Scope] | None,
         typer.Option(
-            help="What it may do, repeated for several: read looks, train uploads, submits and "
-            "deletes, predict predicts, admin does all and reads /metrics. "
-            "Without any: read, train and predict."
+            help="What the key allows; may be repeated: read reads, train uploads, submits and "
+            "deletes, predict predicts, admin allows everything and /metrics. "
+            "The default is read, train and predict."
         ),
     ] = None,
     days: Annotated[
         float | None,
-        typer.Option(callback=_days, help="How long it is good for; without, until revoked."),
+        typer.Option(callback=_days, help="Days until it expires; never by default."),
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Make a key and print it, this once. From the first one on, every call needs one."""
+    """Make a key and print it, only now. Once a key exists, every call needs one."""
     lifetime_seconds = None if days is None else days * DAY_SECONDS
     with _transaction(data_dir=data_dir) as transaction:
         _, token = keys.create(
@@ -82,7 +83,7 @@ def create(
 
 @cli.command(name="list")
 def list_keys(*, data_dir: DataDir = None) -> None:
-    """Every key, without what would let one call with it."""
+    """List every key, without its secret."""
     with _transaction(data_dir=data_dir) as transaction:
         found = keys.all_keys(transaction)
     rows = [("ID", "NAME", "TENANT", "SCOPES", "IN FORCE", "LAST USED"), *map(_row, found)]
@@ -94,11 +95,11 @@ def list_keys(*, data_dir: DataDir = None) -> None:
 
 @cli.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(help="Its id, as `list` shows it.")],
+    key_id: Annotated[str, typer.Argument(help="The id of the key, which `list` shows.")],
     *,
     data_dir: DataDir = None,
 ) -> None:
-    """Take a key out of force, everywhere and for good, within seconds."""
+    """Revoke a key, everywhere and for ever, within seconds."""
     try:
         with _transaction(data_dir=data_dir) as transaction:
             key = keys.revoke(transaction, key_id)
@@ -109,8 +110,8 @@ def revoke(
 
 @contextmanager
 def _transaction(*, data_dir: DataDir) -> Iterator[Connection]:
-    """A transaction on the service's database, which is made if there is none yet."""
-    from store.database.engine import Database  # which other commands begin without
+    """Open a transaction on the service's database, which is created if there is none."""
+    from store.database.engine import Database  # slow to import: other commands start without it
 
     settings = settings_of(data_dir=data_dir)
     try:

@@ -1,4 +1,4 @@
-"""`dropout-service`: every role, backups and the demo, behind one command."""
+"""`dropout-service`: one command for every role, keys, backups and the demo."""
 
 import os
 import signal
@@ -30,13 +30,13 @@ cli = typer.Typer(
 )
 cli.add_typer(key_commands.cli, name="keys")
 
-Host = Annotated[str, typer.Option(help="Address to bind; beyond loopback there has to be a key.")]
+Host = Annotated[str, typer.Option(help="Address to bind; other than loopback needs an API key.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to bind; 0 takes a free one.")]
 Processes = Annotated[int, typer.Option(min=1, help="API processes that share the port.")]
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     cli()
 
 
@@ -101,11 +101,11 @@ def api(
             port=port,
             loop="uvloop",
             http=BoundedHttp,
-            log_config=None,  # its lines go the way of all others
+            log_config=None,  # its lines go to the service's own log
             log_level="warning",
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # nothing here goes by who the client is said to be
+            proxy_headers=False,  # the service does not use the client's address
             timeout_graceful_shutdown=5,
         )
         server = uvicorn.Server(config)
@@ -114,9 +114,9 @@ def api(
         fail(str(error))
     if with_parent:
         on_parent_exit(lambda: setattr(server, "should_exit", True))
-    # A thread that computes gives way to the requests that wait, five times sooner than it would.
+    # A thread that computes yields to waiting requests after 1 ms instead of Python's 5 ms.
     sys.setswitchinterval(0.001)
-    # So that the first upload need not wait for what reads it.
+    # So that the first upload does not wait for the imports of its reader.
     threading.Thread(target=warm_up, daemon=True).start()
     server.run(sockets=[listener])
 
@@ -139,11 +139,11 @@ def dispatch(*, data_dir: DataDir = None) -> None:
 
 @cli.command()
 def backup(
-    file: Annotated[Path, typer.Argument(help="What to write: a .tar or .tar.gz.")],
+    file: Annotated[Path, typer.Argument(help="The file to write: a .tar or .tar.gz.")],
     *,
     data_dir: DataDir = None,
 ) -> None:
-    """Copy all that the service on this machine keeps into one file, while it runs."""
+    """Copy all data of the service on this machine into one file, while it runs."""
     from store.artifacts.artifact_store import open_artifacts
     from store.operations import backup as to_file
 
@@ -162,11 +162,11 @@ def backup(
 
 @cli.command()
 def restore(
-    file: Annotated[Path, typer.Argument(help="What `backup` has written.")],
+    file: Annotated[Path, typer.Argument(help="A file of `backup`.")],
     *,
     data_dir: DataDir = None,
 ) -> None:
-    """Fill a new data directory from a backup; jobs that ran then go on."""
+    """Fill a new data directory from a backup; jobs that ran at that time resume."""
     from store.operations import restore as from_file
     from store.operations.lifetime import AlreadyRunning
 
@@ -195,7 +195,7 @@ def demo() -> None:
 
 
 def _become(role: str, *arguments: str, data_dir: Path | None) -> NoReturn:
-    """Turn this process into one of the worker's, which this package does not import."""
+    """Replace this process by one of the worker's, which this package may not import."""
     environment = os.environ | settings_of(data_dir=data_dir).as_environment()
     command = [sys.executable, "-m", "worker", role, *arguments]
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell is wanted
@@ -203,7 +203,7 @@ def _become(role: str, *arguments: str, data_dir: Path | None) -> NoReturn:
 
 @contextmanager
 def _ending_in_order() -> Iterator[None]:
-    """Have SIGTERM undo what is half done, as Ctrl-C does."""
+    """Make SIGTERM undo unfinished work, as Ctrl-C does."""
     before = signal.signal(signal.SIGTERM, lambda *_: fail("ended before it was done"))
     try:
         yield

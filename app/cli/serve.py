@@ -1,4 +1,4 @@
-"""The embedded default as one command: API processes and a local worker, restarted if they die."""
+"""The whole service in one command: API processes and a local worker, restarted if they die."""
 
 import os
 import signal
@@ -22,19 +22,20 @@ READY_SECONDS = 60
 STOP_SECONDS = 30
 WATCH_SECONDS = 0.5
 RESTART_SECONDS = 1.0  # between two starts of a process that keeps dying
+MAX_TEMPORARY_PATH = 107 - len("/d-12345678/pymp-12345678/listener-12345678")
 
 log = structlog.get_logger()
 
 
 class NotReady(Exception):
-    """The service did not come up."""
+    """The service did not become ready."""
 
 
 def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> None:
     """Run the service until SIGTERM or SIGINT; once ready, print its address on one line.
 
     Raises OSError if the address cannot be bound, AlreadyRunning if the data directory has a
-    service, NotReady if this one does not come up.
+    service, NotReady if this one does not become ready.
     """
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -45,12 +46,13 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with (
         only_one(settings.data_dir / "serve.lock"),
-        # What a killed process leaves in the temporary folder goes when the service ends. Its name
-        # is short, because the path of a socket below it has to stay under 108 characters.
-        tempfile.TemporaryDirectory(prefix="d-", ignore_cleanup_errors=True) as temporary,
+        # Temporary files of a process that is killed are deleted when the service ends.
+        tempfile.TemporaryDirectory(
+            prefix="d-", dir=_short_temporary_folder(), ignore_cleanup_errors=True
+        ) as temporary,
         socket.create_server((host, port), family=family, backlog=2048) as listener,
     ):
-        # The parent holds the socket, so that calls wait while an API process is started anew.
+        # The parent holds the socket, so that calls wait while an API process restarts.
         address = _address(host, listener.getsockname()[1])
         descriptor = listener.fileno()
         api = [sys.executable, "-m", "app", "api", "--fd", str(descriptor), "--with-parent"]
@@ -68,7 +70,7 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
                 env=environment,
                 stdin=subprocess.PIPE,
                 pass_fds=(descriptor,),
-                process_group=0,  # a terminal's Ctrl-C is for the parent, who ends them in order
+                process_group=0,  # a terminal's Ctrl-C reaches the parent alone
             )
 
         children = [_Child("api", start(api)) for _ in range(num_processes)]
@@ -87,8 +89,17 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
                 child.wait()
 
 
+def _short_temporary_folder() -> str:
+    """Return the folder for temporary files, or /tmp if sockets in it would have too long a path.
+
+    multiprocessing puts sockets there, whose path the system limits to 107 characters.
+    """
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= MAX_TEMPORARY_PATH else "/tmp"  # noqa: S108
+
+
 class _Child:
-    """A process that is started anew whenever it dies. Its standard input is its lifeline."""
+    """A process that is restarted whenever it dies. It ends when its standard input closes."""
 
     def __init__(self, name: str, start: Callable[[], subprocess.Popen[bytes]]) -> None:
         self.name = name
@@ -103,13 +114,14 @@ class _Child:
     def restart_if_dead(self) -> None:
         if self.exit_code is None or time.monotonic() - self._started_at < RESTART_SECONDS:
             return
-        log.warning("process died, starting it anew", process=self.name, exit_code=self.exit_code)
-        self._close_lifeline()
+        log.warning("process died, restarting it", process=self.name, exit_code=self.exit_code)
+        self.ask_to_stop()  # closes the pipe to it
         self._process = self._start()
         self._started_at = time.monotonic()
 
     def ask_to_stop(self) -> None:
-        self._close_lifeline()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def wait(self) -> None:
         try:
@@ -117,10 +129,6 @@ class _Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-    def _close_lifeline(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
 
 
 def _wait_until_ready(address: str, children: list[_Child], stop: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""What every command does alike: settings from its flags, one line for what is wrong."""
+"""Parts of every command: settings from its flags, and errors of one line."""
 
 import sys
 from pathlib import Path
@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from store.settings import PREFIX, Settings
 
-DataDir = Annotated[Path | None, typer.Option(help="Where everything is kept.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of all data.")]
 
 
 def settings_of(**flags: Any) -> Settings:
-    """Flags, then the environment, then defaults; exits with one line if they make no sense."""
+    """Return settings from flags, the environment and defaults; exit with one line if invalid."""
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
@@ -33,6 +33,6 @@ def warn(message: str) -> None:
 
 
 def fail(message: str) -> NoReturn:
-    message = " ".join(message.split())  # errors of libraries have several
+    message = " ".join(message.split())  # errors of libraries may have several lines
     print(f"error: {message}", file=sys.stderr)  # noqa: T201
     sys.exit(1)

@@ -7,9 +7,9 @@ from fastapi import Depends, File, Form, Response, UploadFile
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from app.context import After, CallerDep, Context, ContextDep, Limit, take_place
+from app.context import After, CallerDep, Context, ContextDep, Limit, hold_slot
 from app.datasets.schemas import DatasetAnswer
-from app.datasets.service import in_place
+from app.datasets.service import stored_table
 from app.http.answers import Page, page_of
 from app.http.bodies import require_form
 from app.http.errors import problem_responses
@@ -37,7 +37,7 @@ NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes none in text
     dependencies=[
         Depends(require_form),
         Depends(only_fields("file", "name")),
-        Depends(take_place),
+        Depends(hold_slot),
     ],
 )
 @demands(Scope.TRAIN, body=BodyClass.FILE)
@@ -49,7 +49,7 @@ def create_dataset(
         File(
             min_length=1,
             max_length=2,
-            description="CSV, TSV, Parquet, NPZ or IDX, also in gzip; two of IDX, with labels.",
+            description="CSV, TSV, Parquet, NPZ or IDX, also gzipped; two for IDX with labels.",
         ),
     ],
     options: UploadOptions,
@@ -58,10 +58,7 @@ def create_dataset(
     ] = None,
     key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Upload a table.
-
-    How it is written and what its columns are is found out, and answered.
-    """
+    """Upload a table. Its format and the types of its columns are detected."""
     chosen = name or _name_of(file[0]) or "dataset"
 
     with Upload(context.uploads, file) as upload:
@@ -77,14 +74,14 @@ def create_dataset(
                 return reservation.replay
             with context.database.read() as transaction:
                 _require_dataset_quota(transaction, context, caller, upload)
-            # Parsing takes its time, so it is over before the transaction begins.
+            # Parsing takes long, so it ends before the transaction begins.
             with (
-                in_place(context, upload, options) as facts,
+                stored_table(context, upload, options) as fields,
                 context.database.write() as transaction,
             ):
                 _require_dataset_quota(transaction, context, caller, upload)
                 dataset = DatasetAnswer.of(
-                    datasets.create(transaction, tenant=caller.tenant, name=chosen, **facts)
+                    datasets.create(transaction, tenant=caller.tenant, name=chosen, **fields)
                 )
                 location = {"Location": f"/v1/datasets/{dataset.id}"}
                 answer = Answer(201, location, dataset.model_dump(mode="json"))
@@ -121,9 +118,9 @@ def delete_dataset(context: ContextDep, caller: CallerDep, dataset_id: str) -> R
 
 
 def _name_of(file: UploadFile) -> str:
-    """Of the file where it comes from, as far as it can be a dataset's."""
-    own = PurePosixPath(file.filename or "").name
-    return own.replace("\0", "")[:MAX_NAME_CHARACTERS]
+    """Return the file's own name, without its folder and what a dataset's name cannot have."""
+    name = PurePosixPath(file.filename or "").name
+    return name.replace("\0", "")[:MAX_NAME_CHARACTERS]
 
 
 def _require_dataset_quota(

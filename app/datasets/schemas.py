@@ -10,7 +10,7 @@ from store.datasets import Dataset
 
 
 class DatasetAnswer(BaseModel):
-    """A table. `options` are how its file was read; `warnings` are what there is to know of it."""
+    """A table. `options` say how its file was read, `warnings` what its owner should know."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -58,6 +58,4 @@ class DatasetAnswer(BaseModel):
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
-        facts = vars(dataset).copy()
-        del facts["artifact"]
-        return cls(**facts)
+        return cls(**vars(dataset))

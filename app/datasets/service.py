@@ -1,4 +1,4 @@
-"""An upload becomes a dataset, whole or not at all."""
+"""Make a dataset of an upload, completely or not at all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.context import Context
 from app.http.uploads import Upload, refusing_unusable, upload_limits
-from dropout_core.data.ingest import ReadOptions, ingest
+from dropout_core.data.ingest import ingest
+from dropout_core.data.read_options import ReadOptions
 from dropout_core.files import sha256_of
 from store.artifacts.artifact_store import DATASETS, discard
 from store.database.engine import is_full, is_unavailable
@@ -16,10 +17,12 @@ from store.ids import new_id
 
 
 @contextmanager
-def in_place(context: Context, upload: Upload, options: ReadOptions) -> Iterator[dict[str, Any]]:
-    """Put the table in place for a block that inserts its row, with the facts of that row.
+def stored_table(
+    context: Context, upload: Upload, options: ReadOptions
+) -> Iterator[dict[str, Any]]:
+    """Store the table for a block that inserts its row, and yield the fields of that row.
 
-    The table is deleted if the block fails, unless its row may be there all the same. Raises
+    The table is deleted if the block fails, unless its row may have been committed. Raises
     RequestError (422) if the files are unusable.
     """
     path = upload.folder / "table"
@@ -27,7 +30,7 @@ def in_place(context: Context, upload: Upload, options: ReadOptions) -> Iterator
         table = ingest(upload.paths, path, options=options, limits=upload_limits(context.settings))
     dataset_id = new_id("ds")
     artifact = f"{DATASETS}/{dataset_id}.{sha256_of(path)}.parquet"
-    facts = {
+    fields = {
         "id": dataset_id,
         "format": table.format,
         "size_bytes": upload.size_bytes,
@@ -40,9 +43,9 @@ def in_place(context: Context, upload: Upload, options: ReadOptions) -> Iterator
     }
     try:
         context.artifacts.put(artifact, path)
-        yield facts
+        yield fields
     except BaseException as error:
-        # A database that went away may have committed: then the table is needed, else it is swept.
+        # An unavailable database may have committed: a table without a row is swept later.
         if not (isinstance(error, SQLAlchemyError) and is_unavailable(error)) or is_full(error):
             discard(context.artifacts, artifact)
         raise

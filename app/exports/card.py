@@ -1,6 +1,6 @@
-"""The model card: what a model is, what it learned from, how well, and what not to use it for.
+"""The model card: a model's config, data, metrics and limits.
 
-Mitchell et al. 2019, Model Cards for Model Reporting, as far as the service knows.
+Mitchell et al. 2019, Model Cards for Model Reporting, as far as the service has the records.
 """
 
 import json
@@ -31,7 +31,7 @@ _CURVES = {
 
 @dataclass(frozen=True)
 class ModelRecords:
-    """A model's record, and its job and dataset, which are None if they were deleted."""
+    """The records of a model, its job and its dataset; None for a deleted one."""
 
     model: Model
     job: Job | None
@@ -113,7 +113,7 @@ def _time(seconds: float) -> str:
 def _data(records: ModelRecords) -> Iterator[str]:
     dataset = records.dataset
     if dataset is None:
-        yield "The dataset that it was trained on was deleted since."
+        yield "The dataset of its training is deleted."
     else:
         rows = [
             ("dataset", f"{text(dataset.name)} ({text(dataset.id)})"),
@@ -128,21 +128,21 @@ def _data(records: ModelRecords) -> Iterator[str]:
         ((text(f["name"]), f["type"], _missing(f)) for f in listed),
     )
     if len(records.features) > len(listed):
-        yield f"And {len(records.features) - len(listed)} features more."
+        yield f"And {len(records.features) - len(listed)} more features."
 
 
 def _missing(feature: dict[str, Any]) -> str:
     match feature["type"]:
         case "categorical":
-            return f"as any unknown one; {len(feature['categories'])} categories are known"
+            return f"an unknown category; {len(feature['categories'])} categories are known"
         case "text":
-            return "have no words"
-    return "imputed and marked" if feature["may_be_missing"] else "refused: training saw none"
+            return "text without words"
+    return "imputed and marked" if feature["may_be_missing"] else "refused: none in training"
 
 
 def _curves(epochs: list[dict[str, Any]]) -> Iterator[str]:
     if not epochs:
-        yield "No epoch is on record."
+        yield "There are no records of epochs."
         return
     curves = {column: [epoch[column] for epoch in epochs] for column in _CURVES}
     known = [column for column in _CURVES if any(value is not None for value in curves[column])]
@@ -173,7 +173,7 @@ def _metrics(metrics: dict[str, Any]) -> Iterator[str]:
             if mean is not None
         }
     if not columns:
-        yield "No rows were held out: how well it predicts others is not known."
+        yield "No rows were held out, so its performance on new rows is unknown."
         return
     names = dict.fromkeys(name for scores in columns.values() for name in scores)
     yield table(
@@ -189,7 +189,7 @@ def _limits(records: ModelRecords) -> Iterator[str]:
         lines = [text(warning, max_characters=500) for warning in warnings[:_MAX_WARNINGS]]
         if len(warnings) > len(lines):
             lines.append(f"and {len(warnings) - len(lines)} more")
-        yield "What was said of the data:\n\n" + _list(lines)
+        yield "Warnings about the data:\n\n" + _list(lines)
 
 
 def _list(lines: Iterable[str]) -> str:
@@ -200,47 +200,47 @@ def _known(records: ModelRecords) -> Iterator[str]:
     manifest = records.model.manifest
     trained_on = _num_trained_on(records)
     if trained_on is not None:
-        yield f"It was trained on {trained_on} rows, and knows rows that are like them."
+        yield f"It was trained on {trained_on} rows; expect less of it on rows unlike these."
     held_out = ", ".join(f"{rows} for {split}" for split, rows in records.held_out.items())
-    yield f"Rows held out: {held_out or 'none'}. The metrics above are of these alone."
+    yield f"Rows held out: {held_out or 'none'}. The metrics above are measured on these only."
     refusing = [f["name"] for f in records.features if f.get("may_be_missing") is False]
     if refusing:
         shown = texts(refusing, limit=_MAX_LISTED)
-        yield f"A row is refused where one of these is missing: {shown}."
+        yield f"A row is refused if one of these is missing: {shown}."
     if manifest["classes"] is not None:
-        yield "It answers with these classes alone, also to a row that is of none of them."
+        yield "It predicts only these classes, also for a row of another class."
 
 
 def _num_trained_on(records: ModelRecords) -> int | None:
-    """Return how many rows it was trained on, or None if the records do not tell."""
+    """Return the number of rows that it was trained on, or None if the records do not have it."""
     if records.dataset is None:
         return None
     targets = set(records.model.manifest["targets"])
     missing: list[Any] = [
         c.get("num_missing") for c in records.dataset.columns if c["name"] in targets
     ]
-    if None in missing or (len(missing) > 1 and any(missing)):  # of several, maybe the same rows
+    if None in missing or (len(missing) > 1 and any(missing)):  # maybe in the same rows
         return None
     num_rows: int = records.dataset.num_rows - sum(missing) - sum(records.held_out.values())
     return num_rows
 
 
 _NOT_KNOWN = (
-    "How it does on rows from elsewhere, or of another time, was not measured.",
-    "Nor was whether it does equally well for all groups of people: measure that before it decides "
-    "anything about them.",
+    "Its performance on data of another source or time was not measured.",
+    "Its performance for different groups of people was not measured: measure it before the model "
+    "decides anything about people.",
 )
 
 
 def _recipe(records: ModelRecords) -> Iterator[str]:
     manifest = records.model.manifest
     if records.job is None:
-        yield "The job that trained it was deleted since. Its network and preprocessing were:"
+        yield "The job that trained it is deleted. Its network and preprocessing were:"
         yield code({name: manifest[name] for name in ("model", "preprocessing")})
         return
     yield (
         "Submit this to `POST /v1/jobs`. On the machine named above, with a dataset of the same "
-        "SHA-256 that is read in the same way, it gives weights of the SHA-256 above."
+        "SHA-256 that was read with the same options, the weights have the SHA-256 above."
     )
     if len(json.dumps(records.job.spec)) > _MAX_CONFIG_BYTES:
         yield f"It is long: `GET /v1/jobs/{records.job.id}` has it as `resolved_config`."

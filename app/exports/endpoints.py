@@ -1,4 +1,4 @@
-"""`/v1/models/{id}/export` and `/card`: a model to take away, and what to know of it."""
+"""`/v1/models/{id}/export` and `/card`: the model as a file, and its model card."""
 
 import tempfile
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app.context import CallerDep, ContextDep, take_place
+from app.context import CallerDep, ContextDep, hold_slot
 from app.exports import service
 from app.exports.card import card, records_of
 from app.http.answers import download
@@ -31,7 +31,7 @@ _MEDIA_TYPES: dict[Format, str] = {
 @router.get(
     "/export",
     response_class=StreamingResponse,
-    dependencies=[Depends(take_place)],
+    dependencies=[Depends(hold_slot)],
     responses={
         200: {
             "content": {media_type: {} for media_type in _MEDIA_TYPES.values()},
@@ -47,15 +47,15 @@ def export_model(
     model_id: str,
     chosen: Annotated[Format, Query(alias="format")] = "safetensors",
 ) -> StreamingResponse:
-    """Take the model away, as one of these:
+    """Download the model in one of these formats:
 
-    - `safetensors`: a zip of what the service keeps, which its Python package loads without a
-      server, and which gives the same bits.
-    - `onnx`: with all preprocessing of numbers and categories inside. Dates come as their parts and
-      text as its hashed words, as the inputs' descriptions say.
-    - `torch`: a program of `torch.export`, which takes the matrix that the package's encoder makes.
+    - `safetensors`: a zip of the service's own files, which its Python package loads without a
+      server, with predictions of the same bits.
+    - `onnx`: includes the preprocessing of numbers and categories. Dates are given as their parts
+      and text as its hashed words, as the inputs' descriptions say.
+    - `torch`: a program of `torch.export`, which takes the matrix of the package's encoder.
 
-    Each has answered example rows as the service does, or is not sent.
+    Each file is checked first: on example rows it predicts the same as the service.
     """
     with context.database.read() as transaction:
         model = models.resolve(transaction, model_id, tenant=caller.tenant)
@@ -72,7 +72,7 @@ def export_model(
 )
 @demands(Scope.READ)
 def get_card(context: ContextDep, caller: CallerDep, model_id: str) -> Response:
-    """The model card, in Markdown: its data, its curves and metrics, and how to make it again."""
+    """The model card, in Markdown: its data, its curves and metrics, and how to reproduce it."""
     with context.database.read() as transaction:
         records = records_of(transaction, model_id, tenant=caller.tenant)
     return Response(card(records), media_type=MARKDOWN)

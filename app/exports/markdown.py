@@ -1,4 +1,4 @@
-"""Markdown (CommonMark, with GitHub's tables) that is safe in a web page, whatever it quotes."""
+"""Markdown (CommonMark, with GitHub's tables) that is safe in a web page, with any text in it."""
 
 import json
 import math
@@ -10,7 +10,7 @@ _SHOWN_CHARACTERS = 60
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARKS = 40
 
-# Every mark is escaped: which ones have a meaning depends on the context, and on the reader.
+# Every mark is escaped: which marks have a meaning depends on the context and the program.
 _ESCAPES = str.maketrans(
     {mark: f"\\{mark}" for mark in string.punctuation}
     | {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
@@ -18,9 +18,9 @@ _ESCAPES = str.maketrans(
 
 
 def text(value: object, *, max_characters: int = _SHOWN_CHARACTERS) -> str:
-    """Escape text that somebody wrote: one line, cut if it is long, without any markup.
+    """Escape a user's text: one line, cut if it is long, without any markup.
 
-    Characters that do not print, such as those that turn the direction of writing, are replaced.
+    Characters that do not print, such as those that reverse the writing direction, are replaced.
     """
     marks = (mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in str(value))
     shown = "".join(marks)

@@ -1,18 +1,15 @@
-"""A model as a file, written anew for every request."""
+"""Write a model as a file, for every request anew."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from app.context import PLACE_SECONDS, Context
+from app.context import SLOT_SECONDS, Context
 from app.http.errors import RequestError, invalid
 from dropout_core.export.process import MAX_ONNX_BYTES, SUFFIXES, Format, export
-from dropout_core.model.saved_model import MANIFEST, WEIGHTS
 from store.errors import ModelNotFound
 from store.models import Model
 
-MAX_EXPORTS = 2  # at a time: each takes a core, and several times the memory of the model
+MAX_EXPORTS = 2  # at a time: each uses a core, and several times the memory of the model
 
 _slots = threading.BoundedSemaphore(MAX_EXPORTS)
 
@@ -24,27 +21,17 @@ def write(context: Context, model: Model, chosen: Format, *, folder: Path) -> Pa
     time; ModelNotFound, ModelError and OSError.
     """
     if chosen == "onnx" and model.size_bytes > MAX_ONNX_BYTES:
-        detail = f"an ONNX file ends at 2 GiB, and this model has {model.size_bytes} bytes"
+        detail = f"an ONNX file may have 2 GiB, and this model has {model.size_bytes} bytes"
         raise invalid("format", detail)
     target = folder / f"{model.id}{SUFFIXES[chosen]}"
-    with _slot():
-        context.predictors.get(model)  # raises ModelError unless the files are as recorded
-        try:
-            manifest, _ = (
-                context.artifacts.fetch(f"{model.artifact}/{name}") for name in (MANIFEST, WEIGHTS)
-            )
-            export(manifest.parent, target, chosen)
-        except FileNotFoundError as error:  # deleted after its record was read
-            raise ModelNotFound(model.id) from error
-    return target
-
-
-@contextmanager
-def _slot() -> Iterator[None]:
-    if not _slots.acquire(timeout=PLACE_SECONDS):
-        detail = f"{MAX_EXPORTS} exports are under way here; try again"
+    if not _slots.acquire(timeout=SLOT_SECONDS):
+        detail = f"{MAX_EXPORTS} exports are running already; try again"
         raise RequestError(503, "busy", detail)
     try:
-        yield
+        context.predictors.get(model)  # raises ModelError unless the files are as recorded
+        export(context.predictors.fetch(model), target, chosen)
+    except FileNotFoundError as error:  # deleted after its record was read
+        raise ModelNotFound(model.id) from error
     finally:
         _slots.release()
+    return target

@@ -15,12 +15,12 @@ from store.access.keys import Scope
 
 router = APIRouter(tags=["health"])
 
-# Its own threads: requests that wait for a database that hangs may have taken all others.
+# Its own threads: requests to a database that hangs may occupy all others.
 _metrics_threads = CapacityLimiter(2)
 
 
 class Ready(BaseModel):
-    """Which parts answer. Redis is told and never fails the check: jobs are accepted without it."""
+    """The state of each part. Redis never fails the check: jobs are accepted without it."""
 
     ready: bool
     checks: dict[str, Literal["ok", "failed", "not used"]]
@@ -28,15 +28,15 @@ class Ready(BaseModel):
 
 @router.get("/livez")
 @demands(None, is_probe=True)
-async def livez() -> dict[str, str]:  # async: without waiting for one of the busy threads
-    """The process answers."""
+async def livez() -> dict[str, str]:  # async: needs no free thread
+    """The process is alive."""
     return {"status": "ok"}
 
 
 @router.get("/readyz", responses={200: {"model": Ready}, 503: {"model": Ready}})
 @demands(None, is_probe=True)
 async def readyz(context: ContextDep) -> JSONResponse:
-    """The service can do its work: 200, or 503 while the database or the storage cannot."""
+    """The service is ready: 200, or 503 while the database or the storage does not work."""
     checks = await context.readiness.look()
     ready = checks["database"] == checks["storage"] == "ok"
     body = Ready.model_validate({"ready": ready, "checks": checks})
@@ -51,7 +51,7 @@ async def readyz(context: ContextDep) -> JSONResponse:
 )
 @demands(Scope.ADMIN, is_probe=True)
 async def get_metrics(context: ContextDep, http: Request) -> Response:
-    """What the service counts, for Prometheus. Without its database, what needs none of it."""
+    """Metrics for Prometheus; while the database is down, those that do not need it."""
     accept = http.headers.get("accept")
     body, media_type = await to_thread.run_sync(
         context.instruments.expose, accept, limiter=_metrics_threads

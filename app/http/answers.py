@@ -1,4 +1,4 @@
-"""What answers are made of: times, pages of lists, files, and the media type a client prefers."""
+"""Parts of answers: times, pages of lists, files, and the media type that a client prefers."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ Time = Annotated[datetime, BeforeValidator(_from_seconds), PlainSerializer(_rfc3
 
 
 class Page(BaseModel, Generic[Item]):
-    """A part of a list; `?after=last_id` is the next part."""
+    """A page of a list; `?after=last_id` returns the next page."""
 
     data: list[Item]
     has_more: bool
@@ -35,7 +35,7 @@ class Page(BaseModel, Generic[Item]):
 
 
 def page_of(items: Sequence[Item], ids: Sequence[str], limit: int) -> Page[Item]:
-    """Return a page of up to `limit` items; one item more than that says that there are more."""
+    """Return a page of up to `limit` items. One item beyond the limit sets `has_more`."""
     kept = list(items[:limit])
     return Page(
         data=kept, has_more=len(items) > limit, last_id=ids[len(kept) - 1] if kept else None
@@ -43,7 +43,7 @@ def page_of(items: Sequence[Item], ids: Sequence[str], limit: int) -> Page[Item]
 
 
 def download(path: Path, *, filename: str, media_type: str) -> StreamingResponse:
-    """Return an answer that is a file, which may be deleted as soon as this returns.
+    """Return a file as an answer. It may be deleted as soon as this returns.
 
     `filename` is ASCII without quotes. Raises OSError.
     """

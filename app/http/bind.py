@@ -1,4 +1,4 @@
-"""Which addresses the service may be bound to: see docs/decisions/0014."""
+"""The addresses that the service may bind to: see docs/decisions/0014."""
 
 import ipaddress
 from contextlib import closing
@@ -11,11 +11,11 @@ from store.settings import Settings
 
 
 class UnsafeBind(Exception):
-    """The address is open to others, and there is no key."""
+    """The address is open to other machines, and there is no key."""
 
 
 def check_bind(host: str, settings: Settings) -> None:
-    """Raise UnsafeBind if `host` is open to other machines while nobody is known to have a key."""
+    """Raise UnsafeBind if `host` is open to other machines and no key is found."""
     if is_loopback(host):
         return
     try:
@@ -26,17 +26,17 @@ def check_bind(host: str, settings: Settings) -> None:
                     return
     except DBAPIError as error:
         raise UnsafeBind(
-            f"{host} is open to other machines, and the database does not tell whether there is a "
-            f"key to call with: {error.orig}"
+            f"{host} is open to other machines, and the database cannot be asked for keys: "
+            f"{error.orig}"
         ) from error
     raise UnsafeBind(
-        f"{host} is open to other machines, and there is no key to call with: make one with "
+        f"{host} is open to other machines, and there is no API key: make one with "
         "`dropout-service keys create`, or bind to 127.0.0.1"
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address is this machine's own, to be called by nobody else."""
+    """Return whether only this machine can reach the name or address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Bodies of requests: what they have to be declared as, and how JSON is read."""
+"""Bodies of requests: check their media type, read them, and parse JSON."""
 
 import json
 from email.message import Message
@@ -25,9 +25,8 @@ def require_media_type(request: Request, wanted: str) -> None:
     header["content-type"] = declared
     given = header.get_content_type() if declared else "nothing"
     if given != wanted:
-        raise RequestError(
-            415, "unsupported_media_type", f"the body has to be {wanted}; {given} was declared"
-        )
+        detail = f"the body has to be {wanted}; {given} was declared"
+        raise RequestError(415, "unsupported_media_type", detail)
 
 
 async def require_json(request: Request) -> None:
@@ -42,7 +41,7 @@ async def require_form(request: Request) -> None:
 
 
 async def body_of(request: Request) -> bytes:
-    """Return the body, mostly of one message. Raise RequestError (400) if the client leaves."""
+    """Return the body, mostly one message. Raise RequestError (400) if the client disconnects."""
     parts = []
     while True:
         message = await request.receive()
@@ -63,8 +62,8 @@ def require_unicode(body: bytes) -> None:
             raise RequestError(400, "malformed_json", f"the body is not JSON: {error}") from error
 
 
-def read_json(body: bytes, kind: type[Content]) -> Content:
-    """Read a body as FastAPI does, for endpoints for which FastAPI does not read it.
+def read_json(body: bytes, schema: type[Content]) -> Content:
+    """Read a body as FastAPI does, for endpoints that read it themselves.
 
     Raises RequestError (400) unless it is JSON, and RequestValidationError for wrong fields.
     """
@@ -77,22 +76,22 @@ def read_json(body: bytes, kind: type[Content]) -> Content:
     except (ValueError, RecursionError) as error:
         raise RequestError(400, "malformed_json", f"the body is not JSON: {error}") from error
     try:
-        return kind.model_validate(value)
+        return schema.model_validate(value)
     except ValidationError as error:
         flaws = [{**flaw, "loc": ("body", *flaw["loc"])} for flaw in error.errors()]
         raise RequestValidationError(flaws, body=value) from error
 
 
-def documented(kind: type[BaseModel]) -> dict[str, Any]:
-    """Return how such a body looks, for the documentation of the endpoint."""
-    schema = kind.model_json_schema()
+def documented(body: type[BaseModel]) -> dict[str, Any]:
+    """Return the documentation of an endpoint's body."""
+    schema = body.model_json_schema()
     definitions = schema.pop("$defs", {})
     content = {JSON: {"schema": _inlined(schema, definitions)}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """Return the schema without references, which would be looked up in the whole document."""
+    """Return the schema without references, whose targets would have to be in the document."""
     if isinstance(schema, list):
         return [_inlined(item, definitions) for item in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""The page of the API: it loads nothing from other hosts, and its policy allows nothing else."""
+"""The API's page. It loads only files of this service, and its policy allows no others."""
 
 import base64
 import hashlib
@@ -19,9 +19,9 @@ _INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page to all, with a policy that lets its one script run and no other."""
+    """Serve the page without a key, with a policy that allows only its own script."""
     assert app.openapi_url is not None
-    for route in app.routes:  # which FastAPI has made for the document and the page's files
+    for route in app.routes:  # FastAPI's, of the document and the page's files
         if isinstance(route, Route) and route.path == app.openapi_url:
             demands(None)(route.endpoint)
         elif isinstance(route, Mount) and route.path == ASSETS:

@@ -1,6 +1,6 @@
 """Every error as `application/problem+json` (RFC 9457): what is wrong, and where in the request.
 
-Only this package knows statuses: what is below it raises errors that carry facts.
+Only this package knows statuses: the engines below it raise errors that have none.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,8 +24,8 @@ from store import errors as store_errors
 from store.database.engine import is_full, is_unavailable
 
 RETRY_AFTER_SECONDS = 5
-MAX_FLAWS = 100  # named in one answer: a body of megabytes may have a million
 QUOTA_RETRY_SECONDS = 30  # jobs end by themselves, datasets are deleted
+MAX_FLAWS = 100  # named in one answer: a body of megabytes may have a million
 _RETRY_AFTER = {
     429: {"Retry-After": str(QUOTA_RETRY_SECONDS)},
     503: {"Retry-After": str(RETRY_AFTER_SECONDS)},
@@ -65,7 +65,7 @@ ERROR_CODES: dict[type[Exception], str] = {
     serving_errors.QueueFull: "busy",
 }
 
-# The value of the body that is at fault; an instance's index and cell follow.
+# The value of the body that is wrong; an instance's index and cell follow.
 POINTERS: dict[type[Exception], str] = {
     serving_errors.HeldOutRowsGone: "/dataset",
     serving_errors.InvalidInstance: "/instances",
@@ -101,7 +101,7 @@ class Problem(BaseModel):
 
 
 class RequestError(Exception):
-    """A request that is refused, with its status, code, detail and what is wrong where."""
+    """A request is refused: the status, code and detail of the answer, and each flaw."""
 
     def __init__(self, status: int, code: str, detail: str, errors: Iterable[Flaw] = ()) -> None:
         super().__init__(detail)
@@ -117,7 +117,7 @@ def invalid(pointer: str, detail: str) -> RequestError:
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return how an endpoint's errors look, for its documentation."""
+    """Return the schema of an endpoint's errors, for its documentation."""
     schema = Problem.model_json_schema()
     # References are looked up in the whole document, which does not have these definitions.
     schema["properties"]["errors"]["items"] = schema.pop("$defs")["Flaw"]
@@ -133,13 +133,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(SQLAlchemyError, _database_error)
+    app.add_exception_handler(SQLAlchemyError, database_problem)
     app.add_exception_handler(store_errors.StorageUnavailable, _storage_error)
     for failure in (OSError, PolarsError):
         app.add_exception_handler(failure, _file_error)
     app.add_exception_handler(Exception, _unexpected)
-    for kind in STATUS:
-        app.add_exception_handler(kind, _known_error)
+    for error_class in STATUS:
+        app.add_exception_handler(error_class, _known_error)
 
 
 def problem(
@@ -149,6 +149,8 @@ def problem(
     errors: Iterable[Flaw] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
+    """Return an error's answer; 429 and 503 say when to try again, by default."""
+    headers = headers or _RETRY_AFTER.get(status)
     body = Problem(
         type=f"urn:dropout-service:problem:{code}",
         title=HTTPStatus(status).phrase,
@@ -193,20 +195,19 @@ def _snake_case(name: str) -> str:
 
 def _request_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    headers = _RETRY_AFTER[503] if error.status == 503 else None
-    return problem(error.status, error.code, error.detail, error.errors, headers)
+    return problem(error.status, error.code, error.detail, error.errors)
 
 
 def _known_error(_: Request, error: Exception) -> JSONResponse:
-    kind = next(kind for kind in type(error).__mro__ if kind in STATUS)
-    code = ERROR_CODES.get(kind) or _snake_case(type(error).__name__)
+    known = next(base for base in type(error).__mro__ if base in STATUS)
+    code = ERROR_CODES.get(known) or _snake_case(type(error).__name__)
     flaws = []
-    if (pointer := POINTERS.get(kind)) is not None:
+    if (pointer := POINTERS.get(known)) is not None:
         if isinstance(error, serving_errors.InvalidInstance):
             parts = [part for part in (error.index, error.cell) if part is not None]
             pointer += "".join(f"/{escaped(part)}" for part in parts)
         flaws = [Flaw(pointer=pointer, detail=str(error))]
-    return problem(STATUS[kind], code, str(error), flaws, _RETRY_AFTER.get(STATUS[kind]))
+    return problem(STATUS[known], code, str(error), flaws)
 
 
 def _validation_error(_: Request, error: Exception) -> JSONResponse:
@@ -218,12 +219,10 @@ def _validation_error(_: Request, error: Exception) -> JSONResponse:
     flaws = []
     for flaw in found[:MAX_FLAWS]:
         source, *location = flaw["loc"]
-        in_body = source == "body"
-        pointer = (
-            pointer_to(location, error.body, missing=flaw["type"] == "missing")
-            if in_body
-            else ".".join(map(str, location))
-        )
+        if source == "body":
+            pointer = pointer_to(location, error.body, missing=flaw["type"] == "missing")
+        else:
+            pointer = ".".join(map(str, location))
         flaws.append(Flaw(pointer=pointer, detail=flaw["msg"]))
     detail = "; ".join(f"{flaw.pointer or '/'}: {flaw.detail}" for flaw in flaws[:3])
     more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
@@ -239,41 +238,32 @@ def _http_exception(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == HTTPStatus.NOT_FOUND:
         detail = "there is no such path"
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        of_files = ["GET", "HEAD"]
-        methods = ", ".join(allowed_methods(request.scope, request.app.routes) or of_files)
+        methods_of_files = ["GET", "HEAD"]
+        allowed = allowed_methods(request.scope, request.app.routes) or methods_of_files
+        methods = ", ".join(allowed)
         detail = f"the path has no such method; it has {methods}"
         headers = {"Allow": methods}
     return problem(error.status_code, code, detail, headers=headers)
 
 
-def database_problem(error: Exception, *, path: str) -> JSONResponse:
+def database_problem(request: Request, error: Exception) -> JSONResponse:
     """Return the answer to a request for which the database failed."""
     if is_full(error):
         return _disk_full_problem()
     if is_unavailable(error):
-        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-        detail = "the database does not answer; try again"
-        return problem(503, "database_unavailable", detail, headers=headers)
+        return problem(503, "database_unavailable", "the database does not answer; try again")
     if isinstance(error, DataError):  # such as a NUL, which PostgreSQL does not take as text
         return problem(422, "invalid_request", _UNSTORABLE)
-    return _unexpected_problem(error, path=path)
-
-
-def _database_error(request: Request, error: Exception) -> JSONResponse:
-    return database_problem(error, path=request.url.path)
+    return _unexpected(request, error)
 
 
 def _storage_error(_: Request, error: Exception) -> JSONResponse:
     log.warning("the artifact storage does not answer", error=str(error))
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    detail = "the artifact storage does not answer; try again"
-    return problem(503, "storage_unavailable", detail, headers=headers)
+    return problem(503, "storage_unavailable", "the artifact storage does not answer; try again")
 
 
 def _file_error(request: Request, error: Exception) -> JSONResponse:
-    if is_disk_full(error):
-        return _disk_full_problem()
-    return _unexpected_problem(error, path=request.url.path)
+    return _disk_full_problem() if is_disk_full(error) else _unexpected(request, error)
 
 
 def _disk_full_problem() -> JSONResponse:
@@ -282,9 +272,5 @@ def _disk_full_problem() -> JSONResponse:
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    return _unexpected_problem(error, path=request.url.path)
-
-
-def _unexpected_problem(error: Exception, *, path: str) -> JSONResponse:
-    log.error("unexpected error", path=path, exc_info=error)
+    log.error("unexpected error", path=request.url.path, exc_info=error)
     return problem(500, "internal_error", "something went wrong in the service; its log says what")

@@ -1,4 +1,4 @@
-"""Headers of every answer that tell a browser not to guess its type and to load nothing for it."""
+"""Security headers: a browser guesses no media type, shows no frame and loads nothing else."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,9 +19,9 @@ _PRIVATE = ("/v1/", "/v2/")
 
 
 def secured(headers: Headers, *, is_private: bool = False) -> Headers:
-    """Return the headers, in lower case, with the security headers that they do not have.
+    """Return the headers, in lower case, with the security headers added.
 
-    A policy and a Cache-Control that are there stay; without one, private answers are not cached.
+    A policy or a Cache-Control that they have stays; without one, private answers are not cached.
     """
     names = {name for name, _ in headers}
     added = list(_EVERYWHERE)
@@ -35,7 +35,7 @@ def secured(headers: Headers, *, is_private: bool = False) -> Headers:
 class SecurityHeaders:
     """Add the headers to every answer, and keep answers about data out of caches.
 
-    There are no CORS headers: no page of another origin may call this service.
+    There are no CORS headers: pages of other origins may not call this service.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,8 +1,9 @@
-"""`Idempotency-Key`: a request that is sent again gets the stored answer and is not done again."""
+"""`Idempotency-Key`: a request that is sent again gets the stored answer and has no effect."""
 
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Header
@@ -19,47 +20,41 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=200,
-        description="The same key and request again get the stored answer for 24 hours.",
+        description="For 24 hours, the same request with the same key gets the stored answer.",
     ),
 ]
 
 
+@dataclass(frozen=True)
 class Reservation:
-    """The right to answer one request. `replay` is the stored answer, if there is one."""
+    """A reserved key. `replay` is the stored answer, if there is one."""
 
-    def __init__(self, key: str | None, replay: JSONResponse | None) -> None:
-        self.replay = replay
-        self._key = key
+    key: str | None
+    replay: JSONResponse | None = None
 
     def complete(self, transaction: Connection, answer: Answer) -> JSONResponse:
-        """Store the answer, in the same transaction as what the request creates."""
-        if self._key is not None:
-            idempotency.complete(transaction, self._key, answer)
+        """Store the answer, in the transaction of the request's own changes."""
+        if self.key is not None:
+            idempotency.complete(transaction, self.key, answer)
         return JSONResponse(answer.body, answer.status, answer.headers)
-
-    def release(self, database: Database) -> None:
-        """Free the key of a request that failed and stored nothing."""
-        if self._key is not None:
-            with database.write() as transaction:
-                idempotency.release(transaction, self._key)
 
 
 def reserve(
     transaction: Connection, key: str | None, *, tenant: str, operation: str, request: bytes
 ) -> Reservation:
-    """Reserve the key, if there is one, in the transaction that does what the request asks for.
+    """Reserve the key, if there is one, in the transaction of the request's own changes.
 
     A process that dies leaves no key in flight, and a second request waits for the first. For work
-    that takes long, use `once`. `request` stands for everything that the request asks for.
+    that takes long, use `once`. `request` identifies the whole content of the request.
     Raises IdempotencyKeyReused and RequestInFlight.
     """
     if key is None:
-        return Reservation(None, None)
+        return Reservation(None)
     scoped = hashlib.sha256(f"{tenant} {operation} {key}".encode()).hexdigest()
     digest = hashlib.sha256(request).hexdigest()
     stored = idempotency.reserve(transaction, scoped, tenant=tenant, request_sha256=digest)
     if stored is None:
-        return Reservation(scoped, None)
+        return Reservation(scoped)
     headers = {**stored.headers, "Idempotent-Replay": "true"}
     return Reservation(None, JSONResponse(stored.body, stored.status, headers))
 
@@ -77,5 +72,7 @@ def once(
     try:
         yield reservation
     except BaseException:
-        reservation.release(database)
+        if reservation.key is not None:
+            with database.write() as transaction:
+                idempotency.release(transaction, reservation.key)
         raise

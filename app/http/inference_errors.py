@@ -1,7 +1,7 @@
 """Errors under `/v2` as the Open Inference Protocol defines them: JSON with a text `error`.
 
-The form goes by the path, not by the route: a path without a route, and a request whose headers
-were never complete, are answered too.
+The path decides the form, not the route: this includes paths without a route, and requests whose
+headers were never complete.
 """
 
 from collections.abc import Mapping, MutableMapping
@@ -22,19 +22,19 @@ _PROBLEM = b"application/problem+json"
 
 
 class InferenceError(BaseModel):
-    """What is wrong, and where; `code` is the same as in this service's other errors."""
+    """The error and its position; `code` is the same as in this service's other errors."""
 
     error: str
     code: str
 
 
 def bad_request(detail: str) -> RequestError:
-    """Return the error (400) that the protocol has for everything that is wrong with a request."""
+    """Return the error (400) that the protocol has for every invalid request."""
     return RequestError(400, "invalid_request", detail)
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return how an endpoint's errors look, for its documentation."""
+    """Return the schema of an endpoint's errors, for its documentation."""
     described: dict[int | str, str] = {status: HTTPStatus(status).phrase for status in statuses}
     described["default"] = "Any other error"
     return {
@@ -58,7 +58,7 @@ def is_of_protocol(path: str) -> bool:
 class InferenceErrors:
     """Translate every problem under `/v2` into the protocol's form.
 
-    It is outside everything that answers with a problem, such as authentication.
+    It is outside every middleware that answers with a problem, such as authentication.
     """
 
     def __init__(self, app: ASGIApp) -> None:

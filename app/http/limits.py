@@ -1,11 +1,11 @@
-"""Limits of a body's size, of the time that it takes to arrive, and of a tenant's requests."""
+"""Limits on a body's size, on the time that it takes to arrive, and on a tenant's requests."""
 
 import asyncio
 import math
 from collections import Counter
 from collections.abc import Mapping
 
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
@@ -24,9 +24,8 @@ class BodyTooLarge(RequestError, HTTPException):
     """The body is larger than the limit; an HTTPException, which FastAPI lets through."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(
-            413, "body_too_large", f"the body may have {limit} bytes here; it has more"
-        )
+        detail = f"the body may have {limit} bytes here; it has more"
+        super().__init__(413, "body_too_large", detail)
 
 
 class BodyTooSlow(RequestError, HTTPException):
@@ -38,7 +37,7 @@ class BodyTooSlow(RequestError, HTTPException):
 
 
 class BodyLimit:
-    """Refuse a body that stops arriving, or is or claims to be larger than its endpoint allows.
+    """Refuse a body that stops arriving, or whose size or Content-Length is over the limit.
 
     FastAPI's own limit answers with plain text if the length was declared.
     """
@@ -59,7 +58,7 @@ class BodyLimit:
             nonlocal received, is_whole
             if declared > limit:
                 raise BodyTooLarge(limit)
-            if is_whole:  # the next message is the end of the connection, which may be far off
+            if is_whole:  # the next message is the end of the connection, with no time limit
                 return await receive()
             try:
                 async with asyncio.timeout(BODY_IDLE_SECONDS):
@@ -99,7 +98,7 @@ class RequestRate:
         try:
             num_tokens, wait_seconds = await run_in_threadpool(self._draw, caller.tenant)
         except SQLAlchemyError as error:
-            return await database_problem(error, path=scope["path"])(scope, receive, send)
+            return await database_problem(Request(scope), error)(scope, receive, send)
         if num_tokens == 0:
             return await self._refusal(wait_seconds)(scope, receive, send)
         self._in_hand[caller.tenant] += num_tokens - 1

@@ -23,7 +23,7 @@ class HeadTooLarge(Exception):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Refuse what is not HTTP (400), and a head that is too large (431) or too slow (408)."""
+    """Refuse a request that is not HTTP (400), or whose head is too large (431) or slow (408)."""
 
     url = b""  # until a request has one
     _head_bytes = 0

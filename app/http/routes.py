@@ -1,8 +1,8 @@
-"""What each endpoint demands of its callers, and which endpoint a request is for.
+"""The demands that each endpoint declares, and the route of each request.
 
 An endpoint declares its demands where it is defined. The route of a request is found once, before
-anything else looks at it: telemetry, authentication and the limit of the body ask what was
-declared, and routing goes to the route that was found.
+anything else: telemetry, authentication and the limit on the body then read the endpoint's demands,
+and routing goes to the route that was found.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,12 +21,12 @@ METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 
 _FOUND = "dropout.found_route"
 
-Endpoint = TypeVar("Endpoint")
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 StraightEndpoint = Callable[..., Awaitable[Response]]
 
 
 class BodyClass(Enum):
-    """How large a body may be, by what it holds; `create_app` knows the numbers."""
+    """The content of a body, which decides its size limit; `create_app` sets the limits."""
 
     CONFIG = "config"  # JSON whose values are checked one by one
     ROWS = "rows"  # JSON or tensors
@@ -35,10 +35,10 @@ class BodyClass(Enum):
 
 @dataclass(frozen=True)
 class Demands:
-    """What an endpoint declares.
+    """The declaration of an endpoint.
 
-    `scope` is what the caller's key has to allow; None opens the endpoint to all. A probe is asked
-    by machines every few seconds: while it succeeds, it is neither traced nor logged.
+    `scope` is the one that the caller's key needs; None opens the endpoint to all. Machines call a
+    probe every few seconds: while it succeeds, it is neither traced nor logged.
     """
 
     scope: Scope | None
@@ -63,7 +63,7 @@ def demands(
 
 
 def demands_of(endpoint: Any) -> Demands:
-    """Return what the endpoint has declared, or UNDECLARED, which admins alone may call."""
+    """Return the endpoint's demands, or UNDECLARED, which only admins may call."""
     declared: Demands = getattr(endpoint, "demands", UNDECLARED)
     return declared
 
@@ -88,9 +88,9 @@ class FindRoute:
 
 
 def found_demands(scope: AsgiScope) -> Demands | None:
-    """Return what the request's endpoint demands; None if no route has its path and method.
+    """Return the demands of the request's endpoint; None if no route has its path and method.
 
-    A method that an open endpoint does not have is as open as the endpoint.
+    A method that an open endpoint does not have is open too.
     """
     found: _Found | None = scope.get(_FOUND)
     return None if found is None else found.demands
@@ -110,7 +110,7 @@ def _find(scope: AsgiScope) -> _Found | None:
 
 
 class FoundRoute(BaseRoute):
-    """Goes to the route that FindRoute has found; the first route of the app."""
+    """Go to the route that FindRoute has found; this is the first route of the app."""
 
     def matches(self, scope: AsgiScope) -> tuple[Match, AsgiScope]:
         found: _Found | None = scope.get(_FOUND)
@@ -123,9 +123,9 @@ class FoundRoute(BaseRoute):
 class StraightRoute(Route):
     """A POST route to an endpoint that takes the request and the path's parameters.
 
-    It is for endpoints that are called so often that routing must cost next to nothing: put before
-    all others, it is found first, and called without FastAPI's reading of parameters and checking
-    of answers. A route of FastAPI's at the same path documents the endpoint.
+    It is for the endpoints whose routing has to cost almost no time: it comes before all other
+    routes, and calls the endpoint without FastAPI's reading of parameters and checking of answers.
+    A route of FastAPI at the same path documents the endpoint.
     """
 
     def __init__(self, path: str, endpoint: StraightEndpoint) -> None:

@@ -1,7 +1,7 @@
-"""Who may call, and what: see docs/decisions/0014.
+"""Authentication by API keys, and the scope that each call needs: see docs/decisions/0014.
 
-While there are no keys, programs on this machine may do everything and nobody else anything: the
-API binds to loopback alone, and refuses pages that a browser has loaded from elsewhere.
+While there are no keys, only programs on this machine may call, and they may do everything: the API
+binds to loopback alone, and refuses pages that a browser has loaded from other hosts.
 """
 
 import re
@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 import structlog
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPBearer
 from sqlalchemy.exc import SQLAlchemyError
@@ -49,7 +49,7 @@ documented_key = HTTPBearer(
 
 @dataclass(frozen=True)
 class Caller:
-    """The tenant that calls, and what it may do. `token` is empty while there are no keys."""
+    """The tenant that calls, and its scopes. `token` is empty while there are no keys."""
 
     tenant: str
     scopes: frozenset[Scope]
@@ -90,7 +90,7 @@ class Keyring:
         return caller if now < until else await run_in_threadpool(self._look_up, token)
 
     def last_known(self, token: str) -> Caller | None:
-        """Return the caller that the database last gave for the token; None if it was not asked."""
+        """Return the caller that the last look-up of the token found, if any."""
         was_open = self._open_until > 0 and not self._has_keys
         return ANYBODY if was_open else self._callers.get(token, (None, 0.0))[0]
 
@@ -131,8 +131,8 @@ class Keyring:
 class Authentication:
     """Find the caller, or answer 401 or 403, before the body is read.
 
-    A path or a method without a route needs a key too, of any scope: without a key nobody can find
-    out which routes there are.
+    A path or a method without a route needs a key too, of any scope, so that the routes cannot be
+    found out without one.
     """
 
     def __init__(self, app: ASGIApp, *, keyring: Keyring) -> None:
@@ -153,7 +153,7 @@ class Authentication:
             # Metrics have to be readable while the database is away.
             caller = self._keyring.last_known(_token(headers)) if needed is Scope.ADMIN else None
             if caller is None:
-                return await database_problem(error, path=scope["path"])(scope, receive, send)
+                return await database_problem(Request(scope), error)(scope, receive, send)
         if refusal := _refusal(caller, needed, headers):
             return await refusal(scope, receive, send)
         scope.setdefault("state", {})["caller"] = caller
@@ -169,10 +169,11 @@ def _refusal(caller: Caller | None, needed: Scope | None, headers: Headers) -> R
     if caller is None:
         detail = "send a valid API key, as `Authorization: Bearer <key>`"
         return problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
-    if caller is ANYBODY and not _is_from_here(headers):
+    if caller is ANYBODY and not _is_local(headers):
         detail = (
-            "while this service has no keys, only programs on its own machine may call it, and no "
-            "page or host name from elsewhere: make a key with `dropout-service keys create`"
+            "while this service has no keys, only programs on its own machine may call it, by a "
+            "loopback address and not from a page of another host: make a key with "
+            "`dropout-service keys create`"
         )
         return problem(403, "forbidden", detail)
     if needed is not None and not caller.scopes & {needed, Scope.ADMIN}:
@@ -182,10 +183,10 @@ def _refusal(caller: Caller | None, needed: Scope | None, headers: Headers) -> R
     return None
 
 
-def _is_from_here(headers: Headers) -> bool:
-    """Return whether the Host is a name of this machine, and the caller no page from elsewhere.
+def _is_local(headers: Headers) -> bool:
+    """Return whether the Host names this machine, and no page of another host makes the call.
 
-    A page in a browser can reach loopback too, by a host name that resolves to it.
+    A page in a browser can reach loopback by a host name that resolves to it.
     """
     host = headers.get(b"host", b"")
     origin = headers.get(b"origin")

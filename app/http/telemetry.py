@@ -1,7 +1,7 @@
-"""What is recorded of each request: its id, how long it took as a metric and a line of log, a span.
+"""The records of each request: its id, its duration as a metric and in the log, and its span.
 
-Requests are named by the template of their route, never by their path, and by methods that exist:
-callers cannot make labels up.
+Requests are labelled by the template of their route and by methods that exist, never by their path:
+callers cannot invent labels.
 """
 
 import re
@@ -21,10 +21,10 @@ from store.operations import tracing
 
 REQUEST_ID = "X-Request-ID"
 EVENT_STREAM = b"text/event-stream"
-MAX_PATH_CHARACTERS = 200  # in a line of log
+MAX_PATH_CHARACTERS = 200  # in a line of the log
 
 _REQUEST_ID = REQUEST_ID.lower().encode()
-# Characters that ids are made of; none of them does harm in a log or a header.
+# The characters of ids, which are all harmless in a log and in a header.
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 log = structlog.get_logger()
@@ -59,8 +59,8 @@ class RequestIds:
 class RequestDurations:
     """Measure each request until its answer is sent; an event stream until it begins.
 
-    A request without an answer counts as the 500 that the server sends then. With `access_log`
-    each request is a line of log too, except for probes that succeed.
+    A request without an answer counts as the 500 that the server sends then. With `access_log`,
+    each request except a probe that succeeds is also logged.
     """
 
     def __init__(self, app: ASGIApp, *, instruments: Instruments, access_log: bool) -> None:
@@ -158,7 +158,7 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
         "request",
         method=method_of(scope),
         route=route_of(scope),
-        # Quoted: a caller chose it, and a terminal obeys some characters.
+        # Quoted: the caller chose it, and some characters control a terminal.
         path=quote(scope["path"])[:MAX_PATH_CHARACTERS],
         status=status,
         duration_seconds=round(seconds, 6),

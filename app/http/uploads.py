@@ -11,13 +11,14 @@ from fastapi import Depends, Form, Request, UploadFile
 from pydantic import ValidationError
 
 from app.http.errors import Flaw, RequestError, escaped, invalid
-from dropout_core.data.ingest import Limits, ReadOptions
+from dropout_core.data.ingest import Limits
+from dropout_core.data.read_options import ReadOptions
 from dropout_core.errors import DataError
 from store.settings import Settings
 
 _CHUNK_BYTES = 1024**2
 
-# Words for values that a form cannot hold: an empty field counts as not given.
+# Words for values that a form cannot have: an empty field counts as not given.
 _DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";"}
 _QUOTES = {"none": ""}
 
@@ -25,7 +26,7 @@ _QUOTES = {"none": ""}
 class Upload:
     """The files of a request, in a folder in `parent` that is deleted when the block ends.
 
-    `sha256` is of all files, one after the other. Raises OSError, and leaves no file behind then.
+    `sha256` is the checksum of all files in order. Raises OSError, and leaves no file then.
     """
 
     def __init__(self, parent: Path, files: Sequence[UploadFile]) -> None:
@@ -63,14 +64,14 @@ def _upload_options(
     *,
     delimiter: Annotated[
         str | None,
-        Form(description="Of a text file: a character or `tab`; detected if not given."),
+        Form(description="For a text file: a character or `tab`; detected if not given."),
     ] = None,
     quote: Annotated[
-        str | None, Form(description="Of a text file: `\"`, `'` or `none`; detected if not given.")
+        str | None, Form(description="For a text file: `\"`, `'` or `none`; detected if not given.")
     ] = None,
     encoding: Annotated[
         str | None,
-        Form(description="Of a text file, such as `latin-1`; UTF-8 and UTF-16 are detected."),
+        Form(description="For a text file, such as `latin-1`; UTF-8 and UTF-16 are detected."),
     ] = None,
     header: Annotated[
         bool | None,
@@ -78,7 +79,7 @@ def _upload_options(
     ] = None,
     missing: Annotated[
         list[str] | None,
-        Form(description="A word for a missing value; may be repeated. The usual ones if none is."),
+        Form(description="A word for a missing value; may be repeated. By default common words."),
     ] = None,
 ) -> ReadOptions:
     given = {
@@ -116,7 +117,7 @@ def only_fields(*own: str) -> Callable[[Request], Awaitable[None]]:
 
 @contextmanager
 def refusing_unusable() -> Iterator[None]:
-    """Raise RequestError (422) for a file that cannot be used, naming the option at fault."""
+    """Raise RequestError (422) for a file that cannot be used, naming the option that is wrong."""
     try:
         yield
     except DataError as error:

@@ -1,7 +1,7 @@
-"""The worked example on the API's front page. A test runs it as it stands."""
+"""The worked example on the API's front page. A test runs it unchanged."""
 
 WALKTHROUGH = """\
-# Four hundred flats, as people keep them: words, dates, and cells that nobody filled in
+# A table of four hundred flats, with words, dates and missing values
 python3 - > flats.csv <<'PYTHON'
 import random
 random.seed(0)
@@ -17,25 +17,25 @@ for _ in range(400):
     print(f"{district};{area};{rooms};{heating};2026-{month:02}-01;{lift};{rent:.2f}")
 PYTHON
 
-# Upload the table: delimiter, types, dates and holes are found
+# Upload the table: delimiter, types, dates and missing values are detected
 dataset=$(curl --fail --silent "$SERVICE/v1/datasets" --form file=@flats.csv --form name=flats |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
 
-# Submit a job: which column to predict is all it needs
+# Submit a job: only the column to predict is required
 job=$(curl --fail --silent "$SERVICE/v1/jobs" --json '{
   "dataset": {"id": "'$dataset'", "target": "rent"}
 }' | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
 
-# Watch it until it is over
+# Watch it until it ends
 curl --fail --silent --no-buffer "$SERVICE/v1/jobs/$job/events" --header 'Accept: text/event-stream'
 
-# What it scored on the flats that it held out
+# Print its scores on the flats that it held out
 model=$(curl --fail --silent "$SERVICE/v1/jobs/$job" |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["model"])')
 curl --fail --silent "$SERVICE/v1/models/$model" |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["metrics"]["test"]["metrics"])'
 
-# Predict two flats: one in a district nobody has heard of, neither with every cell filled in
+# Predict two flats: one is in an unknown district, and both have missing values
 curl --fail --silent "$SERVICE/v1/models/$model/predict" --json '{
   "instances": [
     {"district": "Altona", "area": 80, "rooms": 3, "heating": "gas", "free from": "2026-05-01",
@@ -44,10 +44,10 @@ curl --fail --silent "$SERVICE/v1/models/$model/predict" --json '{
   ]
 }'
 
-# Predict a whole file: the same file with the predictions beside the rows
+# Predict a whole file: the answer is the file with the predictions added
 curl --fail --silent "$SERVICE/v1/models/$model/predict-file" --form file=@flats.csv | sed -n 1,3p
 
-# What the model goes by
+# Measure how much the model depends on each feature
 curl --fail --silent "$SERVICE/v1/models/$model/importance" --json '{}'
 """
 
@@ -55,12 +55,12 @@ DESCRIPTION = f"""\
 Submit a table and an MLP config; get a well-regularised model, its training curves as they happen,
 and predictions that are the same bits every time.
 
-The whole way, as it stands, for a shell with `curl` and `python3`; first set `SERVICE` to the
-address of this page, such as `export SERVICE=http://127.0.0.1:8000`:
+A complete example, for a shell with `curl` and `python3`; first set `SERVICE` to the address of
+this page, such as `export SERVICE=http://127.0.0.1:8000`:
 
 ```sh
 {WALKTHROUGH}```
 
-Errors are `application/problem+json` (RFC 9457): `errors` holds JSON pointers to what is wrong.
-Under `/v2` they are JSON with a text `error`, as the Open Inference Protocol has it.
+Errors are `application/problem+json` (RFC 9457); `errors` has a JSON pointer to each wrong value.
+Under `/v2` they are JSON with a text `error`, as the Open Inference Protocol defines them.
 """

@@ -1,11 +1,12 @@
-"""`/v1/models/{id}/predict` and its relatives: deterministic, dropout off."""
+"""`/v1/models/{id}`: predict, evaluate, importance. All are deterministic, with dropout off."""
 
 from typing import Annotated
 
+import polars as pl
 from fastapi import Depends, File, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
-from app.context import CallerDep, Context, ContextDep, take_place
+from app.context import CallerDep, Context, ContextDep, hold_slot
 from app.http import bodies
 from app.http.answers import download
 from app.http.bodies import body_of, require_form, require_json
@@ -23,9 +24,11 @@ from app.inference.schemas import (
 )
 from app.models.schemas import EvaluationAnswer
 from app.serving import evaluation, importance
-from app.serving.dataset_rows import find_rows, scan_rows
+from app.serving.dataset_rows import DatasetRows, find_rows, scan_rows
 from app.serving.tables import CSV, PARQUET
+from dropout_core.model.predictor import Predictor
 from store.access.keys import Scope
+from store.models import Model
 
 router = keyed_router(
     "/v1/models/{model_id}",
@@ -58,7 +61,7 @@ async def predict(http: Request, model_id: str) -> Response:
 @router.post(
     "/predict-file",
     response_class=StreamingResponse,
-    dependencies=[Depends(require_form), Depends(only_fields("file")), Depends(take_place)],
+    dependencies=[Depends(require_form), Depends(only_fields("file")), Depends(hold_slot)],
     responses={
         200: {
             "content": {CSV: {"schema": {"type": "string"}}, PARQUET: {}},
@@ -76,14 +79,14 @@ def predict_file(
     file: Annotated[UploadFile, File(description="CSV, TSV, Parquet, NPZ or IDX, also in gzip.")],
     options: UploadOptions,
 ) -> StreamingResponse:
-    """Predict every row of a file. Its columns come back as they were, and beside them:
+    """Predict every row of a file, and return its columns with the predictions added.
 
-    `prediction`, or `prediction_<target>` of several targets, and of up to 100 classes
-    `probability_<class>`. Text that a spreadsheet would take for a formula comes back behind an
-    apostrophe in CSV. An error in any row is told before anything is answered.
+    The new columns are `prediction`, or `prediction_<target>` for several targets, and
+    `probability_<class>` for up to 100 classes. In CSV, text that a spreadsheet would take for a
+    formula gets an apostrophe in front. An error in any row is the answer to the whole request.
 
-    The file is read by itself: words for a missing value that the dataset was uploaded with, or
-    another option, have to be given again.
+    The options of the dataset's upload, such as words for a missing value, do not apply: give them
+    again.
     """
     media_type = service.answer_type(http.headers.getlist("accept"))
     model = context.model_server.model_of(model_id, tenant=caller.tenant)
@@ -100,17 +103,14 @@ def predict_file(
         return download(path, filename=f"predictions{path.suffix}", media_type=media_type)
 
 
-@router.post("/evaluate", dependencies=[Depends(require_json), Depends(take_place)])
+@router.post("/evaluate", dependencies=[Depends(require_json), Depends(hold_slot)])
 @demands(Scope.PREDICT)
 def evaluate(
     context: ContextDep, caller: CallerDep, model_id: str, request: EvaluateRequest
 ) -> EvaluationAnswer:
     """Score the model on every row of a dataset that has the target."""
     model = context.model_server.model_of(model_id, tenant=caller.tenant)
-    with context.database.read() as transaction:
-        rows = find_rows(transaction, model, request.dataset)
-    predictor = context.predictors.get(model)
-    table = scan_rows(context.artifacts, rows, predictor.description)
+    rows, predictor, table = _rows_to_score(context, model, request.dataset)
     scores = evaluation.evaluate(
         predictor, table, num_rows=rows.dataset.num_rows, scratch=context.uploads
     )
@@ -119,20 +119,18 @@ def evaluate(
 
 @router.post(
     "/importance",
-    dependencies=[Depends(require_json), Depends(take_place)],
+    dependencies=[Depends(require_json), Depends(hold_slot)],
 )
 @demands(Scope.PREDICT)
 def measure_importance(
     context: ContextDep, caller: CallerDep, model_id: str, request: ImportanceRequest
 ) -> ImportanceAnswer:
-    """Measure by how much the model gets worse when a feature is shuffled between rows."""
+    """Measure how much worse the model gets when a feature is shuffled between rows."""
     model = context.model_server.model_of(model_id, tenant=caller.tenant)
-    with context.database.read() as transaction:
-        rows = find_rows(transaction, model, request.dataset)
-    predictor = context.predictors.get(model)
+    rows, predictor, table = _rows_to_score(context, model, request.dataset)
     measured = importance.measure(
         predictor,
-        scan_rows(context.artifacts, rows, predictor.description).collect(),
+        table.collect(),
         metric=request.metric,
         num_repeats=request.num_repeats,
         seed=request.seed,
@@ -142,5 +140,14 @@ def measure_importance(
     return ImportanceAnswer.model_validate(measured)
 
 
+def _rows_to_score(
+    context: Context, model: Model, dataset_id: str | None
+) -> tuple[DatasetRows, Predictor, pl.LazyFrame]:
+    with context.database.read() as transaction:
+        rows = find_rows(transaction, model, dataset_id)
+    predictor = context.predictors.get(model)
+    return rows, predictor, scan_rows(context.artifacts, rows, predictor.description)
+
+
 STRAIGHT = [("/v1/models/{model_id}/predict", predict)]
-"""What is called most; see StraightRoute."""
+"""The call that has to be quick; see StraightRoute."""

@@ -12,7 +12,7 @@ _CELL = {"type": ["number", "string", "boolean", "null"]}
 
 
 class MonteCarloDropout(Config):
-    """How often to predict with dropout on, and by which masks: a function of the seed."""
+    """The number of predictions with dropout on; the seed decides the masks."""
 
     samples: Annotated[int, Field(ge=2, le=1_000)] = 100
     seed: Seed = 0
@@ -21,11 +21,11 @@ class MonteCarloDropout(Config):
 class PredictRequest(BaseModel):
     """Rows to predict: objects by column name, or arrays in the order of the model's features.
 
-    An array may also have all columns of the table that the model was trained on, in its order, but
-    for the targets. What a cell is in a file it is here; null, or an absent name, is missing.
+    An array may also have all columns of the table that the model was trained on, in its order,
+    without the targets. A cell means the same as in a file; null, or an absent name, is missing.
     """
 
-    # The rows themselves are read by the model's encoder, which can name the cell at fault.
+    # The model's encoder reads the rows, and its errors name the cell.
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
@@ -56,10 +56,10 @@ class PredictRequest(BaseModel):
 
 
 class Uncertainty(BaseModel):
-    """What Monte-Carlo dropout says: (rows) x (classes, labels or targets), and (rows) in nats.
+    """Statistics of Monte-Carlo dropout: (rows, classes, labels or targets), and (rows) in nats.
 
-    `entropy` is the whole uncertainty of a row's classes, `mutual_information` the part of it that
-    more data could take away; both are null of a regression.
+    `entropy` is the whole uncertainty of a row's class, `mutual_information` the part of it that
+    more data could remove; both are null for a regression.
     """
 
     mean: list[list[float]]
@@ -69,10 +69,10 @@ class Uncertainty(BaseModel):
 
 
 class PredictAnswer(BaseModel):
-    """One prediction a row: the class or the value, or each target's by name if there are several.
+    """One prediction a row: the class or the value, or an object of several targets by name.
 
-    `probabilities` are in the order of `classes`; of several labels these are their names.
-    `uncertainty` is there if it was asked for, and changes nothing beside it.
+    `probabilities` are in the order of `classes`, which are names for several labels.
+    `uncertainty` is present if requested; it does not change the other fields.
     """
 
     model: str
@@ -95,10 +95,10 @@ class EvaluateRequest(Config):
 
 
 class ImportanceRequest(Config):
-    """Which rows to measure on, in what, and how often to shuffle each feature.
+    """The rows to measure on, the metric, and the number of times to shuffle each feature.
 
-    Without a `dataset` it is on the rows that the model's job held out, for its test if there were
-    any. A `metric` of null is `accuracy`, or `r2` of a regression.
+    Without a `dataset` these are the rows that the model's job held out: its test rows or, if there
+    are none, its validation rows. A `metric` of null is `accuracy`, or `r2` for a regression.
     """
 
     model_config = ConfigDict(
@@ -114,7 +114,7 @@ class ImportanceRequest(Config):
 
 
 class FeatureImportance(BaseModel):
-    """By how much the metric got worse, over the repeats."""
+    """How much worse the metric got, over the repeats."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -126,8 +126,8 @@ class FeatureImportance(BaseModel):
 class ImportanceAnswer(BaseModel):
     """Permutation importances, the greatest first, in units of the metric.
 
-    `baseline` is the metric with nothing shuffled, on `num_rows` rows; of many rows evenly spaced
-    ones are taken.
+    `baseline` is the metric with nothing shuffled, on `num_rows` rows; if the dataset has too many,
+    they are evenly spaced in it.
     """
 
     model_config = ConfigDict(from_attributes=True)

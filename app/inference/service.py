@@ -1,4 +1,4 @@
-"""From a request for predictions to its answer: bodies of JSON, and files."""
+"""Answer requests for predictions: bodies of JSON, and files."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -13,21 +13,22 @@ from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.context import Context, place
+from app.context import Context, slow_slot
 from app.http import bodies
 from app.http.answers import preferred
 from app.http.errors import RequestError, invalid
 from app.http.uploads import Upload, refusing_unusable
-from app.inference.schemas import MonteCarloDropout, PredictRequest
+from app.inference.schemas import PredictRequest
 from app.serving import instances, tables
 from app.serving.model_server import QUICK_BYTES, ServedModel, run_inline_or_in_thread
 from app.serving.tables import CSV, PARQUET
-from dropout_core.data.ingest import Limits, ReadOptions
+from dropout_core.data.ingest import Limits
+from dropout_core.data.read_options import ReadOptions
 from dropout_core.model.predictor import Predictor
 from dropout_core.model.uncertainty import Uncertainty
 
 MAX_SAMPLED_ROWS = 1_000_000  # rows times samples
-MAX_SAMPLED_PRODUCTS = 10**12  # those times the model's parameters: some twenty seconds alone
+MAX_SAMPLED_PRODUCTS = 10**12  # rows times samples times parameters: about twenty seconds
 
 
 async def predict(context: Context, served: ServedModel, body: bytes) -> tuple[bytes, int]:
@@ -37,7 +38,7 @@ async def predict(context: Context, served: ServedModel, body: bytes) -> tuple[b
     ServingError for rows that cannot be predicted.
     """
     is_quick = len(body) <= QUICK_BYTES
-    async with nullcontext() if is_quick else place(context):
+    async with nullcontext() if is_quick else slow_slot(context):
         matrix = await run_inline_or_in_thread(
             is_quick, instances.numbers_of, body, served.predictor
         )
@@ -79,7 +80,7 @@ def predict_file(
 async def _predict_cell_by_cell(
     context: Context, served: ServedModel, body: bytes, *, has_slot: bool
 ) -> tuple[bytes, int]:
-    """Predict rows whose cells have to be looked at one by one."""
+    """Predict rows whose cells are encoded one by one."""
     request = await run_in_threadpool(bodies.read_json, body, PredictRequest)
     num_rows = len(request.instances)
     instances.require_row_count(num_rows)
@@ -88,29 +89,24 @@ async def _predict_cell_by_cell(
     if sampling is not None:
         most = min(MAX_SAMPLED_ROWS, MAX_SAMPLED_PRODUCTS // served.model.num_parameters)
         if sampling.samples * num_rows > most:
-            raise invalid("/mc_dropout/samples", f"rows times samples may be {most} of this model")
+            raise invalid("/mc_dropout/samples", f"rows times samples may be {most} for this model")
     outputs, uncertainties = [], []
-    async with place(context) if sampling is not None and not has_slot else nullcontext():
+    async with slow_slot(context) if sampling is not None and not has_slot else nullcontext():
         parts = instances.encode(
             served.predictor, request.instances, refuse_missing=request.missing == "refuse"
         )
         while (matrix := await run_in_threadpool(next, parts, None)) is not None:
             outputs.append(await context.model_server.outputs(served, matrix))
             if sampling is not None:
-                uncertainties.append(await _uncertainty(served.predictor, matrix, sampling))
+                uncertainty = await run_in_threadpool(
+                    served.predictor.monte_carlo,
+                    torch.from_numpy(matrix),
+                    num_samples=sampling.samples,
+                    seed=sampling.seed,
+                )
+                uncertainties.append(uncertainty)
         whole = np.concatenate(outputs)
         return await run_in_threadpool(_answer, served, whole, uncertainties), len(whole)
-
-
-async def _uncertainty(
-    predictor: Predictor, matrix: NDArray[np.float64], sampling: MonteCarloDropout
-) -> Uncertainty:
-    return await run_in_threadpool(
-        predictor.monte_carlo,
-        torch.from_numpy(matrix),
-        num_samples=sampling.samples,
-        seed=sampling.seed,
-    )
 
 
 def _answer(

@@ -53,19 +53,15 @@ def create_job(
     caller: CallerDep,
     spec: Annotated[JobSpec, Body(examples=[EXAMPLE])],
     *,
-    validate_only: Annotated[bool, Query(description="Check the job, run nothing.")] = False,
+    validate_only: Annotated[bool, Query(description="Check the job; do not run it.")] = False,
     key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Submit a job. Once this answers 202, the job will run whatever happens to the service."""
+    """Submit a job. After the answer 202 the job will run, even if the service crashes."""
     if validate_only:
         with context.database.write() as transaction:
             resolved = resolve(transaction, spec, context.settings, tenant=caller.tenant)
-        checked = ValidationAnswer(
-            resolved_config=resolved.spec.model_dump(mode="json"),
-            warnings=list(resolved.warnings),
-            num_parameters=resolved.num_parameters,
-            estimated_bytes=resolved.estimated_bytes,
-        )
+        config = resolved.spec.model_dump(mode="json")
+        checked = ValidationAnswer(**vars(resolved), resolved_config=config)
         return JSONResponse(checked.model_dump(mode="json"))
 
     request = spec.model_dump_json().encode()
@@ -91,7 +87,7 @@ def create_job(
         location = {"Location": f"/v1/jobs/{job.id}"}
         answer = Answer(202, location, job.model_dump(mode="json"))
         accepted = reservation.complete(transaction, answer)
-    log.info("job accepted", job=job.id)  # where the request's id meets the job's
+    log.info("job accepted", job=job.id)  # links the request's id to the job's
     return accepted
 
 
@@ -117,7 +113,7 @@ def list_jobs(
 @router.get("/{job_id}", responses=problem_responses(404))
 @demands(Scope.READ)
 def get_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer:
-    """A job and how far it is."""
+    """A job and its progress."""
     with context.database.read() as transaction:
         return _answer(transaction, jobs.get(transaction, job_id, tenant=caller.tenant))
 
@@ -125,7 +121,7 @@ def get_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer:
 @router.delete("/{job_id}", status_code=204, responses=problem_responses(404, 409))
 @demands(Scope.TRAIN)
 def delete_job(context: ContextDep, caller: CallerDep, job_id: str) -> Response:
-    """Delete a job that is over, and its history. Its model stays."""
+    """Delete a job that has ended, and its history. Its model stays."""
     with context.database.write() as transaction:
         jobs.remove(transaction, job_id, tenant=caller.tenant)
     return Response(status_code=204)
@@ -134,7 +130,7 @@ def delete_job(context: ContextDep, caller: CallerDep, job_id: str) -> Response:
 @router.post("/{job_id}/cancel", status_code=202, responses=problem_responses(404, 409))
 @demands(Scope.TRAIN)
 def cancel_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer:
-    """Ask a job to stop; a cancel that was answered never becomes a success later."""
+    """Ask a job to stop. A job that was cancelled never succeeds later."""
     with context.database.write() as transaction:
         return _answer(transaction, jobs.cancel(transaction, job_id, tenant=caller.tenant))
 
@@ -144,7 +140,7 @@ def cancel_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer
 def get_metrics(
     context: ContextDep, caller: CallerDep, job_id: str, after_epoch: Number = 0
 ) -> MetricsAnswer:
-    """The metrics of every epoch so far, or of those after one."""
+    """The metrics of every epoch so far, or of the epochs after `after_epoch`."""
     with context.database.read() as transaction:
         jobs.get(transaction, job_id, tenant=caller.tenant)
         rows = jobs.metrics(transaction, job_id, after_epoch=after_epoch)
@@ -168,13 +164,13 @@ def get_events(
     request: Request,
     job_id: str,
     limit: Limit = 100,
-    after: Annotated[Number, Query(description="The `last_id` of the page before.")] = 0,
+    after: Annotated[Number, Query(description="The `last_id` of the previous page.")] = 0,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> EventPage | StreamingResponse:
-    """What has happened to a job.
+    """The events of a job.
 
-    With `Accept: text/event-stream` the events come as they happen, resume after `Last-Event-ID`,
-    and end with the terminal one.
+    With `Accept: text/event-stream` they are a live stream, which resumes after `Last-Event-ID` and
+    ends with the terminal event.
     """
     with context.database.read() as transaction:
         jobs.get(transaction, job_id, tenant=caller.tenant)
@@ -196,7 +192,7 @@ def _answer(transaction: Connection, job: jobs.Job) -> JobAnswer:
 
 
 def last_event_of(last_event_id: str) -> int:
-    """The event to go on after, by a Last-Event-ID header. Raises RequestError (422)."""
+    """Return the id in a Last-Event-ID header. Raises RequestError (422) if it is no id."""
     if not last_event_id.isdecimal() or len(last_event_id) > len(str(MAX_NUMBER)):
         raise RequestError(
             422, "invalid_request", "Last-Event-ID has to be the id of one of this job's events"

@@ -1,4 +1,4 @@
-"""A job on the wire. What is submitted is `store.job_spec.JobSpec`."""
+"""A job on the wire. The body of a submission is `store.job_spec.JobSpec`."""
 
 from typing import Any, Literal, Self
 
@@ -29,7 +29,7 @@ EXAMPLE = {
 
 
 class Progress(BaseModel):
-    """Epochs recorded, of how many at most."""
+    """The number of epochs recorded, and the most that the job may train."""
 
     epochs_completed: int
     epochs: int
@@ -38,7 +38,7 @@ class Progress(BaseModel):
 class JobAnswer(BaseModel):
     """A job. `resolved_config` holds every setting in force and can be submitted as it is.
 
-    `warnings` are what there is to know of the data, such as which columns were left out.
+    `warnings` say what its owner should know of the data, such as which columns were left out.
     """
 
     id: str
@@ -60,28 +60,20 @@ class JobAnswer(BaseModel):
     @classmethod
     def of(cls, job: Job, model_id: str | None = None) -> Self:
         return cls(
-            id=job.id,
+            **vars(job),
             name=job.spec["name"],
-            state=job.state,
-            state_reason=job.state_reason,
-            detail=job.detail,
             dataset=job.dataset_id,
             model=model_id,
             progress=Progress(
                 epochs_completed=job.epochs_completed, epochs=job.spec["training"]["epochs"]
             ),
-            attempt=job.attempt,
             resolved_config=job.spec,
-            warnings=job.warnings,
             metadata=job.spec["metadata"],
-            created_at=job.created_at,
-            started_at=job.started_at,
-            finished_at=job.finished_at,
         )
 
 
 class ValidationAnswer(BaseModel):
-    """What a job would be; nothing is stored."""
+    """The job as it would run; nothing is stored."""
 
     resolved_config: dict[str, Any]
     warnings: list[str]
@@ -90,7 +82,7 @@ class ValidationAnswer(BaseModel):
 
 
 class MetricsAnswer(BaseModel):
-    """The history of a job, a list a column, all of one length."""
+    """The history of a job: one list for each column, all of the same length."""
 
     epoch: list[int]
     train_loss: list[float]
@@ -110,18 +102,13 @@ class EventAnswer(BaseModel):
 
     @classmethod
     def of(cls, event: Event) -> Self:
-        return cls(
-            id=event.sequence,
-            type=event.type,
-            data=event.data,
-            created_at=event.created_at,
-        )
+        return cls(id=event.sequence, **vars(event))
 
 
 class EventPage(BaseModel):
     """Events, oldest first; `?after=last_id` is the next part.
 
-    Of a job that has been over for long the epochs' events are gone: its ids have gaps.
+    The events of epochs are deleted long after a job has ended, so its ids may have gaps.
     """
 
     data: list[EventAnswer]

@@ -1,4 +1,4 @@
-"""A job as asked for becomes a job that can be run: every choice made, every impossibility told."""
+"""Resolve a submitted job: fill in every setting, and refuse a job that cannot run."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class ResolvedJob:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a job comes to, as far as its dataset's columns tell."""
+    """The data of a job, as its dataset's columns describe them."""
 
     selection: Selection
     num_train: int
@@ -45,8 +45,7 @@ class _Plan:
 def resolve(
     transaction: Connection, spec: JobSpec, settings: Settings, *, tenant: str
 ) -> ResolvedJob:
-    """Settle features, their types, task and queue against the dataset, which stays until the
-    transaction ends.
+    """Resolve features, their types, task and queue by the dataset, locked by the transaction.
 
     Raises RequestError (422) naming the field that makes the job impossible.
     """
@@ -69,8 +68,8 @@ def resolve(
     if num_parameters > settings.max_parameters:
         raise invalid(
             "/model/hidden",
-            f"{num_parameters} parameters, {settings.max_parameters} are allowed: fewer or "
-            "narrower layers have less",
+            f"{num_parameters} parameters, {settings.max_parameters} are allowed: use fewer or "
+            "narrower layers",
         )
     estimated = memory.training_bytes(
         spec.model,
@@ -84,7 +83,7 @@ def resolve(
         raise invalid(
             "/model/hidden",
             f"training would take about {estimated} bytes, {settings.max_training_bytes} are "
-            "allowed: fewer or narrower layers, fewer features, or a smaller batch, take less",
+            "allowed: use fewer or narrower layers, fewer features, or a smaller batch",
         )
     chosen = spec.dataset.model_copy(
         update={
@@ -108,7 +107,7 @@ def resolve(
 
 
 def _plan(dataset: Dataset, spec: JobSpec) -> _Plan:
-    """Raises DataError if the columns make the job impossible."""
+    """Return the job's plan. Raises DataError if the columns make the job impossible."""
     columns = [Column.model_validate(column) for column in dataset.columns]
     selection = select(columns, **dict(spec.problem))
     targets = [column for column in columns if column.name in selection.targets]
@@ -130,7 +129,7 @@ def _plan(dataset: Dataset, spec: JobSpec) -> _Plan:
 
 
 def _pointer(error: DataError) -> str:
-    """To the setting at fault, or the entry of it that is."""
+    """Return the pointer of the setting, or of its entry, that is wrong."""
     if error.field is None:
         return "/dataset"
     if error.field == "types" and error.column is not None:
@@ -139,10 +138,10 @@ def _pointer(error: DataError) -> str:
 
 
 def _rare_categories(columns: Iterable[Column], selection: Selection, limit: int) -> list[str]:
-    """What becomes of the categories of columns that have more of them than are kept."""
+    """Return a warning for each column that has more categories than are kept."""
     return [
-        f"column {column.name!r}: of {column.num_distinct} categories the {limit} most frequent "
-        "are told apart, the others count as unknown"
+        f"column {column.name!r}: the {limit} most frequent of {column.num_distinct} categories "
+        "are kept, the others count as unknown"
         for column in columns
         if selection.features.get(column.name) == "categorical" and column.num_distinct > limit
     ]
@@ -164,7 +163,7 @@ def _check_training(spec: JobSpec, task: Task, *, num_train: int, num_outputs: i
 
 
 def _within_limits(training: TrainingConfig, settings: Settings) -> TrainingConfig:
-    """With the longest time that a job may run, where it names none."""
+    """Return the config with the longest time that a job may run, unless it has a shorter one."""
     limits: dict[str, float | None] = {
         "epochs": settings.max_epochs,
         "batch_size": settings.max_batch_size,
@@ -186,7 +185,7 @@ def _queue(spec: JobSpec, settings: Settings) -> str:
         case "auto":
             return settings.auto_device_queue
         case "cuda":
-            # Without a broker the worker is on this machine, so it is known what it can do.
+            # Without a broker the worker runs on this machine, so its devices are known.
             if settings.redis_url is None and not torch.cuda.is_available():
                 raise invalid("/training/device", "this machine has no CUDA device")
             return "gpu"

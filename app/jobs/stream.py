@@ -1,4 +1,4 @@
-"""A job's events as a resumable server-sent-event stream."""
+"""A job's events as a resumable stream of server-sent events."""
 
 import asyncio
 import time
@@ -18,10 +18,10 @@ from store.errors import JobNotFound, QuotaExceeded
 from store.jobs import TERMINAL, get
 
 POLL_SECONDS = 0.2
-AWAY_SECONDS = 2.0  # between two looks for a database that is away
+AWAY_SECONDS = 2.0  # between two attempts while the database is down
 KEEP_ALIVE_SECONDS = 15
 BATCH = 500
-MAX_STREAMS = 100  # of a tenant in one process: each asks the database every POLL_SECONDS
+MAX_STREAMS = 100  # a tenant and process: each reads the database every POLL_SECONDS
 
 _num_open: Counter[str] = Counter()
 
@@ -29,17 +29,15 @@ _num_open: Counter[str] = Counter()
 def require_free_stream(tenant: str) -> None:
     """Raise QuotaExceeded if the tenant has as many streams open as it may."""
     if _num_open[tenant] >= MAX_STREAMS:
-        raise QuotaExceeded(
-            f"{MAX_STREAMS} streams of events are open, which is the most; close one"
-        )
+        raise QuotaExceeded(f"{MAX_STREAMS} event streams are open, which is the limit; close one")
 
 
 async def stream(
     context: Context, job_id: str, *, caller: Caller, after: int
 ) -> AsyncIterator[bytes]:
-    """Events numbered above `after` as they happen, up to the terminal one.
+    """Yield the events numbered above `after` as they happen, up to the terminal one.
 
-    Cut short, to be resumed, if the caller's key is no longer in force.
+    The stream stops early, and can be resumed, if the caller's key is no longer valid.
     """
     tenant = caller.tenant
     _num_open[tenant] += 1
@@ -56,7 +54,7 @@ async def stream(
 async def _events(
     context: Context, job_id: str, *, tenant: str, after: int
 ) -> AsyncIterator[bytes | None]:
-    """Events as bytes, and None for each look at the database."""
+    """Yield events as bytes, and None after each read of the database."""
     sent_at = time.monotonic()
     while True:
         try:
@@ -89,8 +87,8 @@ async def _events(
 def _read(
     context: Context, job_id: str, tenant: str, after: int
 ) -> tuple[list[events.Event], bool]:
-    """New events, and whether the job is over, as of one moment."""
+    """Return new events, and whether the job has ended, in one transaction."""
     with context.database.read() as transaction:
-        # The state first: what is over then has all its events there already.
+        # The state first: a job that has ended then has all its events.
         over = get(transaction, job_id, tenant=tenant).state in TERMINAL
         return events.page(transaction, job_id, after=after, limit=BATCH), over

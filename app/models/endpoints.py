@@ -1,9 +1,9 @@
 """`/v1/models`."""
 
+from anyio import from_thread
 from fastapi import Response
-from fastapi.concurrency import run_in_threadpool
 
-from app.context import After, CallerDep, Context, ContextDep, Limit
+from app.context import After, CallerDep, ContextDep, Limit
 from app.http.answers import Page, page_of
 from app.http.errors import problem_responses
 from app.http.routes import demands
@@ -31,10 +31,10 @@ def list_models(
 @router.get("/{model_id}", responses=problem_responses(404))
 @demands(Scope.READ)
 def get_model(context: ContextDep, caller: CallerDep, model_id: str) -> ModelAnswer:
-    """A model: its config, what it scored, and what it is.
+    """A model: its config, its scores and its checksums.
 
-    It goes by its id, by `NAME@3` or `NAME@production`, or by its name alone, which stands for the
-    alias `production` or, while there is none, for the newest version.
+    Give its id, `NAME@3`, `NAME@production`, or its name alone, which stands for the alias
+    `production` or, without one, for the newest version.
     """
     with context.database.read() as transaction:
         model = models.resolve(transaction, model_id, tenant=caller.tenant)
@@ -43,15 +43,11 @@ def get_model(context: ContextDep, caller: CallerDep, model_id: str) -> ModelAns
 
 @router.delete("/{model_id}", status_code=204, responses=problem_responses(404, 409))
 @demands(Scope.TRAIN)
-async def delete_model(context: ContextDep, caller: CallerDep, model_id: str) -> Response:
-    """Delete a model, by its id, and its weights; not while an alias stands for it."""
-    model = await run_in_threadpool(_remove, context, model_id, tenant=caller.tenant)
-    context.model_server.forget_names(caller.tenant)
-    context.predictors.forget(model_id)
-    await run_in_threadpool(discard, context.artifacts, model.artifact)
-    return Response(status_code=204)
-
-
-def _remove(context: Context, model_id: str, *, tenant: str) -> models.Model:
+def delete_model(context: ContextDep, caller: CallerDep, model_id: str) -> Response:
+    """Delete a model, by its id, with its weights; 409 while an alias stands for it."""
     with context.database.write() as transaction:
-        return models.remove(transaction, model_id, tenant=tenant)
+        model = models.remove(transaction, model_id, tenant=caller.tenant)
+    from_thread.run_sync(context.model_server.forget_names, caller.tenant)
+    context.predictors.forget(model_id)
+    discard(context.artifacts, model.artifact)
+    return Response(status_code=204)

@@ -21,11 +21,11 @@ _FEATURES: TypeAdapter[list[Feature]] = TypeAdapter(list[Feature])
 _CROSS_VALIDATION = "cross_validation"
 
 MAX_CATEGORIES = 20
-"""An answer has no more of a feature's categories: a list of models stays one of models."""
+"""The most categories that an answer lists for a feature: longer lists would swamp it."""
 
 
 class CategoricalInput(BaseModel):
-    """A feature of categories: how many there are, and the first of them."""
+    """A categorical feature: the number of its categories, and the first of them."""
 
     type: Literal["categorical"] = "categorical"
     name: str
@@ -73,7 +73,7 @@ class TargetScores(BaseModel):
 
 
 class Bin(BaseModel):
-    """The decisions of which the model was about as sure, and how many of them were right."""
+    """The predictions whose confidence is in one range, and the share of them that is right."""
 
     lower: float
     upper: float
@@ -99,7 +99,7 @@ class EvaluationAnswer(BaseModel):
 class CrossValidationAnswer(BaseModel):
     """The evaluations of the folds, and each metric's mean and standard deviation over them.
 
-    Fewer than `num_folds` were scored where the job's time was over before.
+    Fewer than `num_folds` were scored if the job ran out of time.
     """
 
     num_folds: int
@@ -111,12 +111,12 @@ class CrossValidationAnswer(BaseModel):
 class ModelAnswer(BaseModel):
     """A trained model. `metrics` are by held-out split: `validation`, `test`.
 
-    `target` is a name, or a list of them where there are several; `inputs` are what training saw of
-    each feature. `fingerprint` names where it was trained; with the config, the data and the seed
-    it decides the weights, of which `weights_sha256` is the checksum.
+    `target` is a name, or a list of names if there are several; `inputs` describe each feature as
+    training saw it. `fingerprint` names the machine and the software that trained it; with the
+    config, the data and the seed it decides the weights. `weights_sha256` is their checksum.
 
-    `version` counts the models of a name; null where the name can have none. `aliases` of the name
-    stand for this model. One that is not `served` answers no predictions.
+    `version` counts the models of a name; it is null if the name can have no versions. `aliases` of
+    the name stand for this model. A model that is not `served` answers no predictions.
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -151,11 +151,8 @@ class ModelAnswer(BaseModel):
         metrics = dict(model.metrics)
         cross_validation = metrics.pop(_CROSS_VALIDATION, None)
         return cls(
-            id=model.id,
-            name=model.name,
-            version=model.version,
+            **{**vars(model), "metrics": metrics},
             aliases=aliases,
-            served=model.served,
             job=model.job_id,
             task=manifest["task"],
             target=targets[0] if len(targets) == 1 else targets,
@@ -167,11 +164,7 @@ class ModelAnswer(BaseModel):
             classes=manifest["classes"],
             config=manifest["model"],
             preprocessing=manifest["preprocessing"],
-            metrics=metrics,
             cross_validation=cross_validation,
-            num_parameters=model.num_parameters,
-            size_bytes=model.size_bytes,
             weights_sha256=manifest["weights_sha256"],
             fingerprint=manifest["trained_on"],
-            created_at=model.created_at,
         )

@@ -1,1 +1,1 @@
-"""What is measured and logged of requests, and whether the service is ready."""
+"""The metrics of the service, and its readiness."""

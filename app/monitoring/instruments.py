@@ -1,8 +1,8 @@
-"""What the processes of the API count themselves, and how all of it is told.
+"""The metrics that the processes of the API count, and their exposition.
 
 Several processes may share a port. prometheus_client then keeps their numbers in files of one
-folder, and any of them answers for all; see store/operations/metrics.py. The numbers of a worker
-beside them are in that folder too, and come out with theirs.
+folder, and each of them answers for all; see store/operations/metrics.py. A worker on the same
+machine writes its numbers to that folder too.
 """
 
 import platform
@@ -25,7 +25,7 @@ BATCH_ROWS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 1
 
 
 class Instruments:
-    """The instruments of one process, and the answer that holds what `recorded` collects too.
+    """The instruments of one process, exposed together with the metrics of `recorded`.
 
     `versions` are the labels of the build, such as `{"version": "1.0"}`.
     """
@@ -36,7 +36,7 @@ class Instruments:
         if shared is not None:
             metrics.reserve_space()
             MultiProcessCollector(self._registry, path=shared)  # type: ignore[no-untyped-call]
-        # The files hold the numbers of this process as well: told by both, they would come twice.
+        # The files have the numbers of this process too: registered, they would appear twice.
         own = self._registry if shared is None else None
         self.request_seconds = Histogram(
             "dropout_http_request_duration_seconds",
@@ -55,7 +55,7 @@ class Instruments:
         self._registry.register(recorded)
 
     def expose(self, accept: str | None) -> tuple[bytes, str]:
-        """All of it, and the media type: OpenMetrics where `accept` asks for it, else text."""
+        """Return all metrics and the media type: OpenMetrics if `accept` has it, else text."""
         encode, media_type = choose_encoder(accept or "")
         return encode(self._registry), media_type
 
@@ -65,4 +65,4 @@ class _Build(Collector):
         self._labels = {**versions, "python": platform.python_version()}
 
     def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily("dropout_build", "What is running.", self._labels)
+        yield InfoMetricFamily("dropout_build", "Versions of the running service.", self._labels)

@@ -1,4 +1,4 @@
-"""Which parts of the service answer, told in time even if one of them hangs."""
+"""The readiness of the service's parts, answered in time even if a part hangs."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,9 +19,9 @@ log = structlog.get_logger()
 
 
 class Readiness:
-    """Asks the database, the storage and Redis, each once at a time however many probes there are.
+    """Check the database, the storage and Redis; probes at the same time share one check.
 
-    In threads of its own: requests that wait for a database that hangs may have taken all others.
+    It has its own threads: requests to a database that hangs may occupy all others.
     """
 
     def __init__(
@@ -32,23 +32,23 @@ class Readiness:
             "storage": lambda: _check_storage(artifacts),
             "redis": lambda: _check_redis(redis_url),
         }
-        self._under_way: dict[str, asyncio.Task[str]] = {}
+        self._running: dict[str, asyncio.Task[str]] = {}
         self._threads = CapacityLimiter(len(self._checks))
 
     async def look(self) -> dict[str, str]:
-        """What each part is: `ok`, `failed`, also for no answer in time, or `not used`."""
+        """Return each part's state: `ok`, `not used`, or `failed`, also for no answer in time."""
         tasks = {part: self._start(part) for part in self._checks}
         await asyncio.wait(tasks.values(), timeout=CHECK_SECONDS)
         return {part: task.result() if task.done() else "failed" for part, task in tasks.items()}
 
     def _start(self, part: str) -> asyncio.Task[str]:
-        """The check that is under way, or else a new one."""
-        task = self._under_way.get(part)
+        """Return the check that is running, or start one."""
+        task = self._running.get(part)
         if task is None or task.done():
             check = to_thread.run_sync(
                 self._checks[part], abandon_on_cancel=True, limiter=self._threads
             )
-            task = self._under_way[part] = asyncio.ensure_future(check)
+            task = self._running[part] = asyncio.ensure_future(check)
         return task
 
 
@@ -73,7 +73,7 @@ def _check_storage(artifacts: ArtifactStore) -> str:
 def _check_redis(url: SecretStr | None) -> str:
     if url is None:
         return "not used"
-    import redis  # which the embedded service does without
+    import redis  # not needed by the embedded service
 
     client = redis.Redis.from_url(
         url.get_secret_value(),

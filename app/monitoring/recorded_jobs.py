@@ -1,9 +1,9 @@
-"""What the database says about jobs, asked at each scrape by whichever process answers it.
+"""Metrics of the jobs in the database, which is read at each scrape by the process that answers it.
 
-Of how long jobs waited, ran and were tried the answer holds the newest on record, up to a thousand
-of each state: the work stays the same on a hundred thousand jobs, and what was a year ago says
-nothing of today. Such a histogram moves with its jobs and goes down as they are deleted, so it is a
-gauge histogram (`_gcount` and `_gsum`): quantiles are asked of it as it stands, not of its rate.
+The histograms of waiting times, durations and attempts hold the newest jobs, up to a thousand of
+each state: a scrape costs the same with a hundred thousand jobs, and shows the present. Their
+counts go down when jobs are deleted, so they are gauge histograms (`_gcount` and `_gsum`): compute
+quantiles from their values, not from their rates.
 """
 
 from bisect import bisect_right
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class RecordedJobs(Collector):
-    """Metrics of the jobs of a database; of one that is down, only that it is."""
+    """Metrics of the jobs of a database; only `dropout_database_up` while it is down."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -47,7 +47,7 @@ class RecordedJobs(Collector):
         yield _jobs(counts)
         yield GaugeMetricFamily(
             "dropout_oldest_queued_job_age_seconds",
-            "Time that the queued job which is due for longest has been due; 0 if none is.",
+            "Time since the oldest queued job was due; 0 if no job is due.",
             due_seconds,
         )
         yield _queue_waits(lives)
@@ -94,7 +94,7 @@ def _durations(lives: Iterable[JobTimes]) -> Metric:
 
 
 def _attempts(lives: Iterable[JobTimes]) -> Metric:
-    """How the attempts ended is in the events, most of which are epochs: too many to go through."""
+    """The events tell how attempts ended, but most events are epochs: too many to read."""
     family = GaugeHistogramMetricFamily(
         "dropout_job_attempts",
         f"Attempts that a job has taken, of the newest {NUM_RECENT} jobs of each state.",
@@ -109,7 +109,7 @@ def _attempts(lives: Iterable[JobTimes]) -> Metric:
 
 
 def _buckets(values: Sequence[float], bounds: Sequence[float]) -> list[tuple[str, float]]:
-    """(upper bound, how many values are up to it), the last bound being infinite."""
+    """Return each upper bound with the number of values up to it; the last bound is infinite."""
     ordered = sorted(values)
     counts = [(str(float(bound)), bisect_right(ordered, bound)) for bound in bounds]
     return [*counts, ("+Inf", len(ordered))]

@@ -1,1 +1,1 @@
-"""What models are called."""
+"""Names of models, their versions and aliases."""

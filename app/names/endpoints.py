@@ -1,5 +1,6 @@
-"""`/v1/names`: the versions of a model, and which of them is in production."""
+"""`/v1/names`: the versions of a name, and its aliases, such as `production`."""
 
+from anyio import from_thread
 from fastapi import Depends, Response
 from fastapi.concurrency import run_in_threadpool
 
@@ -44,10 +45,10 @@ def get_name(context: ContextDep, caller: CallerDep, name: str) -> NameAnswer:
 async def set_alias(
     context: ContextDep, caller: CallerDep, name: str, alias: Alias, request: AliasRequest
 ) -> NameAnswer:
-    """Have an alias stand for a version, from one request to the next.
+    """Make an alias stand for a version, for every request that follows.
 
-    The version is loaded first: an alias never comes to stand for a model that cannot be served.
-    `production` is what the name alone stands for.
+    The version is loaded first: an alias never stands for a model that cannot be served. The name
+    alone stands for the alias `production`.
     """
     await context.model_server.find(f"{name}@{request.version}", tenant=caller.tenant)
     answer = await run_in_threadpool(
@@ -65,13 +66,9 @@ def _set_alias(context: Context, name: str, alias: str, *, version: int, tenant:
 
 @router.delete("/{name}/aliases/{alias}", status_code=204, responses=problem_responses(404))
 @demands(Scope.TRAIN)
-async def delete_alias(context: ContextDep, caller: CallerDep, name: str, alias: str) -> Response:
-    """Delete an alias; the version that it stood for stays."""
-    await run_in_threadpool(_delete_alias, context, name, alias, tenant=caller.tenant)
-    context.model_server.forget_names(caller.tenant)
-    return Response(status_code=204)
-
-
-def _delete_alias(context: Context, name: str, alias: str, *, tenant: str) -> None:
+def delete_alias(context: ContextDep, caller: CallerDep, name: str, alias: str) -> Response:
+    """Delete an alias; its version stays."""
     with context.database.write() as transaction:
-        model_names.remove_alias(transaction, name, alias, tenant=tenant)
+        model_names.remove_alias(transaction, name, alias, tenant=caller.tenant)
+    from_thread.run_sync(context.model_server.forget_names, caller.tenant)
+    return Response(status_code=204)

@@ -17,7 +17,7 @@ Alias = Annotated[str, Path(pattern=r"^[a-z][a-z0-9._-]{0,63}$")]
 
 
 class AliasRequest(Config):
-    """The version that an alias is to stand for."""
+    """The new version of an alias."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"version": 1}]})
 
@@ -37,7 +37,7 @@ class NameSummary(BaseModel):
 
 
 class Version(BaseModel):
-    """A model of a name; without being `served` it answers no predictions."""
+    """A model of a name; it answers predictions only while it is `served`."""
 
     version: int
     model: str
@@ -46,12 +46,7 @@ class Version(BaseModel):
 
     @classmethod
     def of(cls, version: model_names.Version) -> Self:
-        return cls(
-            version=version.version,
-            model=version.model_id,
-            served=version.served,
-            created_at=version.created_at,
-        )
+        return cls(**vars(version), model=version.model_id)
 
 
 class NameAnswer(BaseModel):
@@ -63,8 +58,4 @@ class NameAnswer(BaseModel):
 
     @classmethod
     def of(cls, name: ModelName, versions: list[model_names.Version]) -> Self:
-        return cls(
-            name=name.name,
-            versions=[Version.of(version) for version in versions],
-            aliases=name.aliases,
-        )
+        return cls(**vars(name), versions=[Version.of(version) for version in versions])

@@ -1,4 +1,4 @@
-"""Encodings of bodies: the length of the JSON before binary data, and compression."""
+"""The encoding of bodies: the length of the JSON before binary data, and compression."""
 
 import gzip
 import zlib
@@ -20,7 +20,7 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's names for them
 
 
 def header_length(headers: Headers) -> int | None:
-    """Return the bytes of JSON before the binary data, if any follow. Raises RequestError (400)."""
+    """Return the length of the JSON if binary data follow it. Raises RequestError (400)."""
     text = headers.get(HEADER_LENGTH)
     if text is None:
         return None
@@ -41,8 +41,8 @@ def content_encoding(headers: Headers) -> str:
 def decompressed(body: bytes, encoding: str, *, max_bytes: int) -> bytes:
     """Decompress the body; stop soon after `max_bytes`.
 
-    Raises RequestError: 413 if the result is larger, 400 if the body is not so encoded, is cut off
-    or has bytes behind its end. `deflate` is zlib's format (RFC 9110, section 8.4.1.2); raw
+    Raises RequestError: 413 if the result is larger, 400 if the body has another encoding, is cut
+    off or has bytes after its end. `deflate` is zlib's format (RFC 9110, section 8.4.1.2); raw
     deflate, which many clients send, is accepted too.
     """
     if encoding == "identity":
@@ -51,7 +51,7 @@ def decompressed(body: bytes, encoding: str, *, max_bytes: int) -> bytes:
     try:
         content = stream.decompress(body, max_bytes + 1)
     except zlib.error as error:
-        raise bad_request(f"the body is no {encoding}: {error}") from error
+        raise bad_request(f"the body is not {encoding}: {error}") from error
     if len(content) > max_bytes:
         raise BodyTooLarge(max_bytes)
     if not stream.eof:

@@ -1,38 +1,48 @@
-"""`/v2`: predictions in the Open Inference Protocol, for clients that were made for any server.
+"""`/v2`: predictions in the Open Inference Protocol, for clients that work with any server.
 
-A model goes by its id, of which `1` is the only version, or by its name. A version is a number or
-an alias; a name alone stands for its alias `production` or, while there is none, for its newest.
+A request names a model by its id, whose only version is `1`, or by its name. A version is a number
+or an alias; a name alone stands for its alias `production` or, without one, for its newest version.
 """
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel
 
-from app.context import CallerDep, Context, ContextDep, place
+from app.context import CallerDep, Context, ContextDep, slow_slot
 from app.http import bodies
 from app.http.bodies import body_of
 from app.http.errors import RequestError
 from app.http.inference_errors import PREFIX, error_responses
-from app.http.routes import BodyClass, StraightEndpoint, demands
+from app.http.routes import BodyClass, Endpoint, StraightEndpoint, demands
 from app.http.security import Caller, documented_key
 from app.open_inference import service
-from app.open_inference.references import index, listed, reference, version_of, versions_meant
+from app.open_inference.references import index, listed, reference, version_of, versions_of
 from app.open_inference.schemas import (
+    IndexBody,
     InferAnswer,
     InferBody,
     Live,
+    LoadBody,
+    Loaded,
     ModelConfig,
     ModelMetadata,
     ModelReady,
+    RepositoryEntry,
     ServerMetadata,
     ServerReady,
     StatisticsAnswer,
+    UnloadBody,
+    Unloaded,
 )
 from app.open_inference.service import RequestedModel
+from store import models
 from store.access.keys import Scope
+from store.models import IndexEntry
 
 router = APIRouter(
     prefix=PREFIX,
@@ -42,16 +52,65 @@ router = APIRouter(
 )
 
 Name = Annotated[str, Path(description="A model's id or name.")]
-Version = Annotated[str, Path(description="A number or an alias; `1` of an id.")]
+Version = Annotated[str, Path(description="A number or an alias; `1` for an id.")]
 
-_INFER_BODY = bodies.documented(InferBody)
-_INFER_ERRORS = error_responses(400, 404, 409, 413, 415, 503)
+_INFER: dict[str, Any] = {
+    "response_model": InferAnswer,
+    "openapi_extra": bodies.documented(InferBody),
+    "responses": error_responses(400, 404, 409, 413, 415, 503),
+}
+_MODEL_ERRORS = error_responses(404, 409, 503)
+
+
+async def _document_version(model: Name, version: Version) -> None:
+    """Put the parameters of a path with a version into the API's document."""
+
+
+def _get_versioned(
+    subject: str, path: str, *, responses: dict[int | str, dict[str, Any]]
+) -> Callable[[Endpoint], Endpoint]:
+    """Return a decorator: GET `path` of a model, and of a version, which `_version` returns."""
+
+    def add(endpoint: Endpoint) -> Endpoint:
+        demands(Scope.READ)(endpoint)
+        router.get(f"/models/{{model}}{path}", responses=responses)(endpoint)
+        router.get(
+            f"/models/{{model}}/versions/{{version}}{path}",
+            name=f"version_{subject}",
+            responses=responses,
+            dependencies=[Depends(_document_version)],
+        )(endpoint)
+        return endpoint
+
+    return add
+
+
+def _version(http: Request) -> str | None:
+    """Return the version that the path names, if it names one."""
+    version: str | None = http.path_params.get("version")
+    return version
+
+
+async def _find(
+    context: Context, caller: Caller, model: str, version: str | None
+) -> RequestedModel:
+    served = await context.model_server.find(reference(model, version), tenant=caller.tenant)
+    return RequestedModel(served, model, version_of(model, served.model))
+
+
+async def _requested(
+    http: Request, context: ContextDep, caller: CallerDep, model: Name
+) -> RequestedModel:
+    return await _find(context, caller, model, _version(http))
+
+
+RequestedDep = Annotated[RequestedModel, Depends(_requested)]
 
 
 @router.get("")
 @demands(Scope.READ)
 async def server_metadata(http: Request) -> ServerMetadata:
-    """What this server is, and which extensions of the protocol it knows."""
+    """The name and the version of this server, and the extensions of the protocol that it has."""
     return ServerMetadata(version=http.app.version)
 
 
@@ -65,7 +124,7 @@ async def server_live() -> Live:
 @router.get("/health/ready", responses=error_responses(503))
 @demands(Scope.READ)
 async def server_ready(context: ContextDep) -> ServerReady:
-    """The service can do its work: 503 while its database or storage cannot."""
+    """The service is ready; 503 while its database or its storage does not work."""
     checks = await context.readiness.look()
     failed = [part for part in ("database", "storage") if checks[part] != "ok"]
     if failed:
@@ -76,111 +135,69 @@ async def server_ready(context: ContextDep) -> ServerReady:
 @router.get("/models/stats")
 @demands(Scope.READ)
 async def all_statistics(context: ContextDep, caller: CallerDep) -> StatisticsAnswer:
-    """How often models were asked, and how long it took; those that were asked at all."""
+    """The number of requests to each model that had any, and how long they took."""
     entries = await run_in_threadpool(index, context.database, tenant=caller.tenant)
-    asked = [listed(entry) for entry in entries if entry.id in context.statistics]
-    return StatisticsAnswer.of(asked, context.statistics)
+    requested = [listed(entry) for entry in entries if entry.id in context.statistics]
+    return StatisticsAnswer.of(requested, context.statistics)
 
 
-@router.get("/models/{model}", responses=error_responses(404, 409, 503))
-@demands(Scope.READ)
-async def model_metadata(context: ContextDep, caller: CallerDep, model: Name) -> ModelMetadata:
-    """The tensors that a model takes and gives, and its versions, up to the newest hundred."""
-    return await _metadata(context, caller, model)
-
-
-@router.get("/models/{model}/versions/{version}", responses=error_responses(404, 409, 503))
-@demands(Scope.READ)
-async def version_metadata(
-    context: ContextDep, caller: CallerDep, model: Name, version: Version
+@_get_versioned("metadata", "", responses=_MODEL_ERRORS)
+async def model_metadata(
+    context: ContextDep, caller: CallerDep, model: Name, requested: RequestedDep
 ) -> ModelMetadata:
-    """The tensors that a version of a model takes and gives, and the other versions."""
-    return await _metadata(context, caller, model, version)
+    """The tensors that a model takes and returns, and its versions, up to the newest hundred."""
+    name = model.partition("@")[0]
+    versions = await run_in_threadpool(
+        versions_of, context.database, name, None, tenant=caller.tenant
+    )
+    numbers = [version.version for version in reversed(versions)]
+    return ModelMetadata.of(model, numbers, requested.served.predictor)
 
 
-@router.get("/models/{model}/ready", responses=error_responses(404, 409, 503))
-@demands(Scope.READ)
-async def model_ready(context: ContextDep, caller: CallerDep, model: Name) -> ModelReady:
-    """The model is loaded; where it is not, it is loaded now."""
-    await _find(context, caller, model)
-    return ModelReady(name=model)
+@_get_versioned("ready", "/ready", responses=_MODEL_ERRORS)
+async def model_ready(requested: RequestedDep) -> ModelReady:
+    """The model is loaded; it is loaded now if it was not."""
+    return ModelReady(name=requested.name)
 
 
-@router.get("/models/{model}/versions/{version}/ready", responses=error_responses(404, 409, 503))
-@demands(Scope.READ)
-async def version_ready(
-    context: ContextDep, caller: CallerDep, model: Name, version: Version
-) -> ModelReady:
-    """The version is loaded; where it is not, it is loaded now."""
-    await _find(context, caller, model, version)
-    return ModelReady(name=model)
+@_get_versioned("config", "/config", responses=_MODEL_ERRORS)
+async def model_config(requested: RequestedDep) -> ModelConfig:
+    """A model in the form of Triton's configuration."""
+    return ModelConfig.of(requested.name, requested.served.predictor.description)
 
 
-@router.get("/models/{model}/config", responses=error_responses(404, 409, 503))
-@demands(Scope.READ)
-async def model_config(context: ContextDep, caller: CallerDep, model: Name) -> ModelConfig:
-    """A model as Triton's configuration would have it."""
-    requested = await _find(context, caller, model)
-    return ModelConfig.of(model, requested.served.predictor.description)
-
-
-@router.get("/models/{model}/versions/{version}/config", responses=error_responses(404, 409, 503))
-@demands(Scope.READ)
-async def version_config(
-    context: ContextDep, caller: CallerDep, model: Name, version: Version
-) -> ModelConfig:
-    """A version of a model as Triton's configuration would have it."""
-    requested = await _find(context, caller, model, version)
-    return ModelConfig.of(model, requested.served.predictor.description)
-
-
-@router.get("/models/{model}/stats", responses=error_responses(404))
-@demands(Scope.READ)
-async def model_statistics(context: ContextDep, caller: CallerDep, model: Name) -> StatisticsAnswer:
-    """How often each version of a model was asked, and how long it took."""
-    return await _statistics(context, caller, model)
-
-
-@router.get("/models/{model}/versions/{version}/stats", responses=error_responses(404))
-@demands(Scope.READ)
-async def version_statistics(
-    context: ContextDep, caller: CallerDep, model: Name, version: Version
+@_get_versioned("statistics", "/stats", responses=error_responses(404))
+async def model_statistics(
+    http: Request, context: ContextDep, caller: CallerDep, model: Name
 ) -> StatisticsAnswer:
-    """How often a version of a model was asked, and how long it took."""
-    return await _statistics(context, caller, model, version)
+    """The number of requests to each version of a model, and how long they took."""
+    versions = await run_in_threadpool(
+        versions_of, context.database, model, _version(http), tenant=caller.tenant
+    )
+    return StatisticsAnswer.of(versions, context.statistics)
 
 
-@router.post(
-    "/models/{model}/infer",
-    response_model=InferAnswer,
-    openapi_extra=_INFER_BODY,
-    responses=_INFER_ERRORS,
-)
+@router.post("/models/{model}/infer", **_INFER)
 @demands(Scope.PREDICT, body=BodyClass.ROWS)
 async def infer(http: Request, model: Name) -> Response:
-    """Predict rows: the same bits with any other rows, protocol or encoding.
+    """Predict rows. A row's bits are the same with any other rows, protocol or encoding.
 
-    With the binary extension, data of tensors follow the JSON, whose length is then the header
-    `Inference-Header-Content-Length`. The body may be compressed (gzip or deflate), and so is an
-    answer of more than 16 KiB if the client accepts that. Outputs are `probabilities`, in the order
-    of the classes or labels, and `prediction`.
+    With the binary extension, the tensors' data follow the JSON, and the header
+    `Inference-Header-Content-Length` has the length of the JSON. The body may be compressed (gzip
+    or deflate); an answer of more than 16 KiB is compressed if the client accepts that. Outputs are
+    `probabilities`, in the order of the classes or labels, and `prediction`.
     """
-    return await _infer(http, model)
+    return await _infer(http, model, None)
 
 
-@router.post(
-    "/models/{model}/versions/{version}/infer",
-    response_model=InferAnswer,
-    openapi_extra=_INFER_BODY,
-    responses=_INFER_ERRORS,
-)
+@router.post("/models/{model}/versions/{version}/infer", **_INFER)
 @demands(Scope.PREDICT, body=BodyClass.ROWS)
 async def infer_version(http: Request, model: Name, version: Version) -> Response:
-    """Predict rows with a version of a model, as without one."""
+    """Predict rows with one version of a model; otherwise the same as without a version."""
     return await _infer(http, model, version)
 
 
-async def _infer(http: Request, model: str, version: str | None = None) -> Response:
+async def _infer(http: Request, model: str, version: str | None) -> Response:
     context: Context = http.app.state.context
     caller: Caller = http.state.caller
     body = await body_of(http)
@@ -188,7 +205,7 @@ async def _infer(http: Request, model: str, version: str | None = None) -> Respo
     model_id = requested.served.model.id
     started_at = time.perf_counter_ns()
     try:
-        async with place(context) if service.is_large(http.headers, body) else nullcontext():
+        async with slow_slot(context) if service.is_large(http.headers, body) else nullcontext():
             done = await service.infer(
                 context.model_server,
                 requested,
@@ -210,36 +227,69 @@ async def _infer(http: Request, model: str, version: str | None = None) -> Respo
     return done.response
 
 
+def _optional(schema: type[BaseModel]) -> dict[str, Any]:
+    """Return the documentation of a body that may be empty, as some clients send it."""
+    body = bodies.documented(schema)["requestBody"]
+    return {"requestBody": {**body, "required": False}}
+
+
+@router.post(
+    "/repository/index", openapi_extra=_optional(IndexBody), responses=error_responses(400, 413)
+)
+@demands(Scope.READ)
+async def repository_index(
+    http: Request, context: ContextDep, caller: CallerDep
+) -> list[RepositoryEntry]:
+    """Models and their versions, newest first, up to 5,000; by id if a name has no versions."""
+    request = bodies.read_json(await body_of(http) or b"{}", IndexBody)
+    entries = await run_in_threadpool(index, context.database, tenant=caller.tenant)
+    return [RepositoryEntry.of(entry) for entry in entries if entry.served or not request.ready]
+
+
+@router.post(
+    "/repository/models/{model}/load",
+    openapi_extra=_optional(LoadBody),
+    responses=error_responses(400, 404, 413, 503),
+)
+@demands(Scope.TRAIN)
+async def load_model(http: Request, context: ContextDep, caller: CallerDep, model: Name) -> Loaded:
+    """Serve a model, or every version of a name, and load the one that the name stands for."""
+    bodies.read_json(await body_of(http) or b"{}", LoadBody)
+    await _set_served(context, caller, model, True)
+    await context.model_server.find(model, tenant=caller.tenant)
+    return Loaded(name=model)
+
+
+@router.post(
+    "/repository/models/{model}/unload",
+    openapi_extra=_optional(UnloadBody),
+    responses=error_responses(400, 404, 413),
+)
+@demands(Scope.TRAIN)
+async def unload_model(
+    http: Request, context: ContextDep, caller: CallerDep, model: Name
+) -> Unloaded:
+    """Stop predictions of a model, or of every version of a name, until it is loaded again."""
+    bodies.read_json(await body_of(http) or b"{}", UnloadBody)
+    for entry in await _set_served(context, caller, model, False):
+        context.predictors.forget(entry.id)
+    return Unloaded(name=model)
+
+
+async def _set_served(
+    context: Context, caller: Caller, model: str, served: bool
+) -> list[IndexEntry]:
+    def write() -> list[IndexEntry]:
+        with context.database.write() as transaction:
+            return models.set_served(transaction, model, served, tenant=caller.tenant)
+
+    entries = await run_in_threadpool(write)
+    context.model_server.forget_names(caller.tenant)
+    return entries
+
+
 STRAIGHT: list[tuple[str, StraightEndpoint]] = [
     (f"{PREFIX}/models/{{model}}/infer", infer),
     (f"{PREFIX}/models/{{model}}/versions/{{version}}/infer", infer_version),
 ]
-"""What is called most; see StraightRoute."""
-
-
-async def _find(
-    context: Context, caller: Caller, model: str, version: str | None = None
-) -> RequestedModel:
-    served = await context.model_server.find(reference(model, version), tenant=caller.tenant)
-    return RequestedModel(served, model, version_of(model, served.model))
-
-
-async def _metadata(
-    context: Context, caller: Caller, model: str, version: str | None = None
-) -> ModelMetadata:
-    requested = await _find(context, caller, model, version)
-    name = model.partition("@")[0]
-    versions = await run_in_threadpool(
-        versions_meant, context.database, name, None, tenant=caller.tenant
-    )
-    numbers = [version.version for version in reversed(versions)]
-    return ModelMetadata.of(model, numbers, requested.served.predictor)
-
-
-async def _statistics(
-    context: Context, caller: Caller, model: str, version: str | None = None
-) -> StatisticsAnswer:
-    versions = await run_in_threadpool(
-        versions_meant, context.database, model, version, tenant=caller.tenant
-    )
-    return StatisticsAnswer.of(versions, context.statistics)
+"""The calls that have to be quick; see StraightRoute."""

@@ -1,4 +1,4 @@
-"""The tensors of a request as a table of the model's features. A cell means the same as in JSON.
+"""Read the tensors of a request as a table of the model's features. Cells mean the same as in JSON.
 
 Shapes: N rows, F features.
 """
@@ -32,7 +32,7 @@ _TAKEN: Mapping[FeatureType, Collection[str]] = {
 
 
 def table_of(predictor: Predictor, inputs: Mapping[str, Tensor]) -> Table:
-    """Return the tensors as features. Raises RequestError (400) naming the input that misfits."""
+    """Return the tensors as features. Raises RequestError (400) naming the input that is wrong."""
     if predictor.description.encoder.is_numeric and _is_matrix(predictor, inputs):
         return _matrix(predictor, inputs)
     types = {feature.name: feature.type for feature in predictor.description.encoder.features}
@@ -82,7 +82,7 @@ def _encoded_part(
 
 
 def _is_matrix(predictor: Predictor, inputs: Mapping[str, Tensor]) -> bool:
-    """Return whether an input holds all features; the shape tells if a feature is named `INPUT`."""
+    """Return whether an input has all features; the shape decides if a feature is named `INPUT`."""
     features = predictor.description.features
     tensor = inputs.get(INPUT)
     if tensor is None:
@@ -92,10 +92,10 @@ def _is_matrix(predictor: Predictor, inputs: Mapping[str, Tensor]) -> bool:
 
 def _matrix(predictor: Predictor, inputs: Mapping[str, Tensor]) -> NDArray[np.float64]:
     if len(inputs) > 1:
-        raise bad_request(f"input {INPUT!r} has all features: no other is taken beside it")
+        raise bad_request(f"input {INPUT!r} has all features: send no other input")
     tensor, num_features = inputs[INPUT], len(predictor.description.features)
     if tensor.datatype == BYTES:
-        raise bad_request(f"input {INPUT!r}: BYTES are no numbers")
+        raise bad_request(f"input {INPUT!r}: BYTES are not numbers")
     if tensor.values.shape[1:] != (num_features,):
         shape = list(tensor.values.shape)
         raise bad_request(f"input {INPUT!r}: the shape {shape} is not [-1, {num_features}]")

@@ -1,4 +1,4 @@
-"""A model's predictions as tensors of the protocol.
+"""Write a model's predictions as tensors of the protocol.
 
 Shapes: N rows, C classes or values, T targets.
 """
@@ -23,7 +23,7 @@ _DTYPES = {"BOOL": np.bool_, "INT64": np.int64, "FP64": np.float64, BYTES: np.ob
 
 @dataclass(frozen=True)
 class OutputTensor:
-    """`shape` leaves out the rows: () stands for (N)."""
+    """`shape` is without the rows: () stands for (N)."""
 
     name: str
     datatype: str
@@ -65,8 +65,8 @@ def answer(
 ) -> tuple[bytes, int | None]:
     """Return the body, and the length of its JSON if binary data follow it.
 
-    The JSON has `head` and the outputs (N, C). `wanted` has the requested outputs, and whether as
-    binary data; None stands for every output, as binary data if `binary`.
+    The JSON has `head` and the outputs (N, C). `wanted` maps the requested outputs to whether they
+    are binary data; None stands for every output, as binary data if `binary`.
     """
     tensors = {tensor.name: tensor for tensor in output_tensors(description)}
     wanted = dict.fromkeys(tensors, binary) if wanted is None else wanted

@@ -1,4 +1,4 @@
-"""From the protocol's names and versions to models, and back."""
+"""The protocol's names and versions of models, and the references of the store."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Version:
 
 
 def reference(model: str, version: str | None) -> str:
-    """Return the store's reference. Raises ModelNotFound for an id with a version but `1`."""
+    """Return the store's reference. Raises ModelNotFound for a version of an id, other than `1`."""
     if version is None:
         return model
     if not model_names.is_model_id(model):
@@ -32,7 +32,7 @@ def reference(model: str, version: str | None) -> str:
 
 
 def version_of(model: str, found: Model) -> str:
-    """Return the version of the model `found` under the name that the request has for it."""
+    """Return the version by which the request's name or id calls the model `found`."""
     return ONLY_VERSION if model_names.is_model_id(model) else str(found.version)
 
 
@@ -43,13 +43,13 @@ def index(database: Database, *, tenant: str) -> list[IndexEntry]:
 
 
 def listed(entry: IndexEntry) -> Version:
-    """Return a model of a list under its name, or under its id if the name has no versions."""
+    """Return a model's entry by its name, or by its id if the name has no versions."""
     if entry.name is None or entry.version is None:
         return Version(entry.id, ONLY_VERSION, entry.id)
     return Version(entry.name, str(entry.version), entry.id)
 
 
-def versions_meant(
+def versions_of(
     database: Database, model: str, version: str | None, *, tenant: str
 ) -> list[Version]:
     """Return the version or, for a name alone, all versions, newest first. Raises ModelNotFound."""

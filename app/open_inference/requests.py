@@ -1,6 +1,6 @@
-"""An inference request, read from its body.
+"""Parse the body of an inference request.
 
-Raises RequestError or TooManyRows, which name what is wrong with it.
+Raises RequestError or TooManyRows, which name the field that is wrong.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,7 +21,7 @@ _MISSING = ("refuse", "impute")
 
 @dataclass(frozen=True)
 class InferRequest:
-    """`outputs` has the requested outputs in order, and whether as binary data.
+    """`outputs` maps the requested outputs, in order, to whether they are binary data.
 
     None stands for every output, as binary data if `binary_output`.
     """
@@ -34,7 +34,7 @@ class InferRequest:
 
 
 def parse(body: bytes, header_length: int | None) -> InferRequest:
-    """Parse JSON, or `header_length` bytes of it with the binary data of the inputs behind them."""
+    """Parse JSON, or `header_length` bytes of JSON and the binary data of the inputs after it."""
     if header_length is not None and header_length > len(body):
         raise bad_request(
             f"Inference-Header-Content-Length is {header_length}, the body has {len(body)} bytes"
@@ -51,7 +51,7 @@ def parse(body: bytes, header_length: int | None) -> InferRequest:
     parameters = _parameters(fields, "the request")
     for name in ("sequence_id", "sequence_start", "sequence_end"):
         if parameters.get(name):
-            raise bad_request(f"parameter {name!r}: a request stands alone here, in no sequence")
+            raise bad_request(f"parameter {name!r}: sequences of requests are not supported")
     missing = parameters.get("missing", _MISSING[0])
     if missing not in _MISSING:
         raise bad_request("parameter 'missing' has to be 'refuse' or 'impute'")
@@ -69,7 +69,7 @@ def parse(body: bytes, header_length: int | None) -> InferRequest:
 
 
 class _Binary:
-    """The bytes behind the JSON: those of each input, in order."""
+    """The bytes after the JSON: the data of each input, in order."""
 
     def __init__(self, content: bytes | memoryview) -> None:
         self._content = memoryview(content)
@@ -96,7 +96,7 @@ def _document(content: memoryview) -> Any:
     try:
         return simdjson.Parser().parse(content)
     except (ValueError, RuntimeError):
-        pass  # the other parser takes huge integers, and NaN as the Triton client writes it
+        pass  # the other parser reads huge integers, and NaN as the Triton client writes it
     try:
         return from_json(bytes(content))
     except ValueError as error:
@@ -139,7 +139,7 @@ def _shape(value: Any, name: str) -> list[int]:
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
         raise bad_request(f"{where}: `shape` has to be an array of whole numbers, none negative")
     if not 1 <= len(shape) <= 2 or shape[0] == 0:
-        raise bad_request(f"{where}: the shape {shape} is not that of rows, or of a row's values")
+        raise bad_request(f"{where}: the shape {shape} is neither [rows] nor [rows, values]")
     require_row_count(shape[0], tensor=name)
     return shape
 
@@ -153,7 +153,7 @@ def _outputs(value: Any, *, default: bool) -> dict[str, bool] | None:
         fields = _fields(entry, where, known=("name", "parameters"))
         name = _name(fields, where)
         if name in outputs:
-            raise bad_request(f"output {name!r} is asked for twice")
+            raise bad_request(f"output {name!r} is requested twice")
         where = f"output {name!r}"
         parameters = _parameters(fields, where)
         _refuse_shared_memory(parameters, where)

@@ -1,4 +1,4 @@
-"""What the protocol's answers look like, and what is asked, for the documentation.
+"""Schemas of the protocol's answers and, for the documentation, of its requests.
 
 Names and spellings are those of KServe's specification and of Triton's extensions.
 """
@@ -29,7 +29,7 @@ _DATATYPE_OF: dict[FeatureType, str] = {
 _EXAMPLE: dict[str, Any] = {
     "inputs": [{"name": INPUT, "datatype": "FP64", "shape": [2, 2], "data": [5.1, 3.5, 6.7, 3.1]}]
 }
-_CONFIG_NAMES = {"BYTES": "STRING"}  # of Triton's configuration; the others are the same
+_CONFIG_NAMES = {"BYTES": "STRING"}  # in Triton's configuration; other names are the same
 
 
 class ServerMetadata(BaseModel):
@@ -52,15 +52,15 @@ class ModelReady(BaseModel):
 
 
 class TensorMetadata(BaseModel):
-    """-1 is any number of rows."""
+    """-1 stands for any number of rows."""
 
     name: str
     datatype: str
     shape: list[int]
 
 
-class ModelFacts(BaseModel):
-    """What tensors do not say: the order of the features, and what `probabilities` are of."""
+class ModelDetails(BaseModel):
+    """Details that tensors lack: the order of the features, and the classes of `probabilities`."""
 
     task: str
     features: list[str]
@@ -70,14 +70,14 @@ class ModelFacts(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """Any numeric datatype is taken where FP64 is told, and cast; numbers for BOOL, if 0 or 1."""
+    """An FP64 input takes any numeric datatype, which is cast; a BOOL input takes 0 and 1 too."""
 
     name: str
     versions: list[str]
     platform: str = "pytorch"
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
-    parameters: ModelFacts
+    parameters: ModelDetails
 
     @classmethod
     def of(cls, name: str, versions: list[str], predictor: Predictor) -> Self:
@@ -87,7 +87,7 @@ class ModelMetadata(BaseModel):
             versions=versions,
             inputs=_inputs(description),
             outputs=_outputs(description),
-            parameters=ModelFacts(
+            parameters=ModelDetails(
                 task=description.task,
                 features=list(description.features),
                 targets=list(description.targets),
@@ -109,7 +109,7 @@ class TensorConfig(BaseModel):
 
 
 class ModelConfig(BaseModel):
-    """With a `max_batch_size` of 0 the rows are a part of `dims`."""
+    """A `max_batch_size` of 0 says that `dims` include the rows."""
 
     name: str
     platform: str = "pytorch"
@@ -127,28 +127,19 @@ class ModelConfig(BaseModel):
         )
 
 
-class DurationAnswer(BaseModel):
-    count: int
-    ns: int
-
-    @classmethod
-    def of(cls, total: Total) -> Self:
-        return cls(count=total.count, ns=total.ns)
-
-
 class InferenceDurations(BaseModel):
-    """The time in a queue is a part of `compute_infer`."""
+    """`compute_infer` includes the time in the queue."""
 
-    success: DurationAnswer
-    fail: DurationAnswer
-    queue: DurationAnswer
-    compute_input: DurationAnswer
-    compute_infer: DurationAnswer
-    compute_output: DurationAnswer
+    success: Total
+    fail: Total
+    queue: Total
+    compute_input: Total
+    compute_infer: Total
+    compute_output: Total
 
 
 class ModelStatisticsAnswer(BaseModel):
-    """`last_inference` is in milliseconds since 1970; `inference_count` are rows."""
+    """`last_inference` is in milliseconds since 1970; `inference_count` counts rows."""
 
     name: str
     version: str
@@ -166,18 +157,18 @@ class ModelStatisticsAnswer(BaseModel):
             inference_count=totals.num_rows,
             execution_count=totals.success.count,
             inference_stats=InferenceDurations(
-                success=DurationAnswer.of(totals.success),
-                fail=DurationAnswer.of(totals.fail),
-                queue=DurationAnswer(count=totals.success.count, ns=0),
-                compute_input=DurationAnswer.of(totals.read),
-                compute_infer=DurationAnswer.of(totals.compute),
-                compute_output=DurationAnswer.of(totals.write),
+                success=totals.success,
+                fail=totals.fail,
+                queue=Total(count=totals.success.count),
+                compute_input=totals.read,
+                compute_infer=totals.compute,
+                compute_output=totals.write,
             ),
         )
 
 
 class StatisticsAnswer(BaseModel):
-    """Counted by the process that answers since it started; there may be several."""
+    """Counts of the process that answers, since its start; other processes have their own."""
 
     model_stats: list[ModelStatisticsAnswer]
 
@@ -228,27 +219,28 @@ class OutputAnswer(BaseModel):
     data: list[bool | int | float | str] | None = None
 
 
-class AnswerFacts(BaseModel):
+class AnswerDetails(BaseModel):
     fingerprint: str
 
 
 class InferAnswer(BaseModel):
-    """The answer; binary data of outputs follow it in their order."""
+    """The answer; binary data of the outputs follow it in their order."""
 
     model_name: str
     model_version: str
-    id: str | None = Field(None, description="That of the request.")
-    parameters: AnswerFacts
+    id: str | None = Field(None, description="The id of the request.")
+    parameters: AnswerDetails
     outputs: list[OutputAnswer]
 
 
 class InferParameters(BaseModel):
-    """Those of others that are not known here are passed over."""
+    """Parameters other than these are ignored."""
 
     missing: Literal["refuse", "impute"] = Field(
-        "refuse", description="What becomes of a value that training saw none missing of."
+        "refuse",
+        description="What to do with a missing value of a feature that had none in training.",
     )
-    binary_data_output: bool = Field(False, description="For outputs that do not say themselves.")
+    binary_data_output: bool = Field(False, description="The default for all outputs.")
 
 
 class InputParameters(BaseModel):
@@ -256,7 +248,7 @@ class InputParameters(BaseModel):
 
 
 class InputTensor(Config):
-    """`data`, flat in row-major order or nested as `shape` is, or the parameter of binary data."""
+    """`data`, flat in row-major order or nested like `shape`; or `binary_data_size`."""
 
     name: str
     datatype: Literal[DATATYPES]  # type: ignore[valid-type]
@@ -275,10 +267,11 @@ class RequestedOutput(Config):
 
 
 class InferBody(Config):
-    """Tensors: all features as `input` where they are numbers, or one of each feature by its name.
+    """Tensors: one `input` of all features if they are numbers, or one for each feature's name.
 
-    What is not given is missing. Without `outputs` the answer has all. Binary data of inputs follow
-    this JSON in the order of the inputs; `Inference-Header-Content-Length` is then its length.
+    A feature without a tensor is missing. Without `outputs` the answer has all outputs. Binary data
+    of inputs follow this JSON in the order of the inputs; the header
+    `Inference-Header-Content-Length` then has the length of the JSON.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
@@ -294,7 +287,7 @@ class IndexBody(Config):
 
 
 class LoadParameters(Config):
-    """There are none: a model is what its training made of it."""
+    """There are no parameters: training decides everything about a model."""
 
 
 class LoadBody(Config):
@@ -312,7 +305,7 @@ class UnloadBody(Config):
 
 
 def _inputs(description: Description) -> list[TensorMetadata]:
-    """One tensor of all features that are numbers, or else one of each feature."""
+    """Return one tensor of all features if they are numbers, else one for each feature."""
     features = description.encoder.features
     if description.encoder.is_numeric:
         return [TensorMetadata(name=INPUT, datatype="FP64", shape=[-1, len(features)])]

@@ -1,4 +1,4 @@
-"""From the body of an inference request to its answer."""
+"""Answer an inference request: read its body, compute its rows, write the answer."""
 
 import time
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _NUMBER_BYTES = 20  # as text
 
 @dataclass(frozen=True)
 class RequestedModel:
-    """A model, and the name and the version by which the request calls it."""
+    """A model, with its name and its version in the request."""
 
     served: ServedModel
     name: str
@@ -37,7 +37,7 @@ class RequestedModel:
 
 @dataclass(frozen=True)
 class Inference:
-    """An answer, the number of rows predicted, and how long its three parts took."""
+    """An answer, the number of rows predicted, and the time of each of the three parts."""
 
     response: Response
     num_rows: int
@@ -54,7 +54,7 @@ async def infer(
     *,
     max_bytes: int,
 ) -> Inference:
-    """Answer a request whose body may have `max_bytes` once it is decompressed.
+    """Answer a request whose body may have `max_bytes` after decompression.
 
     Raises RequestError for a request that cannot be read, and ServingError for rows that cannot be
     predicted.
@@ -84,7 +84,7 @@ async def infer(
 
 
 def is_large(headers: Headers, body: bytes) -> bool:
-    """Return whether the body takes long to read, or may do so once it is decompressed."""
+    """Return whether the body takes long to read, or is compressed and so may take long."""
     return len(body) > QUICK_BYTES or "content-encoding" in headers
 
 

@@ -1,4 +1,4 @@
-"""Tensors as the protocol sends them: in JSON or as bytes, in row-major order.
+"""Read and write tensors of the protocol: JSON or bytes, in row-major order.
 
 Raises RequestError (400) naming the tensor whose data do not fit its datatype and shape.
 """
@@ -71,7 +71,7 @@ def of_bytes(name: str, datatype: str, shape: Sequence[int], content: memoryview
 
 
 def of_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Tensor:
-    """Return a tensor of `data`, an array that is flat or nested as the shape; null is missing.
+    """Return a tensor of `data`, an array that is flat or nested like the shape; null is missing.
 
     simdjson's arrays become NumPy's without a Python object for each number.
     """
@@ -84,14 +84,14 @@ def of_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Tensor
         case "BOOL":
             values = _cells(name, data, {bool}, "a BOOL is true or false")
         case "BF16":
-            raise _refused(name, "BF16 is taken as binary data alone")
+            raise _refused(name, "BF16 has to be binary data")
         case _:
             values = _numbers(name, datatype, data, num_values=math.prod(shape))
     return Tensor(name, datatype, values.reshape(shape))
 
 
 def packed(texts: Iterable[bytes]) -> list[bytes]:
-    """Put each text behind its length, as the protocol sends BYTES."""
+    """Return each text after its length, as the protocol encodes BYTES."""
     return [_LENGTH.pack(len(text)) + text for text in texts]
 
 
@@ -146,7 +146,7 @@ def _numbers(name: str, datatype: str, data: Any, *, num_values: int) -> NDArray
     dtype = _DTYPES[datatype]
     if isinstance(data, simdjson.Array):
         letter, parsed = _PARSED[dtype.kind]
-        with suppress(TypeError, ValueError):  # for null, and for values that are refused below
+        with suppress(TypeError, ValueError):  # null, and values that are refused below
             numbers = np.frombuffer(data.as_buffer(of_type=letter), parsed)
             if len(numbers) == num_values:  # `as_buffer` flattens nested arrays
                 return _narrowed(name, numbers, dtype)

@@ -1,1 +1,1 @@
-"""The prediction engine: it finds and loads models, predicts rows and scores models. No HTTP."""
+"""The prediction engine: find and load models, predict rows, score models. No HTTP."""

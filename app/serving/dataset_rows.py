@@ -48,7 +48,7 @@ def scan_rows(
 ) -> pl.LazyFrame:
     """Return the dataset's columns that the model or the split needs.
 
-    Raises what `find_rows` does if the dataset was deleted meanwhile.
+    Raises the errors of `find_rows` if the dataset was deleted meanwhile.
     """
     columns = {*description.features, *description.targets}
     if rows.split is not None and rows.split.column is not None:
@@ -62,10 +62,10 @@ def scan_rows(
 
 
 def scan(artifacts: ArtifactStore, dataset: Dataset, *, columns: Collection[str]) -> pl.LazyFrame:
-    """Return those of the columns that the dataset's table has.
+    """Return the dataset's table with the columns that it has among `columns`.
 
-    It can be read again and again, even if the dataset is deleted meanwhile. Raises DatasetNotFound
-    if the table is gone.
+    It can be read repeatedly, even if the dataset is deleted meanwhile. Raises DatasetNotFound if
+    the table is deleted.
     """
     try:
         # An open file outlives its name, and polars keeps it open.

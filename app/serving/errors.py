@@ -1,4 +1,4 @@
-"""What the prediction engine refuses. Errors carry facts; app/http/errors.py has their statuses."""
+"""The errors of the prediction engine; app/http/errors.py has their statuses."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ class ServingError(Exception):
 
 
 class QueueFull(ServingError):
-    """Too many rows wait for their predictions already."""
+    """Too many rows wait for their predictions."""
 
     def __init__(self) -> None:
         super().__init__("the prediction queue is full; try again")
@@ -37,10 +37,10 @@ class TooManyRows(ServingError):
 
 
 class AnswerTooLarge(ServingError):
-    """The predictions of all rows are more numbers than one answer may hold."""
+    """The predictions of all rows have more numbers than one answer may have."""
 
     def __init__(self, num_rows: int, *, num_outputs: int, limit: int) -> None:
-        detail = f"{num_rows} rows have {num_outputs} numbers each, and an answer {limit}"
+        detail = f"an answer may have {limit} numbers; {num_rows} rows have {num_outputs} each"
         super().__init__(detail)
         self.num_rows = num_rows
         self.num_outputs = num_outputs
@@ -50,8 +50,8 @@ class AnswerTooLarge(ServingError):
 class InvalidInstance(ServingError):
     """A row of JSON cannot be used.
 
-    `index` is the row's, from 0; `cell` is the index in an array or the name in an object. Each is
-    None where the error concerns more than one of them.
+    `index` counts rows from 0; `cell` is the index in an array or the name in an object. Each is
+    None if the error concerns more than one row or cell.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class UnknownDataset(UnusableDataset):
 
 
 class DatasetMisfit(UnusableDataset):
-    """A column or a cell is not what the model takes; `error` says which."""
+    """A column or a cell does not fit the model; `error` says which."""
 
     def __init__(self, error: DataError) -> None:
         super().__init__(f"the dataset does not fit the model: {error}")
@@ -83,7 +83,7 @@ class DatasetMisfit(UnusableDataset):
 
 
 class TooManyScores(UnusableDataset):
-    """The outputs of all rows are more than can be kept for scoring."""
+    """All rows together have more outputs than scoring can keep."""
 
     def __init__(self, num_rows: int, *, num_outputs: int) -> None:
         super().__init__(f"{num_rows} rows are too many to score {num_outputs} outputs of each")
@@ -92,10 +92,10 @@ class TooManyScores(UnusableDataset):
 
 
 class NoTarget(UnusableDataset):
-    """No row has a target to compare with."""
+    """No row has a value of the target."""
 
     def __init__(self) -> None:
-        super().__init__("no row of the dataset has the target")
+        super().__init__("no row of the dataset has a value of the target")
 
 
 class OutputsNotFinite(UnusableDataset):
@@ -109,14 +109,14 @@ class NothingHeldOut(UnusableDataset):
     """The model's job trained on every row of its dataset."""
 
     def __init__(self) -> None:
-        super().__init__("the model's job held no rows out: name a dataset")
+        super().__init__("the model's job held no rows out: give a `dataset`")
 
 
 class HeldOutRowsGone(ServingError):
     """The job that held rows out, or its dataset, is deleted; `missing` says which."""
 
     def __init__(self, missing: Exception) -> None:
-        detail = f"the rows that were held out are not known any more ({missing}): name a dataset"
+        detail = f"the rows that the job held out are deleted ({missing}): give a `dataset`"
         super().__init__(detail)
         self.missing = missing
 
@@ -126,10 +126,10 @@ class InvalidMetric(ServingError):
 
 
 class UnknownMetric(InvalidMetric):
-    """The task has no such metric; `known` are those that it has."""
+    """The task has no such metric; `known` are its metrics."""
 
     def __init__(self, metric: str, *, known: Sequence[str]) -> None:
-        super().__init__(f"{metric!r} is no metric of this model: {', '.join(known)}")
+        super().__init__(f"this model has no metric {metric!r}; it has {', '.join(known)}")
         self.metric = metric
         self.known = known
 
@@ -143,12 +143,10 @@ class UndefinedMetric(InvalidMetric):
 
 
 class TooManyRepeats(ServingError):
-    """Shuffling every feature so often would compute too long."""
+    """Shuffling every feature that many times would take too long."""
 
     def __init__(self, num_repeats: int, *, num_features: int) -> None:
-        super().__init__(
-            f"to shuffle {num_features} features {num_repeats} times is "
-            "too much for a model of this size"
-        )
+        detail = f"shuffling {num_features} features {num_repeats} times would take too long"
+        super().__init__(f"{detail} with a model of this size: use fewer repeats")
         self.num_repeats = num_repeats
         self.num_features = num_features

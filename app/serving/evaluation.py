@@ -39,7 +39,7 @@ def evaluate(
     if num_rows * description.num_outputs > MAX_SCORES:
         raise TooManyScores(num_rows, num_outputs=description.num_outputs)
     scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=scratch) as file, _raising_misfits():
+    with tempfile.TemporaryFile(dir=scratch) as file, raising_misfits():
         evaluator = Evaluator(description.task, names=description.output_names, file=file)
         existing(table.head(0).collect(), description.targets)
         with_targets = table.drop_nulls(description.targets)
@@ -81,7 +81,8 @@ def _naming_rows_of_the_table(
 
 
 @contextmanager
-def _raising_misfits() -> Iterator[None]:
+def raising_misfits() -> Iterator[None]:
+    """Raise DatasetMisfit for a DataError of the block."""
     try:
         yield
     except DataError as error:

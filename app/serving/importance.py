@@ -8,18 +8,16 @@ import torch
 from torch import Tensor
 
 from app.serving.errors import (
-    DatasetMisfit,
     NothingHeldOut,
     OutputsNotFinite,
     TooManyRepeats,
     UndefinedMetric,
     UnknownMetric,
 )
-from app.serving.evaluation import require_scored
+from app.serving.evaluation import raising_misfits, require_scored
 from dropout_core.config import SplitConfig
 from dropout_core.data.splits import split_rows
 from dropout_core.data.targets import labelled
-from dropout_core.errors import DataError
 from dropout_core.evaluation import evaluator
 from dropout_core.evaluation.importance import Importance, permutation_importance
 from dropout_core.evaluation.metrics import HIGHER_IS_BETTER, default_metric, metric_names
@@ -28,10 +26,10 @@ from dropout_core.model.predictor import MAX_CELLS, Predictor
 MAX_ROWS = 10_000
 MIN_ROWS = 100
 
-# The limit of the work, in multiplications: a core does some 10 billion a second.
+# Time is limited in multiplications, of which a core does about 10 billion a second.
 _MAX_PRODUCTS = 3e11
-_PRODUCTS_OF_A_ROW = 50_000  # as long as a row takes beside its multiplications
-_PRODUCTS_OF_AN_OUTPUT = 1_000  # as long as scoring an output takes
+_PRODUCTS_OF_A_ROW = 50_000  # in the time that a row takes beside its multiplications
+_PRODUCTS_OF_AN_OUTPUT = 1_000  # in the time that scoring an output takes
 
 
 @dataclass(frozen=True)
@@ -64,10 +62,8 @@ def measure(
     if metric not in metric_names(description.task):
         raise UnknownMetric(metric, known=metric_names(description.task))
     limit = _max_rows(predictor, num_repeats=num_repeats, num_parameters=num_parameters)
-    try:
+    with raising_misfits():
         matrix, targets = _matrix_and_targets(predictor, frame, split=split, limit=limit)
-    except DataError as error:
-        raise DatasetMisfit(error) from error
     score = partial(
         evaluator.score, targets=targets, task=description.task, names=description.output_names
     )
@@ -118,6 +114,6 @@ def _matrix_and_targets(
             raise NothingHeldOut
     num_rows = min(len(chosen), limit)
     chosen = chosen[torch.arange(num_rows) * len(chosen) // max(1, num_rows)]
-    # Rows that the job held out may miss values that training rows have; the job scored them too.
+    # Rows that the job held out may lack values that training rows have; the job scored them too.
     matrix = description.encoder.encode(rows[chosen.numpy()], refuse_missing=split is None)
     return torch.from_numpy(matrix), targets[chosen]

@@ -1,4 +1,4 @@
-"""Rows of JSON, as the numbers that a model takes.
+"""Encode rows of JSON as the numbers that a model takes.
 
 Shapes: N rows, F features, V values, K codes of categories, C outputs.
 """
@@ -17,7 +17,7 @@ from dropout_core.errors import DataError
 from dropout_core.model.predictor import Predictor
 from dropout_core.model.saved_model import Description
 
-MAX_ROWS = 100_000  # of a request
+MAX_ROWS = 100_000  # in a request
 _LARGE_BYTES = 1024**2
 
 _parsers = threading.local()
@@ -30,13 +30,14 @@ def require_row_count(num_rows: int, *, tensor: str | None = None) -> None:
 
 
 def numbers_of(body: bytes, predictor: Predictor) -> NDArray[np.float64] | None:
-    """Return the rows of a body that holds nothing but numbers, as `encode` does: (N, V).
+    """Return the rows of a body that has nothing but numbers, as `encode` does: (N, V).
 
-    None for anything that needs a look at each cell, errors included; see `encode`.
+    None for every other body, also one with errors: `encode` takes them cell by cell.
     """
     encoder = predictor.description.encoder
     numbers = instance_numbers(body) if encoder.is_numeric else None
-    if numbers is None or not _has_shape(numbers, predictor):
+    num_features = len(predictor.description.features)
+    if numbers is None or len(numbers) > MAX_ROWS or numbers.shape[1] != num_features:
         return None
     try:
         return encoder.encode_numbers(numbers)
@@ -47,9 +48,9 @@ def numbers_of(body: bytes, predictor: Predictor) -> NDArray[np.float64] | None:
 def instance_numbers(body: bytes) -> NDArray[np.float64] | None:
     """Return the rows of `{"instances": [[...], ...]}` if all cells are numbers: (N, F).
 
-    simdjson writes them straight into an array, without a Python object for each. They are the
-    float64 nearest to what is written, as Python's. None for anything else, also for invalid JSON:
-    the general parser says what is wrong with it.
+    simdjson writes them straight into an array, without a Python object for each. They are rounded
+    to the nearest float64, as Python rounds. None for every other body, also for invalid JSON: the
+    general parser then raises the error.
     """
     try:
         document = _parser(len(body)).parse(body)
@@ -59,7 +60,7 @@ def instance_numbers(body: bytes) -> NDArray[np.float64] | None:
         if not isinstance(rows, simdjson.Array):
             return None
         num_rows = len(rows)
-        # A nested array would be flattened; outside of the rows there is one bracket.
+        # `as_buffer` flattens nested arrays: there must be one bracket a row, and one around them.
         if num_rows == 0 or body.count(b"[") != num_rows + 1:
             return None
         numbers = np.frombuffer(rows.as_buffer(of_type="d"))
@@ -115,11 +116,6 @@ def _parser(size_bytes: int) -> simdjson.Parser:
         _parsers.parser = simdjson.Parser()
     parser: simdjson.Parser = _parsers.parser
     return parser
-
-
-def _has_shape(numbers: NDArray[np.float64], predictor: Predictor) -> bool:
-    num_rows, num_features = numbers.shape
-    return bool(num_rows <= MAX_ROWS and num_features == len(predictor.description.features))
 
 
 def _invalid(

@@ -1,4 +1,4 @@
-"""Finds models, loads them, and computes predictions: every endpoint that predicts uses it."""
+"""Find models, load them, and compute predictions for every endpoint that predicts."""
 
 import asyncio
 import time
@@ -24,11 +24,11 @@ from store.database.engine import Database
 from store.errors import ModelUnloaded, StoreError
 from store.models import Model
 
-REMEMBERED_SECONDS = 1.0  # for which a change that another process makes may be unseen
+REMEMBERED_SECONDS = 1.0  # until a change by another process is seen, at most
 LOAD_SECONDS = 10.0  # that a request waits for a model to be loaded
-WARM_UP_SECONDS = 20.0  # before a process answers
+WARM_UP_SECONDS = 20.0  # that a process loads models before it answers
 MAX_OUTPUTS = 10_000_000  # numbers in an answer
-QUICK_BYTES = 1024**2  # that are read or written without a thread, in a few milliseconds
+QUICK_BYTES = 1024**2  # read or written on the event loop, in a few milliseconds
 _MAX_WARM = 1_000
 _MAX_REMEMBERED = 10_000
 _QUICK_PRODUCTS = 2**26  # multiplications of a batch, which take about a millisecond
@@ -53,7 +53,7 @@ class ServedModel:
 
 
 class ModelServer:
-    """Finds models, loads them, and computes their outputs. For one event loop."""
+    """Find models, load them, and compute their outputs. For one event loop."""
 
     def __init__(self, database: Database, predictors: Predictors) -> None:
         self._database = database
@@ -74,7 +74,7 @@ class ModelServer:
         return ServedModel(model, self._predictors.loaded(model.id) or await self._load(model))
 
     def model_of(self, reference: str, *, tenant: str) -> Model:
-        """Look up what the reference stands for now. Blocks: call it in a thread.
+        """Look the model of the reference up. This blocks: call it in a thread.
 
         Raises ModelNotFound and ModelUnloaded.
         """
@@ -93,14 +93,14 @@ class ModelServer:
         return await queue.outputs(served.predictor, matrix, max_rows=min(max_rows, MAX_BATCH_ROWS))
 
     def forget_names(self, tenant: str) -> None:
-        """Forget what the tenant's references stand for: the next request looks them up."""
+        """Forget the models of the tenant's references: the next request looks them up."""
         self._num_changes += 1
         self._looking.clear()  # a look-up that began before the change may miss it
         for key in [key for key in self._remembered if key[0] == tenant]:
             del self._remembered[key]
 
     async def warm_up(self) -> None:
-        """Load the models of aliases, the newest first, as far as there is room and time."""
+        """Load the models of aliases, the newest first, within the limits of memory and time."""
         try:
             aliased = await to_thread.run_sync(self._look_up_aliased)
         except SQLAlchemyError as error:
@@ -118,7 +118,7 @@ class ModelServer:
             log.warning("a model cannot be served", model=model.id, error=str(error))
 
     async def _resolve(self, tenant: str, reference: str) -> Model:
-        """Return what the reference stands for; requests that ask meanwhile share one look-up."""
+        """Return the model of the reference; requests at the same time share one look-up."""
         key = tenant, reference
         model, until = self._remembered.get(key, (None, 0.0))
         if model is not None and time.monotonic() < until:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate
+from pathlib import Path
 
 from dropout_core.errors import ModelError
 from dropout_core.model.predictor import Predictor
@@ -14,7 +15,7 @@ from store.artifacts.artifact_store import ArtifactStore
 from store.errors import ModelNotFound
 from store.models import Model
 
-OVERHEAD_BYTES = 100 * 1024  # of a model's memory beside its weights, about
+OVERHEAD_BYTES = 100 * 1024  # that a model takes beside its weights, about
 LOADED_AT_ONCE = 2
 
 
@@ -53,8 +54,15 @@ class Predictors:
         """Return the predictor; wait until it is loaded. Raises what the future of `load` does."""
         return self.loaded(model.id) or self.load(model).result()
 
+    def fetch(self, model: Model) -> Path:
+        """Return a folder with the model's files. Raises FileNotFoundError if they are deleted."""
+        manifest, _ = (
+            self._artifacts.fetch(f"{model.artifact}/{name}") for name in (MANIFEST, WEIGHTS)
+        )
+        return manifest.parent
+
     def fitting(self, models: Sequence[Model]) -> list[Model]:
-        """Return the first models, as many as fit in together."""
+        """Return the first models, as many as fit in memory together."""
         sizes = accumulate(_size_bytes(model) for model in models)
         return [model for model, size in zip(models, sizes, strict=True) if size <= self._max_bytes]
 
@@ -77,10 +85,7 @@ class Predictors:
 
     def _read(self, model: Model) -> Predictor:
         try:
-            manifest, _ = (
-                self._artifacts.fetch(f"{model.artifact}/{name}") for name in (MANIFEST, WEIGHTS)
-            )
-            predictor = Predictor.load(manifest.parent)
+            predictor = Predictor.load(self.fetch(model))
         except (FileNotFoundError, ModelError) as error:
             # Deleted after its record was read.
             if isinstance(error.__cause__ or error, FileNotFoundError):
@@ -101,6 +106,6 @@ def _size_bytes(model: Model) -> int:
 def _is_as_recorded(predictor: Predictor, model: Model) -> bool:
     """Return whether the manifest, which has the weights' checksum, equals the model's record."""
     if model.manifest.get("format_version") != Description.model_fields["format_version"].default:
-        return True  # of the first release: a migration rewrote the record, not the file
+        return True  # from the first release: a migration rewrote the record, not the file
     recorded = Manifest.model_validate_json(json.dumps(model.manifest))
     return recorded == predictor.description

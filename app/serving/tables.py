@@ -5,7 +5,7 @@ Shapes: N rows, C outputs.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 from torch import Tensor
@@ -13,23 +13,24 @@ from torch import Tensor
 from app.serving.errors import FEATURES_TOO_LARGE
 from app.serving.instances import first_not_finite
 from dropout_core.data.dates import settle_dates, with_settled_dates
-from dropout_core.data.ingest import Limits, ReadOptions, ingest
+from dropout_core.data.ingest import Limits, ingest
+from dropout_core.data.read_options import ReadOptions
 from dropout_core.errors import DataError
 from dropout_core.model.predictor import MAX_CELLS, Predictor
 
 CSV = "text/csv"
 PARQUET = "application/vnd.apache.parquet"
 
-MAX_CLASSES = 100  # of a model whose probabilities get columns
+MAX_CLASSES = 100  # with more classes, probabilities get no columns
 MAX_BATCH_ROWS = 65_536
 _MAX_BATCH_BYTES = 64 * 2**20  # of text
 
-# A batch has a cost of its own: without a minimum of rows, wide tables would have too many batches.
+# Each batch costs time: without a minimum of rows, wide tables would have too many batches.
 _WIDE_BATCH_ROWS = 1_000
 _MAX_WIDE_BATCH_CELLS = 10_000_000
 
 # What a spreadsheet takes for a formula: https://owasp.org/www-community/attacks/CSV_Injection
-# The last four are = + - @ of full width.
+# The last four are the full-width forms of = + - @.
 _FORMULA = r"^[=+\-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20]"
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 
@@ -51,7 +52,7 @@ def predict_file(
     path = folder / "table"
     read = ingest(paths, path, options=options, limits=limits, as_text=True)
     table = pl.scan_parquet(path, glob=False)
-    answer: AnswerFile = (
+    answer = (
         ParquetFile(folder)
         if media_type == PARQUET
         else CsvFile(folder, delimiter=_delimiter(read.options))
@@ -103,7 +104,7 @@ def _delimiter(options: dict[str, Any]) -> str:
 
 
 class PredictionColumns:
-    """Predictions as columns, under names that are not among the file's own, which are `taken`."""
+    """Predictions as columns, whose names differ from those of the file, which are `taken`."""
 
     def __init__(self, predictor: Predictor, *, taken: set[str]) -> None:
         description = predictor.description
@@ -142,24 +143,15 @@ def _text(value: bool | int | float | str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-class AnswerFile(Protocol):
-    """A file that is written a batch of rows at a time."""
-
-    def append(self, rows: pl.DataFrame) -> None:
-        """Add rows, which have the same columns in every call."""
-
-    def finish(self) -> Path:
-        """Return the path of the whole file."""
-
-
 class CsvFile:
-    """CSV in UTF-8 with a header; no spreadsheet takes one of its cells for a formula."""
+    """CSV in UTF-8 with a header, without cells that a spreadsheet takes for formulas."""
 
     def __init__(self, folder: Path, *, delimiter: str = ",") -> None:
         self._path = folder / "answer.csv"
         self._delimiter = delimiter
 
     def append(self, rows: pl.DataFrame) -> None:
+        """Add rows, which have the same columns in every call."""
         is_first = not self._path.exists()
         cells = without_formulas(rows)
         # Many readers end a line at a lone carriage return, which polars does not quote.
@@ -175,11 +167,12 @@ class CsvFile:
             )
 
     def finish(self) -> Path:
+        """Return the path of the whole file."""
         return self._path
 
 
 class ParquetFile:
-    """Parquet with the columns' own types."""
+    """Parquet with the columns' own types, written in parts like CsvFile."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

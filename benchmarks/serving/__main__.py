@@ -11,7 +11,6 @@ processes, equal bits, an alias that moves. This needs Linux, for its CPU affini
 
 import argparse
 import dataclasses
-import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -22,6 +21,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.goals import goals_table
+from benchmarks.options import option_parser, write_report
 from benchmarks.run_folder import benchmark_run
 from benchmarks.serving import (
     aliases,
@@ -68,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found |= measure(prepare(Path(folder)), options)
     except ServerFailed as error:
         raise SystemExit(f"error: {error}") from error
-    _write(found, options)
+    if not found["latency"]:
+        options.png = None  # there is nothing to draw
+    write_report(found, options)
 
 
 def prepare(folder: Path) -> Subject:
@@ -112,7 +115,7 @@ def measure(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
         *goals.of_same_bits(answers),
         *goals.of_aliases(moves),
     ]
-    print(report.goals_table(reached))
+    print(goals_table(reached))
     return {
         "throughput": report.of_throughput(results),
         "quantiles": report.QUANTILES,
@@ -120,7 +123,7 @@ def measure(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
         "processes": {n: list(map(dataclasses.asdict, found)) for n, found in shares.items()},
         "same_bits": answers and dataclasses.asdict(answers),
         "aliases": moves and dataclasses.asdict(moves),
-        "goals": [dataclasses.asdict(goal) | {"verdict": goal.verdict} for goal in reached],
+        "goals": [goal.to_dict() for goal in reached],
     }
 
 
@@ -143,16 +146,11 @@ def measure_servers(subject: Subject, options: argparse.Namespace) -> Results:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.serving", description=__doc__.splitlines()[0]
-    )
+    parser = option_parser(__doc__, png="write a picture of the latencies here")
     parser.add_argument("--peers", type=Path, default=Path(".venv-serving-peers"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each measurement")
     parser.add_argument("--only", type=_parts, default=set(PARTS), help=", ".join(PARTS))
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--png", type=Path, help="write a picture of the latencies here")
     return parser.parse_args(arguments)
 
 
@@ -161,17 +159,6 @@ def _parts(text: str) -> set[str]:
     if unknown := chosen - set(PARTS):
         raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is none of {PARTS}")
     return chosen
-
-
-def _write(found: dict[str, Any], options: argparse.Namespace) -> None:
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
-        print(f"\n{options.json}")
-    if options.png and found["latency"]:
-        from benchmarks.serving.plot import draw
-
-        draw(found, options.png)
-        print(options.png)
 
 
 if __name__ == "__main__":

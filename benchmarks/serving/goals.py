@@ -1,12 +1,8 @@
 """The goals, and whether they were met."""
 
-import operator
-import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
+from benchmarks.goals import Goal
 from benchmarks.serving.aliases import Moves
 from benchmarks.serving.processes import Share
 from benchmarks.serving.same_bits import Answers
@@ -21,28 +17,6 @@ RATIOS = {
 BINARY_RATIO = 4.0
 TWO_PROCESSES_RATIO = 1.8
 TAIL_RATIO = 3.0
-
-HOLDS: dict[str, Callable[[float, float], bool]] = {
-    "at least": operator.ge,
-    "under": operator.lt,
-    "exactly": operator.eq,
-}
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A bound for the median of the rounds' `values`; without values it was not measured."""
-
-    what: str
-    kind: str
-    bound: float
-    values: Sequence[float]
-
-    @property
-    def verdict(self) -> str:
-        if not self.values:
-            return "not measured"
-        return "met" if HOLDS[self.kind](statistics.median(self.values), self.bound) else "missed"
 
 
 def of_throughput(results: Results) -> list[Goal]:

@@ -1,6 +1,5 @@
 """The network that all servers run, 784-256-256-10, and the rows of the requests."""
 
-import time
 from pathlib import Path
 
 import httpx
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from benchmarks import running
 from benchmarks.serving_peers.network import (
     HIDDEN,
     NUM_CLASSES,
@@ -40,21 +40,9 @@ def train(client: httpx.Client, *, seed: int) -> str:
     rows = random_rows(NUM_TRAINING_ROWS, seed=seed)
     table = pl.DataFrame(rows, schema=column_names())
     label = pl.Series("label", np.arange(NUM_TRAINING_ROWS) % NUM_CLASSES)
-    files = {"file": ("table.csv", table.with_columns(label).write_csv().encode())}
-    dataset = client.post("/v1/datasets", files=files).raise_for_status().json()
-    job = {
-        "name": NAME,
-        "dataset": {"id": dataset["id"], "target": "label"},
-        "task": "multiclass",
-        "model": {"hidden": HIDDEN},
-        "training": {"epochs": 1, "seed": seed},
-    }
-    path = f"/v1/jobs/{client.post('/v1/jobs', json=job).raise_for_status().json()['id']}"
-    while (answer := client.get(path).raise_for_status().json())["model"] is None:
-        if answer["state"] in ("failed", "cancelled"):
-            raise RuntimeError(f"the job ended as {answer['state']}: {answer['state_reason']}")
-        time.sleep(0.1)
-    return str(answer["model"])
+    dataset = running.upload(client, table.with_columns(label).write_csv().encode())
+    job = {"name": NAME, "task": "multiclass", "model": {"hidden": HIDDEN}}
+    return running.train(client, dataset, **job, training={"epochs": 1, "seed": seed})
 
 
 def as_plain_network(folder: Path) -> nn.Sequential:

@@ -2,13 +2,13 @@
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from benchmarks.goals import spread
 from benchmarks.serving.aliases import Moves
-from benchmarks.serving.goals import OURS, Goal, ratios
+from benchmarks.serving.goals import OURS, ratios
 from benchmarks.serving.processes import Share
 from benchmarks.serving.same_bits import Answers
 from benchmarks.serving.throughput import Results
@@ -93,25 +93,3 @@ def aliases_line(moves: Moves) -> str:
         f"\nan alias moved {moves.num_moves:,} times under {moves.num_requests:,} requests: "
         f"{moves.num_failed} failed, {moves.num_unseen} moves were not seen by the next request"
     )
-
-
-def goals_table(goals: Sequence[Goal]) -> str:
-    width = max(len(goal.what) for goal in goals)
-    lines = [f"\n{'goals':{width}}{'':>10}{'':>6}{'measured':>26}"]
-    lines += [
-        f"{goal.what:{width}}{goal.kind:>10}{goal.bound:>6g}{spread(goal.values):>26}"
-        f"  {goal.verdict}"
-        for goal in goals
-    ]
-    return "\n".join(lines)
-
-
-def spread(values: Sequence[float], *, digits: int = 2) -> str:
-    """Return the median, with the quartiles if there are several rounds."""
-    if not values:
-        return "-"
-    middle = f"{statistics.median(values):,.{digits}f}"
-    if len(values) == 1:
-        return middle
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return f"{middle} ({low:,.{digits}f}-{high:,.{digits}f})"

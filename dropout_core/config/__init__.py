@@ -1,8 +1,7 @@
 """The configs of a learning problem, a network and its training. Free of torch."""
 
-from dropout_core.config.base import Config, Count, Fraction, Positive, Probability, Seed
-from dropout_core.config.dropout import Dropout, DropoutConfig, DropoutKind, HiddenDropout
-from dropout_core.config.network import Activation, FusedActivation, Init, MLPConfig
+from dropout_core.config.base import Config, Count, Seed
+from dropout_core.config.network import Activation, DropoutConfig, FusedActivation, Init, MLPConfig
 from dropout_core.config.problem import (
     ColumnType,
     FeatureType,
@@ -15,9 +14,7 @@ from dropout_core.config.problem import (
 from dropout_core.config.training import (
     AdamConfig,
     AdamWConfig,
-    ClassWeights,
     CosineConfig,
-    Device,
     EarlyStoppingConfig,
     LinearConfig,
     OneCycleConfig,
@@ -32,28 +29,20 @@ __all__ = [
     "Activation",
     "AdamConfig",
     "AdamWConfig",
-    "ClassWeights",
     "ColumnType",
     "Config",
     "CosineConfig",
     "Count",
-    "Device",
-    "Dropout",
     "DropoutConfig",
-    "DropoutKind",
     "EarlyStoppingConfig",
     "FeatureType",
-    "Fraction",
     "FusedActivation",
-    "HiddenDropout",
     "Init",
     "LinearConfig",
     "MLPConfig",
     "OneCycleConfig",
     "Optimizer",
-    "Positive",
     "PreprocessingConfig",
-    "Probability",
     "ProblemConfig",
     "SGDConfig",
     "Scheduler",

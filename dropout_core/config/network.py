@@ -1,18 +1,93 @@
-"""A multilayer perceptron."""
+"""A multilayer perceptron and the dropout of its layers."""
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from dropout_core.config.base import Config, Positive
-from dropout_core.config.dropout import Dropout, DropoutConfig, HiddenDropout
+from dropout_core.config.base import Config, Count, Positive, Probability
 
 Activation = Literal["relu", "tanh", "logistic", "gelu", "maxout"]
 FusedActivation = Literal["relu", "tanh", "logistic"]
 """The activations whose derivative is a function of their output."""
 Init = Literal["kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal", "normal"]
 Width = Annotated[int, Field(ge=1, le=65_536)]
+
+
+class DropoutConfig(Config):
+    """The dropout of one layer: `p` is the probability to drop, `keep` the probability to keep.
+
+    - `bernoulli` drops single activations. `inverted` scaling multiplies the kept activations by
+      1 / keep in training and changes nothing at inference; `classic` scaling changes nothing in
+      training and multiplies by keep at inference (Srivastava et al. 2014, section 4).
+    - `gaussian` multiplies by noise of the same variance (section 10 of the same paper).
+    - `batchwise` keeps an exact number of units and computes only those. All rows of a batch share
+      the mask, or, with `group_size`, that many rows (Graham et al. 2015).
+    - `dropconnect` drops the weights into the layer, with masks `per_example` or `per_batch` (Wan
+      et al. 2013).
+    """
+
+    kind: Literal["bernoulli", "gaussian", "batchwise", "dropconnect"] = "bernoulli"
+    p: Probability | None = Field(
+        None, description="The probability to drop. Give either this or `keep`."
+    )
+    keep: Probability | None = Field(
+        None, description="The probability to keep. Give either this or `p`."
+    )
+    scaling: Literal["inverted", "classic"] = "inverted"
+    group_size: Count | None = Field(
+        None,
+        description="For `batchwise` only: the number of rows that share a mask. "
+        "Default: all rows of the batch.",
+    )
+    masks: Literal["per_example", "per_batch"] | None = Field(
+        None,
+        description="For `dropconnect` only: one mask for each row or for each batch. "
+        "Default: `per_example`.",
+    )
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Self:
+        if (self.p is None) == (self.keep is None):
+            raise PydanticCustomError("p_or_keep", "give exactly one of `p` and `keep`")
+        if self.scaling == "classic" and self.kind != "bernoulli":
+            raise PydanticCustomError("scaling", "only `bernoulli` has `classic` scaling")
+        if self.group_size is not None and self.kind != "batchwise":
+            raise PydanticCustomError("group_size", "only `batchwise` has a `group_size`")
+        if self.masks is not None and self.kind != "dropconnect":
+            raise PydanticCustomError("masks", "only `dropconnect` has `masks`")
+        if self.kind in ("gaussian", "batchwise") and self.drop_probability == 1:
+            raise PydanticCustomError("all_dropped", "this kind cannot drop everything")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_fields(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialise(self).items() if value is not None}
+
+    @property
+    def drop_probability(self) -> float:
+        """Return the probability to drop, also where the config gives `keep`."""
+        return self.p if self.p is not None else 1.0 - (self.keep or 0.0)
+
+
+def _from_number(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {"p": value} if is_number else value
+
+
+Dropout = Annotated[
+    DropoutConfig,
+    BeforeValidator(_from_number, json_schema_input_type=Probability | DropoutConfig),
+]
 
 
 class MLPConfig(Config):
@@ -30,10 +105,32 @@ class MLPConfig(Config):
     activation: Activation = "relu"
     maxout_pieces: Annotated[int, Field(ge=2, le=16)] = 2
     input_dropout: Dropout = DropoutConfig(p=0.0)
-    hidden_dropout: HiddenDropout = Field(0.5, validate_default=True)
+    hidden_dropout: tuple[Dropout, ...] = Field(0.5, validate_default=True, strict=False)
     batch_norm: bool = False
     max_norm: Positive | None = None
     init: Init = "xavier_uniform"
+
+    @field_validator(
+        "hidden_dropout",
+        mode="wrap",
+        json_schema_input_type=Probability | DropoutConfig | list[Probability | DropoutConfig],
+    )
+    @classmethod
+    def _one_for_each_layer(
+        cls, value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> tuple[DropoutConfig, ...]:
+        hidden = info.data.get("hidden")
+        is_list = isinstance(value, list | tuple)
+        dropouts: tuple[DropoutConfig, ...] = validate(value if is_list else (value,))
+        if not is_list:
+            return dropouts * len(hidden or ())
+        if hidden is not None and len(dropouts) != len(hidden):
+            raise PydanticCustomError(
+                "hidden_dropout_length",
+                "{given} dropouts for {layers} hidden layers: give one for all, or one for each",
+                {"given": len(dropouts), "layers": len(hidden)},
+            )
+        return dropouts
 
     @model_validator(mode="after")
     def _check_dropouts_together(self) -> Self:

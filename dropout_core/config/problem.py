@@ -61,13 +61,9 @@ class SplitConfig(Config):
     seed: Seed = 0
 
     @model_validator(mode="after")
-    def _check_fractions(self) -> Self:
+    def _check_options(self) -> Self:
         if self.kind != "column" and self.validation + self.test >= 1:
             raise PydanticCustomError("split", "`validation` and `test` leave no rows to train on")
-        return self
-
-    @model_validator(mode="after")
-    def _check_column(self) -> Self:
         if (self.kind in ("grouped", "time", "column")) != (self.column is not None):
             raise PydanticCustomError(
                 "split_column",
@@ -100,7 +96,7 @@ class TableConfig(Config):
     features: (
         Annotated[
             tuple[ColumnName, ...],
-            # One error is enough where there could be a hundred thousand.
+            # Stop at the first error: there could be 100,000.
             Field(strict=False, min_length=1, max_length=100_000, fail_fast=True),
         ]
         | None

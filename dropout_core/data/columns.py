@@ -84,17 +84,15 @@ def describe(table: pl.LazyFrame | pl.DataFrame) -> list[Column]:
     """
     stored = as_stored(table.lazy())
     schema = stored.collect_schema()
-    first = [_first_questions(i, stored_as(dtype)) for i, dtype in enumerate(schema.dtypes())]
-    summaries = _ask(stored, first)
-    for i, (name, dtype) in enumerate(schema.items()):
-        summaries[i] |= {
-            "name": name,
-            "stored_as": stored_as(dtype),
-            "integral": dtype.is_integer(),
-        }
-    summaries = _with_finite_statistics(stored, summaries)
-    counted = _ask(stored, [_second_questions(i, summary) for i, summary in enumerate(summaries)])
-    return [_column(column | count) for column, count in zip(summaries, counted, strict=True)]
+    summaries: list[dict[str, Any]] = [
+        {"name": name, "stored_as": stored_as(dtype), "integral": dtype.is_integer()}
+        for name, dtype in schema.items()
+    ]
+    for questions in (_first_questions, _second_questions):
+        asked = [questions(pl.nth(i), summary) for i, summary in enumerate(summaries)]
+        for summary, answers in zip(summaries, _ask(stored, asked), strict=True):
+            summary |= answers
+    return [_column(summary) for summary in summaries]
 
 
 def _ask(table: pl.LazyFrame, questions: Sequence[Mapping[str, pl.Expr]]) -> list[dict[str, Any]]:
@@ -110,26 +108,25 @@ def _ask(table: pl.LazyFrame, questions: Sequence[Mapping[str, pl.Expr]]) -> lis
     return answers
 
 
-def _first_questions(index: int, stored_as: StoredAs) -> dict[str, pl.Expr]:
-    values = pl.nth(index)
+def _first_questions(values: pl.Expr, summary: Mapping[str, Any]) -> dict[str, pl.Expr]:
     questions = {
         "num_missing": values.null_count(),
         "num_values": values.count(),
         "num_distinct": values.approx_n_unique(),
     }
-    if stored_as == "number":
+    if summary["stored_as"] == "number":
         questions |= {
             "minimum": values.min(),
             "maximum": values.max(),
             "mean": values.mean(),
             "standard_deviation": values.std(ddof=0),
         }
-    elif stored_as == "text":
+    elif summary["stored_as"] == "text":
         questions |= {
             "num_characters": values.str.len_chars().mean(),
             "num_words": values.str.count_matches(" ", literal=True).mean() + 1,
         }
-    elif stored_as == "datetime":
+    elif summary["stored_as"] == "datetime":
         # As text, because Python's dates end with the year 9999.
         questions |= {
             "earliest": values.min().cast(pl.Datetime("us")).dt.to_string(_RFC_3339),
@@ -138,9 +135,17 @@ def _first_questions(index: int, stored_as: StoredAs) -> dict[str, pl.Expr]:
     return questions
 
 
-def _second_questions(index: int, summary: Mapping[str, Any]) -> dict[str, pl.Expr]:
-    """Return what to count: few distinct values, or a number that decides the type."""
-    values = pl.nth(index).drop_nulls()
+def _second_questions(values: pl.Expr, summary: Mapping[str, Any]) -> dict[str, pl.Expr]:
+    """Return what to count: few distinct values, or a number that decides the type.
+
+    Where a sum or square of large numbers was infinite, ask again with scaled numbers.
+    """
+    questions = {}
+    if not _has_finite_statistics(summary):
+        scale = float(max(abs(summary["minimum"]), abs(summary["maximum"])))
+        questions["mean"] = (values / scale).mean() * scale
+        questions["standard_deviation"] = (values / scale).std(ddof=0) * scale
+    present = values.drop_nulls()
     estimate = summary["num_distinct"]
     if summary["stored_as"] == "number" and not summary["integral"]:
         is_listed = False
@@ -149,10 +154,15 @@ def _second_questions(index: int, summary: Mapping[str, Any]) -> dict[str, pl.Ex
     else:
         is_listed = estimate <= _NUM_COUNTED and summary["stored_as"] != "datetime"
     if is_listed:
-        return {"counts": values.alias("value").value_counts(name="count").implode()}
-    if estimate <= _NUM_COUNTED or _may_decide(summary):
-        return {"num_distinct": values.n_unique()}
-    return {}
+        questions["counts"] = present.alias("value").value_counts(name="count").implode()
+    elif estimate <= _NUM_COUNTED or _may_decide(summary):
+        questions["num_distinct"] = present.n_unique()
+    return questions
+
+
+def _has_finite_statistics(summary: Mapping[str, Any]) -> bool:
+    statistics = (summary.get(name) for name in _STATISTICS)
+    return all(value is None or math.isfinite(value) for value in statistics)
 
 
 def _may_decide(summary: Mapping[str, Any]) -> bool:
@@ -167,6 +177,8 @@ def _may_decide(summary: Mapping[str, Any]) -> bool:
 
 
 def _column(summary: Mapping[str, Any]) -> Column:
+    if not _has_finite_statistics(summary):
+        raise DataError("not all of its numbers are finite", column=summary["name"])
     counts = summary.get("counts")
     num_distinct = summary["num_distinct"] if counts is None else len(counts)
     num_distinct = min(num_distinct, summary["num_values"])  # an estimate may be larger
@@ -221,39 +233,3 @@ def _counts_rows(summary: Mapping[str, Any]) -> bool:
 def _top_values(counts: Sequence[Mapping[str, Any]]) -> tuple[TopValue, ...]:
     most = heapq.nsmallest(_MAX_TOP_VALUES, counts, key=lambda c: (-c["count"], c["value"]))
     return tuple(TopValue(value=entry["value"], count=entry["count"]) for entry in most)
-
-
-def _with_finite_statistics(
-    table: pl.LazyFrame, summaries: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Ask again with scaled numbers where a sum or square of large numbers was infinite.
-
-    Raises DataError if the numbers themselves are not finite.
-    """
-    scales = [_scale_of_large(summary) for summary in summaries]
-    if all(scale is None for scale in scales):
-        return summaries
-    again = _ask(
-        table,
-        [
-            {}
-            if scale is None
-            else {
-                "mean": (pl.nth(i) / scale).mean() * scale,
-                "standard_deviation": (pl.nth(i) / scale).std(ddof=0) * scale,
-            }
-            for i, scale in enumerate(scales)
-        ],
-    )
-    for summary, statistics in zip(summaries, again, strict=True):
-        if not all(math.isfinite(value) for value in statistics.values()):
-            raise DataError("not all of its numbers are finite", column=summary["name"])
-        summary |= statistics
-    return summaries
-
-
-def _scale_of_large(summary: Mapping[str, Any]) -> float | None:
-    statistics = [summary[name] for name in _STATISTICS if summary.get(name) is not None]
-    if all(math.isfinite(value) for value in statistics):
-        return None
-    return float(max(abs(summary["minimum"]), abs(summary["maximum"])))

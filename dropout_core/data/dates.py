@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from dropout_core.data.parsing import replace_distinct, shown
+from dropout_core.data.parsing import refusal, replace_distinct
 from dropout_core.data.stored_types import DATETIME
 from dropout_core.errors import DataError
 
@@ -115,11 +115,8 @@ def parse_dates(column: pl.Series) -> pl.Series:
     num_unread = [int((slashed & reading.is_null()).sum()) for reading in readings]
     if num_unread == [0, 0] and not readings[0].equals(readings[1]):
         row = int(column.is_in(distinct.filter(readings[0] != readings[1])).arg_max() or 0)
-        raise DataError(
-            f"{shown(column[row])} may be day/month or month/day: write dates as 2024-12-31",
-            row=row + 1,
-            column=column.name,
-        )
+        why = "may be day/month or month/day: write dates as 2024-12-31"
+        raise refusal(column, row, why)
     best = readings[0] if num_unread[0] <= num_unread[1] else readings[1]
     return replace_distinct(column, distinct, best)
 

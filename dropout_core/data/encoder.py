@@ -17,7 +17,6 @@ from dropout_core.config import Config, FeatureType, PreprocessingConfig
 from dropout_core.data.categories import CategoricalFeature, names_as
 from dropout_core.data.dates import parse_dates
 from dropout_core.data.features import (
-    DATE_PARTS,
     BooleanFeature,
     DatetimeFeature,
     Feature,
@@ -26,12 +25,10 @@ from dropout_core.data.features import (
     value_names,
 )
 from dropout_core.data.instances import instance_frame, text_column
-from dropout_core.data.parsing import first_unreadable, parse_numbers, shown, without_missing
+from dropout_core.data.parsing import parse_numbers, refusal, refuse_unreadable, without_missing
 from dropout_core.data.read_options import MISSING_WORDS, spell_values
 from dropout_core.data.stored_types import frame_as_stored
 from dropout_core.errors import DataError
-
-__all__ = ["DATE_PARTS", "Encoder"]
 
 _CHUNK_ROWS = 16_384
 _READ = ("numeric", "boolean", "datetime")  # features whose cells are read as values
@@ -55,17 +52,17 @@ class Encoder(Config):
         Raises DataError for a column that is not there, or has a cell that cannot be of its type.
         """
         columns = _columns(frame, features)
-        types = {name: type_ for name, type_ in features.items() if type_ in ("numeric", "boolean")}
+        types = _numbers_among(features)
         block = np.empty((len(frame), len(types)))
         _read_numbers(columns, types, block, range(len(types)), missing=MISSING_WORDS)
-        gappy = {name: bool(np.isnan(block[:, i]).any()) for i, name in enumerate(types)}
+        has_missing = {name: bool(np.isnan(block[:, i]).any()) for i, name in enumerate(types)}
         fitted: list[Feature] = []
         for name, type_ in features.items():
             match type_:
                 case "numeric":
-                    fitted.append(NumericFeature(name=name, may_be_missing=gappy[name]))
+                    fitted.append(NumericFeature(name=name, may_be_missing=has_missing[name]))
                 case "boolean":
-                    fitted.append(BooleanFeature(name=name, may_be_missing=gappy[name]))
+                    fitted.append(BooleanFeature(name=name, may_be_missing=has_missing[name]))
                 case "datetime":
                     fitted.append(DatetimeFeature.fit(_read_dates(columns[name], MISSING_WORDS)))
                 case "text":
@@ -102,7 +99,7 @@ class Encoder(Config):
                 if feature.type in _READ and columns.schema[feature.name] == pl.String
             )
         matrix = np.empty((len(frame), self.num_columns))
-        types = {n: type_ for n, type_ in self._types.items() if type_ in ("numeric", "boolean")}
+        types = _numbers_among(self._types)
         indices = [self._indices[name][0] for name in types]
         _read_numbers(columns, types, matrix, indices, missing=missing)
         for feature in self.features:
@@ -241,15 +238,16 @@ class Encoder(Config):
 
 
 def _columns(frame: pl.DataFrame, names: Mapping[str, FeatureType]) -> pl.DataFrame:
-    there = set(frame.columns)
     for name in names:
-        if name not in there:
+        if name not in frame.schema:
             raise DataError("the data has no such column", column=name)
-    frame = frame.select(list(names))
-    objects = [column for column in frame if column.dtype == pl.Object]
-    if objects:
-        frame = frame.with_columns(text_column(c.name, c.to_list()) for c in objects)
-    return frame_as_stored(frame)
+    columns = frame.select(list(names))
+    objects = [column for column in columns if column.dtype == pl.Object]
+    return frame_as_stored(columns.with_columns(text_column(c.name, c.to_list()) for c in objects))
+
+
+def _numbers_among(types: Mapping[str, FeatureType]) -> dict[str, FeatureType]:
+    return {name: type_ for name, type_ in types.items() if type_ in ("numeric", "boolean")}
 
 
 def _read_numbers(
@@ -266,7 +264,7 @@ def _read_numbers(
     lost = [a > b for a, b in zip(_null_counts(values), _null_counts(columns), strict=True)]
     for name in itertools.compress(types, lost):
         what = "number" if types[name] == "numeric" else "truth value"
-        _refuse_unreadable(columns[name], values[name], missing, f"is no {what}")
+        refuse_unreadable(columns[name], values[name], missing, f"is no {what}")
     suspect = np.array([type_ == "boolean" for type_ in types.values()], dtype=bool)
     for start in range(0, len(values), _CHUNK_ROWS):
         # Adding zero turns -0.0 into 0.0, because the stored -0 of a file is 0.
@@ -289,22 +287,10 @@ def _refuse_others(column: pl.Series, values: NDArray[np.float64], type_: Featur
     else:
         wrong, why = ~(np.isnan(values) | (values == 0) | (values == 1)), "is no truth value"
     if wrong.any():
-        raise _refusal(column, int(wrong.argmax()), why)
+        raise refusal(column, int(wrong.argmax()), why)
 
 
 def _read_dates(column: pl.Series, missing: Collection[str]) -> pl.Series:
     values = parse_dates(column)
-    _refuse_unreadable(column, values, missing, "is no date")
+    refuse_unreadable(column, values, missing, "is no date")
     return values
-
-
-def _refuse_unreadable(
-    column: pl.Series, values: pl.Series, missing: Collection[str], why: str
-) -> None:
-    index = first_unreadable(column, values, missing=missing)
-    if index is not None:
-        raise _refusal(column, index, why)
-
-
-def _refusal(column: pl.Series, index: int, why: str) -> DataError:
-    return DataError(f"{shown(column[index])} {why}", row=index + 1, column=column.name)

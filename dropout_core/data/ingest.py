@@ -1,7 +1,7 @@
 """Read an upload into the stored table, in a process with limits.
 
-Nobody vouches for a file, and parsers are written in C and Rust: reading may crash, take all
-memory or never end. None of that reaches the calling process. Free of torch.
+Uploads are not trusted, and their parsers are written in C and Rust: reading may crash, take all
+memory or never end. A process of its own keeps all of that from the caller. Free of torch.
 """
 
 import errno
@@ -12,8 +12,9 @@ import resource
 import signal
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -21,33 +22,23 @@ from typing import Any
 import polars as pl
 
 from dropout_core.data.columns import Column, describe
-from dropout_core.data.readers import MISSING_WORDS, Format, ReadOptions, convert, read
+from dropout_core.data.read_options import ReadOptions
+from dropout_core.data.readers import Format, convert
 from dropout_core.data.readers.table import scan
 from dropout_core.errors import DataError
 from dropout_core.files import NO_SPACE, is_disk_full
 
-__all__ = [
-    "MISSING_WORDS",
-    "Format",
-    "Limits",
-    "ReadOptions",
-    "Table",
-    "ingest",
-    "read",
-    "warm_up",
-]
-
-_MAX_THREADS = 4  # more of them read no file much faster, and each needs memory of its own
-_MAX_GROWTH = 8  # a cell of one byte and its delimiter become a number of eight
-_DEATH_SECONDS = 10  # how long a killed process may take to be gone
-_GRACE_SECONDS = 5  # after its time a process ends itself if nobody is left to do it
+_MAX_THREADS = 4  # more threads are hardly faster, and each needs memory
+_MAX_GROWTH = 8  # a cell of 1 byte and its delimiter become a number of 8 bytes
+_DEATH_SECONDS = 10  # how long a killed process may take to end
+_GRACE_SECONDS = 5  # a process without a caller ends itself this long after its time
 
 _MAX_READERS = 4
 
-# How a parser in C or Rust says so, and not just any reason that quotes a column `allocation`.
+# How a library says that memory is used up. A reason that quotes a column `allocation` does not.
 _NO_MEMORY = re.compile(
     r"(?:fail|cannot|unable|could not)[^'\"`]*allocat"
-    r"|allocation (?:of [^'\"`]* )?(?:failed|error)|os error 12"
+    r"|allocation (?:of [^'\"`]* )?(?:failed|error)|os error 12|^can't start new thread"
 )
 
 _processes = multiprocessing.get_context("forkserver")
@@ -84,20 +75,11 @@ class Table:
     warnings: list[str]
 
 
-@dataclass(frozen=True)
-class _Assignment:
-    sources: Sequence[Path]
-    target: Path
-    options: ReadOptions
-    limits: Limits
-    as_text: bool
-
-
 def warm_up() -> None:
     """Start the server that readers are forked from, and wait until it has loaded them."""
     with _starting:
         _processes.set_forkserver_preload(["__main__", __name__])
-        process = _processes.Process(target=_do_nothing, daemon=True)
+        process = _processes.Process(daemon=True)
         process.start()
         process.join()
 
@@ -119,18 +101,19 @@ def ingest(
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ingest-") as folder:
         table = Path(folder) / "table"
-        assignment = _Assignment(tuple(sources), table, options or ReadOptions(), limits, as_text)
+        read = partial(
+            _read, tuple(sources), table, options=options, limits=limits, as_text=as_text
+        )
         with _readers:
-            answer = _ask(assignment)
+            answer = _ask(read, limits)
         table.replace(target)
     return answer
 
 
-def _ask(assignment: _Assignment) -> Table:
+def _ask(read: Callable[[], Table], limits: Limits) -> Table:
     """Read in another process. Raises DataError and OSError."""
-    limits = assignment.limits
     ours, theirs = _processes.Pipe(duplex=False)
-    process = _processes.Process(target=_run, args=(theirs, assignment), daemon=True)
+    process = _processes.Process(target=_run, args=(theirs, read, limits), daemon=True)
     with _starting:
         _processes.set_forkserver_preload(["__main__", __name__])
         process.start()
@@ -154,10 +137,10 @@ def _ask(assignment: _Assignment) -> Table:
 
 
 def _received(connection: Connection) -> Any:
-    """Return what was sent. Raises EOFError if nothing or only a part was."""
+    """Return the answer. Raises EOFError if the sender died before or while it sent it."""
     try:
         return connection.recv()
-    except OSError as error:  # the sender died in the middle
+    except OSError as error:
         raise EOFError from error
 
 
@@ -175,32 +158,32 @@ def _out_of_memory(limits: Limits) -> DataError:
     return DataError(f"reading the file takes more than the {mebibytes:.0f} MiB of memory allowed")
 
 
-def _run(connection: Connection, assignment: _Assignment) -> None:
+def _run(connection: Connection, read: Callable[[], Table], limits: Limits) -> None:
     """Read and send the answer, in the child."""
-    limits = assignment.limits
     answer: Table | DataError | OSError
     _limit(limits)
     try:
-        answer = _read(assignment)
-    except DataError as error:
-        if is_disk_full(error.__cause__):
-            answer = _disk_full()
-        else:
-            answer = _out_of_memory(limits) if _is_memory(error.__cause__) else error
-    except MemoryError:
-        answer = _out_of_memory(limits)
-    except RuntimeError as error:
-        if "can't start new thread" not in str(error):
-            raise
-        answer = _out_of_memory(limits)
-    except OSError as error:
-        if is_disk_full(error):
-            answer = _disk_full()
-        elif error.errno in (errno.EFBIG, errno.ENOMEM):
-            answer = _out_of_memory(limits) if error.errno == errno.ENOMEM else _too_long(limits)
-        else:
-            raise
+        answer = read()
+    except (DataError, MemoryError, OSError, RuntimeError) as error:
+        answer = _failure(error, limits)
     connection.send(answer)
+
+
+def _failure(error: Exception, limits: Limits) -> DataError | OSError:
+    """Return the error that tells the caller why reading failed; raise an unforeseen one."""
+    reason = error.__cause__ if isinstance(error, DataError) else error
+    if is_disk_full(reason):
+        return OSError(errno.ENOSPC, NO_SPACE)
+    if _is_memory(reason):
+        return _out_of_memory(limits)
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return DataError(
+            f"the file unpacks to more than {_MAX_GROWTH} times the {limits.max_bytes} bytes "
+            "allowed"
+        )
+    if isinstance(error, DataError):
+        return error
+    raise error
 
 
 def _limit(limits: Limits) -> None:
@@ -221,40 +204,30 @@ def _data_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-def _read(assignment: _Assignment) -> Table:
-    limits = assignment.limits
+def _read(
+    sources: Sequence[Path],
+    target: Path,
+    *,
+    options: ReadOptions | None,
+    limits: Limits,
+    as_text: bool,
+) -> Table:
     format_, contents = convert(
-        assignment.sources,
-        assignment.target,
-        options=assignment.options,
+        sources,
+        target,
+        options=options,
         max_bytes=limits.max_bytes,
         max_columns=limits.max_columns,
-        as_text=assignment.as_text,
+        as_text=as_text,
     )
-    table = scan(assignment.target)
-    columns = [] if assignment.as_text else describe(table)
     return Table(
         format=format_,
         options=contents.options,
         num_rows=contents.num_rows,
-        columns=columns,
+        columns=[] if as_text else describe(scan(target)),
         warnings=list(contents.warnings),
     )
 
 
 def _is_memory(error: BaseException | None) -> bool:
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error).lower()))
-
-
-def _disk_full() -> OSError:
-    return OSError(errno.ENOSPC, NO_SPACE)
-
-
-def _too_long(limits: Limits) -> DataError:
-    return DataError(
-        f"the file unpacks to more than {_MAX_GROWTH} times the {limits.max_bytes} bytes allowed"
-    )
-
-
-def _do_nothing() -> None:
-    pass

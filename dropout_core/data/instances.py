@@ -14,13 +14,13 @@ import polars as pl
 
 from dropout_core.config import FeatureType
 from dropout_core.data.dates import parse_each_date
-from dropout_core.data.parsing import first_unreadable, shown
+from dropout_core.data.parsing import refuse_unreadable
 from dropout_core.data.read_options import MISSING_WORDS
 from dropout_core.data.stored_types import INT64_BOUND
 from dropout_core.errors import DataError
 
 _NUMBERS = {int, float, bool, type(None)}
-_MOST_BITS = 1024  # of a whole number that a Float64 can come near
+_MAX_BITS = 1024  # a longer whole number is beyond the range of Float64
 
 
 def instance_frame(
@@ -93,20 +93,16 @@ def _number_matrix(rows: Sequence[Sequence[Any]]) -> np.ndarray[Any, Any] | None
 
 
 def _column(name: str, values: Sequence[Any], type_: FeatureType) -> pl.Series:
-    if type_ in ("numeric", "boolean") and set(map(type, values)) <= _NUMBERS:
-        matrix = _number_matrix([values])
-        if matrix is not None:
-            return pl.Series(name, matrix[0])
-    return text_column(name, values)
+    matrix = _number_matrix([values]) if type_ in ("numeric", "boolean") else None
+    return text_column(name, values) if matrix is None else pl.Series(name, matrix[0])
 
 
 def _datetimes(name: str, values: Sequence[Any], type_: FeatureType) -> pl.Series:
     texts = text_column(name, values)
-    values_read = parse_each_date(texts)
-    index = first_unreadable(texts, values_read, missing=MISSING_WORDS)
-    if index is not None and type_ == "datetime":  # a category may be unseen
-        raise DataError(f"{shown(texts[index])} is no date", row=index + 1, column=name)
-    return values_read
+    dates = parse_each_date(texts)
+    if type_ == "datetime":  # a category may be unseen
+        refuse_unreadable(texts, dates, MISSING_WORDS, "is no date")
+    return dates
 
 
 def text_column(name: str, values: Sequence[Any]) -> pl.Series:
@@ -127,7 +123,7 @@ def _text(value: Any, name: str, number: int) -> str | None:
             return value
         case bool():
             return "true" if value else "false"
-        case int() if value.bit_length() <= _MOST_BITS:
+        case int() if value.bit_length() <= _MAX_BITS:
             return str(value)
         case int():
             return "inf" if value > 0 else "-inf"

@@ -1,13 +1,15 @@
 """Text cells as numbers and truth values, whether a file or JSON brings them.
 
 Columns have the dtypes of a stored table. A result is null where a cell cannot be read, and where
-it is missing; `first_unreadable` tells the two apart. For dates see `dates`.
+it is missing; `refuse_unreadable` tells the two apart. For dates see `dates`.
 """
 
 from collections.abc import Collection
 from typing import Any
 
 import polars as pl
+
+from dropout_core.errors import DataError
 
 _SHOWN_CHARACTERS = 60
 _TRUTH = {"true": True, "false": False}
@@ -53,16 +55,22 @@ def without_missing(text: pl.Series, missing: Collection[str]) -> pl.Series:
     return text.set(text.str.strip_chars().is_in(["", *missing]), None)
 
 
-def first_unreadable(
-    column: pl.Series, values: pl.Series, *, missing: Collection[str]
-) -> int | None:
-    """Return the index of the first cell that is null in `values`, but not missing in `column`."""
+def refuse_unreadable(
+    column: pl.Series, values: pl.Series, missing: Collection[str], why: str
+) -> None:
+    """Raise DataError for the first cell that is null in `values`, but not missing in `column`."""
     if values.null_count() == column.null_count():
-        return None
+        return
     unreadable = values.is_null() & column.is_not_null()
     if column.dtype == pl.String:
         unreadable &= ~column.str.strip_chars().is_in(["", *missing])
-    return unreadable.arg_max() if unreadable.any() else None
+    if unreadable.any():
+        raise refusal(column, int(unreadable.arg_max() or 0), why)
+
+
+def refusal(column: pl.Series, index: int, why: str) -> DataError:
+    """Return the error that shows a cell and says why it cannot be used."""
+    return DataError(f"{shown(column[index])} {why}", row=index + 1, column=column.name)
 
 
 def replace_distinct(

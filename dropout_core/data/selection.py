@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from dropout_core.config import FeatureType, SplitConfig, Task
+from dropout_core.config import ColumnType, FeatureType, SplitConfig, Task
 from dropout_core.data.columns import MAX_INTEGER_CLASSES, TYPE_AS_STORED, Column
 from dropout_core.data.stored_types import StoredAs
 from dropout_core.errors import DataError
@@ -18,6 +18,11 @@ _PLURAL: dict[StoredAs, str] = {
     "boolean": "booleans",
     "text": "words",
     "datetime": "dates",
+}
+_LEFT_OUT: dict[ColumnType, str] = {
+    "constant": "of one value",
+    "identifier": "of identifiers",
+    "text": "of text",
 }
 
 
@@ -55,6 +60,8 @@ def select(
     by_name = {column.name: column for column in columns}
     types = dict(types or {})
     targets = (target,) if isinstance(target, str) else tuple(target)
+    if not targets:
+        raise DataError("there is no target", field="target")
     _check_names(by_name, targets, field="target")
     _check_names(by_name, types, field="types")
     for name, type_ in types.items():
@@ -63,7 +70,7 @@ def select(
     target_columns = [by_name[name] for name in targets]
     if weight is not None:
         _check_weight(by_name, weight, targets)
-    settled = _settle_task(target_columns, types, task, several=not isinstance(target, str))
+    settled = _settle_task(target_columns, types, task)
     if split is not None and split.column in targets:
         raise DataError("rows are not split by their target", column=split.column, field="split")
     apart = {*targets, *([weight] if weight is not None else ())}
@@ -79,13 +86,15 @@ def select(
     return Selection(targets, chosen, settled, weight, tuple(warnings))
 
 
-def _check_names(by_name: Mapping[str, Column], names: Iterable[str], *, field: str) -> None:
+def _check_names(
+    by_name: Mapping[str, Column], names: Iterable[str], *, field: str, noun: str = "column"
+) -> None:
     seen: set[str] = set()
     for name in names:
         if name not in by_name:
             raise DataError("the data has no such column", column=name, field=field)
         if name in seen:
-            raise DataError("the column is listed twice", column=name, field=field)
+            raise DataError(f"the {noun} is listed twice", column=name, field=field)
         seen.add(name)
 
 
@@ -123,14 +132,10 @@ def _default_features(
             chosen[column.name] = types[column.name]
         elif column.num_distinct == 0:
             left_out.setdefault("without a value", []).append(column.name)
-        elif column.type == "constant":
-            left_out.setdefault("of one value", []).append(column.name)
-        elif column.type == "identifier":
-            left_out.setdefault("of identifiers", []).append(column.name)
-        elif column.type == "text":
-            left_out.setdefault("of text", []).append(column.name)
+        elif column.type in _LEFT_OUT:
+            left_out.setdefault(_LEFT_OUT[column.type], []).append(column.name)
         else:
-            chosen[column.name] = column.type
+            chosen[column.name] = TYPE_AS_STORED[column.stored_as]
     warnings = [f"left out, being {why}: {_listing(names)}" for why, names in left_out.items()]
     if not chosen:
         detail = f" ({'; '.join(warnings)})" if warnings else ""
@@ -151,25 +156,20 @@ def _listed_features(
     targets: Sequence[str],
     weight: str | None,
 ) -> dict[str, FeatureType]:
+    if not features:
+        raise DataError("there is no feature", field="features")
+    _check_names(by_name, features, field="features", noun="feature")
     chosen: dict[str, FeatureType] = {}
     for name in features:
-        if name not in by_name:
-            raise DataError("the data has no such column", column=name, field="features")
+        column = by_name[name]
         if name in targets:
             raise DataError("the target cannot be a feature", column=name, field="features")
         if name == weight:
             raise DataError("the weight cannot be a feature", column=name, field="features")
-        if name in chosen:
-            raise DataError("the feature is listed twice", column=name, field="features")
-        _check_some_value(by_name[name], field="features")
-        chosen[name] = types.get(name) or _type_if_asked_for(by_name[name])
-    if not chosen:
-        raise DataError("there is no feature", field="features")
+        _check_some_value(column, field="features")
+        stored_type = "text" if column.type == "text" else TYPE_AS_STORED[column.stored_as]
+        chosen[name] = types.get(name, stored_type)
     return chosen
-
-
-def _type_if_asked_for(column: Column) -> FeatureType:
-    return "text" if column.type == "text" else TYPE_AS_STORED[column.stored_as]
 
 
 def _check_some_value(column: Column, *, field: str) -> None:
@@ -181,47 +181,33 @@ def _check_weight(by_name: Mapping[str, Column], weight: str, targets: Sequence[
     def refuse(reason: str) -> NoReturn:
         raise DataError(reason, column=weight, field="weight")
 
-    if weight not in by_name:
-        refuse("the data has no such column")
+    _check_names(by_name, [weight], field="weight")
     if weight in targets:
         refuse("the target cannot be the weight")
     column = by_name[weight]
     if column.stored_as != "number":
         refuse("a weight has to be a number")
     if column.num_missing:
-        refuse(_missing(column))
+        is_one = column.num_missing == 1
+        refuse("1 value is missing" if is_one else f"{column.num_missing} values are missing")
     if column.minimum is None or column.minimum < 0:
         refuse(f"a weight cannot be negative, and the smallest is {column.minimum}")
     if column.maximum == 0:
         refuse("all weights are 0")
 
 
-def _missing(column: Column) -> str:
-    return (
-        "1 value is missing"
-        if column.num_missing == 1
-        else f"{column.num_missing} values are missing"
-    )
-
-
 def _settle_task(
-    targets: Sequence[Column],
-    types: Mapping[str, FeatureType],
-    task: Task | None,
-    *,
-    several: bool,
+    targets: Sequence[Column], types: Mapping[str, FeatureType], task: Task | None
 ) -> Task:
-    if not targets:
-        raise DataError("there is no target", field="target")
     for target in targets:
         _check_some_value(target, field="target")
         if target.stored_as == "datetime":
             raise DataError("a date cannot be a target", column=target.name, field="target")
-    if several and len(targets) > 1:
-        task = task or _task_of_several(targets, types)
-    else:
-        task = task or _task_of(targets[0], types.get(targets[0].name))
-    if len(targets) > 1 and task not in ("multilabel", "regression"):
+    if task is None and len(targets) > 1:
+        task = _task_of_several(targets, types)
+    elif task is None:
+        task = _task_of(targets[0], types.get(targets[0].name))
+    elif len(targets) > 1 and task not in ("multilabel", "regression"):
         raise DataError(f"a {task} task has one target, not {len(targets)}", field="target")
     for target in targets:
         _check_target(target, types.get(target.name), task)

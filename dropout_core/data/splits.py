@@ -71,10 +71,10 @@ def folds(
     Each row is in the `test` of one fold; `config` chooses `validation` among the others, and
     `train` is the rest. With a time split no fold trains on rows after its test: the rows are cut
     into one piece more than there are folds, and a fold tests one piece and trains on all earlier
-    pieces. Raises DataError as `split_rows` does.
+    pieces. Without `config.folds` the list is empty. Raises DataError as `split_rows` does.
     """
     if config.folds is None:
-        raise DataError("the split has no folds", field="split")
+        return []
     keys = _keys(frame, config, target)
     whole = _split(keys, config, generator(config.seed, "split"), classes)
     rows = torch.cat([whole.train, whole.validation]).sort().values
@@ -105,21 +105,18 @@ def check_split(
     too small to be split again are found when the rows are split. Raises DataError with the field
     `split`.
     """
-    column_of_split = None if config.column is None else _split_column(columns, config.column)
     if config.kind == "stratified" and selection is not None:
         _check_classes(columns, selection, max(_num_parts(config), config.folds or 0))
-    if config.kind == "grouped" and column_of_split is not None:
-        _check_num_groups(column_of_split.num_distinct, config)
-    if (
-        config.kind == "time"
-        and column_of_split is not None
-        and column_of_split.stored_as not in _TIMES
-    ):
-        raise DataError(
-            "a time has to be a date or a number", column=column_of_split.name, field="split"
-        )
-    if config.kind == "column" and column_of_split is not None:
-        return _check_words(column_of_split)
+    if config.column is not None:
+        column = _split_column(columns, config.column)
+        if config.kind == "column":
+            return _check_words(column)
+        if config.kind == "grouped":
+            _check_num_groups(column.num_distinct, config)
+        elif column.stored_as not in _TIMES:
+            raise DataError(
+                "a time has to be a date or a number", column=column.name, field="split"
+            )
     num_train, num_validation, _ = _split_sizes(num_rows, config)
     if config.folds is not None and num_train + num_validation < config.folds + 1:
         raise DataError(f"{num_rows} rows are too few for {config.folds} folds", field="split")
@@ -127,14 +124,12 @@ def check_split(
 
 
 def _split_column(columns: Sequence[Column], name: str) -> Column:
-    column_of_split = next((column for column in columns if column.name == name), None)
-    if column_of_split is None:
+    column = next((column for column in columns if column.name == name), None)
+    if column is None:
         raise DataError("the data has no such column", column=name, field="split")
-    if column_of_split.num_missing:
-        raise DataError(
-            f"{column_of_split.num_missing} values are missing", column=name, field="split"
-        )
-    return column_of_split
+    if column.num_missing:
+        raise DataError(f"{column.num_missing} values are missing", column=name, field="split")
+    return column
 
 
 def _check_classes(columns: Sequence[Column], selection: Selection, num_parts: int) -> None:
@@ -157,17 +152,18 @@ def _check_num_groups(num_groups: int, config: SplitConfig) -> None:
         )
 
 
-def _check_words(column_of_split: Column) -> int:
+def _check_words(column: Column) -> int:
     """Return how many rows the words of a `column` split train on."""
-    if column_of_split.stored_as != "text":
-        raise DataError("a split is told in words", column=column_of_split.name, field="split")
+    if column.stored_as != "text":
+        raise DataError("a split is told in words", column=column.name, field="split")
     num_train = 0
-    for top in column_of_split.top_values:
-        if (part := _PART_NAMED.get(str(top.value).strip().lower())) is None:
-            raise DataError(_not_a_part(top.value), column=column_of_split.name, field="split")
+    for top in column.top_values:
+        part = _PART_NAMED.get(str(top.value).strip().lower())
+        if part is None:
+            raise DataError(_not_a_part(top.value), column=column.name, field="split")
         num_train += top.count if part == 0 else 0
     if num_train == 0:
-        raise DataError("no row is for training", column=column_of_split.name, field="split")
+        raise DataError("no row is for training", column=column.name, field="split")
     return num_train
 
 
@@ -204,7 +200,7 @@ def _keys(frame: pl.DataFrame, config: SplitConfig, target: Tensor | None) -> Te
         return _given_parts(column)
     if config.kind == "time" and not (column.dtype.is_temporal() or column.dtype.is_numeric()):
         raise DataError("a time has to be a date or a number", column=column.name, field="split")
-    return _tensor(column.rank("dense")) - 1
+    return column.rank("dense").cast(pl.Int64).to_torch() - 1
 
 
 def _given_parts(column: pl.Series) -> Tensor:
@@ -213,11 +209,7 @@ def _given_parts(column: pl.Series) -> Tensor:
     if parts.null_count():
         row = int(parts.is_null().arg_max() or 0)
         raise DataError(_not_a_part(column[row]), row=row + 1, column=column.name, field="split")
-    return _tensor(parts)
-
-
-def _tensor(values: pl.Series) -> Tensor:
-    return torch.from_numpy(values.cast(pl.Int64).to_numpy(writable=True))
+    return parts.to_torch()
 
 
 def _split(
@@ -235,10 +227,17 @@ def _split(
 
 
 def _at_random(num_rows: int, config: SplitConfig, stream: Generator) -> Split:
-    sizes = _split_sizes(num_rows, config)
+    num_train, num_validation, _ = _split_sizes(num_rows, config)
     order = torch.randperm(num_rows, generator=stream)
-    train, validation, test = torch.split(order, list(sizes))
-    return Split(train.sort().values, validation.sort().values, test.sort().values)
+    return _cut(order, num_train, num_train + num_validation)
+
+
+def _cut(order: Tensor, end_of_train: int, start_of_test: int) -> Split:
+    return Split(
+        order[:end_of_train].sort().values,
+        order[end_of_train:start_of_test].sort().values,
+        order[start_of_test:].sort().values,
+    )
 
 
 def _stratified(
@@ -265,19 +264,21 @@ def _by_class(labels: Tensor, stream: Generator) -> Tensor:
 
 
 def _check_counts(counts: Tensor, num_parts: int, classes: Sequence[object] | None) -> None:
-    too_rare = ((counts > 0) & (counts < num_parts)).nonzero().flatten()
-    if len(too_rare):
-        index = int(too_rare[0])
-        name = index if classes is None else classes[index]
-        raise _too_rare(name, int(counts[index]), num_parts)
+    is_rare = (counts > 0) & (counts < num_parts)
+    if is_rare.any():
+        index = int(is_rare.nonzero()[0])
+        raise _too_rare(_class_name(index, classes), int(counts[index]), num_parts)
+
+
+def _class_name(index: int, classes: Sequence[object] | None) -> object:
+    return index if classes is None else classes[index]
 
 
 def _check_trained(trained: Tensor, counts: Tensor, classes: Sequence[object] | None) -> None:
     """Raise DataError if the split holds all rows of a class out."""
-    left_out = ((counts > 0) & (trained == 0)).nonzero().flatten()
-    if len(left_out):
-        index = int(left_out[0])
-        name = index if classes is None else classes[index]
+    is_held_out = (counts > 0) & (trained == 0)
+    if is_held_out.any():
+        name = _class_name(int(is_held_out.nonzero()[0]), classes)
         raise DataError(f"no row of the class {name!r} is left to train on", field="split")
 
 
@@ -325,11 +326,7 @@ def _in_time(times: Tensor, config: SplitConfig) -> Split:
     cuts = _cuts(times[order], wanted)
     end_of_train = cuts[0] if cuts else len(order)
     start_of_test = cuts[-1] if num_test else len(order)
-    return Split(
-        order[:end_of_train].sort().values,
-        order[end_of_train:start_of_test].sort().values,
-        order[start_of_test:].sort().values,
-    )
+    return _cut(order, end_of_train, start_of_test)
 
 
 def _cuts(ordered: Tensor, wanted: Sequence[int]) -> list[int]:

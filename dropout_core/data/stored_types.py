@@ -88,22 +88,19 @@ def _cast(column: pl.Expr, dtype: pl.DataType, stored: pl.DataType) -> pl.Expr:
 
 
 def _check_range(table: pl.LazyFrame, schema: pl.Schema) -> None:
-    beyond = {
-        str(index): is_beyond
-        for index, dtype in enumerate(schema.dtypes())
+    first_beyond = [
+        pl.arg_where(is_beyond).first().alias(name)
+        for index, (name, dtype) in enumerate(schema.items())
         if (is_beyond := _is_beyond(pl.nth(index), dtype)) is not None
-    }
-    if not beyond:
+    ]
+    if not first_beyond:
         return
-    any_beyond = [is_beyond.any().alias(index) for index, is_beyond in beyond.items()]
-    for index, found in table.select(any_beyond).collect().row(0, named=True).items():
-        if found:
-            row = table.select(beyond[index].arg_max()).collect().item() + 1
-            name, dtype = schema.names()[int(index)], schema.dtypes()[int(index)]
+    for name, index in table.select(first_beyond).collect().row(0, named=True).items():
+        if index is not None:
             what = "an integer is larger than 64 bits"
-            if dtype.is_temporal():
+            if schema[name].is_temporal():
                 what = "a date is more than 253,000 years away from 1970"
-            raise DataError(what, row=row, column=name)
+            raise DataError(what, row=index + 1, column=name)
 
 
 def _is_beyond(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:

@@ -12,7 +12,7 @@ Shapes: N rows, B rows of a batch, C classes, L labels, T regression targets.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from io import BufferedIOBase, BytesIO
 from typing import Any
 
@@ -24,7 +24,12 @@ from dropout_core.config import Task
 from dropout_core.data.targets import labelled
 from dropout_core.evaluation.calibration import Reliability, expected_calibration_error
 from dropout_core.evaluation.column_file import ColumnFile
-from dropout_core.evaluation.metrics import mean_over_classes, metric_names, scores_of_class
+from dropout_core.evaluation.metrics import (
+    PER_CLASS,
+    mean_over_classes,
+    metric_names,
+    scores_of_class,
+)
 from dropout_core.model.predictor import Predictor
 from dropout_core.training.validation import r2
 
@@ -55,7 +60,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as values that JSON can hold."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return dict(vars(self))
 
 
 def evaluate(predictor: Predictor, frame: pl.DataFrame) -> Evaluation:
@@ -164,9 +169,7 @@ class _ClassScores:
             metrics={
                 "accuracy": float((predicted == targets).double().mean()),
                 "balanced_accuracy": mean_over_classes(of_classes, "recall"),
-                "f1": mean_over_classes(headline, "f1"),
-                "roc_auc": mean_over_classes(headline, "roc_auc"),
-                "average_precision": mean_over_classes(headline, "average_precision"),
+                **{key: mean_over_classes(headline, key) for key in PER_CLASS},
                 "log_loss": log_loss,
                 "brier": brier / 2 if num_classes == 2 else brier,
                 "expected_calibration_error": expected_calibration_error(bins),
@@ -206,9 +209,7 @@ class _LabelScores:
             metrics={
                 "accuracy": float(num_right.sum()) / (len(num_right) * num_labels),
                 "subset_accuracy": float((num_right == num_labels).double().mean()),
-                "f1": mean_over_classes(of_labels, "f1"),
-                "roc_auc": mean_over_classes(of_labels, "roc_auc"),
-                "average_precision": mean_over_classes(of_labels, "average_precision"),
+                **{key: mean_over_classes(of_labels, key) for key in PER_CLASS},
                 "log_loss": float(log_loss.mean()),
                 "brier": float(error.mean()),
                 "expected_calibration_error": expected_calibration_error(bins),

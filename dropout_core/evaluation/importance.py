@@ -59,14 +59,11 @@ def permutation_importance(
             stream = generator(seed, "importance", feature, repeat)
             order = torch.randperm(len(matrix), generator=stream).to(matrix.device)
             shuffled[:, chosen] = matrix[order[:, None], chosen]
-            losses[repeat] = sign * (baseline - _defined(score(outputs(shuffled))))
+            value = score(outputs(shuffled))
+            if value is None:
+                raise ValueError("the metric is undefined for shuffled rows")
+            losses[repeat] = sign * (baseline - value)
         return Importance(feature, float(losses.mean()), float(losses.std(correction=0)))
 
     importances = [importance(feature, columns) for feature, columns in groups.items()]
     return sorted(importances, key=lambda one: one.mean, reverse=True)
-
-
-def _defined(value: float | None) -> float:
-    if value is None:
-        raise ValueError("the metric is undefined for shuffled rows")
-    return value

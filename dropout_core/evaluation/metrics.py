@@ -11,26 +11,17 @@ from torch import Tensor
 
 from dropout_core.config import Task
 
-HIGHER_IS_BETTER = {
-    "accuracy": True,
-    "subset_accuracy": True,
-    "balanced_accuracy": True,
-    "f1": True,
-    "roc_auc": True,
-    "average_precision": True,
-    "log_loss": False,
-    "brier": False,
-    "expected_calibration_error": False,
-    "rmse": False,
-    "mae": False,
-    "r2": True,
-}
-"""All metrics, and whether higher values are better."""
-
-_OF_BOTH = ("f1", "roc_auc", "average_precision", "log_loss", "brier", "expected_calibration_error")
+_ERRORS = ("log_loss", "brier", "expected_calibration_error")
+PER_CLASS = ("f1", "roc_auc", "average_precision")
+_OF_BOTH = (*PER_CLASS, *_ERRORS)
 _OF_CLASSES = ("accuracy", "balanced_accuracy", *_OF_BOTH)
 _OF_LABELS = ("accuracy", "subset_accuracy", *_OF_BOTH)
 _OF_VALUES = ("rmse", "mae", "r2")
+
+HIGHER_IS_BETTER = dict.fromkeys((*_OF_CLASSES, *_OF_LABELS, *_OF_VALUES), True) | dict.fromkeys(
+    (*_ERRORS, "rmse", "mae"), False
+)
+"""All metrics, and whether higher values are better."""
 
 
 def metric_names(task: Task) -> tuple[str, ...]:

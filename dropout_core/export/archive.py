@@ -1,6 +1,5 @@
 """Export a model's two files as a zip, for users of this library."""
 
-import shutil
 import tempfile
 import zipfile
 from pathlib import Path
@@ -34,32 +33,20 @@ def write_archive(folder: Path, target: Path, *, check: Check) -> None:
     Raises ModelError if the packed model does not load, or gives other bits.
     """
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-        unpacked, packed = Path(temporary), Path(temporary) / "packed"
-        _pack(folder, packed)
-        _unpack(packed, unpacked)
-        loaded = Predictor.load(unpacked)
+        packed = Path(temporary) / "packed"
+        with zipfile.ZipFile(packed, "x") as archive:
+            archive.writestr(_entry("README.md"), README)
+            for name in (MANIFEST, WEIGHTS):
+                archive.writestr(_entry(name), (folder / name).read_bytes())
+        with zipfile.ZipFile(packed) as archive:
+            for name in (MANIFEST, WEIGHTS):
+                archive.extract(name, temporary)
+        loaded = Predictor.load(Path(temporary))
         check.require_same_bits(loaded.outputs(check.examples.matrix))
         packed.replace(target)
-
-
-def _pack(folder: Path, target: Path) -> None:
-    with zipfile.ZipFile(target, "x") as archive:
-        archive.writestr(_entry("README.md"), README)
-        for name in (MANIFEST, WEIGHTS):
-            entry = _entry(name)
-            entry.file_size = (folder / name).stat().st_size
-            with (folder / name).open("rb") as file, archive.open(entry, "w") as packed:
-                shutil.copyfileobj(file, packed)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, _EPOCH)
     entry.external_attr = 0o644 << 16
     return entry
-
-
-def _unpack(source: Path, folder: Path) -> None:
-    with zipfile.ZipFile(source) as archive:
-        for name in (MANIFEST, WEIGHTS):
-            with archive.open(name) as packed, (folder / name).open("wb") as file:
-                shutil.copyfileobj(packed, file)

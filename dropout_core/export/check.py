@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from dropout_core.config import Task
 from dropout_core.errors import ModelError
 from dropout_core.export.examples import example_rows
+from dropout_core.model.forward import as_predicted
 from dropout_core.model.predictor import Predictor
 from dropout_core.model.saved_model import Description, TabularModel
 
@@ -36,10 +37,7 @@ class WholeModel(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, matrix: Tensor) -> Tensor:
-        outputs: Tensor = self.model(matrix)
-        if self.task == "regression":
-            return outputs
-        return outputs.sigmoid() if self.task == "multilabel" else outputs.softmax(dim=1)
+        return as_predicted(self.model(matrix), self.task)
 
 
 class Check:

@@ -3,7 +3,6 @@
 Shapes: N rows, V values, K codes of categories.
 """
 
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +55,9 @@ def example_rows(encoder: Encoder, preprocessing: Preprocessing) -> Examples:
 def _values(preprocessing: Preprocessing, stream: Generator) -> NDArray[np.float64]:
     num_values = preprocessing.num_values
     usual = torch.randn(2 * _NUM_ROWS, num_values, generator=stream, dtype=torch.float64)
-    far = torch.tensor([[-_FAR], [_FAR]], dtype=torch.float64).expand(-1, num_values)
-    beyond = torch.tensor([[-_BEYOND], [_BEYOND]], dtype=torch.float64).expand(-1, num_values)
-    scaled = torch.cat([usual, far])
-    rows: NDArray[np.float64] = torch.cat([preprocessing.scale.unscale(scaled), beyond]).numpy()
+    both_ways = torch.tensor([[-1.0], [1.0]], dtype=torch.float64).expand(-1, num_values)
+    unscaled = preprocessing.scale.unscale(torch.cat([usual, _FAR * both_ways]))
+    rows: NDArray[np.float64] = torch.cat([unscaled, _BEYOND * both_ways]).numpy()
     return rows
 
 
@@ -72,16 +70,8 @@ def _set_missing(matrix: NDArray[np.float64], encoder: Encoder, stream: Generato
 
 def _categories(feature: CategoricalFeature, num_rows: int, stream: Generator) -> pl.Series:
     """Return categories, with an unknown one in the first row that has missing values."""
-    known = [*feature.categories, _unknown(feature)]
+    unknown = "?" * (1 + max(map(len, feature.categories), default=0))  # longer than each of them
+    known = [*feature.categories, unknown]
     codes = torch.randint(len(known), (num_rows,), generator=stream)
     codes[_NUM_ROWS] = len(known) - 1
     return pl.Series(feature.name, [known[code] for code in codes.tolist()], dtype=pl.String)
-
-
-def _unknown(feature: CategoricalFeature) -> str:
-    """Return the shortest run of question marks that is not a category."""
-    for length in itertools.count(1):
-        word = "?" * length
-        if not feature.codes(pl.Series(feature.name, [word])).any():
-            return word
-    raise AssertionError  # the count has no end

@@ -23,21 +23,23 @@ class Graph:
     def add(
         self,
         operator: str,
-        *inputs: str,
+        *inputs: str | float | NDArray[Any] | Tensor,
         output: str | None = None,
         domain: str = "",
         **attributes: Any,
     ) -> str:
-        """Add a node, and return the name of its result: `output` or a new name."""
-        result = output or self._new_name(operator)
-        self._nodes.append(
-            helper.make_node(operator, list(inputs), [result], domain=domain, **attributes)
-        )
+        """Add a node, and return the name of its result: `output` or a new name.
+
+        Inputs are names, or numbers that become constants.
+        """
+        names = [given if isinstance(given, str) else self.constant(given) for given in inputs]
+        result = output or new_name(f"/{operator}", self._taken)
+        self._nodes.append(helper.make_node(operator, names, [result], domain=domain, **attributes))
         return result
 
-    def constant(self, value: NDArray[Any] | Tensor) -> str:
+    def constant(self, value: float | NDArray[Any] | Tensor) -> str:
         """Add a constant of numbers or, with dtype object, of text, and return its name."""
-        name = self._new_name("constant")
+        name = new_name("/constant", self._taken)
         array = value.detach().numpy() if isinstance(value, Tensor) else value
         self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
@@ -52,17 +54,10 @@ class Graph:
     def finish(
         self, inputs: list[ValueInfoProto], outputs: list[ValueInfoProto], *, doc_string: str
     ) -> GraphProto:
+        constants = self._constants
         return helper.make_graph(
-            self._nodes,
-            "model",
-            inputs,
-            outputs,
-            initializer=self._constants,
-            doc_string=doc_string,
+            self._nodes, "model", inputs, outputs, initializer=constants, doc_string=doc_string
         )
-
-    def _new_name(self, prefix: str) -> str:
-        return new_name(f"/{prefix}", self._taken)
 
 
 def new_name(wanted: str, taken: set[str]) -> str:

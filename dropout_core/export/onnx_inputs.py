@@ -123,4 +123,4 @@ def _add_codes(graph: Graph, name: str, feature: CategoricalFeature) -> str:
         values_int64s=feature.codes(keys).astype(np.int64).tolist(),
         default_int64=0,
     )
-    return graph.add("Reshape", codes, graph.constant(np.array([-1])))
+    return graph.add("Reshape", codes, np.array([-1]))

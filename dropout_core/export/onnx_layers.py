@@ -29,7 +29,7 @@ _ELEMENTWISE = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid"}
 def add_preprocessing(graph: Graph, values: str, preprocessing: Preprocessing) -> str:
     """Add imputing, scaling in float64 and indicators: (N, V) float64 -> (N, V + I) float32."""
     missing = graph.add("IsNaN", values)
-    filled = graph.add("Where", missing, graph.constant(preprocessing.fill), values)
+    filled = graph.add("Where", missing, preprocessing.fill, values)
     if isinstance(preprocessing.scale, QuantileScale):
         scaled = _add_quantile_scale(graph, filled, preprocessing.scale)
     else:
@@ -37,35 +37,32 @@ def add_preprocessing(graph: Graph, values: str, preprocessing: Preprocessing) -
     scaled = graph.cast(scaled, np.float32)
     if len(preprocessing.indicated) == 0:
         return scaled
-    indicated = graph.constant(preprocessing.indicated)
-    indicators = graph.add("Gather", missing, indicated, axis=1)
+    indicators = graph.add("Gather", missing, preprocessing.indicated, axis=1)
     return graph.concatenate([scaled, graph.cast(indicators, np.float32)])
 
 
 def _add_standard_scale(graph: Graph, values: str, scale: StandardScale) -> str:
-    mean, deviation = graph.constant(0.5 * scale.mean), graph.constant(0.5 * scale.deviation)
-    half = graph.add("Mul", values, graph.constant(np.array(0.5)))
-    return graph.add("Div", graph.add("Sub", half, mean), deviation)
+    centred = graph.add("Sub", graph.add("Mul", values, 0.5), 0.5 * scale.mean)
+    return graph.add("Div", centred, 0.5 * scale.deviation)
 
 
 def _add_quantile_scale(graph: Graph, values: str, scale: QuantileScale) -> str:
     """Add the steps of `QuantileScale.forward`, including the searches that it leaves to torch."""
     quantiles = graph.constant(scale.quantiles.flatten())
-    starts = graph.constant(NUM_QUANTILES * np.arange(len(scale.quantiles)))
+    starts = NUM_QUANTILES * np.arange(len(scale.quantiles))
     zeros = graph.cast(graph.add("IsNaN", values), np.int64)  # the values are imputed already
     first = graph.add("Add", zeros, starts)  # the index of each value's first quantile
-    after_first = graph.add("Add", first, graph.constant(np.array(1)))
+    after_first = graph.add("Add", first, 1)
     above = _add_search(graph, quantiles, "Less", values, first, zeros)
     below = _add_search(graph, quantiles, "LessOrEqual", values, after_first, zeros)
     low = graph.add("Gather", quantiles, graph.add("Add", first, below))
     high = graph.add("Gather", quantiles, graph.add("Add", first, above))
-    half = graph.constant(np.array(0.5))
-    half_low, half_high = graph.add("Mul", low, half), graph.add("Mul", high, half)
-    beyond_low = graph.add("Sub", graph.add("Mul", values, half), half_low)
+    half_low, half_high = graph.add("Mul", low, 0.5), graph.add("Mul", high, 0.5)
+    beyond_low = graph.add("Sub", graph.add("Mul", values, 0.5), half_low)
     share = graph.add("Div", beyond_low, graph.add("Sub", half_high, half_low))
     below, above = graph.cast(below, np.float64), graph.cast(above, np.float64)
     between = graph.add("Add", below, share)
-    middle = graph.add("Mul", graph.add("Add", below, above), half)
+    middle = graph.add("Mul", graph.add("Add", below, above), 0.5)
     rank = graph.add("Where", graph.add("Greater", high, low), between, middle)
     return _add_interpolation(graph, rank, scale)
 
@@ -76,25 +73,21 @@ def _add_search(
     """Count the quantiles, of `_TOP` from `start`, that satisfy it: (N, V) -> (N, V) int64."""
     count = zeros
     for step in _STEPS:
-        last = graph.add("Add", count, graph.constant(np.array(step - 1)))
+        last = graph.add("Add", count, step - 1)
         quantile = graph.add("Gather", quantiles, graph.add("Add", start, last))
         is_more = graph.cast(graph.add(comparison, quantile, values), np.int64)
-        more = graph.add("Mul", is_more, graph.constant(np.array(step)))
-        count = graph.add("Add", count, more)
+        count = graph.add("Add", count, graph.add("Mul", is_more, step))
     return count
 
 
 def _add_interpolation(graph: Graph, rank: str, scale: QuantileScale) -> str:
     scores = graph.constant(scale.scores)
-    lowest, highest = graph.constant(np.array(0.0)), graph.constant(np.array(_TOP - 1.0))
-    floor = graph.add("Clip", graph.add("Floor", rank), lowest, highest)
+    floor = graph.add("Clip", graph.add("Floor", rank), 0.0, _TOP - 1.0)
     share = graph.add("Sub", rank, floor)
     index = graph.cast(floor, np.int64)
-    next_index = graph.add("Add", index, graph.constant(np.array(1)))
-    rest = graph.add("Sub", graph.constant(np.array(1.0)), share)
-    floor_part = graph.add("Mul", graph.add("Gather", scores, index), rest)
-    next_part = graph.add("Mul", graph.add("Gather", scores, next_index), share)
-    return graph.add("Add", floor_part, next_part)
+    floor_part = graph.add("Mul", graph.add("Gather", scores, index), graph.add("Sub", 1.0, share))
+    next_part = graph.add("Gather", scores, graph.add("Add", index, 1))
+    return graph.add("Add", floor_part, graph.add("Mul", next_part, share))
 
 
 def add_categories(
@@ -106,11 +99,10 @@ def add_categories(
     one_hot, embedded = [], []
     for code, cardinality, width in zip(codes, inputs.cardinalities, widths, strict=True):
         if width == cardinality:
-            depth = graph.constant(np.array(cardinality))
-            off_and_on = graph.constant(np.array([0, 1], dtype=np.float32))
-            one_hot.append(graph.add("OneHot", code, depth, off_and_on, axis=1))
+            off_and_on = np.array([0, 1], dtype=np.float32)
+            one_hot.append(graph.add("OneHot", code, cardinality, off_and_on, axis=1))
         else:
-            table = graph.constant(next(embeddings).get_parameter("weight"))
+            table = next(embeddings).get_parameter("weight")
             embedded.append(graph.add("Gather", table, code, axis=0))
     return graph.concatenate(one_hot + embedded)
 
@@ -129,23 +121,21 @@ def add_network(graph: Graph, x: str, network: MLP) -> str:
 
 
 def _add_linear(graph: Graph, x: str, linear: nn.Linear) -> str:
-    bias = [] if linear.bias is None else [graph.constant(linear.bias)]
-    return graph.add("Gemm", x, graph.constant(linear.weight), *bias, transB=1)
+    bias = [] if linear.bias is None else [linear.bias]
+    return graph.add("Gemm", x, linear.weight, *bias, transB=1)
 
 
 def _add_norm(graph: Graph, x: str, norm: nn.BatchNorm1d) -> str:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     statistics = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    constants = (graph.constant(tensor) for tensor in statistics)
-    return graph.add("BatchNormalization", x, *constants, epsilon=norm.eps)
+    return graph.add("BatchNormalization", x, *statistics, epsilon=norm.eps)
 
 
 def _add_activation(graph: Graph, x: str, layer: HiddenLayer) -> str:
     match layer.activation_name:
         case "maxout":
-            shape = graph.constant(np.array([0, layer.num_units, layer.num_pieces]))
-            pieces = graph.add("Reshape", x, shape)
+            pieces = graph.add("Reshape", x, np.array([0, layer.num_units, layer.num_pieces]))
             return graph.add("ReduceMax", pieces, axes=[2], keepdims=0)
         case "gelu":
             return _add_gelu(graph, x)
@@ -155,9 +145,7 @@ def _add_activation(graph: Graph, x: str, layer: HiddenLayer) -> str:
 
 def _add_gelu(graph: Graph, x: str) -> str:
     """Add x / 2 (1 + erf(x / sqrt(2))): this opset has no operator for it."""
-    one, half, root = (
-        graph.constant(np.array(number, dtype=np.float32)) for number in (1, 0.5, 0.5**0.5)
-    )
+    one, half, root = np.array([1, 0.5, 0.5**0.5], dtype=np.float32)
     doubled = graph.add("Add", graph.add("Erf", graph.add("Mul", x, root)), one)
     return graph.add("Mul", graph.add("Mul", x, half), doubled)
 
@@ -166,5 +154,4 @@ def _add_dropout(graph: Graph, x: str, dropout: nn.Module) -> str:
     """Add `classic` scaling; every other dropout is the identity in eval mode."""
     if not isinstance(dropout, Dropout) or dropout.scaling == "inverted":
         return x
-    keep = np.array(keep_probability(dropout.p), dtype=np.float32)
-    return graph.add("Mul", x, graph.constant(keep))
+    return graph.add("Mul", x, np.array(keep_probability(dropout.p), dtype=np.float32))

@@ -86,26 +86,24 @@ def _add_outputs(
     graph: Graph, outputs: str, model: TabularModel, manifest: Manifest
 ) -> list[ValueInfoProto]:
     if manifest.classes is None:
-        scaled = graph.add("Mul", outputs, graph.constant(model.target_scale))
-        graph.add("Add", scaled, graph.constant(model.target_mean), output=_VALUES)
+        scaled = graph.add("Mul", outputs, model.target_scale)
+        graph.add("Add", scaled, model.target_mean, output=_VALUES)
         return [_declared(_VALUES, TensorProto.DOUBLE, manifest.num_outputs)]
     probabilities = _declared(_PROBABILITIES, TensorProto.DOUBLE, manifest.num_outputs)
     if manifest.task == "multilabel":
         graph.add("Sigmoid", outputs, output=_PROBABILITIES)
-        graph.add("Greater", _PROBABILITIES, graph.constant(np.array(0.5)), output=_PREDICTION)
+        graph.add("Greater", _PROBABILITIES, 0.5, output=_PREDICTION)
         return [probabilities, _declared(_PREDICTION, TensorProto.BOOL, manifest.num_outputs)]
     graph.add("Softmax", outputs, axis=1, output=_PROBABILITIES)
     best = graph.add("ArgMax", _PROBABILITIES, axis=1, keepdims=0)
-    graph.add("Gather", graph.constant(_labels(manifest.classes)), best, output=_PREDICTION)
-    return [probabilities, _declared(_PREDICTION, _LABEL_TYPES[type(manifest.classes[0])])]
+    label_type = type(manifest.classes[0])
+    labels = np.array(manifest.classes, dtype=object if label_type is str else None)
+    graph.add("Gather", labels, best, output=_PREDICTION)
+    return [probabilities, _declared(_PREDICTION, _LABEL_TYPES[label_type])]
 
 
 def _declared(name: str, elem_type: int, *width: int) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, elem_type, ["N", *width])
-
-
-def _labels(classes: tuple[Any, ...]) -> NDArray[Any]:
-    return np.array(classes, dtype=object if isinstance(classes[0], str) else None)
 
 
 def _description(manifest: Manifest) -> str:

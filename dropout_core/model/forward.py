@@ -14,12 +14,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dropout_core.config import Task
 from dropout_core.model.preprocessing import Preprocessing, StandardScale
 from dropout_core.model.saved_model import TabularModel
 from dropout_core.nn.layers import STOCHASTIC, Dropout
 from dropout_core.nn.mlp import MLP, HiddenLayer
 
 Step = Callable[[Tensor], Tensor]
+
+
+def as_predicted(outputs: Tensor, task: Task) -> Tensor:
+    """Turn logits (*, C) into probabilities of classes or labels; leave regression values."""
+    match task:
+        case "regression":
+            return outputs
+        case "multilabel":
+            return outputs.sigmoid()
+        case _:
+            return outputs.softmax(dim=1)
 
 
 class ForwardPass:

@@ -11,7 +11,6 @@ Shapes: N rows, T rows of a tile, V values, K codes of categories, C outputs.
 import copy
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from torch.nn import functional as F
 
 from dropout_core.data.read_options import MISSING_WORDS
 from dropout_core.errors import DataError, ModelError
-from dropout_core.model.forward import ForwardPass
+from dropout_core.model.forward import ForwardPass, as_predicted
 from dropout_core.model.saved_model import Description, TabularModel, load_model
 from dropout_core.model.uncertainty import SubNetworks, Uncertainty, summarise
 
@@ -107,10 +106,9 @@ class Predictor:
 
         Shape: (N, V + K), as `encode` returns it -> (N, C) float64.
         """
-        num_columns = matrix.shape[1]
         expected = self.description.encoder.num_columns
-        if num_columns != expected:
-            raise ValueError(f"{num_columns} columns given, the model takes {expected}")
+        if matrix.shape[1] != expected:
+            raise ValueError(f"{matrix.shape[1]} columns given, the model takes {expected}")
         return self._outputs(matrix, self._forward)
 
     @torch.inference_mode()
@@ -185,16 +183,11 @@ class Predictor:
 
     def _tile_outputs(self, tile: Tensor, forward: ForwardPass) -> Tensor:
         """(T, V + K) -> (T, C)."""
-        return self._probabilities(forward(tile.to(self.device)))
+        return as_predicted(forward(tile.to(self.device)), self.description.task)
 
-    def _probabilities(self, outputs: Tensor) -> Tensor:
-        match self.description.task:
-            case "regression":
-                return outputs
-            case "multilabel":
-                return outputs.sigmoid()
-            case _:
-                return outputs.softmax(dim=1)
+    def _tiled(self, rows: Tensor, size: int) -> Tensor:
+        tiles = torch.split(rows, size)
+        return torch.cat([self._tile_outputs(tile, self._forward) for tile in tiles])
 
     @torch.inference_mode()
     def _proven_tiles(self) -> tuple[int, ...]:
@@ -203,8 +196,7 @@ class Predictor:
         Raises ModelError if `TILE_ROWS` is not among them.
         """
         rows = self._example_rows()
-        tile_outputs = partial(self._tile_outputs, forward=self._forward)
-        expected = torch.cat([tile_outputs(tile) for tile in torch.split(rows, TILE_ROWS)])
+        expected = self._tiled(rows, TILE_ROWS)
         sizes = (size for size in TILES if self._is_whole_blocks(size))
         proven = tuple(size for size in sizes if self._is_invariant(rows, expected, size))
         if TILE_ROWS not in proven:
@@ -228,12 +220,10 @@ class Predictor:
 
     def _is_invariant(self, rows: Tensor, expected: Tensor, size: int) -> bool:
         """Return whether rows have the `expected` bits together, alone and at every index."""
-        tile_outputs = partial(self._tile_outputs, forward=self._forward)
-        together = torch.cat([tile_outputs(tile) for tile in torch.split(rows, size)])
-        everywhere = tile_outputs(rows[:1].expand(size, -1))
-        alone = tile_outputs(F.pad(rows[-1:], (0, 0, 0, size - 1)))
+        everywhere = self._tile_outputs(rows[:1].expand(size, -1), self._forward)
+        alone = self._tile_outputs(F.pad(rows[-1:], (0, 0, 0, size - 1)), self._forward)
         return (
-            _same_bits(together, expected)
+            _same_bits(self._tiled(rows, size), expected)
             and _same_bits(everywhere, expected[:1].expand(size, -1))
             and _same_bits(alone[0], expected[-1])
         )

@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from dropout_core.config import Task
+from dropout_core.model.forward import as_predicted
 from dropout_core.nn.inputs import CategoryInputs
 from dropout_core.nn.layers import DropConnectLinear
 from dropout_core.nn.mlp import MLP, HiddenLayer
@@ -71,17 +72,11 @@ def monte_carlo(
     A row's masks do not depend on other rows. Its rounding may; `Predictor.monte_carlo` computes in
     tiles, so that it does not. Raises ValueError unless there are at least two samples.
     """
-    outputs = (
-        outputs_NC.double()
+    samples = (
+        as_predicted(outputs_NC.double(), task)
         for outputs_NC in _sampled(network, features, num_samples=num_samples, seed=seed)
     )
-    match task:
-        case "regression":
-            return summarise(outputs, task=task)
-        case "multilabel":
-            return summarise((outputs_NC.sigmoid() for outputs_NC in outputs), task=task)
-        case _:
-            return summarise((outputs_NC.softmax(dim=1) for outputs_NC in outputs), task=task)
+    return summarise(samples, task=task)
 
 
 def model_average(network: MLP, features: Tensor, *, num_samples: int, seed: int) -> Tensor:

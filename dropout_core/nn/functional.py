@@ -4,6 +4,7 @@ Shapes: B rows of a batch, I inputs and O outputs of a linear layer.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -230,10 +231,7 @@ class _MaskedLinear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, mask: Tensor, scale: float) -> Tensor:
         ctx.save_for_backward(x, weight, mask)
         ctx.scale = scale
-        parts = [
-            torch.einsum("boi,bi->bo", m * weight, rows)
-            for m, rows in zip(_row_parts(mask), _row_parts(x, like=mask), strict=True)
-        ]
+        parts = [torch.einsum("boi,bi->bo", m * weight, rows) for m, rows in _parts(mask, x)]
         return torch.cat(parts).mul_(scale)
 
     @staticmethod
@@ -242,17 +240,16 @@ class _MaskedLinear(torch.autograd.Function):
         x, weight, mask = ctx.saved_tensors
         grad = grad * ctx.scale
         grad_x, grad_weight = [], torch.zeros_like(weight)
-        parts = (_row_parts(mask), _row_parts(x, like=mask), _row_parts(grad, like=mask))
-        for m, rows, g in zip(*parts, strict=True):
+        for m, rows, g in _parts(mask, x, grad):
             grad_x.append(torch.einsum("boi,bo->bi", m * weight, g))
             grad_weight += torch.einsum("boi,bo,bi->oi", m.to(g.dtype), g, rows)
         return torch.cat(grad_x), grad_weight, None, None
 
 
-def _row_parts(tensor: Tensor, *, like: Tensor | None = None) -> tuple[Tensor, ...]:
-    """Split `tensor` by rows so that the mask of each part has at most _DROPCONNECT_ELEMENTS."""
-    mask = tensor if like is None else like
-    return torch.split(tensor, max(1, _DROPCONNECT_ELEMENTS // max(1, mask.shape[1:].numel())))
+def _parts(mask: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Split tensors by rows so that each part of the mask has at most _DROPCONNECT_ELEMENTS."""
+    num_rows = max(1, _DROPCONNECT_ELEMENTS // max(1, mask.shape[1:].numel()))
+    return zip(*(torch.split(tensor, num_rows) for tensor in (mask, *others)), strict=True)
 
 
 def dropconnect_moments(

@@ -91,21 +91,9 @@ class _BiasActivationDropout(torch.autograd.Function):
     ) -> Tensor:
         z = z.contiguous()
         y = torch.empty_like(z)
-        with torch.cuda.device_of(z):  # type: ignore[no-untyped-call]
-            _forward_kernel[_grid(z)](
-                z,
-                z if bias is None else bias.contiguous(),
-                y,
-                seed,
-                z.numel(),
-                z.shape[1],
-                threshold,
-                scale,
-                activation=activation,
-                has_bias=bias is not None,
-                num_lanes=_NUM_LANES,
-                enable_fp_fusion=True,  # Triton 3.9 warns where this is left open
-            )
+        given = (z, z if bias is None else bias.contiguous(), y, seed)
+        numbers = (z.numel(), z.shape[1], threshold, scale)
+        _launch(_forward_kernel, *given, *numbers, activation=activation, has_bias=bias is not None)
         # The activation is read off the result, wherever it was not dropped.
         ctx.save_for_backward(y, seed)
         ctx.threshold, ctx.scale, ctx.activation = threshold, scale, activation
@@ -118,27 +106,21 @@ class _BiasActivationDropout(torch.autograd.Function):
         y, seed = ctx.saved_tensors
         grad = grad.contiguous()
         grad_z = torch.empty_like(grad)
-        with torch.cuda.device_of(grad):  # type: ignore[no-untyped-call]
-            _backward_kernel[_grid(grad)](
-                grad,
-                y,
-                grad_z,
-                seed,
-                grad.numel(),
-                ctx.threshold,
-                ctx.scale,
-                1.0 / ctx.scale if ctx.scale else 0.0,
-                activation=ctx.activation,
-                num_lanes=_NUM_LANES,
-                enable_fp_fusion=True,  # Triton 3.9 warns where this is left open
-            )
+        inverse_scale = 1.0 / ctx.scale if ctx.scale else 0.0
+        numbers = (grad.numel(), ctx.threshold, ctx.scale, inverse_scale)
+        _launch(_backward_kernel, grad, y, grad_z, seed, *numbers, activation=ctx.activation)
         wants_bias = ctx.bias_dtype is not None and ctx.needs_input_grad[1]
         grad_bias = grad_z.sum(dim=0, dtype=ctx.bias_dtype) if wants_bias else None
         return grad_z, grad_bias, None, None, None, None
 
 
-def _grid(tensor: Tensor) -> tuple[int]:
-    return (-(-tensor.numel() // (_NUM_LANES * _ELEMENTS_PER_DRAW)),)
+def _launch(kernel: Any, like: Tensor, *arguments: Any, **constants: Any) -> None:
+    """Launch as many programs as the elements of `like`, the first argument, need."""
+    grid = (-(-like.numel() // (_NUM_LANES * _ELEMENTS_PER_DRAW)),)
+    # Triton 3.9 warns where `enable_fp_fusion` is left open.
+    constants |= {"num_lanes": _NUM_LANES, "enable_fp_fusion": True}
+    with torch.cuda.device_of(like):  # type: ignore[no-untyped-call]
+        kernel[grid](like, *arguments, **constants)
 
 
 def _jit(function: Any) -> Any:

@@ -34,24 +34,15 @@ class Dropout(nn.Module):
         self.generator = generator
 
     @property
-    def training_scale(self) -> float | None:
-        """What training multiplies survivors by; None means 1 / keep probability."""
-        return 1.0 if self.scaling == "classic" else None
-
-    @property
     def survivor_scale(self) -> float:
-        """`training_scale` as a number."""
-        scale = self.training_scale
-        return survivor_scale(self.p) if scale is None else scale
+        """What training multiplies survivors by."""
+        return 1.0 if self.scaling == "classic" else survivor_scale(self.p)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
+            scale = self.survivor_scale
             return functional.dropout(
-                x,
-                self.p,
-                generator=self.generator,
-                inplace=self.inplace,
-                scale=self.training_scale,
+                x, self.p, generator=self.generator, inplace=self.inplace, scale=scale
             )
         return x * keep_probability(self.p) if self.scaling == "classic" else x
 
@@ -59,37 +50,36 @@ class Dropout(nn.Module):
         return f"p={self.p}, scaling={self.scaling}, inplace={self.inplace}"
 
 
-class GaussianDropout(nn.Module):
-    """Multiplicative Gaussian noise while training; see `functional.gaussian_dropout`.
-
-    Shape: (*) -> (*).
-    """
+class _PartialDropout(nn.Module):
+    """What the dropouts share that cannot drop everything: 0 <= p < 1, or ValueError."""
 
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
         super().__init__()
         self.p = check_probability(p, below_one=True)
         self.generator = generator
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class GaussianDropout(_PartialDropout):
+    """Multiplicative Gaussian noise while training; see `functional.gaussian_dropout`.
+
+    Shape: (*) -> (*).
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return functional.gaussian_dropout(x, self.p, generator=self.generator)
         return x
 
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
 
-
-class BatchwiseDropout(nn.Module):
+class BatchwiseDropout(_PartialDropout):
     """Dropout of an exact number of whole units, the same for all rows of the input.
 
     `forward` zeroes columns: (B, H) -> (B, H). `keep` returns the units that are left, for a
     network that multiplies submatrices; see `functional.submatrix_linear`.
     """
-
-    def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
-        super().__init__()
-        self.p = check_probability(p, below_one=True)
-        self.generator = generator
 
     def keep(self, num_units: int, device: torch.device) -> tuple[Tensor, float]:
         """Draw the units to keep; return them and the scale that makes up for the others."""
@@ -101,9 +91,6 @@ class BatchwiseDropout(nn.Module):
             return x
         kept, scale = self.keep(x.shape[1], x.device)
         return torch.zeros_like(x).index_copy(1, kept, x.index_select(1, kept) * scale)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
 
 
 class DropConnectLinear(nn.Linear):

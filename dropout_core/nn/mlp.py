@@ -4,6 +4,7 @@ Shapes: B rows of a batch, K of them in a group that shares masks.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast, get_args
 
 import torch
@@ -27,6 +28,14 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "logistic": nn.Sigmoid,
     "gelu": nn.GELU,
+}
+
+INITS: dict[Init, Callable[..., Tensor]] = {
+    "kaiming_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="relu"),
+    "kaiming_normal": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
+    "xavier_uniform": nn.init.xavier_uniform_,
+    "xavier_normal": nn.init.xavier_normal_,
+    "normal": partial(nn.init.normal_, std=0.01),
 }
 
 
@@ -67,43 +76,34 @@ class HiddenLayer(nn.Module):
                 x, self.linear.weight, self.linear.bias, rows=self._pieces(kept), columns=columns
             )
             return self.activation(x) * scale, kept
-        if (
-            self.training
-            and columns is None
-            and isinstance(self.dropout, Dropout)
-            and self.is_elementwise
-        ):
-            return self._fused(x, self.dropout), None
+        activation = self.fused_activation if self.training and columns is None else None
+        if activation is not None and isinstance(self.dropout, Dropout):
+            fused = functional.linear_dropout(
+                x,
+                self.linear.weight,
+                self.linear.bias,
+                self.dropout.p,
+                activation=activation,
+                generator=self.dropout.generator,
+                scale=self.dropout.survivor_scale,
+                bfloat16=self.rounds_to_bfloat16,
+            )
+            return fused, None
         x = _product(self.linear, x, columns)
         if self.norm is not None:
             x = self.norm(x)
         return self.dropout(self.activation(x)), None
 
-    def _fused(self, x: Tensor, dropout: Dropout) -> Tensor:
-        return functional.linear_dropout(
-            x,
-            self.linear.weight,
-            self.linear.bias,
-            dropout.p,
-            activation=self.fused_activation,
-            generator=dropout.generator,
-            scale=dropout.training_scale,
-            bfloat16=self.rounds_to_bfloat16,
-        )
-
     @property
-    def is_elementwise(self) -> bool:
-        """Whether only a fused activation and dropout of units follow a plain linear layer."""
-        return (
+    def fused_activation(self) -> FusedActivation | None:
+        """The activation if only it and dropout of units follow a plain linear layer, else None."""
+        is_fused = (
             type(self.linear) is nn.Linear
             and self.norm is None
             and isinstance(self.dropout, Dropout | BatchwiseDropout)
             and self.activation_name in get_args(FusedActivation)
         )
-
-    @property
-    def fused_activation(self) -> FusedActivation:
-        return cast(FusedActivation, self.activation_name)
+        return cast(FusedActivation, self.activation_name) if is_fused else None
 
     def _pieces(self, units: Tensor) -> Tensor:
         """Return the rows of the weight matrix that belong to `units`."""
@@ -174,7 +174,7 @@ class MLP(nn.Module):
         stream = generator(seed, "init")
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                _init_weight(module.weight, self.config.init, stream)
+                INITS[self.config.init](module.weight, generator=stream)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
@@ -252,17 +252,3 @@ def _without_weights(layer_type: type[nn.Linear], *arguments: Any, **options: An
     for name, parameter in layer.named_parameters(recurse=False):
         setattr(layer, name, nn.Parameter(torch.empty(parameter.shape)))
     return layer
-
-
-def _init_weight(weight: Tensor, init: Init, stream: Generator) -> None:
-    match init:
-        case "kaiming_uniform":
-            nn.init.kaiming_uniform_(weight, nonlinearity="relu", generator=stream)
-        case "kaiming_normal":
-            nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=stream)
-        case "xavier_uniform":
-            nn.init.xavier_uniform_(weight, generator=stream)
-        case "xavier_normal":
-            nn.init.xavier_normal_(weight, generator=stream)
-        case "normal":
-            nn.init.normal_(weight, std=0.01, generator=stream)

@@ -35,23 +35,14 @@ def prepare_model(split: EncodedSplit, config: MLPConfig, *, seed: int = 0) -> P
     if split.table.task == "regression":
         model.fit_targets(split.train.targets)
 
-    def features(rows: EncodedRows) -> Tensor:
-        return model.preprocessing.in_chunks(rows.matrix)
+    def tensors(rows: EncodedRows) -> tuple[Tensor, Tensor]:
+        features = model.preprocessing.in_chunks(rows.matrix)
+        if split.table.task == "regression":
+            return features, model.standardise_targets(rows.targets)
+        is_multilabel = split.table.task == "multilabel"
+        return features, rows.targets.float() if is_multilabel else rows.targets
 
-    def targets(rows: EncodedRows) -> Tensor:
-        match split.table.task:
-            case "regression":
-                return model.standardise_targets(rows.targets)
-            case "multilabel":
-                return rows.targets.float()
-        return rows.targets
-
-    has_validation = len(split.validation) > 0
-    data = TrainingData(
-        features(split.train),
-        targets(split.train),
-        features(split.validation) if has_validation else None,
-        targets(split.validation) if has_validation else None,
-        split.weights,
-    )
-    return PreparedModel(model, data)
+    validation: tuple[Tensor | None, Tensor | None] = (None, None)
+    if len(split.validation):
+        validation = tensors(split.validation)
+    return PreparedModel(model, TrainingData(*tensors(split.train), *validation, split.weights))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
-import torch
 from torch import Tensor
 
 from dropout_core.config import ProblemConfig, Task
@@ -64,21 +63,16 @@ def resolve_table(frame: pl.DataFrame, problem: ProblemConfig) -> ResolvedTable:
     has_classes = selection.task in ("binary", "multiclass")
     labels = targets if has_classes else None
     config = problem.split
+    weights = None
+    if selection.weight is not None:
+        weights = frame[selection.weight].cast(pl.Float64).to_torch()
     return ResolvedTable(
         frame=frame,
         selection=selection,
         classes=classes,
         targets=targets,
-        weights=None if selection.weight is None else _weights(frame[selection.weight]),
+        weights=weights,
         split=splits.split_rows(frame, config, target=labels, classes=classes),
-        # Made here, so that folds that are impossible are refused before anything is trained.
-        folds=(
-            tuple(splits.folds(frame, config, target=labels, classes=classes))
-            if config.folds
-            else ()
-        ),
+        # Made here, to refuse impossible folds before training.
+        folds=tuple(splits.folds(frame, config, target=labels, classes=classes)),
     )
-
-
-def _weights(column: pl.Series) -> Tensor:
-    return torch.from_numpy(column.cast(pl.Float64).to_numpy().copy())

@@ -10,7 +10,6 @@ Shapes: B rows of a batch, I inputs.
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
@@ -127,12 +126,7 @@ class CapturedStep:
 
 
 def disagreement(
-    expected: Gradients,
-    found: Gradients,
-    model: nn.Module,
-    generator: Generator,
-    x: Tensor,
-    targets: Tensor,
+    expected: Gradients, found: Gradients, model: nn.Module, generator: Generator, *batch: Tensor
 ) -> str | None:
     """Describe how two steps by `found` differ from two by `expected`; None if they agree.
 
@@ -142,49 +136,50 @@ def disagreement(
     """
     with _left_as_it_was(model, generator):
         weights = {name: t.detach().clone() for name, t in model.named_parameters()}
-        wanted = [_Outcome.of(expected, model, generator, x, targets) for _ in range(2)]
+        wanted = [_outcome(expected, model, generator, *batch) for _ in range(2)]
         for name, parameter in model.named_parameters():
             if not torch.allclose(parameter, weights[name], rtol=0.0, atol=0.0, equal_nan=True):
                 return f"the step changes {name}, which only the optimizer may do"
     with _left_as_it_was(model, generator):
         for step, outcome in zip(("first", "second"), wanted, strict=True):
-            difference = _Outcome.of(found, model, generator, x, targets).differs_from(outcome)
+            difference = _difference(_outcome(found, model, generator, *batch), outcome)
             if difference is not None:
                 return f"in the {step} step, {difference}"
     return None
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """The loss, gradients, buffers and generator state after a step."""
+def _outcome(
+    step: Gradients, model: nn.Module, generator: Generator, *batch: Tensor
+) -> dict[str, Tensor]:
+    """Return copies of the generator's state, the loss, the gradients and the buffers by name."""
+    loss = step(*batch)
+    gradients = {
+        f"the gradient of {name}": parameter.grad
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
+    tensors = {"the generator's state": generator.get_state(), "the loss": loss, **gradients}
+    tensors |= dict(model.named_buffers())
+    return {name: tensor.clone() for name, tensor in tensors.items()}
 
-    tensors: dict[str, Tensor]
-    generator_state: Tensor
 
-    @classmethod
-    def of(
-        cls, step: Gradients, model: nn.Module, generator: Generator, x: Tensor, targets: Tensor
-    ) -> "_Outcome":
-        tensors = {"the loss": step(x, targets)}
-        for name, parameter in model.named_parameters():
-            if parameter.grad is not None:
-                tensors[f"the gradient of {name}"] = parameter.grad
-        tensors |= dict(model.named_buffers())
-        return cls({name: t.clone() for name, t in tensors.items()}, generator.get_state())
-
-    def differs_from(self, wanted: "_Outcome") -> str | None:
-        if not torch.equal(self.generator_state, wanted.generator_state):
-            return "the generator's state differs"
-        for name in {**wanted.tensors, **self.tensors}:
-            if name not in self.tensors or name not in wanted.tensors:
-                return f"only one of the two steps has {name}"
-            if not _is_close(self.tensors[name].double(), wanted.tensors[name].double()):
-                return f"{name} differs"
-        return None
+def _difference(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> str | None:
+    for name in {**wanted, **found}:
+        if name not in found or name not in wanted:
+            return f"only one of the two steps has {name}"
+        if not _is_close(found[name], wanted[name]):
+            return f"{name} differs"
+    return None
 
 
 def _is_close(found: Tensor, wanted: Tensor) -> bool:
-    """Return whether the relative distance is small, or both have values that are not finite."""
+    """Return whether integers are equal, and the relative distance of others is small.
+
+    Numbers that are not finite are close to others that are not.
+    """
+    if not wanted.is_floating_point():
+        return torch.equal(found, wanted)
+    found, wanted = found.double(), wanted.double()
     if not wanted.isfinite().all():
         return not bool(found.isfinite().all())
     return bool((found - wanted).norm() <= _TOLERANCE * wanted.norm())

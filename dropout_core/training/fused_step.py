@@ -13,7 +13,7 @@ from functools import partial
 from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dropout_core.config import FusedActivation
 from dropout_core.nn import kernels
@@ -43,12 +43,9 @@ def gradients_of(
     return FusedStep(model, loss, descent=optimizer if plain else None)
 
 
-def _autograd(
-    model: MLP, loss: Loss, x: Tensor, targets: Tensor, weights: Tensor | None = None
-) -> Tensor:
+def _autograd(model: MLP, loss: Loss, x: Tensor, targets: Tensor, *weights: Tensor) -> Tensor:
     model.zero_grad()
-    outputs = model(x)
-    value = loss(outputs, targets) if weights is None else loss(outputs, targets, weights)
+    value = loss(model(x), targets, *weights)
     value.backward()  # type: ignore[no-untyped-call]
     return value.detach()
 
@@ -74,14 +71,13 @@ class FusedStep:
             raise ValueError("the model has layers that need autograd")
         if descent is not None and not is_plain_descent(descent):
             raise ValueError("the optimizer does more than plain gradient descent")
-        hidden = [cast(HiddenLayer, layer) for layer in model.hidden]
         self._inputs = model.inputs
+        self._learns_inputs = model.inputs is not None and model.inputs.learns
         self._input_dropout = cast(UnitDropout, model.input_dropout)
         self._layers = [
-            _Layer(layer.linear, layer.fused_activation, cast(UnitDropout, layer.dropout))
-            for layer in hidden
+            *(_layer(cast(HiddenLayer, layer)) for layer in model.hidden),
+            _Layer(model.output.weight, model.output.bias),
         ]
-        self._output = _Layer(model.output, None, None)
         self._loss = loss
         self._descent = descent
         if descent is not None:
@@ -96,25 +92,28 @@ class FusedStep:
         return (
             all(parameter.requires_grad for parameter in model.parameters())
             and isinstance(model.input_dropout, UnitDropout)
-            and all(layer.is_elementwise and not layer.rounds_to_bfloat16 for layer in layers)
+            and all(layer.fused_activation and not layer.rounds_to_bfloat16 for layer in layers)
             and model.config.group_size is None
         )
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, targets: Tensor, *weights: Tensor) -> Tensor:
         features = self._features(x)
         given = _dropped_input(features.detach(), self._input_dropout)
         passes = []
-        for layer in (*self._layers, self._output):
+        for layer in self._layers:
             passes.append(_Pass(layer, given))
             given = passes[-1].output
-        loss, grad = value_and_gradient(self._loss, given.x, targets, weights)
+        loss, grad = value_and_gradient(self._loss, given.x, targets, *weights)
         rate = None if self._descent is None else self._descent.param_groups[0]["lr"]
         for done in reversed(passes):
-            # Before `learn`, which may change the weights.
             first = done is passes[0]
             before = grad if first and not self._learns_inputs else done.gradient_of_input(grad)
-            done.learn(grad, rate)
+            # The weights are read above before `descend` changes them.
+            if rate is None:
+                done.set_gradients(grad)
+            else:
+                done.descend(grad, rate)
             grad = before
         if self._learns_inputs:
             torch.autograd.backward(features, _all_columns(grad, passes[0].given, features))
@@ -130,26 +129,22 @@ class FusedStep:
             features: Tensor = self._inputs(x)
         return features
 
-    @property
-    def _learns_inputs(self) -> bool:
-        return self._inputs is not None and self._inputs.learns
+
+class _Layer(NamedTuple):
+    """What a step needs of a layer, looked up once, since attributes of a module are slow.
+
+    The output layer has no activation and no dropout.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    activation: FusedActivation | None = None
+    dropout: UnitDropout | None = None
 
 
-class _Layer:
-    """A linear layer with its activation and dropout; the output layer has neither."""
-
-    __slots__ = ("activation", "bias", "dropout", "weight")
-
-    def __init__(
-        self,
-        linear: nn.Linear,
-        activation: FusedActivation | None,
-        dropout: UnitDropout | None,
-    ) -> None:
-        # Looked up once, since attributes of a module are slow.
-        self.weight, self.bias = linear.weight, linear.bias
-        self.activation = activation
-        self.dropout = dropout
+def _layer(hidden: HiddenLayer) -> _Layer:
+    linear, dropout = hidden.linear, cast(UnitDropout, hidden.dropout)
+    return _Layer(linear.weight, linear.bias, hidden.fused_activation, dropout)
 
 
 class _Dropped(NamedTuple):
@@ -198,9 +193,7 @@ class _Pass:
         self.layer = layer
         self.given = given
         self.rows: Tensor | None = None
-        scale = 1.0
-        part: Tensor = layer.weight
-        bias: Tensor = layer.bias
+        scale, part, bias = 1.0, layer.weight, layer.bias
         if isinstance(layer.dropout, BatchwiseDropout):
             self.rows, scale = layer.dropout.keep(len(bias), bias.device)
             part, bias = part.index_select(0, self.rows), bias.index_select(0, self.rows)
@@ -223,14 +216,8 @@ class _Pass:
             return before if given.mask is None else before.mul_(given.mask)
         return activate_and_drop_backward(before, given.x, given.mask, given.activation)
 
-    def learn(self, grad: Tensor, rate: float | None) -> None:
-        """Write the parameters' gradients to `.grad`, or take a step with the learning rate."""
-        if rate is None:
-            self._set_gradients(grad)
-        else:
-            self._descend(grad, rate)
-
-    def _set_gradients(self, grad: Tensor) -> None:
+    def set_gradients(self, grad: Tensor) -> None:
+        """Write the gradients of the parameters to `.grad`."""
         weight, bias, given = self.layer.weight, self.layer.bias, self.given
         if weight.grad is None or bias.grad is None:
             weight.grad, bias.grad = torch.empty_like(weight), torch.empty_like(bias)
@@ -250,7 +237,8 @@ class _Pass:
             weight.grad.index_copy_(0, self.rows, part)
             bias.grad.zero_().index_copy_(0, self.rows, grad.sum(dim=0))
 
-    def _descend(self, grad: Tensor, rate: float) -> None:
+    def descend(self, grad: Tensor, rate: float) -> None:
+        """Take a step of gradient descent with the learning rate."""
         given, bias = self.given, self.layer.bias
         self.weight.addmm_(grad.t(), given.x, alpha=-rate * given.scale)
         # Under batchwise dropout copies were changed: write them back.

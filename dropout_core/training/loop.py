@@ -25,7 +25,7 @@ from dropout_core.seeds import derive_seed, generator
 from dropout_core.training.cuda_graph import GraphedStep
 from dropout_core.training.feasibility import check_feasible
 from dropout_core.training.fused_step import Gradients, gradients_of
-from dropout_core.training.losses import Loss, training_loss
+from dropout_core.training.losses import training_loss
 from dropout_core.training.optimizers import ParameterGroups, build_optimizer, build_scheduler
 from dropout_core.training.validation import validate
 
@@ -44,16 +44,8 @@ class TrainingData:
     train_weights: Tensor | None = None
 
     def to(self, device: torch.device) -> "TrainingData":
-        def move(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device)
-
-        return TrainingData(
-            self.train_features.to(device),
-            self.train_targets.to(device),
-            move(self.validation_features),
-            move(self.validation_targets),
-            move(self.train_weights),
-        )
+        given = {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+        return TrainingData(**{name: tensor.to(device) for name, tensor in given.items()})
 
 
 @dataclass(frozen=True)
@@ -150,14 +142,7 @@ class Training:
         self._interrupted = False
         model.use_generator(self._masks)
         model.use_bfloat16(config.precision == "bfloat16")
-        loss = training_loss(
-            config,
-            task,
-            targets=data.train_targets,
-            num_outputs=model.out_features,
-            weighted=data.train_weights is not None,
-        )
-        self._gradients = self._build_step(loss)
+        self._gradients = self._build_step()
 
     @property
     def num_batches(self) -> int:
@@ -207,7 +192,8 @@ class Training:
             **_prefixed("average", self._average.state_dict() if self._average else {}),
         }
         for index, slots in self._optimizer.state_dict()["state"].items():
-            tensors |= _prefixed(f"optimizer.{index}", _only_tensors(slots))
+            given = {name: slot for name, slot in slots.items() if isinstance(slot, Tensor)}
+            tensors |= _prefixed(f"optimizer.{index}", given)
         values = {
             "history": [asdict(metrics) for metrics in self.history],
             "batch": self._batch,
@@ -245,7 +231,14 @@ class Training:
         if self._scheduler is not None:
             self._scheduler.load_state_dict(values["scheduler"])
 
-    def _build_step(self, loss: Loss) -> Gradients:
+    def _build_step(self) -> Gradients:
+        loss = training_loss(
+            self.config,
+            self.task,
+            targets=self.data.train_targets,
+            num_outputs=self.model.out_features,
+            weighted=self.data.train_weights is not None,
+        )
         if self.device.type == "cuda" and self.data.train_weights is None:
             # A graph would keep the learning rate of its capture, so the optimizer's step stays
             # outside. It has no input for the weights of rows.
@@ -257,7 +250,6 @@ class Training:
 
     @property
     def _validated_network(self) -> nn.Module:
-        """The network that is validated."""
         return self.model if self._average is None else self._average.module
 
     def _mask_seed(self, *, epoch: int) -> int:
@@ -368,7 +360,3 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
         if name.startswith(start)
     }
-
-
-def _only_tensors(slots: dict[str, Any]) -> dict[str, Tensor]:
-    return {name: value for name, value in slots.items() if isinstance(value, Tensor)}

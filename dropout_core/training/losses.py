@@ -78,10 +78,10 @@ def training_loss(
 
 
 def value_and_gradient(
-    loss: Loss, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+    loss: Loss, outputs: Tensor, targets: Tensor, *weights: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the loss and its gradient (B, C) by the outputs; cross-entropy without autograd."""
-    if loss is F.cross_entropy and weights is None:
+    if loss is F.cross_entropy and not weights:
         log_probabilities = outputs.log_softmax(dim=1)
         value = F.nll_loss(log_probabilities, targets)
         gradient = log_probabilities.exp_()  # softmax - one-hot, over the rows
@@ -89,7 +89,7 @@ def value_and_gradient(
         return value, gradient.div_(len(targets))
     with torch.enable_grad():
         outputs = outputs.detach().requires_grad_()
-        value = loss(outputs, targets) if weights is None else loss(outputs, targets, weights)
+        value = loss(outputs, targets, *weights)
         (gradient,) = torch.autograd.grad(value, outputs)
     return value.detach(), gradient
 

@@ -59,13 +59,8 @@ def find_learning_rate(
     trial.use_bfloat16(config.precision == "bfloat16")
     trial.use_generator(generator(config.seed, "lr_finder", device=features.device))
     weights = data.train_weights
-    loss = training_loss(
-        config,
-        task,
-        targets=targets,
-        num_outputs=trial.out_features,
-        weighted=weights is not None,
-    )
+    weighted, num_outputs = weights is not None, trial.out_features
+    loss = training_loss(config, task, targets=targets, num_outputs=num_outputs, weighted=weighted)
     gradients = gradients_of(trial, loss)
     optimizer = build_optimizer(trial.parameters(), config.optimizer)
     rates: list[float] = []
@@ -75,8 +70,8 @@ def find_learning_rate(
         rate = lowest * (highest / lowest) ** (step / (num_steps - 1))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        of_rows = None if weights is None else weights[rows]
-        value = float(gradients(features[rows], targets[rows], of_rows))
+        of_rows = () if weights is None else (weights[rows],)
+        value = float(gradients(features[rows], targets[rows], *of_rows))
         average = _SMOOTHING * average + (1 - _SMOOTHING) * value
         smoothed = average / (1 - _SMOOTHING ** (step + 1))  # corrects for starting from 0
         if not math.isfinite(smoothed) or smoothed > _BLOWN_UP * min([smoothed, *losses]):

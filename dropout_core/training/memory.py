@@ -45,6 +45,7 @@ def input_sizes(
     columns: Iterable[Column], selection: Selection, config: PreprocessingConfig
 ) -> InputSizes:
     """Return an upper bound of the input sizes of these features, from their columns alone."""
+    widths = {"datetime": len(DATE_PARTS), "text": config.text_buckets}
     num_values = num_indicators = 0
     cardinalities = []
     by_name = {column.name: column for column in columns}
@@ -53,9 +54,7 @@ def input_sizes(
         if feature_type == "categorical":
             cardinalities.append(min(column.num_distinct, config.max_categories) + 1)
             continue
-        num_values += {"datetime": len(DATE_PARTS), "text": config.text_buckets}.get(
-            feature_type, 1
-        )
+        num_values += widths.get(feature_type, 1)
         num_indicators += feature_type != "text" and column.num_missing > 0
     return InputSizes(num_values, num_indicators, tuple(cardinalities))
 

@@ -1,6 +1,6 @@
 """Build torch's optimizer and its learning-rate scheduler, stepped after every batch."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -8,16 +8,19 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from dropout_core.config import (
-    AdamConfig,
-    AdamWConfig,
     CosineConfig,
     LinearConfig,
     OneCycleConfig,
     Optimizer,
     Scheduler,
-    SGDConfig,
     StepConfig,
 )
+
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
 
 ParameterGroups = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 """Parameters, or groups of them with options that replace those of the config."""
@@ -26,13 +29,7 @@ ParameterGroups = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 def build_optimizer(parameters: ParameterGroups, config: Optimizer) -> torch.optim.Optimizer:
     """Build the optimizer that `config` names, with torch's fused step."""
     arguments = config.model_dump(exclude={"name"})
-    match config:
-        case SGDConfig():
-            return torch.optim.SGD(parameters, fused=True, **arguments)
-        case AdamConfig():
-            return torch.optim.Adam(parameters, fused=True, **arguments)
-        case AdamWConfig():
-            return torch.optim.AdamW(parameters, fused=True, **arguments)
+    return _OPTIMIZERS[config.name](parameters, fused=True, **arguments)
 
 
 def build_scheduler(

@@ -11,14 +11,14 @@ from sqlalchemy.exc import OperationalError
 from starlette.types import Message, Receive, Scope, Send
 
 from app import context
-from app.datasets.service import in_place
+from app.datasets.service import stored_table
 from app.http import limits
 from app.http.errors import MAX_FLAWS
 from app.http.limits import BodyLimit, BodyTooSlow
 from app.http.routes import BodyClass
 from app.http.uploads import Upload
 from app.main import create_app
-from dropout_core.data.ingest import ReadOptions
+from dropout_core.data.read_options import ReadOptions
 from store.settings import Settings
 from tests.support import tables
 from tests.support.in_process import TestClient
@@ -35,19 +35,19 @@ def app(sqlite_url: str, tmp_path: Path) -> Any:
 def test_requests_that_take_long_leave_threads_to_others(
     app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(context, "PLACE_SECONDS", 0.1)
-    places = app.state.context.slow
+    monkeypatch.setattr(context, "SLOT_SECONDS", 0.1)
+    slots = app.state.context.slots
     with TestClient(app, raise_server_exceptions=False) as client:
         assert client.portal is not None
-        for _ in range(context.SLOW_REQUESTS):
-            client.portal.call(places.acquire)
+        for _ in range(context.NUM_SLOTS):
+            client.portal.call(slots.acquire)
         assert client.get("/v1/jobs").status_code == 200
         refused = client.post("/v1/datasets", files={"file": tables.flowers()})
         assert_problem(refused, 503, "busy")
         assert int(refused.headers["retry-after"]) > 0
 
-        client.portal.call(places.release)
-        for _ in range(2):  # a place that was held is free again
+        client.portal.call(slots.release)
+        for _ in range(2):  # a slot that was held is free again
             sent = client.post("/v1/datasets", files={"file": tables.flowers()})
             assert sent.status_code == 201
 
@@ -117,7 +117,7 @@ def test_a_table_whose_row_may_be_committed_is_kept(
     with (
         Upload(context.uploads, [file]) as upload,
         pytest.raises(type(error)),
-        in_place(context, upload, ReadOptions()),
+        stored_table(context, upload, ReadOptions()),
     ):
         raise error
     assert len(context.artifacts.list("datasets")) == num_kept

@@ -14,8 +14,8 @@ import orjson
 import pytest
 import torch
 
+from benchmarks.goals import Goal, spread
 from benchmarks.serving import goals, open_loop, report, same_bits, wrk
-from benchmarks.serving.goals import Goal
 from benchmarks.serving.network import Rows, answers, as_plain_network, random_rows
 from benchmarks.serving.protocols import HEADER_LENGTH, Body, instances, v2_binary, v2_json
 from benchmarks.serving.servers import PORT, Server, ServerFailed, running
@@ -189,7 +189,7 @@ def test_ratios_are_of_rounds_and_goals_of_their_medians() -> None:
     assert met.values == [1, 9, 4]
     assert met.verdict == "met"
     assert {goal.verdict for goal in others} == {"not measured"}
-    assert report.spread(met.values) == "4.00 (2.50-6.50)"
+    assert spread(met.values) == "4.00 (2.50-6.50)"
     assert "4.00 (2.50-6.50)" in report.throughput_table(results)
 
 

@@ -12,8 +12,8 @@ import psutil
 import pytest
 import torch
 
-from benchmarks import peers, training
-from benchmarks.peers import Peer, PeerFailed
+from benchmarks import contenders, peers, rounds, training
+from benchmarks.peer_process import Peer, PeerFailed
 
 ARGUMENTS = "--hidden 8 4 --hidden-p 0.2 0.5 --input-p 0 --batch-size 16 --learning-rate 0.05"
 
@@ -68,7 +68,7 @@ def test_absent_peers_and_goals_without_a_measurement_are_skipped_with_the_reaso
     report: dict[str, Any],
 ) -> None:
     section = report["sections"]["256-256-10, p 0.2/0.5, batch 100"]
-    assert set(section["skipped"]) == set(training.PEERS)
+    assert set(section["skipped"]) == set(contenders.PEERS)
     assert "skipped: no environment with the peers: run `make bench-peers`" in report["printed"]
     verdicts = [goal["verdict"] for goal in report["goals"]]
     assert set(verdicts[:2]) <= {"met", "missed"}
@@ -96,11 +96,11 @@ def test_a_peer_that_dies_is_left_out_with_its_last_words(arguments: list[str]) 
     with closing(Peer(Path(sys.executable), ["scikit-learn", *arguments], threads=1)) as peer:
         peer.wait()
         psutil.Process(peer.pid).kill()
-        contenders = {
-            "peer": training.Contender(peer.train),
-            "other": training.Contender(lambda num_batches: num_batches * 1e-3),
+        by_name = {
+            "peer": rounds.Contender(peer.train),
+            "other": rounds.Contender(lambda num_batches: num_batches * 1e-3),
         }
-        section = training.measure(contenders, rows_per_batch=1, num_rounds=2, seconds=0.01)
+        section = rounds.measure(by_name, rows_per_batch=1, num_rounds=2, seconds=0.01)
     assert section.skipped == {"peer": "ended with status -9"}
     assert section.rates["other"] == {0: pytest.approx(1000), 1: pytest.approx(1000)}
 

@@ -26,7 +26,8 @@ from app.http.errors import RequestError
 from app.jobs.endpoints import last_event_of
 from dropout_core.data.columns import describe
 from dropout_core.data.ingest import Limits, ingest, warm_up
-from dropout_core.data.readers import ReadOptions, convert
+from dropout_core.data.read_options import ReadOptions
+from dropout_core.data.readers import convert
 from dropout_core.data.readers.table import scan
 from dropout_core.errors import DataError, ModelError
 from dropout_core.files import sync_folder

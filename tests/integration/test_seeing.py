@@ -131,7 +131,7 @@ def test_the_worker_is_told_of_by_the_api_also_after_it_died(seen: Seen) -> None
     first = seen.service.only("worker")
     first.kill()
     first.wait()
-    wait_until(lambda: "starting it anew" in seen.service.log(), 60)
+    wait_until(lambda: "restarting it" in seen.service.log(), 60)
     run_job(seen.service)
 
     def attempts_of(samples: Samples) -> float:

@@ -10,13 +10,11 @@ from typing import Literal
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
-from dropout_core.data.read_options import MISSING_WORDS, ReadOptions
+from dropout_core.data.read_options import ReadOptions
 from dropout_core.data.readers import idx, npz, parquet
 from dropout_core.data.readers.csv import read_csv
 from dropout_core.data.readers.table import Contents, finish
 from dropout_core.errors import DataError
-
-__all__ = ["MISSING_WORDS", "Format", "ReadOptions", "convert", "detect_format", "read"]
 
 Format = Literal["csv", "parquet", "npz", "idx"]
 
@@ -76,7 +74,7 @@ def convert(
     ) as name:
         folder = Path(name)
         files = [
-            _unpacked(source, folder / str(index), max_bytes=max_bytes)
+            _unpacked(source, folder / f"unpacked-{index}", max_bytes=max_bytes)
             for index, source in enumerate(sources)
         ]
         formats = [detect_format(file) for file in files]
@@ -93,19 +91,16 @@ def convert(
                     max_columns=max_columns,
                     as_text=as_text,
                 )
-            elif formats[0] == "parquet":
-                contents = parquet.read_parquet(
-                    files[0], table, max_bytes=max_bytes, max_columns=max_columns
-                )
-            elif formats[0] == "npz":
-                contents = npz.read_npz(
-                    files[0], table, max_bytes=max_bytes, max_columns=max_columns
-                )
-            else:
+            elif formats[0] == "idx":
                 contents = idx.read_idx(files, table, max_columns=max_columns)
+            else:
+                read_binary = npz.read_npz if formats[0] == "npz" else parquet.read_parquet
+                contents = read_binary(
+                    files[0], table, max_bytes=max_bytes, max_columns=max_columns
+                )
             contents = finish(table, contents, keep_empty_columns=as_text)
         except (PolarsError, PanicException) as error:
-            # The message of a panic helps the authors of the parser alone.
+            # The message of a panic helps only the authors of the parser.
             is_error = isinstance(error, PolarsError) and str(error)
             reason = str(error).splitlines()[0] if is_error else "it is damaged"
             raise DataError(f"not a readable {_TITLES[formats[0]]}: {reason}") from error
@@ -113,8 +108,8 @@ def convert(
         return formats[0], contents
 
 
-def _unpacked(source: Path, folder: Path, *, max_bytes: int) -> Path:
-    """Return the file itself or, if it is a gzip file, its content as a new file in the folder.
+def _unpacked(source: Path, target: Path, *, max_bytes: int) -> Path:
+    """Return the file itself or, if it is a gzip file, `target` with its content.
 
     Raises DataError if either is empty, or the content is damaged or more than `max_bytes`.
     """
@@ -122,8 +117,6 @@ def _unpacked(source: Path, folder: Path, *, max_bytes: int) -> Path:
         raise DataError("the file is empty")
     if not _is_gzip(source):
         return source
-    folder.mkdir()
-    target = folder / f"unpacked-{source.name}"
     size_bytes = 0
     try:
         with gzip.open(source) as content, target.open("xb") as file:

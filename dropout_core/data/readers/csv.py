@@ -1,7 +1,7 @@
-"""Read CSV and TSV files as people export them."""
+"""Read CSV and TSV files."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,7 +53,7 @@ def read_csv(
 ) -> Contents:
     """Write the stored table of a delimited text file; put temporary files into `folder`.
 
-    The first rows tell the types of the columns. The parser reads the file as these types, while
+    The first rows suggest the types of the columns. The parser reads the file as these types, while
     `csv_structure` checks the whole file. Where a later row is of another type, the column is
     parsed as text, and all of its cells decide. `as_text` keeps every cell as it is written.
     """
@@ -101,13 +101,11 @@ class _Text:
 
     def write(self, target: Path) -> list[str]:
         """Write its table; return warnings."""
-        if self.dialect.is_sampled_whole:
-            return self._write_small(target)
         if self.dialect.begins_blank:  # which the parser takes for a row of one cell
             self._structure(())
             return self._without_blank_lines().write(target)
         types, has_words = self._sampled_types()
-        # The parser reads a padded number, and does not see that it is a word for missing values.
+        # The parser reads a padded number, even if it is one of the words for a missing value.
         watched_types = ("integer", "number") if self._words_spell_values else ("integer",)
         watched = [index for index, inferred in enumerate(types) if inferred.type in watched_types]
         staged = self.folder / "staged"
@@ -140,50 +138,32 @@ class _Text:
                 file, delimiter=dialect.delimiter, quote=dialect.quote
             )
 
-    def _write_small(self, target: Path) -> list[str]:
-        structure = self._structure(())
-        if structure.num_rows == int(self.dialect.header):
-            raise DataError(f"the file has {'a header and ' if self.dialect.header else ''}no rows")
-        if structure.has_blank_lines:
-            return self._without_blank_lines().write(target)
-        cells = self._scan([_TEXT] * len(self.names)).collect().lazy()
-        types = [_TEXT] * len(self.names)
-        if self.missing is not None:
-            types = [
-                infer(counts) for counts in count_cells(cells, range(len(types)), self.missing)
-            ]
-        write(cells.select(self._values(dict(enumerate(types)))), target)
-        return self._warnings(cells, enumerate(types))
-
     def _settle(self, staged: Path, target: Path, later: Sequence[int]) -> list[str]:
         """Infer the types of the columns `later` from all of their cells, and write the table."""
-        cells = scan(staged)
-        found = count_cells(cells, later, self.missing or ())
+        cells, missing = scan(staged), self.missing or ()
+        found = count_cells(cells, later, missing)
         types = {index: infer(counts) for index, counts in zip(later, found, strict=True)}
+        warnings = self._warnings(cells, types)
         if all(inferred.type == "text" for inferred in types.values()):
             staged.replace(target)
-            return self._warnings(scan(target), types.items())
-        write(cells.select(self._values(types)), target)
-        return self._warnings(cells, types.items())
-
-    def _values(self, types: dict[int, InferredType]) -> list[pl.Expr]:
-        return [
-            (
-                typed_values(index, types[index], self.missing)
-                if self.missing is not None and index in types
-                else pl.nth(index)
-            ).alias(name)
-            for index, name in self._named
-        ]
+            return warnings
+        values = cells.with_columns(
+            typed_values(index, inferred, missing).alias(self.names[index])
+            for index, inferred in types.items()
+        )
+        write(values, target)
+        return warnings
 
     def _sampled_types(self) -> tuple[list[InferredType], bool]:
         """Return the types that the first rows suggest, and whether to look for missing words.
 
-        The parser cannot read a word that is no number, so that it is found wherever it is.
+        The parser fails at a word that is not a number, so words in later rows are found too.
         """
         texts = [_TEXT for _ in self.names]
         if self.missing is None:
             return texts, False
+        if self.dialect.is_sampled_whole:  # so that all cells decide at once
+            return [_LATER for _ in self.names], False
         cells = self._scan(texts, num_rows=self.dialect.num_sampled_rows).collect().lazy()
         types = list(map(infer, count_cells(cells, range(len(texts)), self.missing)))
         parsed = [index for index, inferred in enumerate(types) if inferred.type in _PARSED]
@@ -217,15 +197,12 @@ class _Text:
     ) -> None:
         """Parse all rows as these types. Raises PolarsError if a cell does not fit."""
         cells = self._scan(types, has_words=has_words)
-        if self.missing is None:
-            write(cells.select(pl.nth(index).alias(name) for index, name in self._named), target)
-            return
-        missing = self.missing
-        cells = cells.with_columns(
-            text_values(pl.nth(index), missing)
-            for index, inferred in enumerate(types)
-            if inferred.type not in _PARSED
-        )
+        if self.missing is not None:
+            cells = cells.with_columns(
+                text_values(pl.nth(index), self.missing)
+                for index, inferred in enumerate(types)
+                if inferred.type not in _PARSED
+            )
         # In columns of their own, because polars computes an expression used twice twice.
         cells = cells.with_columns(
             date_values(pl.nth(index), inferred.forms).alias(f"{index} parsed")
@@ -233,8 +210,8 @@ class _Text:
             if inferred.type == "datetime"
         )
         columns = []
-        for index, name in self._named:
-            column, inferred = pl.nth(index), types[index]
+        for index, (name, inferred) in enumerate(zip(self.names, types, strict=True)):
+            column = pl.nth(index)
             if inferred.type == "datetime":
                 column = strictly(pl.col(f"{index} parsed"), column)
             elif inferred.type == "number":
@@ -245,10 +222,6 @@ class _Text:
     @property
     def _words_spell_values(self) -> bool:
         return self.missing is not None and spell_values(frozenset(self.missing))
-
-    @property
-    def _named(self) -> Iterable[tuple[int, str]]:
-        return enumerate(self.names)
 
     def _scan(
         self, types: Sequence[InferredType], *, num_rows: int | None = None, has_words: bool = False
@@ -275,7 +248,7 @@ class _Text:
     def _structure(self, watched: Sequence[int]) -> Structure:
         dialect = self.dialect
         with self.source.open("rb") as file:
-            return check_structure(
+            structure = check_structure(
                 file,
                 delimiter=dialect.delimiter,
                 quote=dialect.quote,
@@ -283,6 +256,9 @@ class _Text:
                 header=dialect.header,
                 watched=watched,
             )
+        if structure.num_rows == int(dialect.header):
+            raise DataError(f"the file has {'a header and ' if dialect.header else ''}no rows")
+        return structure
 
     def _without_blank_lines(self) -> "_Text":
         dialect, target = self.dialect, self.folder / f"lines-{self.source.name}"
@@ -290,11 +266,9 @@ class _Text:
             without_blank_lines(source, lines, delimiter=dialect.delimiter, quote=dialect.quote)
         return replace(self, source=target, dialect=replace(dialect, begins_blank=False))
 
-    def _warnings(
-        self, cells: pl.LazyFrame, types: Iterable[tuple[int, InferredType]]
-    ) -> list[str]:
+    def _warnings(self, cells: pl.LazyFrame, types: Mapping[int, InferredType]) -> list[str]:
         warnings = []
-        for index, inferred in types:
+        for index, inferred in types.items():
             warning = inferred.warning
             if inferred.unfit is not None:
                 warning = unfit_cells(cells, index, inferred, self.missing or ())

@@ -1,8 +1,8 @@
 """Check the rows and fields of a delimited text file, by its bytes, many at a time.
 
-The parser fills short rows up, and so does not find damaged files. This check does: it is exact for
-every file in which quotes stand around whole fields and are doubled within (RFC 4180), and refuses
-all others. It holds one window of the file at a time.
+The parser pads short rows, and so accepts damaged files. This check refuses them. It is exact for
+files in which quotes enclose whole fields and are doubled inside (RFC 4180), and refuses all
+others. It keeps one window of the file in memory.
 """
 
 import codecs
@@ -31,7 +31,7 @@ class StrayQuote(DataError):
 
 @dataclass(frozen=True)
 class Structure:
-    """The structure of a file whose rows are all equally long.
+    """The structure of a file whose rows all have the same number of fields.
 
     `num_rows` counts the header. `padded` are the watched columns with a cell that begins with
     white space, or with a zero before another digit: number parsers overlook both.
@@ -42,115 +42,30 @@ class Structure:
     padded: frozenset[int]
 
 
-@dataclass(frozen=True)
 class Records:
-    """The number of fields and the end, in bytes, of each record before the first `problem`."""
+    """The records in the bytes of a file that were fed so far.
 
-    num_fields: NDArray[np.intp]
-    ends: Positions
-    num_quotes: int
-    problem: DataError | None
-
-
-def check_structure(
-    file: BinaryIO,
-    *,
-    delimiter: str,
-    quote: str,
-    num_columns: int,
-    header: bool,
-    watched: Sequence[int] = (),
-) -> Structure:
-    """Read a UTF-8 file to its end. Raises DataError naming the first malformed row.
-
-    Rows are counted from 1 after the `header`; blank lines are no rows. The columns to be `watched`
-    are counted from 0.
+    `num_fields` and `ends`, in bytes, are those of each record that ended in the last window,
+    before its first `problem`. A problem is raised if `num_columns` is known.
     """
-    scan = _Scan(
-        delimiter, quote, num_columns=num_columns, first_row=0 if header else 1, watched=watched
-    )
-    for window, stop in _windows(file):
-        scan.feed(window, stop)
-    scan.finish()
-    return Structure(scan.num_rows, scan.num_blank_lines > 0, frozenset(scan.padded))
-
-
-def records(sample: bytes, *, is_whole: bool, delimiter: str, quote: str) -> Records:
-    """Find the records of a file's beginning."""
-    scan = _Scan(delimiter, quote, num_columns=None, first_row=0)
-    if is_whole and not sample.endswith(b"\n"):
-        sample += b"\n"
-    window = np.frombuffer(b"\n" * _BEFORE + sample + b"\n" * _AFTER, np.uint8)
-    found = scan.feed(window, len(window) - _AFTER)
-    problem = None if found is None else found[1]
-    if problem is None and is_whole and scan.is_quoted:
-        problem = StrayQuote(_NO_END)
-    return Records(scan.num_fields, scan.ends, scan.num_quotes, problem)
-
-
-def without_blank_lines(source: BinaryIO, target: BinaryIO, *, delimiter: str, quote: str) -> None:
-    """Copy a file that `check_structure` has found good."""
-    scan = _Scan(delimiter, quote, num_columns=None, first_row=0)
-    for window, stop in _windows(source):
-        scan.feed(window, stop)
-        kept = np.ones(stop, bool)
-        kept[:_BEFORE] = False
-        kept[scan.blank] = False
-        kept[scan.blank[window[scan.blank - 1] == _RETURN] - 1] = False
-        target.write(window[:stop][kept].tobytes())
-
-
-def starts_a_field(file: BinaryIO, *, delimiter: str, quote: str) -> bool:
-    """Return whether a quote ever stands where a quoted field would begin."""
-    mark, comma = ord(quote), ord(delimiter)
-    for window, stop in _windows(file):
-        before = window[_BEFORE - 1 : stop - 1]
-        starts = (window[_BEFORE:stop] == mark) & ((before == comma) | (before == _NEWLINE))
-        if starts.any():
-            return True
-    return False
-
-
-def _windows(file: BinaryIO) -> Iterator[tuple[Bytes, int]]:
-    """The file in windows of (bytes, stop): new are those from _BEFORE to stop, all exactly once.
-
-    The last line ends with a newline, whether the file's does or not.
-    """
-    kept, is_new = b"\n" * _BEFORE, False
-    while data := file.read(WINDOW_BYTES):
-        is_new = True
-        buffer = kept + data
-        stop = len(buffer) - _AFTER
-        if stop > _BEFORE:
-            yield np.frombuffer(buffer, np.uint8), stop
-            kept = buffer[stop - _BEFORE :]
-        else:
-            kept = buffer
-    if is_new:
-        end = b"" if kept.endswith(b"\n") else b"\n"
-        buffer = kept + end + b"\n" * _AFTER
-        yield np.frombuffer(buffer, np.uint8), len(buffer) - _AFTER
-
-
-class _Scan:
-    """The state of the check after some bytes of a file."""
 
     def __init__(
         self,
         delimiter: str,
         quote: str,
         *,
-        num_columns: int | None,
-        first_row: int,
+        num_columns: int | None = None,
+        first_row: int = 0,
         watched: Sequence[int] = (),
     ) -> None:
+        self.num_fields = np.empty(0, np.intp)
+        self.ends = np.empty(0, np.intp)
+        self.problem: DataError | None = None
         self.num_rows = 0
         self.num_blank_lines = 0
         self.num_quotes = 0
         self.padded: set[int] = set()
         self.is_quoted = False  # whether the next byte is within a quoted field
-        self.num_fields = np.empty(0, np.intp)  # of each record that ended in the last window
-        self.ends = np.empty(0, np.intp)
         self.blank = np.empty(0, np.intp)
         self._delimiter = ord(delimiter)
         self._quote = ord(quote) if quote else None
@@ -160,8 +75,8 @@ class _Scan:
         self._watched = set(watched)
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
-    def feed(self, window: Bytes, stop: int) -> tuple[int, DataError] | None:
-        """Take the next bytes; return a problem, or raise it if `num_columns` is known."""
+    def feed(self, window: Bytes, stop: int) -> None:
+        """Take the next bytes, from _BEFORE to `stop` of a window."""
         core = window[_BEFORE:stop]
         content = core.tobytes()
         is_newline = core == _NEWLINE
@@ -170,19 +85,18 @@ class _Scan:
         if within is not None:
             is_newline &= ~within
             self.is_quoted = bool((len(quotes) + was_quoted) % 2)
-        problem = min(
+        problems = (
             self._text_problems(content)
             + self._return_problems(window, content, within)
-            + self._quote_problems(window, quotes, was_quoted),
-            key=lambda found: found[0],
-            default=None,
+            + self._quote_problems(window, quotes, was_quoted)
         )
         is_separator = core == self._delimiter
         if within is not None:
             is_separator &= ~within
         is_separator |= is_newline
-        if problem is not None:
-            is_separator[problem[0] :] = is_newline[problem[0] :] = False
+        if problems:
+            position, self.problem = min(problems, key=lambda problem: problem[0])
+            is_separator[position:] = is_newline[position:] = False
         self.num_quotes += len(quotes)
         newlines = np.flatnonzero(is_newline)
         self._find_blank_lines(window, newlines + _BEFORE)
@@ -193,16 +107,11 @@ class _Scan:
         self._count_fields(separators, newlines)
         if self._num_columns is not None:
             self._check_rows()
-            if problem is not None:
-                raise type(problem[1])(str(problem[1]), row=self._row(self.num_rows))
+            if self.problem is not None:
+                raise type(self.problem)(str(self.problem), row=self.row(self.num_rows))
             self._find_padded(window, separators + _BEFORE)
-        return problem
 
-    def finish(self) -> None:
-        if self.is_quoted:
-            raise StrayQuote(_NO_END, row=self._row(self.num_rows))
-
-    def _row(self, index: int) -> int | None:
+    def row(self, index: int) -> int | None:
         """Return the number of the record with this index; None for the header."""
         return index + self._first_row or None
 
@@ -287,7 +196,7 @@ class _Scan:
             self._num_open += len(separators)
             return
         if self._num_columns is not None:
-            # Asked of the separators that end the rows of a rectangle, this is soon answered.
+            # If all rows have `num_columns` fields, every `num_columns`-th separator ends one.
             ends = separators[self._num_columns - 1 - self._num_open :: self._num_columns]
             if np.array_equal(ends, newlines):
                 self.num_fields = np.full(len(newlines), self._num_columns)
@@ -304,7 +213,7 @@ class _Scan:
             index = int(is_other.argmax())
             raise DataError(
                 f"{self.num_fields[index]} fields where the first row has {self._num_columns}",
-                row=self._row(self.num_rows - len(self.num_fields) + index),
+                row=self.row(self.num_rows - len(self.num_fields) + index),
             )
 
     def _find_padded(self, window: Bytes, separators: Positions) -> None:
@@ -322,6 +231,86 @@ class _Scan:
                 is_blank |= window[starts] == _TAB
             if has_digit.any() or is_blank.any():
                 self.padded.add(column)
+
+
+def check_structure(
+    file: BinaryIO,
+    *,
+    delimiter: str,
+    quote: str,
+    num_columns: int,
+    header: bool,
+    watched: Sequence[int] = (),
+) -> Structure:
+    """Read a UTF-8 file to its end. Raises DataError naming the first malformed row.
+
+    Rows are counted from 1 after the `header`; blank lines are no rows. The columns to be `watched`
+    are counted from 0.
+    """
+    scan = Records(
+        delimiter, quote, num_columns=num_columns, first_row=0 if header else 1, watched=watched
+    )
+    for window, stop in _windows(file):
+        scan.feed(window, stop)
+    if scan.is_quoted:
+        raise StrayQuote(_NO_END, row=scan.row(scan.num_rows))
+    return Structure(scan.num_rows, scan.num_blank_lines > 0, frozenset(scan.padded))
+
+
+def records(sample: bytes, *, is_whole: bool, delimiter: str, quote: str) -> Records:
+    """Find the records of a file's beginning."""
+    found = Records(delimiter, quote)
+    if is_whole and not sample.endswith(b"\n"):
+        sample += b"\n"
+    window = np.frombuffer(b"\n" * _BEFORE + sample + b"\n" * _AFTER, np.uint8)
+    found.feed(window, len(window) - _AFTER)
+    if found.problem is None and is_whole and found.is_quoted:
+        found.problem = StrayQuote(_NO_END)
+    return found
+
+
+def without_blank_lines(source: BinaryIO, target: BinaryIO, *, delimiter: str, quote: str) -> None:
+    """Copy a file that `check_structure` has found good."""
+    scan = Records(delimiter, quote)
+    for window, stop in _windows(source):
+        scan.feed(window, stop)
+        kept = np.ones(stop, bool)
+        kept[:_BEFORE] = False
+        kept[scan.blank] = False
+        kept[scan.blank[window[scan.blank - 1] == _RETURN] - 1] = False
+        target.write(window[:stop][kept].tobytes())
+
+
+def starts_a_field(file: BinaryIO, *, delimiter: str, quote: str) -> bool:
+    """Return whether a quote ever stands where a quoted field would begin."""
+    mark, comma = ord(quote), ord(delimiter)
+    for window, stop in _windows(file):
+        before = window[_BEFORE - 1 : stop - 1]
+        starts = (window[_BEFORE:stop] == mark) & ((before == comma) | (before == _NEWLINE))
+        if starts.any():
+            return True
+    return False
+
+
+def _windows(file: BinaryIO) -> Iterator[tuple[Bytes, int]]:
+    """Yield windows of the file as (bytes, stop). The bytes from _BEFORE to stop are the new ones.
+
+    The last line ends with a newline, whether the file's does or not.
+    """
+    kept, is_new = b"\n" * _BEFORE, False
+    while data := file.read(WINDOW_BYTES):
+        is_new = True
+        buffer = kept + data
+        stop = len(buffer) - _AFTER
+        if stop > _BEFORE:
+            yield np.frombuffer(buffer, np.uint8), stop
+            kept = buffer[stop - _BEFORE :]
+        else:
+            kept = buffer
+    if is_new:
+        end = b"" if kept.endswith(b"\n") else b"\n"
+        buffer = kept + end + b"\n" * _AFTER
+        yield np.frombuffer(buffer, np.uint8), len(buffer) - _AFTER
 
 
 def _not_utf8(error: UnicodeDecodeError) -> DataError:

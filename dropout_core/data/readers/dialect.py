@@ -43,24 +43,20 @@ class Dialect:
     begins_blank: bool
 
 
-def detect_encoding(path: Path) -> str:
-    """Return the encoding by the byte order mark; without one, UTF-8."""
+def settle_encoding(path: Path, declared: str | None) -> str:
+    """Return the declared encoding, or else that of the byte order mark; without one, UTF-8.
+
+    Also a file that is declared to be UTF-8 may begin with a mark.
+    """
+    is_utf8 = declared is not None and codecs.lookup(declared).name in ("utf-8", "utf-8-sig")
+    if declared is not None and not is_utf8:
+        return declared
     with path.open("rb") as file:
         start = file.read(3)
     if start == codecs.BOM_UTF8:
         return "utf-8-sig"
-    if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return "utf-16"
-    return "utf-8"
-
-
-def settle_encoding(path: Path, declared: str | None) -> str:
-    """Return the declared encoding, or detect it; UTF-8 may begin with a mark."""
-    if declared is None:
-        return detect_encoding(path)
-    if codecs.lookup(declared).name not in ("utf-8", "utf-8-sig"):
-        return declared
-    return "utf-8-sig" if detect_encoding(path) == "utf-8-sig" else "utf-8"
+    has_utf16_mark = start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return "utf-16" if has_utf16_mark and not is_utf8 else "utf-8"
 
 
 def transcode(source: Path, target: Path, *, encoding: str) -> None:
@@ -167,12 +163,12 @@ def _settled(
 
 def _cells(record: bytes, *, delimiter: str, quote: str) -> list[str]:
     try:
-        text = record.decode()
-        lines = io.StringIO(text, newline="")
-        reader = (
-            csv.reader(lines, delimiter=delimiter, quotechar=quote)
-            if quote
-            else csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+        lines = io.StringIO(record.decode(), newline="")
+        reader = csv.reader(
+            lines,
+            delimiter=delimiter,
+            quotechar=quote or None,
+            quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
         )
         return [cell.strip() for cell in next(reader)]
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""IDX, the format of MNIST and its kin: http://yann.lecun.com/exdb/mnist (2 zeros, type, ndim)."""
+"""Read IDX files, the format of MNIST: http://yann.lecun.com/exdb/mnist (2 zeros, dtype, ndim)."""
 
 import math
 from collections.abc import Sequence
@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from dropout_core.data.readers.table import Contents, write
+from dropout_core.data.readers.table import Contents, array_columns, check_num_columns, write
 from dropout_core.data.stored_types import as_stored, without_nan
 from dropout_core.errors import DataError
 
@@ -48,13 +47,11 @@ def read_idx(sources: Sequence[Path], target: Path, *, max_columns: int) -> Cont
         if images.shape[0] != labels.shape[0]:
             raise DataError(f"{images.shape[0]} images and {labels.shape[0]} labels")
     num_columns = sum(math.prod(header.shape[1:]) for header in headers)
-    if num_columns > max_columns:
-        raise DataError(f"{num_columns} columns, {max_columns} are allowed")
+    check_num_columns(num_columns, max_columns)
     columns = [column for header, source in paired for column in _columns(header, source)]
     if not columns:
         raise DataError("the file has no rows")
-    table = pl.DataFrame(columns)
-    write(without_nan(as_stored(table.lazy())), target)
+    write(without_nan(as_stored(pl.LazyFrame(columns))), target)
     return Contents()
 
 
@@ -77,12 +74,6 @@ def _header(path: Path) -> _Header:
 
 def _columns(header: _Header, path: Path) -> list[pl.Series]:
     values = np.fromfile(path, header.dtype, offset=header.size_bytes)
-    values = values.astype(header.dtype.newbyteorder("="), copy=False)
-    if len(header.shape) == 1:
-        return [pl.Series("label", values)]
-    return _pixels(values.reshape(header.shape[0], math.prod(header.shape[1:])))
-
-
-def _pixels(matrix: NDArray[np.generic]) -> list[pl.Series]:
-    by_column = np.ascontiguousarray(matrix.T)
-    return [pl.Series(f"pixel_{index}", pixel) for index, pixel in enumerate(by_column)]
+    return array_columns(
+        "label" if len(header.shape) == 1 else "pixel", values.reshape(header.shape)
+    )

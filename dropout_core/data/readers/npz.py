@@ -4,7 +4,6 @@ import math
 import sys
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -13,23 +12,18 @@ import polars as pl
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from dropout_core.data.readers.table import Contents, unique_names, write
+from dropout_core.data.readers.table import (
+    Contents,
+    array_columns,
+    check_num_columns,
+    unique_names,
+    write,
+)
 from dropout_core.data.stored_types import as_stored, without_nan
 from dropout_core.errors import DataError
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without any
 _SUFFIX = ".npy"
-
-
-@dataclass(frozen=True)
-class _Header:
-    shape: tuple[int, ...]
-    is_fortran: bool
-    dtype: np.dtype[np.generic]
-
-    @property
-    def size_bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_npz(source: Path, target: Path, *, max_bytes: int, max_columns: int) -> Contents:
@@ -48,8 +42,8 @@ def read_npz(source: Path, target: Path, *, max_bytes: int, max_columns: int) ->
         raise DataError("the file has no rows")
     _check_lengths(columns)
     names, warnings = unique_names([column.name for column in columns])
-    table = pl.DataFrame([c.alias(name) for c, name in zip(columns, names, strict=True)])
-    write(without_nan(as_stored(table.lazy())), target)
+    table = pl.LazyFrame([c.alias(name) for c, name in zip(columns, names, strict=True)])
+    write(without_nan(as_stored(table)), target)
     return Contents(warnings=tuple(warnings))
 
 
@@ -62,64 +56,52 @@ def _read(archive: zipfile.ZipFile, *, max_bytes: int, max_columns: int) -> list
     for member in members:
         name = member.filename.removesuffix(_SUFFIX)
         with archive.open(member) as file:
-            header = _header(file, name, size_bytes=member.file_size)
-            num_columns = len(columns) + math.prod(header.shape[1:])
-            if num_columns > max_columns:
-                raise DataError(f"{num_columns} columns, {max_columns} are allowed")
-            columns += _columns(name, _array(file, header))
+            shape = _checked_shape(file, name, size_bytes=member.file_size)
+        check_num_columns(len(columns) + math.prod(shape[1:]), max_columns)
+        with archive.open(member) as file:
+            columns += _columns(name, npy.read_array(file, allow_pickle=False))
             file.read()  # to its end, where its checksum is compared
     return columns
 
 
-def _header(file: IO[bytes], name: str, *, size_bytes: int) -> _Header:
+def _checked_shape(file: IO[bytes], name: str, *, size_bytes: int) -> tuple[int, ...]:
     """Read an array's header. Raises DataError if it is no data, or more than the file holds."""
     try:
         version = npy.read_magic(file)
     except ValueError as error:
         raise DataError("not an array", column=name) from error
     if version == (1, 0):
-        header = _Header(*npy.read_array_header_1_0(file))
+        shape, _, dtype = npy.read_array_header_1_0(file)
     elif version == (2, 0):
-        header = _Header(*npy.read_array_header_2_0(file))
+        shape, _, dtype = npy.read_array_header_2_0(file)
     else:
         raise DataError("a version of arrays that only structured ones need", column=name)
-    if header.dtype.hasobject:
+    if dtype.hasobject:
         raise DataError("object arrays and pickles are refused; save plain numbers", column=name)
-    if not header.shape:
+    if not shape:
         raise DataError("a single value is not a column", column=name)
-    kind, item_bytes = header.dtype.kind, header.dtype.itemsize
+    kind, item_bytes = dtype.kind, dtype.itemsize
     if kind not in "biufU" or item_bytes == 0 or (kind == "f" and item_bytes > 8):
-        raise DataError(f"values of type {header.dtype} are not supported", column=name)
-    if any(length < 0 for length in header.shape):
+        raise DataError(f"values of type {dtype} are not supported", column=name)
+    if any(length < 0 for length in shape):
         raise DataError("a length is below zero", column=name)
-    if 0 in header.shape:
+    if 0 in shape:
         raise DataError("the file has no rows", column=name)
-    num_left = size_bytes - file.tell()
-    if header.size_bytes > num_left:
+    declared, num_left = math.prod(shape) * dtype.itemsize, size_bytes - file.tell()
+    if declared > num_left:
         raise DataError(
-            f"its header declares {header.size_bytes} bytes, the file holds {num_left}",
-            column=name,
+            f"its header declares {declared} bytes, the file holds {num_left}", column=name
         )
-    return header
-
-
-def _array(file: IO[bytes], header: _Header) -> NDArray[np.generic]:
-    content = file.read(header.size_bytes)
-    flat = np.frombuffer(content, header.dtype, count=math.prod(header.shape))
-    array = flat.reshape(header.shape, order="F" if header.is_fortran else "C")
-    return array.astype(header.dtype.newbyteorder("="), copy=False)
+    return shape
 
 
 def _columns(name: str, array: NDArray[np.generic]) -> list[pl.Series]:
-    """Return a vector as a column, and a matrix or images as one column an element of a row."""
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype.kind == "U" and not _is_text(array):
         raise DataError("not all of it is text", column=name)
     if array.dtype == np.float16:
         array = array.astype(np.float32)
-    if array.ndim == 1:
-        return [pl.Series(name, array)]
-    matrix = array.reshape(len(array), -1).T
-    return [pl.Series(f"{name}_{index}", column) for index, column in enumerate(matrix)]
+    return array_columns(name, array)
 
 
 def _is_text(array: NDArray[np.generic]) -> bool:

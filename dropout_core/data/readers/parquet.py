@@ -1,11 +1,10 @@
 """Read Parquet files of any dtypes."""
 
-import itertools
 from pathlib import Path
 
 import polars as pl
 
-from dropout_core.data.readers.table import Contents, unique_names, write
+from dropout_core.data.readers.table import Contents, check_num_columns, unique_names, write
 from dropout_core.data.stored_types import as_stored, without_nan
 from dropout_core.errors import DataError
 
@@ -24,8 +23,7 @@ def read_parquet(source: Path, target: Path, *, max_bytes: int, max_columns: int
         raise DataError("not a readable Parquet file: it ends within its header")
     table = pl.scan_parquet(source, glob=False, hive_partitioning=False)
     schema = table.collect_schema()
-    if len(schema) > max_columns:
-        raise DataError(f"{len(schema)} columns, {max_columns} are allowed")
+    check_num_columns(len(schema), max_columns)
     num_rows = table.select(pl.len()).collect().item()
     if num_rows * len(schema) * _CELL_BYTES > max_bytes:
         raise DataError(
@@ -40,14 +38,10 @@ def read_parquet(source: Path, target: Path, *, max_bytes: int, max_columns: int
 
 
 def _refuse_much_text(stored: pl.LazyFrame, max_bytes: int) -> None:
-    is_text = [dtype == pl.String for dtype in stored.collect_schema().dtypes()]
-    lengths = [
-        pl.nth(index).str.len_bytes().cast(pl.Int64).sum().alias(str(index))
-        for index in itertools.compress(range(len(is_text)), is_text)
-    ]
-    if not lengths:
+    lengths = stored.select(pl.col(pl.String).str.len_bytes().cast(pl.Int64).sum())
+    if not lengths.collect_schema():
         return
-    num_bytes = sum(stored.select(lengths).collect(engine="streaming").row(0))
+    num_bytes = sum(lengths.collect(engine="streaming").row(0))
     if num_bytes > max_bytes:
         raise DataError(
             f"its text unpacks to {num_bytes} bytes, more than the {max_bytes} bytes allowed"

@@ -1,19 +1,22 @@
 """The stored table: the Parquet file that every upload becomes."""
 
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from dropout_core.errors import DataError
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What reading a file tells besides its table: the options used, and warnings."""
+    """The result of reading a file besides its table: the options used, and warnings."""
 
     options: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -43,34 +46,7 @@ def finish(path: Path, contents: Contents, *, keep_empty_columns: bool) -> Conte
     """
     table = scan(path)
     schema = table.collect_schema()
-    summary = _summarise(table, schema)
-    contents = replace(contents, num_rows=summary.num_rows)
-    if summary.num_rows == 0 or not schema:
-        raise DataError("the file has no rows")
-    if summary.infinite is not None:
-        _refuse_infinity(table, summary.infinite, schema.names()[summary.infinite])
-    if keep_empty_columns or not summary.empty:
-        return contents
-    if len(summary.empty) == len(schema):
-        raise DataError("all values are missing")
-    kept = [index for index in range(len(schema)) if index not in summary.empty]
-    rest = path.with_name(f"{path.name}-rest")
-    write(table.select(pl.nth(kept)), rest)
-    rest.replace(path)
-    dropped = tuple(
-        f"column {schema.names()[index]!r} has no values and is left out" for index in summary.empty
-    )
-    return replace(contents, warnings=contents.warnings + dropped)
-
-
-@dataclass(frozen=True)
-class _Summary:
-    num_rows: int
-    empty: Sequence[int]
-    infinite: int | None  # the first column with an infinite number
-
-
-def _summarise(table: pl.LazyFrame, schema: pl.Schema) -> _Summary:
+    names, columns = schema.names(), range(len(schema))
     asked = [pl.len().alias("rows")]
     for index, dtype in enumerate(schema.dtypes()):
         asked.append(pl.nth(index).null_count().alias(f"missing {index}"))
@@ -78,12 +54,24 @@ def _summarise(table: pl.LazyFrame, schema: pl.Schema) -> _Summary:
             asked.append(pl.nth(index).is_infinite().any().alias(f"infinite {index}"))
     answers = table.select(asked).collect().row(0, named=True)
     num_rows = answers["rows"]
-    columns = range(len(schema))
-    return _Summary(
-        num_rows=num_rows,
-        empty=[index for index in columns if answers[f"missing {index}"] == num_rows],
-        infinite=next((index for index in columns if answers.get(f"infinite {index}")), None),
+    if num_rows == 0 or not schema:
+        raise DataError("the file has no rows")
+    infinite = next((index for index in columns if answers.get(f"infinite {index}")), None)
+    if infinite is not None:
+        _refuse_infinity(table, infinite, names[infinite])
+    contents = replace(contents, num_rows=num_rows)
+    kept = [index for index in columns if answers[f"missing {index}"] < num_rows]
+    if keep_empty_columns or len(kept) == len(schema):
+        return contents
+    if not kept:
+        raise DataError("all values are missing")
+    write(table.select(pl.nth(kept)), path)
+    dropped = tuple(
+        f"column {names[index]!r} has no values and is left out"
+        for index in columns
+        if index not in set(kept)
     )
+    return replace(contents, warnings=contents.warnings + dropped)
 
 
 def _refuse_infinity(table: pl.LazyFrame, index: int, name: str) -> None:
@@ -96,6 +84,20 @@ def _refuse_infinity(table: pl.LazyFrame, index: int, name: str) -> None:
     )
     row, number = infinite.row(0)
     raise DataError(f"{number} is not a finite number", row=row, column=name)
+
+
+def array_columns(name: str, array: NDArray[np.generic]) -> list[pl.Series]:
+    """Return an (N) array as the column `name`; a larger one as `name_0` and so on, row by row."""
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.ndim == 1:
+        return [pl.Series(name, array)]
+    matrix = np.ascontiguousarray(array.reshape(len(array), math.prod(array.shape[1:])).T)
+    return [pl.Series(f"{name}_{index}", column) for index, column in enumerate(matrix)]
+
+
+def check_num_columns(num_columns: int, max_columns: int) -> None:
+    if num_columns > max_columns:
+        raise DataError(f"{num_columns} columns, {max_columns} are allowed")
 
 
 def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:

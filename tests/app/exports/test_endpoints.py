@@ -126,7 +126,7 @@ def test_a_model_whose_files_are_gone_is_not_found(
 def test_only_so_many_exports_are_made_at_once(
     sqlite_client: TestClient, nasty: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "PLACE_SECONDS", 0.01)
+    monkeypatch.setattr(service, "SLOT_SECONDS", 0.01)
     for _ in range(service.MAX_EXPORTS):
         service._slots.acquire()
     try:
@@ -183,7 +183,7 @@ def test_a_card_says_what_there_is_to_know(
     data = [row for row in cells(parts["Data"]) if len(row) == 2]
     assert dict(data)["rows"] == "90"
     assert dict(data)["SHA-256 of the upload"] == flowers["sha256"]
-    assert ["petal\\_length", "numeric", "refused: training saw none"] in cells(parts["Data"])
+    assert ["petal\\_length", "numeric", "refused: none in training"] in cells(parts["Data"])
     curves = cells(parts["Curves"])
     assert [row[0] for row in curves if row[0].isdigit()] == [str(n) for n in range(1, 13)]
     assert re.fullmatch("`[▁▂▃▄▅▆▇█]{12}`", dict(row[:2] for row in curves)["training loss"])
@@ -202,10 +202,10 @@ def test_a_card_has_the_folds_and_the_holes(live: Client, people_model: dict[str
     mean = people_model["cross_validation"]["mean"]["accuracy"]
     assert next(row for row in rows if row[0] == "accuracy")[-1].startswith(f"{mean:.6g} ± ")
     assert ["age", "numeric", "imputed and marked"] in cells(parts["Data"])
-    assert ["city", "categorical", "as any unknown one; 3 categories are known"] in cells(
+    assert ["city", "categorical", "an unknown category; 3 categories are known"] in cells(
         parts["Data"]
     )
-    assert "What was said of the data" in parts["Intended use and limits"]
+    assert "Warnings about the data" in parts["Intended use and limits"]
 
 
 def test_nothing_that_a_card_quotes_acts_in_a_page(
@@ -234,7 +234,7 @@ def test_a_card_is_short_whatever_the_model(
     assert (len(epochs), epochs[0], epochs[-1]) == (20, 1, 100)
     assert re.search("`[▁▂▃▄▅▆▇█]{40}`", parts["Curves"])
     assert "and 50 more" in dict(cells(parts["Model"]))["classes"]
-    assert "And 12 features more." in parts["Data"]
+    assert "And 12 more features." in parts["Data"]
     assert "- and 10 more" in parts["Intended use and limits"]
     assert "No rows were held out" in parts["Metrics"]
 
@@ -244,11 +244,11 @@ def test_a_card_outlives_its_job_and_its_dataset(
 ) -> None:
     assert sqlite_client.delete(f"/v1/datasets/{nasty['dataset']}").status_code == 204
     parts = sections(card_of(sqlite_client, {"id": nasty["model"]}))
-    assert "The dataset that it was trained on was deleted" in parts["Data"]
+    assert "The dataset of its training is deleted" in parts["Data"]
     assert sqlite_client.delete(f"/v1/jobs/{nasty['id']}").status_code == 204
     parts = sections(card_of(sqlite_client, {"id": nasty["model"]}))
-    assert "No epoch is on record." in parts["Curves"]
-    assert "The job that trained it was deleted" in parts["How to make it again"]
+    assert "There are no records of epochs." in parts["Curves"]
+    assert "The job that trained it is deleted" in parts["How to make it again"]
     assert '"activation": "relu"' in parts["How to make it again"]
 
 

@@ -42,8 +42,9 @@ TEXTS: list[tuple[str, int, str, dict[str, Any], str]] = [
         403,
         "GET /v1/jobs",
         {"headers": {"Host": "evil.example"}},
-        "while this service has no keys, only programs on its own machine may call it, and no page "
-        "or host name from elsewhere: make a key with `dropout-service keys create`",
+        "while this service has no keys, only programs on its own machine may call it, by a "
+        "loopback address and not from a page of another host: make a key with "
+        "`dropout-service keys create`",
     ),
     ("not_found", 404, "GET /v1/nothing", {}, "there is no such path"),
     ("not_found", 404, "GET /v2/nothing", {}, "there is no such path"),

@@ -15,7 +15,9 @@ from app.http.errors import RequestError
 from app.http.uploads import Upload
 from app.inference import service as inference
 from app.serving import tables as serving_tables
-from dropout_core.data.ingest import Limits, ReadOptions, read
+from dropout_core.data.ingest import Limits
+from dropout_core.data.read_options import ReadOptions
+from dropout_core.data.readers import read
 from dropout_core.model.predictor import Predictor
 from tests.support import tables
 from tests.support.client import train, upload

@@ -466,4 +466,4 @@ def test_categories_that_are_too_many_to_keep_are_told(
         "preprocessing": {"max_categories": 2},
     }
     answer = live.post("/v1/jobs?validate_only=true", json=job).json()
-    assert any("'city': of 3 categories the 2 most" in warning for warning in answer["warnings"])
+    assert any("'city': the 2 most frequent of 3" in warning for warning in answer["warnings"])

@@ -37,7 +37,7 @@ def test_a_tenant_may_have_so_many_streams_and_no_more(
         events = stream.stream(app.state.context, job_id, caller=ANYBODY, after=0)
         stream.require_free_stream("default")
         assert b"queued" in await anext(events)
-        with pytest.raises(QuotaExceeded, match="1 streams"):
+        with pytest.raises(QuotaExceeded, match="1 event streams"):
             stream.require_free_stream("default")
         stream.require_free_stream("another")
         await events.aclose()  # type: ignore[attr-defined]

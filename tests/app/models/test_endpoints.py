@@ -72,7 +72,7 @@ def test_a_list_holds_every_model_newest_first(live: Client, flower_model: dict[
 def test_the_same_job_gives_the_same_weights(
     live: Client, flower_model: dict[str, Any], flower_job: dict[str, Any]
 ) -> None:
-    config = flower_job["resolved_config"]
+    config = dict(flower_job["resolved_config"])
     dataset = config.pop("dataset")
     again = train(live, dataset["id"], dataset["target"], dataset=dataset, **config)
     model = live.get(f"/v1/models/{again['model']}").json()

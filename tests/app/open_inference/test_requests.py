@@ -213,7 +213,7 @@ BAD_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "one beyond all measure": ({"data": [1, 2, 3, 10**400]}, "a number is too large"),
     "a number for a truth value": ({"datatype": "BOOL", "data": [True, 1, 0, 0]}, "a BOOL"),
     "a number for a text": ({"datatype": "BYTES", "data": ["a", "b", "c", 4]}, "a BYTES"),
-    "BF16": ({"datatype": "BF16"}, "as binary data alone"),
+    "BF16": ({"datatype": "BF16"}, "has to be binary data"),
 }
 
 

@@ -16,8 +16,7 @@ from app.serving import evaluation
 from app.serving import tables as serving_tables
 from app.serving.dataset_rows import scan
 from app.serving.errors import DatasetMisfit, TooManyScores
-from dropout_core.data.ingest import read
-from dropout_core.data.readers import table
+from dropout_core.data.readers import read, table
 from dropout_core.evaluation.evaluator import Evaluation, evaluate
 from dropout_core.files import is_disk_full
 from dropout_core.model.predictor import Predictor

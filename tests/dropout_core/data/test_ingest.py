@@ -17,7 +17,8 @@ import pytest
 from polars.exceptions import PolarsError
 
 from dropout_core.data import ingest as module
-from dropout_core.data.ingest import Limits, ReadOptions, Table, ingest, warm_up
+from dropout_core.data.ingest import Limits, Table, ingest, warm_up
+from dropout_core.data.read_options import ReadOptions
 from dropout_core.errors import DataError
 from tests.support.waiting import wait_until
 

@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dropout_core.data.dates import parse_dates
-from dropout_core.data.readers import ReadOptions, convert
+from dropout_core.data.read_options import ReadOptions
+from dropout_core.data.readers import convert
 from dropout_core.data.readers.dialect import SAMPLE_BYTES
 from dropout_core.data.readers.table import Contents
 from dropout_core.errors import DataError

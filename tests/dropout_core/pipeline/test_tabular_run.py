@@ -211,7 +211,7 @@ def test_folds_hold_every_row_out_once_and_repeat_to_the_bit() -> None:
             list(fold.training)
         scores.append([fold.evaluate()["test"] for fold in folds])
     assert scores[0] == scores[1]
-    assert sum(score.num_rows for score in scores[0]) == 300 - run.evaluate()["test"].num_rows
+    assert sum(score.num_rows for score in scores[0]) == 400 - run.evaluate()["test"].num_rows
     assert len({score.metrics["rmse"] for score in scores[0]}) == 3
 
 
