@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 from pathlib import Path
 
 NO_SPACE = os.strerror(errno.ENOSPC)
@@ -43,6 +44,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def delete_path(path: Path) -> None:
+    """Delete a file, or a folder as far as possible; a missing one is no error."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

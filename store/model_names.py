@@ -6,21 +6,10 @@ See docs/decisions/0017.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    ScalarSelect,
-    Select,
-    delete,
-    func,
-    literal,
-    select,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, literal, select
 
-from store.database.tables import model_aliases, model_names, models
+from store.database.tables import model_aliases, model_names, models, upsert
 from store.errors import AliasNotFound, ModelNotFound, NameNotFound, QuotaExceeded
 
 PRODUCTION = "production"
@@ -69,9 +58,8 @@ def can_have_versions(name: str) -> bool:
 
 def next_version(connection: Connection, name: str, *, tenant: str) -> int:
     """Return the name's next version. None is used twice: concurrent transactions wait here."""
-    dialect = _dialect(connection)
-    upsert = (
-        dialect.insert(model_names)
+    query = (
+        upsert(connection, model_names)
         .values(tenant=tenant, name=name, last_version=1)
         .on_conflict_do_update(
             index_elements=list(model_names.primary_key),
@@ -79,7 +67,7 @@ def next_version(connection: Connection, name: str, *, tenant: str) -> int:
         )
         .returning(model_names.c.last_version)
     )
-    return int(connection.execute(upsert).scalar_one())
+    return int(connection.execute(query).scalar_one())
 
 
 def id_of(reference: str, *, tenant: str) -> ColumnElement[str]:
@@ -101,7 +89,7 @@ def get(connection: Connection, name: str, *, tenant: str) -> tuple[ModelName, l
     """Return the name and its versions, newest first. Raises NameNotFound, also for another's."""
     query = (
         select(models.c.version, models.c.id, models.c.served, models.c.created_at)
-        .where(models.c.tenant == tenant, models.c.name == name, models.c.version.is_not(None))
+        .where(_of_name(models, name, tenant=tenant), models.c.version.is_not(None))
         .order_by(models.c.version.desc())
         .limit(MAX_VERSIONS)
     )
@@ -138,22 +126,22 @@ def set_alias(connection: Connection, name: str, alias: str, *, version: int, te
     # Without the lock, a deletion of the model could begin before this and end after it.
     target = (
         select(models.c.tenant, models.c.name, literal(alias), models.c.id)
-        .where(models.c.tenant == tenant, models.c.name == name, models.c.version == version)
+        .where(_of_name(models, name, tenant=tenant), models.c.version == version)
         .with_for_update(read=True, key_share=True)
     )
     columns = ["tenant", "name", "alias", "model_id"]
-    insert = _dialect(connection).insert(model_aliases).from_select(columns, target)
-    upsert = insert.on_conflict_do_update(
+    insert = upsert(connection, model_aliases).from_select(columns, target)
+    query = insert.on_conflict_do_update(
         index_elements=list(model_aliases.primary_key),
         set_={"model_id": insert.excluded.model_id},
     )
-    if connection.execute(upsert.returning(model_aliases.c.model_id)).scalar() is None:
+    if connection.execute(query.returning(model_aliases.c.model_id)).scalar() is None:
         raise ModelNotFound(f"{name}@{version}")
 
 
 def remove_alias(connection: Connection, name: str, alias: str, *, tenant: str) -> None:
     """Delete the alias. Raises AliasNotFound, also for another tenant's."""
-    theirs = (model_aliases.c.tenant == tenant) & (model_aliases.c.name == name)
+    theirs = _of_name(model_aliases, name, tenant=tenant)
     query = delete(model_aliases).where(theirs, model_aliases.c.alias == alias)
     if connection.execute(query).rowcount == 0:
         raise AliasNotFound(f"{name}@{alias}")
@@ -170,12 +158,12 @@ def aliases_of(connection: Connection, model_ids: Sequence[str]) -> dict[str, li
 
 def _versions(name: str, *, tenant: str) -> Select[str]:
     """Select the ids of the models of a name."""
-    theirs = (models.c.tenant == tenant) & (models.c.name == name)
+    theirs = _of_name(models, name, tenant=tenant)
     return select(models.c.id).where(theirs, models.c.version.is_not(None)).correlate(None)
 
 
-def _aliased(name: str, alias: str, *, tenant: str) -> ScalarSelect[str]:
-    theirs = (model_aliases.c.tenant == tenant) & (model_aliases.c.name == name)
+def _aliased(name: str, alias: str, *, tenant: str) -> ColumnElement[str]:
+    theirs = _of_name(model_aliases, name, tenant=tenant)
     query = select(model_aliases.c.model_id).where(theirs, model_aliases.c.alias == alias)
     return query.scalar_subquery()
 
@@ -198,15 +186,11 @@ def _aliases(
 
 def _require_alias_quota(connection: Connection, name: str, alias: str, *, tenant: str) -> None:
     """Raise QuotaExceeded at `MAX_ALIASES`; concurrent calls can exceed it by a few."""
-    others = (
-        (model_aliases.c.tenant == tenant)
-        & (model_aliases.c.name == name)
-        & (model_aliases.c.alias != alias)
-    )
+    others = _of_name(model_aliases, name, tenant=tenant) & (model_aliases.c.alias != alias)
     num_others = connection.execute(select(func.count()).where(others)).scalar_one()
     if num_others >= MAX_ALIASES:
         raise QuotaExceeded(f"{name!r} has {MAX_ALIASES} aliases, the limit: delete one first")
 
 
-def _dialect(connection: Connection) -> ModuleType:
-    return postgresql if connection.dialect.name == "postgresql" else sqlite
+def _of_name(table: Table, name: str, *, tenant: str) -> ColumnElement[bool]:
+    return (table.c.tenant == tenant) & (table.c.name == name)

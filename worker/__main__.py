@@ -24,12 +24,11 @@ with frozen_imports():
     from store.operations.logs import configure_logging
     from store.operations.tracing import configure_tracing, end_tracing
     from store.settings import Settings
-    from worker.attempt import warm_up
+    from worker.attempt import Worker, warm_up
     from worker.broker import tasks
     from worker.broker.celery_app import QUEUES, create_celery
     from worker.embedded import local
     from worker.instruments import Instruments
-    from worker.supervisor import Worker
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -68,7 +67,7 @@ def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
 
     settings = Settings()
     celery = _celery(settings)
-    worker = _worker(settings, owner=f"{socket.gethostname()}:{os.getpid()}")
+    worker = _worker(settings, owner=_process_name())
     tasks.register(celery, worker)
     worker_shutting_down.connect(lambda **_: worker.draining.set(), weak=False)
     setup_logging.connect(lambda **_: None, weak=False)  # keeps Celery from changing the logging
@@ -81,7 +80,7 @@ def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
             "--pool=threads",  # supervisors wait; trainers are processes of their own
             f"--concurrency={settings.concurrency}",
             f"--queues={queues}",
-            f"--hostname={_node_name()}",
+            f"--hostname={os.getpid()}@{socket.gethostname()}",
             "--without-gossip",
             "--without-mingle",
             "--loglevel=WARNING",
@@ -95,11 +94,11 @@ def run_dispatch() -> None:
     from worker.broker import dispatcher
 
     settings = Settings()
-    stop = threading.Event()
-    _on_signals(stop)
-    instruments = Instruments()
-    _listen(instruments, settings)
-    dispatcher.run(settings, _database(settings), _celery(settings), stop, instruments=instruments)
+    celery = _celery(settings)
+    worker = _worker(settings, owner=_process_name())
+    _on_signals(worker.draining)
+    _listen(worker.instruments, settings)
+    dispatcher.run(worker, celery)
 
 
 @cli.command("check-dispatch")
@@ -145,25 +144,20 @@ def _listen(instruments: Instruments, settings: Settings) -> None:
         sys.exit(f"error: DROPOUT_WORKER_METRICS_PORT: {error}")
 
 
-def _node_name() -> str:
-    return f"{os.getpid()}@{socket.gethostname()}"
+def _process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _worker(settings: Settings, *, owner: str) -> Worker:
+    database = Database(settings.database)
+    database.migrate()
     return Worker(
         settings=settings,
-        database=_database(settings),
+        database=database,
         artifacts=open_artifacts(settings),
         owner=owner,
         draining=threading.Event(),
-        instruments=Instruments(),
     )
-
-
-def _database(settings: Settings) -> Database:
-    database = Database(settings.database)
-    database.migrate()
-    return database
 
 
 def _on_signals(stop: threading.Event) -> None:

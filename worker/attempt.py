@@ -7,8 +7,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection as Transaction
@@ -16,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
 from store import jobs
+from store.artifacts.artifact_store import ArtifactStore
 from store.database.engine import Database, is_unavailable
 from store.errors import JobNotFound, LeaseLost
 from store.jobs import Claim, Job
@@ -51,6 +55,22 @@ log = structlog.get_logger()
 _processes = multiprocessing.get_context("forkserver")
 
 
+@dataclass(frozen=True)
+class Worker:
+    """The resources of a worker process. `draining`, once set, releases its jobs and ends it."""
+
+    settings: Settings
+    database: Database
+    artifacts: ArtifactStore
+    owner: str
+    draining: threading.Event
+    instruments: Instruments = field(default_factory=Instruments)
+
+    @property
+    def scratch(self) -> Path:
+        return self.settings.data_dir / "scratch"
+
+
 def warm_up() -> None:
     """Start the forkserver of the trainers, and wait until it has loaded torch."""
     _processes.set_forkserver_preload(PRELOADED)
@@ -60,29 +80,15 @@ def warm_up() -> None:
 
 
 class Attempt:
-    """One trainer and its supervision, until `over` holds the job as the attempt left it.
+    """One trainer and its supervision, until `over` holds the job as the attempt left it."""
 
-    `draining`, once set, makes the attempt release its job.
-    """
-
-    def __init__(
-        self,
-        job: Job,
-        assignment: Assignment,
-        *,
-        settings: Settings,
-        database: Database,
-        instruments: Instruments,
-        draining: threading.Event,
-    ) -> None:
+    def __init__(self, job: Job, assignment: Assignment, worker: Worker) -> None:
         self.over: Job | None = None
         self._requeued_for = "released"
-        self._instruments = instruments
+        self._worker = worker
+        self._settings = worker.settings
         self._claim = Claim(job.id, job.attempt)
         self._tenant = job.tenant
-        self._settings = settings
-        self._database = database
-        self._draining = draining
         self._messages: deque[Message] = deque()  # received and not stored yet
         self._ordered_at: float | None = None
         self._looked_at = time.monotonic()
@@ -147,7 +153,7 @@ class Attempt:
     def _measure(self, timed: Timed) -> None:
         tracing.record(timed.step, started_at=timed.started_at, seconds=timed.seconds)
         if timed.step == "checkpoint":
-            self._instruments.checkpoint_seconds.observe(timed.seconds)
+            self._worker.instruments.checkpoint_seconds.observe(timed.seconds)
 
     def _store_messages(self) -> bool:
         """Store received messages in one transaction; False while the database is unavailable."""
@@ -189,7 +195,7 @@ class Attempt:
             if self._write(self._renew):
                 self._fence.renewed_at = self._looked_at = now
             else:
-                self._instruments.failed_renewals.inc()
+                self._worker.instruments.failed_renewals.inc()
         elif now - self._looked_at >= WATCH_SECONDS:
             self._looked_at = now
             if self._is_cancelling():
@@ -206,7 +212,7 @@ class Attempt:
         Raises LeaseLost if the job belongs to another attempt, or is deleted.
         """
         try:
-            with self._database.read() as transaction:
+            with self._worker.database.read() as transaction:
                 job = jobs.get(transaction, self._claim.job_id, tenant=self._tenant)
         except SQLAlchemyError as error:
             if not is_unavailable(error):
@@ -226,33 +232,25 @@ class Attempt:
     def _give_orders(self) -> None:
         now = time.monotonic()
         waited = 0.0 if self._ordered_at is None else now - self._ordered_at
-        if self._draining.is_set():
+        if self._worker.draining.is_set():
             if waited > self._settings.grace_seconds:  # the next attempt uses the newest checkpoint
                 self._write(lambda transaction: jobs.release(transaction, self._claim))
             self._order("checkpoint_and_stop")
         elif self._finish_at is not None and now >= self._finish_at:
             if waited > self._settings.finish_seconds:
-                self._fail(
-                    "max_runtime_exceeded", "the trainer did not score and save in finish_seconds"
-                )
+                self._write(self._fail_unfinished)
             self._order("finish_now")
+
+    def _fail_unfinished(self, transaction: Transaction) -> Job:
+        detail = "the trainer did not score and save in finish_seconds"
+        return jobs.fail(transaction, self._claim, reason="max_runtime_exceeded", detail=detail)
 
     def _order(self, order: Order) -> None:
         if self._ordered_at is not None:
             return
         self._ordered_at = time.monotonic()
-        try:
+        with suppress(OSError):  # the trainer is dead, which the next _receive detects
             self._pipe.send(order)
-        except OSError:
-            return  # the trainer is dead, which the next _receive detects
-
-    def _fail(self, reason: str, detail: str) -> None:
-        self._write(
-            lambda transaction: jobs.fail(transaction, self._claim, reason=reason, detail=detail)
-        )
-
-    def _retry(self, reason: str, detail: str) -> None:
-        self._write(lambda transaction: self._requeue(transaction, reason, detail))
 
     def _requeue(self, transaction: Transaction, reason: str, detail: str) -> Job:
         self._requeued_for = reason
@@ -261,10 +259,10 @@ class Attempt:
     def _write(self, change: Callable[[Transaction], Job | None]) -> bool:
         """Commit a change, and store the job if it ends the attempt; False without the database."""
         try:
-            with self._database.write() as transaction:
+            with self._worker.database.write() as transaction:
                 over = change(transaction)
         except LeaseLost:
-            self._instruments.refused_writes.inc()
+            self._worker.instruments.refused_writes.inc()
             raise
         except SQLAlchemyError as error:
             if not is_unavailable(error):
@@ -277,22 +275,20 @@ class Attempt:
 
     def _requeue_after_death(self) -> None:
         """Requeue the job of a trainer that died."""
-        self._retry("worker_lost", self._cause_of_death())
-        if self.over is not None:
-            code = self._trainer.exitcode
-            cause = f"exit {code}" if code is None or code >= 0 else signal.Signals(-code).name
-            self._instruments.trainer_deaths.labels(cause).inc()
-
-    def _cause_of_death(self) -> str:
-        if self._fence.has_killed:
-            return "the lease was not renewed in time"
         self._trainer.join(DEATH_SECONDS)
         code = self._trainer.exitcode
-        if code == -signal.SIGKILL:  # this process did not send it: the fence is checked above
-            return KILLED
-        if code is not None and code < 0:
-            return f"the trainer was killed by {signal.Signals(-code).name}"
-        return f"the trainer ended with exit code {code}"
+        cause = f"exit {code}" if code is None or code >= 0 else signal.Signals(-code).name
+        if self._fence.has_killed:
+            detail = "the lease was not renewed in time"
+        elif code == -signal.SIGKILL:  # this process did not send it: the fence is checked above
+            detail = KILLED
+        elif code is not None and code < 0:
+            detail = f"the trainer was killed by {cause}"
+        else:
+            detail = f"the trainer ended with exit code {code}"
+        self._write(lambda transaction: self._requeue(transaction, "worker_lost", detail))
+        if self.over is not None:
+            self._worker.instruments.trainer_deaths.labels(cause).inc()
 
 
 def requeue(

@@ -1,11 +1,12 @@
-"""Claim a job and run one attempt, and reap expired leases. Does not import torch.
+"""Claim a job and run one attempt, reap expired leases, sweep. Does not import torch.
 
 The embedded worker and Celery both run jobs through `supervise`.
 """
 
 import threading
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,34 +14,49 @@ from structlog.contextvars import bound_contextvars
 
 from dropout_core.files import NO_SPACE, is_disk_full
 from store import datasets, jobs
-from store.artifacts.artifact_store import ArtifactStore
-from store.database.engine import Database
+from store.database.engine import is_unavailable
 from store.errors import DatasetNotFound, LeaseLost
 from store.jobs import Claim, Job
 from store.operations import tracing
-from store.settings import Settings
-from worker.attempt import Attempt, requeue
-from worker.instruments import Instruments
+from store.operations.retention import sweeping
+from worker.attempt import Attempt, Worker, requeue
 from worker.messages import Assignment, job_prefix
 from worker.retrying_artifacts import RetryingArtifacts
+
+POLL_SECONDS = 0.1
+RETRY_SECONDS = 1.0
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class Worker:
-    """The resources of a worker. `draining`, once set, releases every job and stops claims."""
+def repeat(step: Callable[[], None], worker: Worker, *, reap_seconds: float) -> None:
+    """Repeat the step until `worker.draining`; meanwhile reap expired leases and sweep.
 
-    settings: Settings
-    database: Database
-    artifacts: ArtifactStore
-    owner: str
-    draining: threading.Event
-    instruments: Instruments = field(default_factory=Instruments)
+    Sets `worker.draining` if the step or the reaper fails permanently, and raises that error.
+    """
+    with (
+        sweeping(worker.settings, worker.database, worker.artifacts),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        # In a thread of its own, because leases expire also while the broker hangs.
+        reaper = pool.submit(_repeat, partial(reap, worker), reap_seconds, worker.draining)
+        _repeat(step, POLL_SECONDS, worker.draining)
+        reaper.result()
 
-    @property
-    def scratch(self) -> Path:
-        return self.settings.data_dir / "scratch"
+
+def _repeat(step: Callable[[], None], seconds: float, stop: threading.Event) -> None:
+    try:
+        while not stop.is_set():
+            try:
+                step()
+            except SQLAlchemyError as error:
+                if not is_unavailable(error):
+                    raise
+                log.warning("the database does not answer")
+                stop.wait(RETRY_SECONDS)
+            stop.wait(seconds)
+    finally:
+        stop.set()
 
 
 def supervise(job_id: str, worker: Worker) -> bool:
@@ -117,14 +133,7 @@ def _run(job: Job, claim: Claim, worker: Worker) -> tuple[Job, str]:
         if not is_disk_full(error):
             raise
         return _refuse(claim, worker, "disk_full", NO_SPACE)
-    attempt = Attempt(
-        job,
-        assignment,
-        settings=worker.settings,
-        database=worker.database,
-        instruments=worker.instruments,
-        draining=worker.draining,
-    )
+    attempt = Attempt(job, assignment, worker)
     try:
         return attempt.run(), attempt.reason
     finally:
@@ -177,14 +186,14 @@ def _delete_unneeded_artifacts(job: Job, worker: Worker) -> None:
         log.warning("artifacts of the job were not deleted", error=repr(error))
 
 
-def reap(settings: Settings, database: Database, instruments: Instruments) -> None:
+def reap(worker: Worker) -> None:
     """Requeue or end the jobs whose lease has expired."""
-    with database.write() as transaction:
+    with worker.database.write() as transaction:
         reaped = jobs.reap(
             transaction,
-            max_attempts=settings.max_attempts,
-            backoff_seconds=settings.retry_backoff_seconds,
+            max_attempts=worker.settings.max_attempts,
+            backoff_seconds=worker.settings.retry_backoff_seconds,
         )
     for job in reaped:
-        instruments.reaped_leases.labels(job.state).inc()
+        worker.instruments.reaped_leases.labels(job.state).inc()
         log.warning("lease expired", job=job.id, attempt=job.attempt, state=job.state)

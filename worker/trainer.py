@@ -150,15 +150,14 @@ class Trainer:
 
     def _scored_folds(self) -> dict[int, dict[str, Any]]:
         """Return the stored scores of all attempts' folds, by the number of the fold."""
-        keys = self._artifacts.list(job_prefix(self._assignment.job_id))
-        folds = [Path(key) for key in keys if Path(key).parent.name == FOLDS]
         return {
-            int(key.name): json.loads(self._artifacts.fetch(key.as_posix()).read_bytes())
-            for key in folds
+            int(Path(key).name): json.loads(self._artifacts.fetch(key).read_bytes())
+            for key in self._artifacts.list(job_prefix(self._assignment.job_id))
+            if Path(key).parent.name == FOLDS
         }
 
     def _put(self, key: str, text: str) -> None:
-        with tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch:
+        with self._scratch() as scratch:
             path = Path(scratch) / "text"
             path.write_text(text)
             self._artifacts.put(key, path)
@@ -196,12 +195,12 @@ class Trainer:
         yield
         self._connection.send(Timed(step, started_at, time.monotonic() - began))
 
+    def _scratch(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(dir=self._assignment.scratch)
+
     def _checkpoint(self) -> None:
         prefix = f"{self._assignment.prefix}/checkpoints"
-        with (
-            self._timed("checkpoint"),
-            tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch,
-        ):
+        with self._timed("checkpoint"), self._scratch() as scratch:
             state = self._training.state()
             path = save_checkpoint(Path(scratch), state, run=self._assignment.job_id)
             self._artifacts.put(f"{prefix}/{path.name}", path)
@@ -226,10 +225,7 @@ class Trainer:
             scored = [folds[number] for number in sorted(folds)]
             metrics["cross_validation"] = summary(scored, of=self._spec.dataset.split.folds)
         artifact = f"{self._assignment.prefix}/model"
-        with (
-            self._timed("save"),
-            tempfile.TemporaryDirectory(dir=self._assignment.scratch) as scratch,
-        ):
+        with self._timed("save"), self._scratch() as scratch:
             manifest = self._tabular_run.save(Path(scratch))
             size_bytes = (Path(scratch) / WEIGHTS).stat().st_size
             for name in (WEIGHTS, MANIFEST):

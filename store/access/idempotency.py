@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from store.database.tables import database_now, idempotency_keys
+from store.database.tables import database_now, idempotency_keys, upsert
 from store.errors import IdempotencyKeyReused, RequestInFlight
 
 # A process that dies during a request leaves its key in flight. A retry takes the key over after
@@ -32,9 +31,8 @@ def reserve(connection: Connection, key: str, *, tenant: str, request_sha256: st
     stale = table.c.created_at < database_now() - KEPT_SECONDS
     abandoned = table.c.status.is_(None) & (table.c.created_at < database_now() - IN_FLIGHT_SECONDS)
     connection.execute(delete(table).where(table.c.key == key, stale | abandoned))
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     taken = connection.execute(
-        dialect.insert(table)
+        upsert(connection, table)
         .values(key=key, tenant=tenant, request_sha256=request_sha256, created_at=database_now())
         .on_conflict_do_nothing()
         .returning(table.c.key)

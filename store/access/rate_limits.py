@@ -5,9 +5,8 @@ gives its level at any time (the generic cell rate algorithm: ITU-T I.371, annex
 """
 
 from sqlalchemy import Connection, case, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from store.database.tables import database_now, request_rates
+from store.database.tables import database_now, request_rates, upsert
 
 
 def draw(
@@ -18,11 +17,10 @@ def draw(
     """
     now = database_now()
     cost_seconds = num_tokens / per_second
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     full_at = request_rates.c.full_at
     drawn_until = case((full_at > now, full_at), else_=now) + cost_seconds
-    upsert = (
-        dialect.insert(request_rates)
+    query = (
+        upsert(connection, request_rates)
         .values(tenant=tenant, full_at=now + cost_seconds)
         .on_conflict_do_update(
             index_elements=[request_rates.c.tenant],
@@ -31,8 +29,8 @@ def draw(
         )
         .returning(full_at)
     )
-    if connection.execute(upsert).scalar() is not None:
+    if connection.execute(query).scalar() is not None:
         return 0.0
     wait_seconds = full_at + cost_seconds - burst / per_second - now
-    query = select(wait_seconds).where(request_rates.c.tenant == tenant)
-    return max(0.001, float(connection.execute(query).scalar_one()))
+    waiting = select(wait_seconds).where(request_rates.c.tenant == tenant)
+    return max(0.001, float(connection.execute(waiting).scalar_one()))

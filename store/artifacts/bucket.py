@@ -141,10 +141,8 @@ class Bucket:
         try:
             yield
         # Without its cause: a server's answer about a refused signature can contain a token.
-        except BaseError as error:
-            raise StorageUnavailable(f"bucket {self._name!r}: {_reason(error)}") from None
-        except FileNotFoundError as error:
-            if missing == "object":
+        except (BaseError, FileNotFoundError) as error:
+            if missing == "object" and isinstance(error, FileNotFoundError):
                 raise
             raise StorageUnavailable(f"bucket {self._name!r}: {_reason(error)}") from None
 

@@ -6,7 +6,7 @@ import stat
 import uuid
 from pathlib import Path
 
-from dropout_core.files import sync_folder
+from dropout_core.files import delete_path, sync_folder
 
 
 class LocalArtifacts:
@@ -56,11 +56,7 @@ class LocalArtifacts:
         )
 
     def delete(self, prefix: str) -> None:
-        path = self._path(prefix)
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        delete_path(self._path(prefix))
 
     def require_writable(self) -> None:
         """Raise OSError unless a file can be written."""

@@ -89,12 +89,14 @@ class Database:
 
 def is_unavailable(error: Exception) -> bool:
     """Return whether a database error means "try again later" and not "this can never work"."""
-    if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, PoolTimeout)
+    if isinstance(error.orig, sqlite3.Error):
         return getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY in _TRANSIENT
-    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _READ_ONLY:
-        return True
-    return isinstance(error, OperationalError | InterfaceError | PoolTimeout) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
+    return (
+        isinstance(error, OperationalError | InterfaceError)
+        or error.connection_invalidated
+        or getattr(error.orig, "sqlstate", None) == _READ_ONLY
     )
 
 

@@ -1,6 +1,5 @@
 """Jobs: their rows, their delivery, and the ownership protocol (docs/decisions/0001)."""
 
-from store.jobs.delivery import claimable, due_for_dispatch, mark_dispatched
 from store.jobs.ownership import (
     Claim,
     cancel,
@@ -16,7 +15,19 @@ from store.jobs.ownership import (
     retry,
     succeed,
 )
-from store.jobs.rows import STATES, TERMINAL, Job, create, get, metrics, page, remove
+from store.jobs.rows import (
+    STATES,
+    TERMINAL,
+    Job,
+    claimable,
+    create,
+    due_for_dispatch,
+    get,
+    mark_dispatched,
+    metrics,
+    page,
+    remove,
+)
 
 __all__ = [
     "STATES",

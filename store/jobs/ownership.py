@@ -10,7 +10,7 @@ write of a claim says `WHERE attempt = mine`, so a claim whose lease was lost ch
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, insert, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, insert, select, update
 
 from store import models
 from store.access import quotas
@@ -59,8 +59,8 @@ def claim(
             "failures": case((lost, jobs.c.failures + 1), else_=jobs.c.failures),
             "owner": owner,
             "lease_expires_at": now + lease_seconds,
-            "num_threads": _first(jobs.c.num_threads, num_threads),
-            "started_at": _first(jobs.c.started_at, now),
+            "num_threads": func.coalesce(jobs.c.num_threads, num_threads),
+            "started_at": func.coalesce(jobs.c.started_at, now),
         },
         event="running",
     )
@@ -113,7 +113,7 @@ def succeed(connection: Connection, claim: Claim, *, reason: str, trained: Train
 
     Raises LeaseLost.
     """
-    job = _finish(connection, claim, ("running",), "succeeded", reason)
+    job = end(connection, claim.job_id, _owned(claim, "running"), "succeeded", reason)
     if job is None:
         return cancelled(connection, claim)
     models.create(connection, trained, tenant=job.tenant, job_id=job.id, name=job.spec["name"])
@@ -122,13 +122,14 @@ def succeed(connection: Connection, claim: Claim, *, reason: str, trained: Train
 
 def fail(connection: Connection, claim: Claim, *, reason: str, detail: str) -> Job:
     """End the job without a model; a cancelling job ends cancelled. Raises LeaseLost."""
-    job = _finish(connection, claim, ("running",), "failed", reason, detail)
+    job = end(connection, claim.job_id, _owned(claim, "running"), "failed", reason, detail)
     return job or cancelled(connection, claim)
 
 
 def cancelled(connection: Connection, claim: Claim) -> Job:
     """End a cancelling job. Raises LeaseLost."""
-    job = _finish(connection, claim, ("cancelling",), "cancelled", "cancelled_by_user")
+    cancelling = _owned(claim, "cancelling")
+    job = end(connection, claim.job_id, cancelling, "cancelled", "cancelled_by_user")
     if job is None:
         raise LeaseLost(claim.job_id, claim.attempt)
     return job
@@ -153,11 +154,10 @@ def retry(
     backoff_seconds: float,
 ) -> Job:
     """Requeue a job whose trainer died, or fail it at `max_attempts`. Raises LeaseLost."""
-    owned = _owned(claim, "running")
     job = requeue(
         connection,
         claim.job_id,
-        owned & (jobs.c.failures + 1 < max_attempts),
+        _owned(claim, "running") & (jobs.c.failures + 1 < max_attempts),
         charged=True,
         detail=detail,
         backoff_seconds=backoff_seconds,
@@ -234,23 +234,7 @@ def _lease_expired(*states: str) -> ColumnElement[bool]:
     return jobs.c.state.in_(states) & (jobs.c.lease_expires_at < database_now())
 
 
-def _first(column: ColumnElement[Any], value: Any) -> ColumnElement[Any]:
-    """Return the column's value, or the given value where it is NULL."""
-    return case((column.is_(None), value), else_=column)
-
-
 def _require_owner(connection: Connection, claim: Claim) -> None:
     owned = (jobs.c.id == claim.job_id) & _owned(claim, "running", "cancelling")
     if connection.execute(select(jobs.c.id).where(owned)).scalar() is None:
         raise LeaseLost(claim.job_id, claim.attempt)
-
-
-def _finish(
-    connection: Connection,
-    claim: Claim,
-    states: tuple[str, ...],
-    state: str,
-    reason: str,
-    detail: str | None = None,
-) -> Job | None:
-    return end(connection, claim.job_id, _owned(claim, *states), state, reason, detail)

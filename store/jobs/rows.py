@@ -1,12 +1,13 @@
-"""The rows of jobs: create, get, list and delete."""
+"""The rows of jobs: create, get, list, deliver and delete."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from store import events
+from store.access import quotas
 from store.database.tables import database_now, epochs, jobs, newest_first
 from store.errors import IllegalTransition, JobNotFound
 from store.ids import new_id
@@ -124,3 +125,57 @@ def remove(connection: Connection, job_id: str, *, tenant: str) -> Job:
     if row is None:
         raise IllegalTransition(job_id, get(connection, job_id, tenant=tenant).state, "deleted")
     return Job(**row)
+
+
+def claimable(
+    connection: Connection,
+    *,
+    limit: int,
+    queue: str | None = None,
+    max_running: int | None = None,
+) -> list[str]:
+    """Return the ids of due jobs, of one queue or of all, oldest first.
+
+    `max_running` leaves out jobs that would exceed their tenant's running limit.
+    """
+    query = _due(limit=limit, queue=queue, max_running=max_running)
+    return [row.id for row in connection.execute(query)]
+
+
+def due_for_dispatch(
+    connection: Connection,
+    *,
+    redispatch_seconds: float,
+    limit: int,
+    queue: str | None = None,
+    due_for_seconds: float = 0,
+    max_running: int | None = None,
+) -> list[tuple[str, str]]:
+    """Return (id, queue) of jobs that are due for `due_for_seconds` and were not dispatched within
+    `redispatch_seconds`, of one queue or of all, oldest first.
+
+    `max_running` leaves out jobs that would exceed their tenant's running limit.
+    """
+    message_expired = jobs.c.dispatched_at < database_now() - redispatch_seconds
+    query = _due(limit=limit, queue=queue, max_running=max_running).where(
+        jobs.c.run_after <= database_now() - due_for_seconds,
+        jobs.c.dispatched_at.is_(None) | message_expired,
+    )
+    return [(row.id, row.queue) for row in connection.execute(query)]
+
+
+def mark_dispatched(connection: Connection, job_ids: Sequence[str]) -> None:
+    """Record that a message was sent now; if it is lost, another one is sent later."""
+    # A job can be claimed or finished before this runs, and only its owner writes it then.
+    queued = jobs.c.id.in_(job_ids) & (jobs.c.state == "queued")
+    connection.execute(update(jobs).where(queued).values(dispatched_at=database_now()))
+
+
+def _due(*, limit: int, queue: str | None, max_running: int | None) -> Select[tuple[str, str]]:
+    due = (jobs.c.state == "queued") & (jobs.c.run_after <= database_now())
+    query = select(jobs.c.id, jobs.c.queue).where(due).order_by(jobs.c.id).limit(limit)
+    if queue is not None:
+        query = query.where(jobs.c.queue == queue)
+    if max_running is not None:
+        query = query.where(quotas.within_running_limit(max_running))
+    return query

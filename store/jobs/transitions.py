@@ -49,13 +49,8 @@ def requeue(
 ) -> Job | None:
     """Set the state to `queued`; a charged attempt counts as a failure and waits for a backoff."""
     # 1, 2, 4, ... in SQL that both databases have: failures stay below a small limit.
-    doubling = case(
-        *(
-            (jobs.c.failures == n, min(backoff_seconds * 2**n, MAX_BACKOFF_SECONDS))
-            for n in range(6)
-        ),
-        else_=MAX_BACKOFF_SECONDS,
-    )
+    backoffs = {n: min(backoff_seconds * 2**n, MAX_BACKOFF_SECONDS) for n in range(6)}
+    doubling = case(backoffs, value=jobs.c.failures, else_=MAX_BACKOFF_SECONDS)
     return change(
         connection,
         job_id,

@@ -129,9 +129,10 @@ class _Archive:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             member = _member(name, size=status.st_size, modified_at=status.st_mtime)
-            reader = _HashingReader(file)
-            self._tar.addfile(member, reader)
-        self.members[name] = reader.digest.hexdigest()
+            digest = hashlib.file_digest(file, "sha256")
+            file.seek(0)
+            self._tar.addfile(member, file)
+        self.members[name] = digest.hexdigest()
 
     def add_artifact(self, artifacts: ArtifactStore, key: str) -> bool:
         """Add the artifact, and return whether it exists."""
@@ -149,17 +150,6 @@ class _Archive:
     def add_manifest(self, content: bytes) -> None:
         member = _member(MANIFEST, size=len(content), modified_at=time.time())
         self._tar.addfile(member, io.BytesIO(content))
-
-
-class _HashingReader:
-    def __init__(self, file: BinaryIO) -> None:
-        self.digest = hashlib.sha256()
-        self._file = file
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self._file.read(size)
-        self.digest.update(chunk)
-        return chunk
 
 
 def _database_path(settings: Settings) -> Path:
@@ -202,17 +192,14 @@ def _copy_all(
         lost = [key for key in sorted(rows.datasets) if not archive.add_artifact(artifacts, key)]
         lost += [key for key in sorted(rows.models) if not archive.add_below(artifacts, key)]
         for job_id in sorted(rows.unfinished_jobs):
-            _add_job(artifacts, archive, job_id)
+            # A trainer deletes its oldest checkpoint after it has put a new one: a listing can be
+            # stale.
+            for _ in range(_LISTINGS):
+                if archive.add_below(artifacts, f"{JOBS}/{job_id}"):
+                    break
         now = _rows(live)
         if rows.datasets <= now.datasets and rows.models <= now.models:
             return rows, lost
-
-
-def _add_job(artifacts: ArtifactStore, archive: _Archive, job_id: str) -> None:
-    # A trainer deletes its oldest checkpoint after it has put a new one, so a listing can be stale.
-    for _ in range(_LISTINGS):
-        if archive.add_below(artifacts, f"{JOBS}/{job_id}"):
-            return
 
 
 def _rows(connection: sqlite3.Connection) -> _Rows:

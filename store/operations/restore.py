@@ -1,11 +1,10 @@
 """Restore a data directory from a backup, completely or not at all."""
 
-import hashlib
 import os
 import shutil
 import tarfile
 import tempfile
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -16,7 +15,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import DBAPIError
 
-from dropout_core.files import sync_folder
+from dropout_core.files import delete_path, sha256_of, sync_folder
 from store import jobs
 from store.database.engine import MIGRATIONS, Database
 from store.database.tables import idempotency_keys
@@ -28,7 +27,6 @@ from store.settings import SQLITE_FILE, Settings
 
 LOCKS = ("serve.lock", "worker.lock")  # of the processes that serve a data directory
 
-_CHUNK_BYTES = 1024**2
 # The errors of a tar that is damaged or not a backup.
 _FORMAT_ERRORS = (
     tarfile.TarError,
@@ -102,9 +100,7 @@ def _require_own_database(settings: Settings) -> None:
 
 
 def _require_empty(folder: Path) -> None:
-    if not folder.exists():
-        return
-    found = sorted(path.name for path in folder.iterdir() if path.name not in LOCKS)
+    found = sorted(path.name for path in folder.glob("*") if path.name not in LOCKS)
     if found:
         raise CannotRestore(
             f"{folder} is not empty, it contains {found[0]!r}: restore to an empty or a new folder"
@@ -120,7 +116,8 @@ def _unpack(file: IO[bytes], folder: Path, *, name: Path) -> Manifest:
             raise tarfile.ReadError("it has no manifest or no database")
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except _FORMAT_ERRORS as error:
-        raise CannotRestore(f"{name} is not a complete backup: {_first_line(error)}") from error
+        reason, _, _ = str(error).partition("\n")
+        raise CannotRestore(f"{name} is not a complete backup: {reason}") from error
     del found[MANIFEST]
     for member in sorted(manifest.sha256.keys() | found.keys()):
         if manifest.sha256.get(member) != found.get(member):
@@ -130,10 +127,6 @@ def _unpack(file: IO[bytes], folder: Path, *, name: Path) -> Manifest:
             f"{name} comes from a newer release, with schema {manifest.schema_revision!r}"
         )
     return manifest
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> str:
@@ -148,14 +141,11 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) 
         raise tarfile.ReadError(f"{member.name!r} does not belong in a backup")
     path = folder / safe.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
     with content, path.open("xb") as target:  # a duplicate name is an error
-        while chunk := content.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            target.write(chunk)
+        shutil.copyfileobj(content, target)
         target.flush()
         os.fsync(target.fileno())
-    return digest.hexdigest()
+    return sha256_of(path)
 
 
 def _known_revisions() -> set[str]:
@@ -170,7 +160,9 @@ def _migrate(path: Path, *, name: Path) -> int:
         with closing(Database(f"sqlite:///{path}")) as database:
             database.migrate()
             with database.write() as transaction:
-                _delete_keys_in_flight(transaction)
+                # Nobody will answer the requests in flight.
+                in_flight = idempotency_keys.c.status.is_(None)
+                transaction.execute(delete(idempotency_keys).where(in_flight))
                 return _requeue_jobs(transaction)
     except DBAPIError as error:
         raise CannotRestore(f"{name} has a damaged database: {error.orig}") from error
@@ -178,43 +170,25 @@ def _migrate(path: Path, *, name: Path) -> int:
         raise CannotRestore(f"{name} has a damaged database: {error}") from error
 
 
-def _delete_keys_in_flight(transaction: Connection) -> None:
-    """Delete the keys of requests in flight, which nobody will answer."""
-    in_flight = idempotency_keys.c.status.is_(None)
-    transaction.execute(delete(idempotency_keys).where(in_flight))
-
-
 def _requeue_jobs(transaction: Connection) -> int:
     """Requeue running jobs, whose workers are dead, and end cancelling jobs."""
     active = jobs_table.c.state.in_(("running", "cancelling"))
     claims = transaction.execute(select(jobs_table.c.id, jobs_table.c.attempt).where(active)).all()
-    return [jobs.release(transaction, Claim(row.id, row.attempt)).state for row in claims].count(
-        "queued"
-    )
+    states = [jobs.release(transaction, Claim(row.id, row.attempt)).state for row in claims]
+    return states.count("queued")
 
 
 def _move_files(temporary: Path, folder: Path) -> None:
     for path in temporary.rglob("*"):
         if path.is_dir():
             sync_folder(path)
-    placed: list[Path] = []
-    try:
+    with ExitStack() as undo:
         for name in (ARTIFACTS, SQLITE_FILE):
             target = folder / name
             if target.exists():
                 raise CannotRestore(f"{target} was created during the restore")
             if (temporary / name).exists():
                 (temporary / name).rename(target)
-                placed.append(target)
+                undo.callback(delete_path, target)
                 sync_folder(folder)
-    except BaseException:
-        for target in reversed(placed):
-            _delete(target)
-        raise
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+        undo.pop_all()

@@ -4,18 +4,18 @@ An artifact is needed while a row refers to it, and for some time after it was p
 artifacts are put before their rows.
 """
 
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec
 
 import structlog
 from sqlalchemy import ColumnElement, Connection, delete, func, make_url, select
-from sqlalchemy.exc import SQLAlchemyError
 
+from dropout_core.files import delete_path
 from store.access.idempotency import KEPT_SECONDS
 from store.artifacts.artifact_store import DATASETS, JOBS, ArtifactStore
 from store.database.engine import Database
@@ -31,6 +31,8 @@ EVENTS_PER_TRANSACTION = 1000  # more would make other writers wait for long
 STOP_SECONDS = 5.0  # the next sweep deletes the rest of an interrupted one
 
 log = structlog.get_logger()
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,7 @@ def sweeping(settings: Settings, database: Database, artifacts: ArtifactStore) -
 
     def run() -> None:
         while not stop.is_set():
-            try:
-                sweep(settings, database, artifacts)
-            except Exception as error:
-                log.warning("a sweep failed", error=repr(error))
+            sweep(settings, database, artifacts)
             stop.wait(settings.sweep_seconds)
 
     thread = threading.Thread(target=run, name="sweeper", daemon=True)
@@ -80,28 +79,21 @@ def sweep(settings: Settings, database: Database, artifacts: ArtifactStore) -> S
     belong to another database.
     """
     swept = Swept(
-        num_artifacts=_count_deleted(lambda: _sweep_artifacts(settings, database, artifacts)),
-        num_temporary=_count_deleted(
-            lambda: sum(
-                _sweep_temporary(settings.data_dir / name, seconds=DAY)
-                for name in TEMPORARY_FOLDERS
-            )
-        ),
-        num_keys=_count_deleted(lambda: _sweep_keys(database)),
-        num_events=_count_deleted(
-            lambda: _sweep_events(database, seconds=settings.keep_events_days * DAY)
-        ),
+        num_artifacts=_count_deleted(_sweep_artifacts, settings, database, artifacts),
+        num_temporary=_count_deleted(_sweep_temporary, settings),
+        num_keys=_count_deleted(_sweep_keys, database),
+        num_events=_count_deleted(_sweep_events, settings, database),
     )
     if any(vars(swept).values()):
         log.info("sweep deleted unneeded data", **vars(swept))
     return swept
 
 
-def _count_deleted(sweep_one: Callable[[], int]) -> int:
+def _count_deleted(sweep_one: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> int:
     """Return how many items one sweep deleted; log its failure, so that the others still run."""
     try:
-        return sweep_one()
-    except (OSError, SQLAlchemyError) as error:
+        return sweep_one(*args, **kwargs)
+    except Exception as error:
         log.warning("a sweep failed", error=repr(error))
         return 0
 
@@ -146,12 +138,10 @@ class _References:
         return (
             folders[1] in self.active_jobs
             or any(prefix in self.artifacts for prefix in prefixes)
-            or self._is_older_than_the_database(folders[1])
+            # An id that is older than every row can belong to another database.
+            or self.oldest_id is None
+            or _without_prefix(folders[1]) < self.oldest_id
         )
-
-    def _is_older_than_the_database(self, name: str) -> bool:
-        """Return whether the id is older than every row: it can belong to another database."""
-        return self.oldest_id is None or _without_prefix(name) < self.oldest_id
 
 
 def _references(transaction: Connection) -> _References:
@@ -177,32 +167,21 @@ def _without_prefix(name: str) -> str:
     return name.partition("_")[2]
 
 
-def _sweep_temporary(folder: Path, *, seconds: float) -> int:
-    latest = time.time() - seconds
-    old = [entry for entry in _entries(folder) if _last_written(entry) <= latest]
+def _sweep_temporary(settings: Settings) -> int:
+    latest = time.time() - DAY
+    entries = [path for name in TEMPORARY_FOLDERS for path in (settings.data_dir / name).glob("*")]
+    old = [entry for entry in entries if _last_written(entry) <= latest]
     for entry in old:
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
+        delete_path(entry)
     return len(old)
-
-
-def _entries(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _last_written(entry: Path) -> float:
     """Return Unix seconds of the newest change to a file, or to a folder and all in it."""
-    return max(_times([entry, *entry.rglob("*")]))
-
-
-def _times(paths: Iterable[Path]) -> Iterator[float]:
-    for path in paths:
-        try:
-            yield path.lstat().st_mtime
-        except FileNotFoundError:  # in use, so not old
-            yield time.time()
+    try:
+        return max(path.lstat().st_mtime for path in (entry, *entry.rglob("*")))
+    except FileNotFoundError:  # in use, so not old
+        return time.time()
 
 
 def _sweep_keys(database: Database) -> int:
@@ -211,10 +190,11 @@ def _sweep_keys(database: Database) -> int:
         return transaction.execute(delete(idempotency_keys).where(old)).rowcount
 
 
-def _sweep_events(database: Database, *, seconds: float) -> int:
+def _sweep_events(settings: Settings, database: Database) -> int:
     # The search for events takes no lock: a finished job does not change any more.
     of_epochs = events.c.type == "epoch"
-    over = jobs.c.state.in_(TERMINAL) & (jobs.c.finished_at < database_now() - seconds)
+    ended_before = database_now() - settings.keep_events_days * DAY
+    over = jobs.c.state.in_(TERMINAL) & (jobs.c.finished_at < ended_before)
     query = (
         select(events.c.job_id, func.min(events.c.sequence), func.max(events.c.sequence))
         .join(jobs, jobs.c.id == events.c.job_id)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, literal, select, union_all
+from sqlalchemy import Connection, func, select, union_all
 
 from store.database.tables import database_now, jobs
 from store.jobs import STATES
@@ -49,14 +49,7 @@ def recent_job_times(connection: Connection, *, limit: int) -> list[JobTimes]:
         if state == "queued":
             continue
         due_last = (
-            select(
-                literal(state).label("state"),
-                jobs.c.state_reason,
-                jobs.c.attempt,
-                jobs.c.created_at,
-                jobs.c.started_at,
-                jobs.c.finished_at,
-            )
+            select(*(jobs.c[name] for name in JobTimes.__dataclass_fields__))
             .where(jobs.c.state == state)
             .order_by(jobs.c.run_after.desc())
             .limit(limit)

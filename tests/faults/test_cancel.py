@@ -31,7 +31,8 @@ from tests.support.worker_examples import (
     new_worker,
     wait_for_epoch,
 )
-from worker.supervisor import Worker, supervise
+from worker.attempt import Worker
+from worker.supervisor import supervise
 
 pytestmark = [pytest.mark.xdist_group("faults-processes"), pytest.mark.timeout(3600)]
 

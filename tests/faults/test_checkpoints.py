@@ -33,7 +33,8 @@ from tests.support.worker_examples import (
     supervising,
     wait_for_epoch,
 )
-from worker.supervisor import Worker, supervise
+from worker.attempt import Worker
+from worker.supervisor import supervise
 
 pytestmark = pytest.mark.xdist_group("faults-checkpoints")
 

@@ -24,7 +24,7 @@ from tests.support.worker_examples import (
     new_worker,
     result,
 )
-from worker.supervisor import Worker
+from worker.attempt import Worker
 
 
 def _library() -> Path | None:

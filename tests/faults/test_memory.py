@@ -19,7 +19,7 @@ from tests.support.worker_examples import (
     new_worker,
     run_to_end,
 )
-from worker.supervisor import Worker
+from worker.attempt import Worker
 
 pytestmark = [pytest.mark.xdist_group("faults-processes"), pytest.mark.timeout(3600)]
 

@@ -33,7 +33,7 @@ from tests.support.worker_examples import (
     supervising,
     wait_for_epoch,
 )
-from worker.supervisor import Worker
+from worker.attempt import Worker
 
 pytestmark = [pytest.mark.xdist_group("faults-processes"), pytest.mark.timeout(3600)]
 

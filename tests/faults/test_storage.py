@@ -39,8 +39,9 @@ from tests.support.worker_examples import (
     supervising,
     wait_for_epoch,
 )
+from worker.attempt import Worker
 from worker.messages import Failed
-from worker.supervisor import Worker, supervise
+from worker.supervisor import supervise
 
 pytestmark = pytest.mark.xdist_group("faults-storage")
 

@@ -42,8 +42,8 @@ from tests.support.worker_examples import (
     supervising,
     wait_for_epoch,
 )
+from worker.attempt import Worker
 from worker.messages import job_prefix
-from worker.supervisor import Worker
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -30,7 +30,8 @@ from store.jobs import Claim
 from store.settings import Settings
 from tests.support.in_process import TestClient
 from tests.support.servers import PostgresServer
-from worker.supervisor import Worker, supervise
+from worker.attempt import Worker
+from worker.supervisor import supervise
 
 FOLDER = Path(__file__).parents[1] / "store" / "databases"
 KINDS = ("sqlite", "postgresql")

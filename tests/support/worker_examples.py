@@ -23,7 +23,8 @@ from store.job_spec import JobSpec
 from store.jobs import Job
 from store.settings import Settings
 from tests.support.waiting import wait_until
-from worker.supervisor import Worker, supervise
+from worker.attempt import Worker
+from worker.supervisor import supervise
 
 EPOCHS = 60
 MODEL = {"hidden": [16], "hidden_dropout": 0.2}

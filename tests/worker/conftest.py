@@ -5,7 +5,7 @@ import pytest
 from store.database.engine import Database
 from tests.support.processes import warm_trainer_server
 from tests.support.worker_examples import new_worker
-from worker.supervisor import Worker
+from worker.attempt import Worker
 
 
 @pytest.fixture(scope="module", autouse=True)

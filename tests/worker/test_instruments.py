@@ -10,8 +10,9 @@ from tests.support.metrics import samples_of, value
 from tests.support.ports import free_port
 from tests.support.processes import wait_for_trainer
 from tests.support.worker_examples import ENDLESS, new_job, supervising, wait_for_epoch
+from worker.attempt import Worker
 from worker.instruments import Instruments
-from worker.supervisor import Worker, reap, supervise
+from worker.supervisor import reap, supervise
 
 # What is counted does not depend on the kind of database.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -96,7 +97,7 @@ def test_leases_that_are_taken_back_are_counted(worker: Worker) -> None:
             )
     for _ in range(2):  # the second finds none
         lose_leases(worker)
-        reap(worker.settings, worker.database, worker.instruments)
+        reap(worker)
 
     assert counted(worker, "dropout_leases_reaped_total", state="queued") == 2
 

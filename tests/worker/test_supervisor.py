@@ -36,8 +36,8 @@ from tests.support.worker_examples import (
     table,
     wait_for_epoch,
 )
-from worker.attempt import KILLED
-from worker.supervisor import Worker, supervise
+from worker.attempt import KILLED, Worker
+from worker.supervisor import supervise
 
 REQUEUED_ONCE = ["queued", "running", "requeued", "running", "succeeded"]
 

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from store import jobs
+from worker.attempt import Worker
 from worker.broker.celery_app import SUPERVISE
-from worker.supervisor import Worker, supervise
+from worker.supervisor import supervise
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from store.settings import Settings
 from tests.support.processes import python
 from tests.support.worker_examples import get_job, new_job
+from worker.attempt import Worker
 from worker.broker import tasks
 from worker.broker.celery_app import SUPERVISE, create_celery
-from worker.supervisor import Worker
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, update
 
 from store import jobs
 from store.access.keys import DEFAULT_TENANT
+from store.artifacts.artifact_store import open_artifacts
 from store.artifacts.local_folder import LocalArtifacts
 from store.database.engine import Database
 from store.database.tables import jobs as jobs_table
@@ -24,9 +25,9 @@ from tests.support.servers import PostgresServer, RedisServer
 from tests.support.waiting import wait_until
 from tests.support.worker_examples import put_left_over
 from worker import __main__ as role
+from worker.attempt import Worker
 from worker.broker import dispatcher
 from worker.broker.celery_app import SUPERVISE, create_celery
-from worker.instruments import Instruments
 
 # What has nothing to do with the database needs to be shown on one alone.
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -79,15 +80,13 @@ def claim(transaction: Connection, job_id: str, *, lease_seconds: float = 60) ->
 @contextmanager
 def dispatching(settings: Settings, database: Database, celery: Celery) -> Iterator[None]:
     """A dispatcher that goes on beside the block."""
-    stop = threading.Event()
+    worker = Worker(settings, database, open_artifacts(settings), "me", threading.Event())
     with ThreadPoolExecutor(1) as pool:
-        ended = pool.submit(
-            dispatcher.run, settings, database, celery, stop, instruments=Instruments()
-        )
+        ended = pool.submit(dispatcher.run, worker, celery)
         try:
             yield
         finally:
-            stop.set()
+            worker.draining.set()
         ended.result(30)
 
 

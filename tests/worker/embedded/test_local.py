@@ -25,8 +25,8 @@ from tests.support.worker_examples import (
     run_to_end,
     wait_for_epoch,
 )
+from worker.attempt import Worker
 from worker.embedded import local
-from worker.supervisor import Worker
 
 # The embedded service keeps its records in SQLite.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
