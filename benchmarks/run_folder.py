@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from typing import Self
 
 import psutil
 
-GRACE_SECONDS = 5  # for what ends by itself when the run does
 STOP_SECONDS = 10
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,20 @@ class Leftovers:
 
 
 class RunFolder:
-    """A folder for the temporary files of this process and of those that it starts."""
+    """A folder for the temporary files of this process and of those that it starts.
+
+    Processes have `grace_seconds` after the run to end by themselves.
+    """
+
+    def __init__(self, *, grace_seconds: float = 5) -> None:
+        self._grace_seconds = grace_seconds
 
     def __enter__(self) -> Self:
         self._before = os.environ.get("TMPDIR")
         self.folder = Path(tempfile.mkdtemp(prefix="run-"))
         self.folder.chmod(0o711)  # PostgreSQL, which refuses to run as root, has a folder in it
         self._watcher = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(self.folder)],
+            [sys.executable, "-P", __file__, str(self.folder), str(self._grace_seconds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -90,19 +97,26 @@ def _processes_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def _end(folder: Path) -> Leftovers:
-    processes = psutil.wait_procs(_processes_of(folder), timeout=GRACE_SECONDS)[1]
+def _end(folder: Path, grace_seconds: float) -> Leftovers:
+    left = _wait_for_end(folder, grace_seconds)
     found = Leftovers(
-        [_name_of(each) for each in processes], sorted(path.name for path in folder.iterdir())
+        [_name_of(each) for each in left], sorted(path.name for path in folder.iterdir())
     )
     for end in (psutil.Process.terminate, psutil.Process.kill):
-        for process in processes:
+        for process in left:
             with suppress(psutil.NoSuchProcess):
                 end(process)
-        psutil.wait_procs(processes, timeout=STOP_SECONDS)
-        processes = _processes_of(folder)  # also those that were started meanwhile
+        left = _wait_for_end(folder, STOP_SECONDS)  # also those that were started meanwhile
     shutil.rmtree(folder, ignore_errors=True)
     return found
+
+
+def _wait_for_end(folder: Path, seconds: float) -> list[psutil.Process]:
+    """Return the processes of the folder that are left after that time, or none, sooner."""
+    deadline = time.monotonic() + seconds
+    while (left := _processes_of(folder)) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return left
 
 
 def _name_of(process: psutil.Process) -> str:
@@ -113,7 +127,7 @@ def _name_of(process: psutil.Process) -> str:
 
 def main() -> None:
     sys.stdin.read()  # until the run has ended
-    found = _end(Path(sys.argv[1]))
+    found = _end(Path(sys.argv[1]), float(sys.argv[2]))
     with suppress(BrokenPipeError):
         print(json.dumps(vars(found)), flush=True)
 

@@ -30,6 +30,8 @@ from tests.support.worker_examples import Result, run_uninterrupted
 RUNNING = pytest.StashKey[subprocess.Popen[str]]()
 RUN_FOLDER = pytest.StashKey[RunFolder]()
 
+MAX_ID_LENGTH = 80
+
 # torch and onnxruntime keep these for the next process.
 LIBRARY_CACHES = {f"torchinductor_{getpass.getuser()}", ".ses"}
 
@@ -90,6 +92,13 @@ def _end_servers(config: pytest.Config) -> None:
 def pytest_collection() -> Generator[None, object, object]:
     with frozen_imports():
         return (yield)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long value by its length: processes send each other the ids of tests, many times."""
+    if isinstance(val, bytes | str) and len(val) > MAX_ID_LENGTH:
+        return f"{argname}_of_{len(val)}"
+    return None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

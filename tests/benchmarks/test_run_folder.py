@@ -15,8 +15,8 @@ from tests.support.waiting import wait_until
 
 RUN = """
 import subprocess, sys, tempfile, time
-from benchmarks.run_folder import benchmark_run
-with benchmark_run():
+from benchmarks.run_folder import RunFolder
+with RunFolder(grace_seconds=0.1):
     tempfile.mkdtemp()
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     print(sleeper.pid, tempfile.gettempdir(), flush=True)
@@ -47,7 +47,7 @@ def test_what_a_killed_run_has_started_ends_with_it(tmp_path: Path, number: sign
 
 def test_what_is_left_at_the_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    run = run_folder.RunFolder().__enter__()
+    run = run_folder.RunFolder(grace_seconds=0.1).__enter__()
     (run.folder / "forgotten").touch()
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as sleeper:
         left = run.close()
