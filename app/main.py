@@ -18,7 +18,7 @@ from app.http import docs, errors
 from app.http.headers import SecurityHeaders
 from app.http.inference_errors import InferenceErrors
 from app.http.limits import BodyLimit, RequestRate
-from app.http.routes import BodyClass, FindRoute, FoundRoute, StraightRoute, demands
+from app.http.routes import BodyClass, FastRoute, FindRoute, FoundRoute, demands
 from app.http.security import Authentication, Keyring
 from app.http.telemetry import RequestDurations, RequestIds, RequestSpans
 from app.http.walkthrough import DESCRIPTION
@@ -101,7 +101,9 @@ def create_app(settings: Settings) -> FastAPI:
         )
     app.add_middleware(Authentication, keyring=context.keyring)
     routes = app.router.routes
-    routes[:0] = [StraightRoute(*call) for call in (*inference.STRAIGHT, *open_inference.STRAIGHT)]
+    routes[:0] = [
+        FastRoute(*call) for call in (*inference.FAST_ROUTES, *open_inference.FAST_ROUTES)
+    ]
     routes.insert(0, FoundRoute())
     # Not by include_router, which hides the routes and searches them twice.
     for part in (datasets, jobs, models, names, exports, inference, open_inference, health):

@@ -22,7 +22,7 @@ METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 _FOUND = "dropout.found_route"
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
-StraightEndpoint = Callable[..., Awaitable[Response]]
+FastEndpoint = Callable[..., Awaitable[Response]]
 
 
 class BodyClass(Enum):
@@ -120,7 +120,7 @@ class FoundRoute(BaseRoute):
         await scope[_FOUND].route.handle(scope, receive, send)
 
 
-class StraightRoute(Route):
+class FastRoute(Route):
     """A POST route to an endpoint that takes the request and the path's parameters.
 
     It is for the endpoints whose routing has to cost almost no time: it comes before all other
@@ -128,7 +128,7 @@ class StraightRoute(Route):
     A route of FastAPI at the same path documents the endpoint.
     """
 
-    def __init__(self, path: str, endpoint: StraightEndpoint) -> None:
+    def __init__(self, path: str, endpoint: FastEndpoint) -> None:
         super().__init__(path, _Called(endpoint), methods=["POST"])
 
     def matches(self, scope: AsgiScope) -> tuple[Match, AsgiScope]:
@@ -141,7 +141,7 @@ class StraightRoute(Route):
 class _Called:
     """An ASGI app that calls an endpoint; Starlette would wrap a function."""
 
-    def __init__(self, endpoint: StraightEndpoint) -> None:
+    def __init__(self, endpoint: FastEndpoint) -> None:
         self._endpoint = endpoint
         self.demands = demands_of(endpoint)
 

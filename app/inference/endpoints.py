@@ -149,5 +149,5 @@ def _rows_to_score(
     return rows, predictor, scan_rows(context.artifacts, rows, predictor.description)
 
 
-STRAIGHT = [("/v1/models/{model_id}/predict", predict)]
-"""The call that has to be quick; see StraightRoute."""
+FAST_ROUTES = [("/v1/models/{model_id}/predict", predict)]
+"""The call that has to be quick; see FastRoute."""

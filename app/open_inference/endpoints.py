@@ -18,7 +18,7 @@ from app.http import bodies
 from app.http.bodies import body_of
 from app.http.errors import RequestError
 from app.http.inference_errors import PREFIX, error_responses
-from app.http.routes import BodyClass, Endpoint, StraightEndpoint, demands
+from app.http.routes import BodyClass, Endpoint, FastEndpoint, demands
 from app.http.security import Caller, documented_key
 from app.open_inference import service
 from app.open_inference.references import index, listed, reference, version_of, versions_of
@@ -288,8 +288,8 @@ async def _set_served(
     return entries
 
 
-STRAIGHT: list[tuple[str, StraightEndpoint]] = [
+FAST_ROUTES: list[tuple[str, FastEndpoint]] = [
     (f"{PREFIX}/models/{{model}}/infer", infer),
     (f"{PREFIX}/models/{{model}}/versions/{{version}}/infer", infer_version),
 ]
-"""The calls that have to be quick; see StraightRoute."""
+"""The calls that have to be quick; see FastRoute."""

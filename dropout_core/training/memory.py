@@ -9,11 +9,11 @@ from dropout_core.data.columns import Column
 from dropout_core.data.features import DATE_PARTS
 from dropout_core.data.selection import Selection
 from dropout_core.nn.inputs import category_widths
+from dropout_core.training.optimizers import STATE_TENSORS
 
 _FLOAT = 4
 _DOUBLE = 8
 _MASK = 3  # bytes of an element and of the random bits that it is drawn from
-_STATE_TENSORS = {"sgd": 1, "adam": 2, "adamw": 2}  # of the optimizer, for each parameter
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def training_bytes(
     parameters = num_parameters(
         model, in_features=in_features, out_features=out_features, num_embedded=num_embedded
     )
-    copies = 2 + _STATE_TENSORS[training.optimizer.name]
+    copies = 2 + STATE_TENSORS[training.optimizer.name]
     copies += (training.early_stopping is not None) + (training.ema_decay is not None)
     batch_rows = min(training.batch_size, num_rows)
     width = model.num_pieces * sum(model.hidden)

@@ -22,6 +22,9 @@ _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
 }
 
+STATE_TENSORS = {"sgd": 1, "adam": 2, "adamw": 2}
+"""Tensors that an optimizer keeps for each parameter."""
+
 ParameterGroups = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 """Parameters, or groups of them with options that replace those of the config."""
 

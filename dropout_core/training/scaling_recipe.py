@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dropout_core.config import (
+    AdamConfig,
     AdamWConfig,
     CosineConfig,
     DropoutConfig,
@@ -70,22 +71,17 @@ class Recipe:
 
     def _options(self, factor: float) -> dict[str, float]:
         """Return the optimizer options of weights that were multiplied by `factor`."""
-        optimizer = self.training.optimizer
-        if isinstance(optimizer, SGDConfig):
-            # w -= lr (g + decay w): w is multiplied by the factor and g divided by it, so lr is
-            # multiplied by its square, and decay divided by that.
-            return {
-                "lr": optimizer.lr * factor**2,
-                "weight_decay": optimizer.weight_decay / factor**2,
-            }
-        # Adam's step does not depend on the size of g except through eps; AdamW's decay is lr
-        # times w, without g.
-        power = 1 if isinstance(optimizer, AdamWConfig) else 2
-        return {
-            "lr": optimizer.lr * factor,
-            "eps": optimizer.eps / factor,
-            "weight_decay": optimizer.weight_decay / factor**power,
-        }
+        match self.training.optimizer:
+            case SGDConfig(lr=lr, weight_decay=decay):
+                # w -= lr (g + decay w): w is multiplied by the factor and g divided by it, so lr is
+                # multiplied by its square, and decay divided by that.
+                return {"lr": lr * factor**2, "weight_decay": decay / factor**2}
+            case AdamConfig(lr=lr, eps=eps, weight_decay=decay):
+                # Adam's step does not depend on the size of g except through eps.
+                return {"lr": lr * factor, "eps": eps / factor, "weight_decay": decay / factor**2}
+            case AdamWConfig(lr=lr, eps=eps, weight_decay=decay):
+                # The same, but for the decay, which is lr times w, without g.
+                return {"lr": lr * factor, "eps": eps / factor, "weight_decay": decay / factor}
 
 
 def convert(model: MLPConfig, training: TrainingConfig, *, to: Scaling) -> Recipe:

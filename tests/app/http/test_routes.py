@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Mount, Route
 
-from app.http.routes import Demands, FoundRoute, StraightRoute, demands, demands_of
+from app.http.routes import Demands, FastRoute, FoundRoute, demands, demands_of
 from app.main import create_app
 from store.access.keys import Scope
 from store.settings import Settings
@@ -19,7 +19,7 @@ ROWS_BYTES, FILE_BYTES, CONFIG_BYTES = 6_000_000, 9_000_000, 4 * 1024**2
 
 PROBES = {"GET /livez", "GET /readyz", "GET /metrics"}
 
-STRAIGHT = {
+FAST_ROUTES = {
     "POST /v1/models/{model_id}/predict",
     "POST /v2/models/{model}/infer",
     "POST /v2/models/{model}/versions/{version}/infer",
@@ -75,7 +75,7 @@ def test_every_documented_route_is_in_the_document(sqlite_client: TestClient) ->
 
 def test_what_is_called_most_is_found_first(sqlite_client: TestClient) -> None:
     names = [(name, type(route)) for name, route, _ in endpoints(sqlite_client.app)]  # type: ignore[arg-type]
-    assert {name for name, kind in names[: len(STRAIGHT)] if kind is StraightRoute} == STRAIGHT
+    assert {name for name, kind in names[: len(FAST_ROUTES)] if kind is FastRoute} == FAST_ROUTES
 
 
 @pytest.mark.parametrize(
