@@ -101,10 +101,8 @@ def create_app(settings: Settings) -> FastAPI:
         )
     app.add_middleware(Authentication, keyring=context.keyring)
     routes = app.router.routes
-    routes[:0] = [
-        FastRoute(*call) for call in (*inference.FAST_ROUTES, *open_inference.FAST_ROUTES)
-    ]
-    routes.insert(0, FoundRoute())
+    fast = (*inference.FAST_ROUTES, *open_inference.FAST_ROUTES)
+    routes[:0] = [FoundRoute(), *(FastRoute(*route) for route in fast)]
     # Not by include_router, which hides the routes and searches them twice.
     for part in (datasets, jobs, models, names, exports, inference, open_inference, health):
         routes.extend(part.router.routes)
