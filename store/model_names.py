@@ -86,7 +86,7 @@ def id_of(reference: str, *, tenant: str) -> ColumnElement[str]:
 
 
 def get(connection: Connection, name: str, *, tenant: str) -> tuple[ModelName, list[Version]]:
-    """Return the name and its versions, newest first. Raises NameNotFound, also for another's."""
+    """Return the name and its versions, newest first. Raises NameNotFound."""
     query = (
         select(models.c.version, models.c.id, models.c.served, models.c.created_at)
         .where(_of_name(models, name, tenant=tenant), models.c.version.is_not(None))

@@ -8,7 +8,7 @@ from multiprocessing.process import BaseProcess
 class Fence:
     """A thread that kills a trainer whose lease was not renewed for `seconds`, until it is closed.
 
-    It is a thread of its own, because the supervisor's can hang in the call that renews.
+    It is a thread of its own, because the supervisor's thread can hang while it renews the lease.
     """
 
     def __init__(self, trainer: BaseProcess, *, seconds: float) -> None:

@@ -63,7 +63,7 @@ def supervise(job_id: str, worker: Worker) -> bool:
     """Run one attempt of the job if it can be claimed, and return whether it was.
 
     If the supervisor itself fails, the error is logged and the job requeued with one more failure.
-    Raises SQLAlchemyError if the claim fails; if it was committed nevertheless, its lease expires.
+    Raises SQLAlchemyError if the claim fails; a claim that was committed all the same expires.
     """
     settings = worker.settings
     if worker.draining.is_set():

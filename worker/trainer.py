@@ -258,7 +258,7 @@ def _build_run(assignment: Assignment, spec: JobSpec, artifacts: ArtifactStore) 
 def _verify(path: Path, key: str) -> None:
     """Raise DataError unless the table matches its key's digest; keys of early releases have none.
 
-    Parquet does not detect it: a number with a flipped bit is still a number.
+    Parquet does not detect flipped bits: a number with one is still a number.
     """
     match = _DIGEST.search(key)
     if match is not None and sha256_of(path) != match[1]:

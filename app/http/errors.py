@@ -1,6 +1,6 @@
 """Every error as `application/problem+json` (RFC 9457): what is wrong, and where in the request.
 
-Only this package knows statuses: the engines below it raise errors that have none.
+The engines below raise errors without a status: STATUS has it. Endpoints raise RequestError.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -17,11 +17,11 @@ from store.access import rate_limits
 from store.database.engine import Database
 
 BODY_IDLE_SECONDS = 30.0
-_DRAWS = 20  # after as many, one process has emptied a full bucket
+_DRAWS = 20  # a process takes this part of the bucket at a time
 
 
 class BodyTooLarge(RequestError, HTTPException):
-    """The body is larger than the limit; an HTTPException, which FastAPI lets through."""
+    """The body is larger than the limit. FastAPI would wrap any error but an HTTPException."""
 
     def __init__(self, limit: int) -> None:
         detail = f"the body may have {limit} bytes here; it has more"

@@ -1,7 +1,7 @@
 """HTTP as uvicorn parses it, with limits on a request's head: its line and its headers.
 
-No code of the app runs before the head is complete, so the app cannot stop a head that does not
-end. The app limits bodies: see `app/http/limits.py`.
+No code of the app runs before the head is complete, so the app cannot time out a head that
+does not end. The app limits bodies: see `app/http/limits.py`.
 """
 
 import asyncio

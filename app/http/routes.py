@@ -90,7 +90,7 @@ class FindRoute:
 def found_demands(scope: AsgiScope) -> Demands | None:
     """Return the demands of the request's endpoint; None if no route has its path and method.
 
-    A method that an open endpoint does not have is open too.
+    A wrong method on the path of an open endpoint is open too: it is answered with 405.
     """
     found: _Found | None = scope.get(_FOUND)
     return None if found is None else found.demands

@@ -89,7 +89,9 @@ async def _predict_cell_by_cell(
     if sampling is not None:
         most = min(MAX_SAMPLED_ROWS, MAX_SAMPLED_PRODUCTS // served.model.num_parameters)
         if sampling.samples * num_rows > most:
-            raise invalid("/mc_dropout/samples", f"rows times samples may be {most} for this model")
+            raise invalid(
+                "/mc_dropout/samples", f"rows times samples may be at most {most} for this model"
+            )
     outputs, uncertainties = [], []
     async with slow_slot(context) if sampling is not None and not has_slot else nullcontext():
         parts = instances.encode(

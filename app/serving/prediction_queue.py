@@ -23,7 +23,7 @@ from dropout_core.model.predictor import Predictor
 Numbers = NDArray[np.float64]
 
 MAX_BATCH_ROWS = 1024
-MAX_SHARED_ROWS = 64  # of a batch of several requests: sharing more rows gains nothing
+MAX_SHARED_ROWS = 64  # in a batch of several requests: larger ones are no faster
 FULL_BATCH = 32  # requests: stop collecting requests
 MAX_WAITING_CELLS = 32_000_000  # of eight bytes each
 

@@ -31,11 +31,11 @@ from dropout_core.files import NO_SPACE, is_disk_full
 _MAX_THREADS = 4  # more threads are hardly faster, and each needs memory
 _MAX_GROWTH = 8  # a cell of 1 byte and its delimiter become a number of 8 bytes
 _DEATH_SECONDS = 10  # how long a killed process may take to end
-_GRACE_SECONDS = 5  # a process without a caller ends itself this long after its time
+_GRACE_SECONDS = 5  # after its time limit, a reader whose caller died ends itself
 
 _MAX_READERS = 4
 
-# How a library says that memory is used up. A reason that quotes a column `allocation` does not.
+# How a library says that memory is used up. A quoted column `allocation` does not match.
 _NO_MEMORY = re.compile(
     r"(?:fail|cannot|unable|could not)[^'\"`]*allocat"
     r"|allocation (?:of [^'\"`]* )?(?:failed|error)|os error 12|^can't start new thread"

@@ -69,8 +69,8 @@ class ReadOptions(Config):
 def spell_values(words: frozenset[str]) -> bool:
     """Return whether any of the words could be read as a number, a boolean or a date, as -999 can.
 
-    Such words for a missing value have to be found before values are parsed. NaN is not such a
-    word, because it is always missing.
+    Such words become null before values are parsed, or -999 would become a number. NaN is not
+    such a word, because it is always missing.
     """
     text = pl.Series("word", sorted(words), dtype=pl.String)
     numbers = parse_numbers(text.to_frame()).to_series().fill_nan(None)

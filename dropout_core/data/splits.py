@@ -30,7 +30,10 @@ class Split:
 
 
 def _split_sizes(num_rows: int, config: SplitConfig) -> tuple[int, int, int]:
-    """Return the number of rows to train, validate and test on. Raises DataError if none trains."""
+    """Return the number of rows to train, validate and test on.
+
+    Raises DataError if no row is left to train on.
+    """
     num_validation = _num_held_out(num_rows, config.validation)
     num_test = _num_held_out(num_rows, config.test)
     num_train = num_rows - num_validation - num_test
@@ -53,7 +56,7 @@ def split_rows(
 
     - `stratified`: each part's share of a class is within one row of its share of all rows.
     - `grouped`: the parts are as large as whole groups allow when they are taken in random order.
-    - `time`: rows of one time are all in one part, unless there are fewer times than parts.
+    - `time`: rows with the same time are in the same part, if there are enough distinct times.
     """
     keys = _keys(frame, config, target)
     return _split(keys, config, generator(config.seed, "split"), classes)
@@ -66,7 +69,7 @@ def folds(
     target: Tensor | None = None,
     classes: Sequence[object] | None = None,
 ) -> list[Split]:
-    """Return the `config.folds` splits that cross-validate the rows `split_rows` does not test.
+    """Return one split a fold, over the rows that `split_rows` trains and validates on.
 
     Each row is in the `test` of one fold; `config` chooses `validation` among the others, and
     `train` is the rest. With a time split no fold trains on rows after its test: the rows are cut

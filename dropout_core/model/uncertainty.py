@@ -45,8 +45,8 @@ class SubNetworks:
     """The networks that a network's dropout samples: each a function of a seed and a number.
 
     Only dropout is random: batch norm uses its fixed statistics, and no category becomes unknown.
-    Sub-networks share the weights of `network`, do not change it and do not depend on its mode, so
-    that it can be used at the same time.
+    Sub-networks share the weights of `network`, do not change it, and ignore its mode, so `network`
+    can be used meanwhile.
     """
 
     def __init__(self, network: MLP) -> None:

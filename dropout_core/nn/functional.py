@@ -139,8 +139,8 @@ def linear_dropout(
     """Compute `dropout(activation(F.linear(x, weight, bias)), p)` with few passes over memory.
 
     Shapes: x (B, I), weight (O, I), bias (O) -> (B, O). For a ReLU only the result is kept for
-    backward: it is zero where the unit was at rest and where it was dropped. `scale` is as in
-    `dropout`. With `bfloat16` the matrix products round their inputs to bfloat16 and add up in
+    backward: it is zero where the unit was inactive or dropped, so no mask is needed. `scale` is as
+    in `dropout`. With `bfloat16` the matrix products round their inputs to bfloat16 and add up in
     float32. Raises ValueError unless 0 <= p <= 1 and the activation is a FusedActivation.
     """
     check_probability(p)

@@ -51,7 +51,7 @@ class Dropout(nn.Module):
 
 
 class _PartialDropout(nn.Module):
-    """What the dropouts share that cannot drop everything: 0 <= p < 1, or ValueError."""
+    """The base of dropouts that keep something. Raises ValueError unless 0 <= p < 1."""
 
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
         super().__init__()

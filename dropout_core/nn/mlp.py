@@ -43,7 +43,7 @@ class HiddenLayer(nn.Module):
     """Linear, [batch norm,] activation and dropout: one hidden layer.
 
     Shape: (B, in_features) -> (B, num_units). Under batchwise dropout a layer takes and returns
-    only the units that are kept: `columns` are those of the layer before that x holds.
+    only the units that are kept: `columns` are the indices of the previous layer's units in x.
     """
 
     def __init__(

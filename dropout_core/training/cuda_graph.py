@@ -131,7 +131,7 @@ def disagreement(
     """Describe how two steps by `found` differ from two by `expected`; None if they agree.
 
     The second step shows whether a graph draws the same masks again. A step that changes weights is
-    refused, since a graph would not see the learning rate change. The model and the generator are
+    refused: a graph would keep the learning rate of its capture. The model and the generator are
     left as they were; `.grad` holds the gradients of the last step.
     """
     with _left_as_it_was(model, generator):

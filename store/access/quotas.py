@@ -42,9 +42,9 @@ def require_dataset_quota(
 
 
 def within_running_limit(max_running: int) -> ColumnElement[bool]:
-    """Return a condition that selects the due jobs that a tenant's running limit leaves room for.
+    """Return a condition for due jobs that may start within their tenant's limit of running jobs.
 
-    The oldest come first, counted in each queue alone, because a queue can be without a worker.
+    The oldest come first. Each queue is counted alone: one without workers must not block another.
     """
     turn = func.row_number().over(partition_by=[jobs.c.tenant, jobs.c.queue], order_by=jobs.c.id)
     waiting = (

@@ -19,7 +19,8 @@ def end(
     reason: str,
     detail: str | None = None,
 ) -> Job | None:
-    if detail is not None:  # PostgreSQL stores neither lone surrogates nor NUL, which it can quote
+    # It may quote lone surrogates or NUL, which PostgreSQL cannot store.
+    if detail is not None:
         detail = detail.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
     return change(
         connection,

@@ -72,8 +72,8 @@ def sweep(settings: Settings, database: Database, artifacts: ArtifactStore) -> S
     - Tables without a dataset, older than an hour.
     - Uploads and scratch files older than a day.
     - Idempotency keys older than a day.
-    - Epoch events of jobs that ended `keep_events_days` ago: most of a job's events, whose numbers
-      stay in its metrics. The job's other events stay.
+    - Epoch events of jobs that ended `keep_events_days` ago: their values stay in the
+      job's metrics. The job's other events stay.
 
     Artifacts that are older than every row, or that lie beside another database, are kept: they can
     belong to another database.

@@ -81,23 +81,24 @@ def convert(
         if len(files) != 1 and formats != ["idx", "idx"]:
             raise DataError("an upload is one file, or IDX images and their labels")
         table = folder / "table"
+        limits = {"max_bytes": max_bytes, "max_columns": max_columns}
         try:
-            if formats[0] == "csv":
-                contents = read_csv(
-                    files[0],
-                    table,
-                    folder=folder,
-                    options=options or ReadOptions(),
-                    max_columns=max_columns,
-                    as_text=as_text,
-                )
-            elif formats[0] == "idx":
-                contents = idx.read_idx(files, table, max_columns=max_columns)
-            else:
-                read_binary = npz.read_npz if formats[0] == "npz" else parquet.read_parquet
-                contents = read_binary(
-                    files[0], table, max_bytes=max_bytes, max_columns=max_columns
-                )
+            match formats[0]:
+                case "csv":
+                    contents = read_csv(
+                        files[0],
+                        table,
+                        folder=folder,
+                        options=options or ReadOptions(),
+                        max_columns=max_columns,
+                        as_text=as_text,
+                    )
+                case "idx":
+                    contents = idx.read_idx(files, table, max_columns=max_columns)
+                case "npz":
+                    contents = npz.read_npz(files[0], table, **limits)
+                case "parquet":
+                    contents = parquet.read_parquet(files[0], table, **limits)
             contents = finish(table, contents, keep_empty_columns=as_text)
         except (PolarsError, PanicException) as error:
             # The message of a panic helps only the authors of the parser.
