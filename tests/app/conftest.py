@@ -26,26 +26,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("service"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The embedded service; a test leaves it running."""
     with embedded(tmp_path_factory.mktemp("service"), **SETTINGS) as service:
         yield service
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def live(service: Service) -> httpx.Client:
     """Calls the embedded service."""
     return service.client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def flowers(live: httpx.Client) -> dict[str, Any]:
     """A dataset of three kinds of flowers: two lengths, and a label of words."""
     return upload(live, tables.flowers(), data={"name": "flowers"})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def flower_job(live: httpx.Client, flowers: dict[str, Any]) -> dict[str, Any]:
     """A job that has succeeded."""
     return train(
@@ -59,20 +59,20 @@ def flower_job(live: httpx.Client, flowers: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def flower_model(live: httpx.Client, flower_job: dict[str, Any]) -> dict[str, Any]:
     """A model that tells three kinds of flowers."""
     answer: dict[str, Any] = live.get(f"/v1/models/{flower_job['model']}").json()
     return answer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def people(live: httpx.Client) -> dict[str, Any]:
     """A dataset with a column of every kind."""
     return upload(live, tables.people(), data={"name": "people"})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def people_model(live: httpx.Client, people: dict[str, Any]) -> dict[str, Any]:
     """A model that predicts who leaves, cross-validated in two folds."""
     job = train(

@@ -22,7 +22,7 @@ from tests.support.worker_examples import SHORT_LEASES, Result, run_uninterrupte
 SHAPES = ("embedded", "scaled_out")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def num_runs() -> int:
     """How often a test tries its fault."""
     return int(os.environ.get("FAULTS", "1"))
@@ -37,19 +37,19 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(f"{chosen} {request.node.name}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def record_fault() -> Callable[..., None]:
     """Writes down a fault: its name, how often it was tried, and the figures."""
     return figures.record
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def longer_uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Result:
     """The result of a job of LONGER_EPOCHS if nothing disturbs it."""
     return run_uninterrupted(tmp_path_factory.mktemp("longer"), epochs=LONGER_EPOCHS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def embedded_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """The embedded service; the test that breaks it heals it."""
     folder = tmp_path_factory.mktemp("embedded-stand")
@@ -57,7 +57,7 @@ def embedded_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         yield stand
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def scaled_out_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """API, dispatcher and two workers; the test that breaks them heals them."""
     folder = tmp_path_factory.mktemp("scaled-out-stand")

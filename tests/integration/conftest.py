@@ -10,14 +10,14 @@ from tests.support.service import SETTINGS, Service
 from tests.support.worker_examples import SHORT_LEASES
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def collector() -> Iterator[Collector]:
     """Collects the traces of the embedded service."""
     with Collector() as collector:
         yield collector
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def embedded_service(
     tmp_path_factory: pytest.TempPathFactory, collector: Collector
 ) -> Iterator[Service]:
@@ -30,7 +30,7 @@ def embedded_service(
             yield embedded
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def scaled_out(tmp_path_factory: pytest.TempPathFactory, broker: RedisServer) -> Iterator[Service]:
     """The scaled-out service, with one worker."""
     folder = tmp_path_factory.mktemp("scaled-out")

@@ -37,7 +37,7 @@ UNUSABLE_ROWS: dict[str, tuple[Any, str, str]] = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def path(flower_model: dict[str, Any]) -> str:
     return f"/v1/models/{flower_model['id']}"
 

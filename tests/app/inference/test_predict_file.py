@@ -40,7 +40,7 @@ UNUSABLE: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def path(flower_model: dict[str, Any]) -> str:
     return f"/v1/models/{flower_model['id']}"
 

@@ -154,7 +154,7 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def table(live: Client) -> str:
     """The id of a dataset with a column of every kind."""
     lines = ["x,y,word,gaps,one,flag"]

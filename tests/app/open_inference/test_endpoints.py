@@ -26,7 +26,7 @@ LENGTHS = np.array([[1.5, 0.25], [4.3, 1.3], [5.6, 2.0], [4.97, 1.63]])
 EXACT = {"Accept-Encoding": "identity"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def path(flower_model: dict[str, Any]) -> str:
     return f"/v2/models/{flower_model['id']}"
 
