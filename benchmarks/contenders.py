@@ -1,4 +1,4 @@
-"""Who trains in the training benchmark: this library, torch by hand, and other libraries."""
+"""The contenders of the training benchmark: this library, torch by hand, other libraries."""
 
 import contextlib
 import itertools

@@ -59,6 +59,33 @@ def resolve(
         raise invalid(_pointer(error), str(error)) from error
     selection = plan.selection
     _check_training(spec, selection.task, num_train=plan.num_train, num_outputs=plan.num_outputs)
+    num_parameters, estimated_bytes = _sizes(dataset, spec, plan, settings)
+    chosen = spec.dataset.model_copy(
+        update={
+            "features": tuple(selection.features),
+            "types": {**spec.dataset.types, **selection.features},
+        }
+    )
+    return ResolvedJob(
+        spec=spec.model_copy(
+            update={
+                "dataset": chosen,
+                "task": selection.task,
+                "training": _within_limits(spec.training, settings),
+            }
+        ),
+        warnings=plan.warnings,
+        queue=_queue(spec, settings),
+        num_parameters=num_parameters,
+        estimated_bytes=estimated_bytes,
+    )
+
+
+def _sizes(dataset: Dataset, spec: JobSpec, plan: _Plan, settings: Settings) -> tuple[int, int]:
+    """Return the number of parameters and the bytes that training takes, about.
+
+    Raises RequestError (422) if one of them is more than the settings allow.
+    """
     sizes = {
         "in_features": plan.inputs.in_features(spec.preprocessing),
         "out_features": plan.num_outputs,
@@ -85,25 +112,7 @@ def resolve(
             f"training would take about {estimated} bytes, {settings.max_training_bytes} are "
             "allowed: use fewer or narrower layers, fewer features, or a smaller batch",
         )
-    chosen = spec.dataset.model_copy(
-        update={
-            "features": tuple(selection.features),
-            "types": {**spec.dataset.types, **selection.features},
-        }
-    )
-    return ResolvedJob(
-        spec=spec.model_copy(
-            update={
-                "dataset": chosen,
-                "task": selection.task,
-                "training": _within_limits(spec.training, settings),
-            }
-        ),
-        warnings=plan.warnings,
-        queue=_queue(spec, settings),
-        num_parameters=num_parameters,
-        estimated_bytes=estimated,
-    )
+    return num_parameters, estimated
 
 
 def _plan(dataset: Dataset, spec: JobSpec) -> _Plan:

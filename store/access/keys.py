@@ -1,7 +1,7 @@
 """API keys: each belongs to a tenant and has scopes.
 
-A token is `dsk_<id>_<secret>`. The secret has 256 random bits and is shown once. The row stores its
-SHA-256 only: a secret that nobody can guess needs no slow hash.
+A token is `dsk_<id>_<secret>`. The secret has 256 random bits and is shown once. The row stores
+only its SHA-256. A slow hash protects secrets that can be guessed; this one cannot.
 """
 
 import hashlib

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from benchmarks import run_folder
-from tests.support.processes import is_alive
+from tests.support.processes import below, command_line, is_alive
 from tests.support.waiting import wait_until
 
 RUN = """
@@ -60,11 +60,10 @@ def test_what_is_left_at_the_end_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_benchmark_that_is_terminated_ends_its_service(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.service"]
     with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}) as benchmark:
-        root = psutil.Process(benchmark.pid)
         service = wait_until(
-            lambda: [each for each in root.children() if "serve" in each.cmdline()], 60
+            lambda: [each for each in below(benchmark.pid) if "serve" in command_line(each)], 60
         )
-        started = wait_until(lambda: service[0].children(), 60)
+        started = wait_until(lambda: below(service[0].pid), 60)
         benchmark.terminate()
     wait_until(lambda: not any(is_alive(each) for each in (*service, *started)), 60)
     assert benchmark.returncode == 128 + signal.SIGTERM
