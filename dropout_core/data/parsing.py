@@ -22,7 +22,7 @@ def parse_numbers(frame: pl.DataFrame) -> pl.DataFrame:
     """
     if all(dtype == pl.Float64 for dtype in frame.dtypes):
         return frame
-    values = frame.select(_number(name, dtype) for name, dtype in frame.schema.items())
+    values = frame.select(_number(pl.nth(i), dtype) for i, dtype in enumerate(frame.dtypes))
     words = [
         name
         for name, dtype in frame.schema.items()
@@ -35,8 +35,7 @@ def parse_numbers(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _number(name: str, dtype: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
+def _number(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.String:
         column = column.str.strip_chars()
     elif isinstance(dtype, pl.Datetime):
