@@ -25,7 +25,7 @@ from dropout_core.data.features import (
     TextFeature,
     value_names,
 )
-from dropout_core.data.instances import instance_frame, text_column
+from dropout_core.data.instances import has_two_orders, instance_frame, text_column
 from dropout_core.data.parsing import parse_numbers, refusal, refuse_unreadable, without_missing
 from dropout_core.data.read_options import MISSING_WORDS, spell_values
 from dropout_core.data.stored_types import frame_as_stored
@@ -153,8 +153,9 @@ class Encoder(Config):
         A row is an array in the order of the features or of all training columns, or an object by
         name, in which an absent name is missing. Training columns that are no features, and columns
         that are `ignored`, are skipped. Numbers, strings and booleans mean what they mean in a
-        file; null is missing. Raises DataError for a row of another length, an unknown name, a
-        value that is no scalar, and a date that cannot be read on its own.
+        file; null is missing. Raises DataError for a row of another length, an array where
+        `has_two_orders`, an unknown name, a value that is no scalar, and a date that cannot be read
+        on its own.
         """
         return instance_frame(
             instances,
@@ -178,6 +179,11 @@ class Encoder(Config):
     def is_numeric(self) -> bool:
         """Return whether every feature is a number or a boolean: the columns are the features."""
         return all(isinstance(f, NumericFeature | BooleanFeature) for f in self.features)
+
+    @cached_property
+    def has_two_orders(self) -> bool:
+        """Return whether an array could be in the order of the features, or of the columns."""
+        return has_two_orders(self._names, self.columns)
 
     @cached_property
     def value_names(self) -> list[str]:
