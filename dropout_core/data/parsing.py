@@ -4,6 +4,7 @@ Columns have the dtypes of a stored table. A result is null where a cell cannot 
 it is missing; `refuse_unreadable` tells the two apart. For dates see `dates`.
 """
 
+import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -68,8 +69,9 @@ def _number(name: str, dtype: pl.DataType, format_: NumberFormat) -> pl.Expr:
     if dtype == pl.String:
         if format_ != PLAIN:
             return _written_number(name, format_)
-        column = column.str.strip_chars()
-    elif isinstance(dtype, pl.Datetime):
+        # The bits of a result hold no sign of a NaN: `-nan` is as missing as `nan`.
+        return column.str.strip_chars().cast(pl.Float64, strict=False).fill_nan(math.nan)
+    if isinstance(dtype, pl.Datetime):
         column = pl.when(False).then(column.to_physical())
     return column.cast(pl.Float64, strict=False)
 
