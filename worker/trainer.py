@@ -248,7 +248,7 @@ def _build_run(assignment: Assignment, spec: JobSpec, artifacts: ArtifactStore) 
     except (FileNotFoundError, PolarsError) as error:
         raise DataError(f"the dataset's table cannot be read: {error}") from error
     return TabularRun(
-        resolve_table(frame, spec.problem),
+        resolve_table(frame, spec.problem, reading=assignment.dataset_reading),
         preprocessing=spec.preprocessing,
         model=spec.model,
         training=spec.training,

@@ -112,7 +112,11 @@ def evaluate(
     model = context.model_server.model_of(model_id, tenant=caller.tenant)
     rows, predictor, table = _rows_to_score(context, model, request.dataset)
     scores = evaluation.evaluate(
-        predictor, table, num_rows=rows.dataset.num_rows, scratch=context.uploads
+        predictor,
+        table,
+        num_rows=rows.dataset.num_rows,
+        scratch=context.uploads,
+        refuse_missing=request.missing == "refuse",
     )
     return EvaluationAnswer(**scores.to_dict())
 
@@ -136,6 +140,7 @@ def measure_importance(
         seed=request.seed,
         split=rows.split,
         num_parameters=model.num_parameters,
+        refuse_missing=request.missing == "refuse",
     )
     return ImportanceAnswer.model_validate(measured)
 

@@ -60,7 +60,7 @@ def predict_file(
     )
     encoder = predictor.description.encoder
     predictions = PredictionColumns(predictor, taken=set(table.collect_schema().names()))
-    dates = settle_dates(table, encoder.datetime_columns, missing=options.missing_words)
+    dates = settle_dates(table, encoder.unsettled_dates, missing=options.missing_words)
     for start, batch in batches(predictor, table, num_rows=read.num_rows):
         try:
             rows = with_settled_dates(batch, dates)

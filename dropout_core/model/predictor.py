@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dropout_core.data.read_options import MISSING_WORDS
 from dropout_core.errors import DataError, ModelError
 from dropout_core.model.forward import ForwardPass, as_predicted
 from dropout_core.model.saved_model import Description, TabularModel, load_model
@@ -90,7 +89,7 @@ class Predictor:
         frame: pl.DataFrame,
         *,
         refuse_missing: bool = True,
-        missing: Collection[str] = MISSING_WORDS,
+        missing: Collection[str] | None = None,
     ) -> Tensor:
         """Encode the features of each row as numbers: (N, V + K) float64; see `Encoder.encode`.
 
@@ -134,7 +133,11 @@ class Predictor:
         return (slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size))
 
     def outputs_of(
-        self, frame: pl.DataFrame, *, missing: Collection[str] = MISSING_WORDS
+        self,
+        frame: pl.DataFrame,
+        *,
+        refuse_missing: bool = True,
+        missing: Collection[str] | None = None,
     ) -> Tensor:
         """Return `outputs` of a frame's rows, computed a part at a time to bound memory.
 
@@ -143,7 +146,8 @@ class Predictor:
         parts = [torch.empty(0, self.description.num_outputs, dtype=torch.float64)]
         for rows in self.parts(max(1, len(frame))):
             try:
-                matrix = self.encode(frame[rows], missing=missing)
+                part = frame[rows]
+                matrix = self.encode(part, refuse_missing=refuse_missing, missing=missing)
             except DataError as error:
                 raise error.shifted(rows.start) from error
             parts.append(self.outputs(matrix))

@@ -56,7 +56,13 @@ def encode_split(
     training rows are 0.
     """
     columns = table.frame.drop(exactly(*table.selection.targets))
-    encoder = Encoder.fit(columns[split.train.numpy()], table.selection.features, preprocessing)
+    encoder = Encoder.fit(
+        columns[split.train.numpy()],
+        table.selection.features,
+        preprocessing,
+        reading=table.reading,
+        incomplete=table.incomplete,
+    )
     # Held-out rows may miss values that no training row misses: they are imputed too.
     matrix = torch.from_numpy(encoder.encode(table.frame, refuse_missing=False))
     train, validation, test = (
