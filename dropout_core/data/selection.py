@@ -136,11 +136,14 @@ def _default_features(
             left_out.setdefault(_LEFT_OUT[column.type], []).append(column.name)
         else:
             chosen[column.name] = TYPE_AS_STORED[column.stored_as]
-    warnings = [f"left out, being {why}: {_listing(names)}" for why, names in left_out.items()]
+    warnings = {why: f"left out, being {why}: {_listing(of)}" for why, of in left_out.items()}
     if not chosen:
-        detail = f" ({'; '.join(warnings)})" if warnings else ""
+        detail = f" ({'; '.join(warnings.values())})" if warnings else ""
         raise DataError(f"no other column is taken for a feature{detail}", field="features")
-    return chosen, warnings
+    advice = "; to use one, name it in `features` or `types`"
+    return chosen, [
+        warning + (advice if why in _LEFT_OUT.values() else "") for why, warning in warnings.items()
+    ]
 
 
 def _listing(names: Sequence[str]) -> str:

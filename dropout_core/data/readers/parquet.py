@@ -1,5 +1,6 @@
 """Read Parquet files of any dtypes."""
 
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -56,7 +57,18 @@ def read_parquet(
         warnings += lost_digits(named(table))
     _refuse_much_text(stored, max_bytes)
     write(without_nan(stored), target)
-    return Contents(warnings=tuple(warnings))
+    name_of = dict(zip(schema.names(), names, strict=True))
+    index = [name_of[column] for column in _pandas_index(source) if column in name_of]
+    return Contents(warnings=tuple(warnings), index=tuple(index))
+
+
+def _pandas_index(source: Path) -> list[str]:
+    """Return the columns of the file that were the index of a pandas frame."""
+    try:
+        described = json.loads(pl.read_parquet_metadata(source).get("pandas", "{}"))
+        return [column for column in described["index_columns"] if isinstance(column, str)]
+    except (ValueError, TypeError, KeyError, RecursionError):  # anything may be written there
+        return []
 
 
 def _is_in_nanoseconds(dtype: pl.DataType) -> bool:
