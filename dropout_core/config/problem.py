@@ -16,9 +16,11 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
 class PreprocessingConfig(Config):
     """How feature values become inputs of the first layer. All of it is fitted on training rows.
 
-    - Numbers and the parts of dates are scaled to `standard` (mean 0, variance 1) or by `quantile`
-      to a normal distribution. A missing value is replaced by the `impute` value. A column with
-      missing values in training has one more input, which is 1 where the value is missing.
+    - Numbers and the parts of dates are scaled to `standard` (mean 0, variance 1), by `quantile` to
+      a normal distribution, or to `minmax` (0 to 1). `pixels` divides them by 255, and `none` keeps
+      them as they are. A column that is constant, up to rounding, is divided by 1. A missing value
+      is replaced by the `impute` value. A column with missing values in training has one more
+      input, which is 1 where the value is missing. Rows count by their weight.
     - A column of up to `max_one_hot` categories is one-hot encoded. A column of more has a learned
       embedding (Guo and Berkhahn 2016) of `embedding_dim` numbers; the default is about
       1.6 * (number of categories) ** 0.56.
@@ -29,7 +31,7 @@ class PreprocessingConfig(Config):
       2009).
     """
 
-    scale: Literal["standard", "quantile"] = "standard"
+    scale: Literal["standard", "quantile", "minmax", "pixels", "none"] = "standard"
     impute: Literal["mean", "median"] = "median"
     max_one_hot: Annotated[int, Field(ge=0, le=1000)] = 16
     max_categories: Annotated[int, Field(ge=1, le=100_000)] = 10_000

@@ -81,9 +81,7 @@ class Column(Config):
     top_values: Annotated[tuple[TopValue, ...], Field(strict=False)] = ()
 
 
-def describe(
-    table: pl.LazyFrame | pl.DataFrame, *, index: Collection[str] = ()
-) -> list[Column]:
+def describe(table: pl.LazyFrame | pl.DataFrame, *, index: Collection[str] = ()) -> list[Column]:
     """Return the description of each column, in the table's order.
 
     Columns of `index`, and those named as libraries name an index, are identifiers.

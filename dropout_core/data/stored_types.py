@@ -1,8 +1,8 @@
 """The dtypes of a stored table, and how any other dtype becomes one of them.
 
-A stored column is Int64, Float64, Boolean, String or Datetime in UTC with microseconds. A value that
-none of them holds is refused. Only digits behind the decimal point may be rounded, and `lost_digits`
-tells of it.
+A stored column is Int64, Float64, Boolean, String or Datetime in UTC with microseconds. A value
+that none of them holds is refused. Only digits behind the decimal point may be rounded, and
+`lost_digits` tells of it.
 """
 
 from typing import Literal

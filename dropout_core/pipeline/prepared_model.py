@@ -31,9 +31,9 @@ def prepare_model(split: EncodedSplit, config: MLPConfig, *, seed: int = 0) -> P
         num_outputs=len(split.table.output_names),
         seed=seed,
     )
-    model.preprocessing.fit(split.train.matrix)
+    model.preprocessing.fit(split.train.matrix, split.weights)
     if split.table.task == "regression":
-        model.fit_targets(split.train.targets)
+        model.fit_targets(split.train.targets, split.weights)
 
     def tensors(rows: EncodedRows) -> tuple[Tensor, Tensor]:
         features = model.preprocessing.in_chunks(rows.matrix)

@@ -98,9 +98,7 @@ def convert(
                 case "npz":
                     contents = npz.read_npz(files[0], table, **limits)
                 case "parquet":
-                    contents = parquet.read_parquet(
-                        files[0], table, keep_dtypes=as_text, **limits
-                    )
+                    contents = parquet.read_parquet(files[0], table, keep_dtypes=as_text, **limits)
             contents = finish(table, contents, keep_empty_columns=as_text)
         except (PolarsError, PanicException) as error:
             # The message of a panic helps only the authors of the parser.

@@ -75,7 +75,9 @@ def test_an_upload_becomes_a_table_with_its_columns(tmp_path: Path) -> None:
     assert stored.to_dict(as_series=False) == {"a": [1, 2], "b": ["x", "y"]}
 
 
-@pytest.mark.parametrize("text", [b",a\n7,1\n8,2\n7,2\n", b'"","a"\n"x","1"\n"y","2"\n', b"\ta\n1\t3\n2\t4\n"])
+@pytest.mark.parametrize(
+    "text", [b",a\n7,1\n8,2\n7,2\n", b'"","a"\n"x","1"\n"y","2"\n', b"\ta\n1\t3\n2\t4\n"]
+)
 def test_a_first_column_without_a_name_is_an_index(tmp_path: Path, text: bytes) -> None:
     columns = ingest_bytes(tmp_path, text).columns
     assert [(column.name, column.type) for column in columns] == [

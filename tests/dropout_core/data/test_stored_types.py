@@ -59,7 +59,11 @@ REFUSED = [
     *((column([1, 2**63], dtype), 2, LARGE) for dtype in WIDE),
     (column([1, -(2**63) - 1], pl.Int128), 2, LARGE),
     (column([Decimal(1), Decimal(2**63)], pl.Decimal(38, 0)), 2, LARGE),
-    (column([Decimal(1), Decimal(2**53 + 1)], pl.Decimal(38, 6)), 2, "larger than 2\\^53 and would lose"),
+    (
+        column([Decimal(1), Decimal(2**53 + 1)], pl.Decimal(38, 6)),
+        2,
+        "larger than 2\\^53 and would lose",
+    ),
     (column([0, 2**31 - 1], pl.Int32).cast(pl.Date), 2, FAR),
     (column([0, -(2**63) + 1], pl.Int64).cast(pl.Datetime("us")), 2, FAR),
     (column([0, 2**62], pl.Int64).cast(pl.Datetime("ms", "UTC")), 2, FAR),
