@@ -2,6 +2,7 @@
 
 from store.jobs.ownership import (
     Claim,
+    began,
     cancel,
     cancelled,
     claim,
@@ -34,6 +35,7 @@ __all__ = [
     "TERMINAL",
     "Claim",
     "Job",
+    "began",
     "cancel",
     "cancelled",
     "claim",
