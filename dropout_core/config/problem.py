@@ -44,8 +44,10 @@ class PreprocessingConfig(Config):
 class SplitConfig(Config):
     """Which rows are held out for validation and test. The fractions are fractions of all rows.
 
+    - `auto`: `stratified` for classes, `random` for other targets.
     - `random`: any rows.
-    - `stratified`: each part has the same proportions of the classes.
+    - `stratified`: each part has the same proportions of the classes, and the training rows have at
+      least one row of each class.
     - `grouped`: rows with the same value of `column` are in the same part, so the model is never
       tested on a group that it was trained on.
     - `time`: the latest rows by `column` are held out, the very latest for the test.
@@ -55,7 +57,7 @@ class SplitConfig(Config):
     `folds` adds a cross-validation: every row outside the test is held out once.
     """
 
-    kind: Literal["random", "stratified", "grouped", "time", "column"] = "random"
+    kind: Literal["auto", "random", "stratified", "grouped", "time", "column"] = "auto"
     column: str | None = Field(None, min_length=1, max_length=1000)
     validation: Fraction = 0.1
     test: Fraction = 0.1
@@ -74,6 +76,12 @@ class SplitConfig(Config):
         if self.kind == "column" and self.folds is not None:
             raise PydanticCustomError("folds", "a split by `column` has no `folds`")
         return self
+
+    def settled(self, *, has_classes: bool) -> Self:
+        """Return the same split with a kind other than `auto`."""
+        if self.kind != "auto":
+            return self
+        return self.model_copy(update={"kind": "stratified" if has_classes else "random"})
 
 
 class TableConfig(Config):

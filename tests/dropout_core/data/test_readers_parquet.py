@@ -95,7 +95,8 @@ def test_a_table_that_cannot_be_used_is_refused(
         read_bytes(tmp_path, written(frame))
 
 
-# A column `x` of INT96, which polars cannot write: 0001-01-01, 2024-06-01T12:00, 9999-12-31T23:59:59.
+# A column `x` of INT96, which polars cannot write: the first second of the year 1, noon of
+# 2024-06-01, and the last second of 9999.
 INT96 = base64.b64decode(
     "UEFSMRUAFVQVVCwVBhUAFQYVBhwAAAACAAAABgEAAAAAAAAAAFJEGgAAgKdISicAAC+LJQAANrRVlE4AACz+UQAVBBks"
     "NQAYBnNjaGVtYRUCABUGJQIYAXgAFgYZHBkcJgAcFQYZJQAYGRgBeBUAFgYWehZ6JghJHBUAFQAVAgA8KQYZJgAGAAAA"
