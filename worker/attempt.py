@@ -39,6 +39,7 @@ from worker.messages import (
     Order,
     Stopped,
     Timed,
+    Warned,
 )
 
 TRAINER = "worker.trainer"
@@ -174,6 +175,9 @@ class Attempt:
         match message:
             case Began(step):
                 jobs.began(transaction, self._claim, step)
+                return None
+            case Warned(warnings):
+                jobs.warn(transaction, self._claim, warnings)
                 return None
             case EpochCompleted(metrics):
                 jobs.record(transaction, self._claim, metrics)

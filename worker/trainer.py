@@ -52,6 +52,7 @@ from worker.messages import (
     Stopped,
     Timed,
     TimedStep,
+    Warned,
     job_prefix,
 )
 
@@ -133,8 +134,11 @@ class Trainer:
             frame = pl.read_parquet(path)
         except (FileNotFoundError, PolarsError) as error:
             raise DataError(f"the dataset's table cannot be read: {error}") from error
+        table = resolve_table(frame, self._spec.problem)
+        if table.split_warnings:
+            self._connection.send(Warned(table.split_warnings))
         return TabularRun(
-            resolve_table(frame, self._spec.problem),
+            table,
             preprocessing=self._spec.preprocessing,
             model=self._spec.model,
             training=self._spec.training,

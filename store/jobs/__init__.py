@@ -15,6 +15,7 @@ from store.jobs.ownership import (
     renew,
     retry,
     succeed,
+    warn,
 )
 from store.jobs.rows import (
     STATES,
@@ -56,4 +57,5 @@ __all__ = [
     "renew",
     "retry",
     "succeed",
+    "warn",
 ]
