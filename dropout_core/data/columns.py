@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import Field
 
 from dropout_core.config import ColumnType, Config, FeatureType
+from dropout_core.data.formats import CellFormat
 from dropout_core.data.stored_types import StoredAs, as_stored, stored_as
 from dropout_core.errors import DataError
 
@@ -64,6 +65,7 @@ class Column(Config):
     - Numbers have `minimum`, `maximum`, `mean` and `standard_deviation` (dividing by N); dates have
       `earliest` and `latest` (RFC 3339).
     - Booleans, categories and few whole numbers have `top_values`, the most frequent first.
+    - `format` says how the cells of a text file were written, unless numbers are plain as 1234.5.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Column(Config):
     earliest: str | None = None
     latest: str | None = None
     top_values: Annotated[tuple[TopValue, ...], Field(strict=False)] = ()
+    format: CellFormat | None = None
 
 
 def describe(table: pl.LazyFrame | pl.DataFrame, *, index: Collection[str] = ()) -> list[Column]:

@@ -79,6 +79,7 @@ def read_csv(
         "quote": dialect.quote,
         "encoding": encoding,
         "header": dialect.header,
+        "missing": list(options.missing_words),
     }
     index = unnamed_index(dialect.names or (), names)
     return Contents(options=settled, warnings=tuple(warnings), index=index)
