@@ -18,6 +18,7 @@ from app.http import docs, errors
 from app.http.headers import SecurityHeaders
 from app.http.inference_errors import InferenceErrors
 from app.http.limits import BodyLimit, RequestRate
+from app.http.query import KnownQuery
 from app.http.routes import BodyClass, FastRoute, FindRoute, FoundRoute, demands
 from app.http.security import Authentication, Keyring
 from app.http.telemetry import RequestDurations, RequestIds, RequestSpans
@@ -84,6 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.context = context
     errors.install(app)
     docs.install(app)
+    app.add_middleware(KnownQuery)
     app.add_middleware(
         BodyLimit,
         max_bytes={
