@@ -29,6 +29,7 @@ from app.models import endpoints as models
 from app.monitoring.instruments import Instruments
 from app.monitoring.readiness import Readiness
 from app.monitoring.recorded_jobs import RecordedJobs
+from app.monitoring.watched_jobs import WatchedJobs
 from app.names import endpoints as names
 from app.open_inference import endpoints as open_inference
 from app.serving.model_server import ModelServer
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
             recorded=RecordedJobs(database),
             versions={"version": release, "torch": torch.__version__},
         ),
+        watched_jobs=WatchedJobs(database),
         keyring=Keyring(database),
         readiness=Readiness(database, artifacts, settings.redis_url),
     )

@@ -27,6 +27,7 @@ from store.jobs.rows import (
     metrics,
     page,
     remove,
+    states,
 )
 
 __all__ = [
@@ -53,5 +54,6 @@ __all__ = [
     "remove",
     "renew",
     "retry",
+    "states",
     "succeed",
 ]
