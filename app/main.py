@@ -25,6 +25,7 @@ from app.http.telemetry import RequestDurations, RequestIds, RequestSpans
 from app.http.walkthrough import DESCRIPTION
 from app.inference import endpoints as inference
 from app.jobs import endpoints as jobs
+from app.jobs import stream
 from app.models import endpoints as models
 from app.monitoring.instruments import Instruments
 from app.monitoring.readiness import Readiness
@@ -59,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
             recorded=RecordedJobs(database),
             versions={"version": release, "torch": torch.__version__},
         ),
-        watched_jobs=WatchedJobs(database),
+        watched_jobs=WatchedJobs(database, encode=stream.encode),
         keyring=Keyring(database),
         readiness=Readiness(database, artifacts, settings.redis_url),
     )

@@ -17,6 +17,7 @@ from app.jobs.schemas import EventAnswer
 from app.monitoring.watched_jobs import AWAY_SECONDS, WatchedJob
 from store.database.engine import is_unavailable
 from store.errors import QuotaExceeded
+from store.events import Event
 from store.jobs import Job
 
 EVENT_STREAM = "text/event-stream"
@@ -24,6 +25,12 @@ KEEP_ALIVE_SECONDS = 15
 CALLER_SECONDS = 2.0  # until the caller's key is looked at again
 MAX_STREAMS = 1000  # of a process
 MAX_TENANT_STREAMS = 100  # of a tenant and process
+
+
+def encode(event: Event) -> bytes:
+    """Return the event as a server-sent event."""
+    answer = EventAnswer.of(event)
+    return format_sse_event(data_str=answer.model_dump_json(), event=answer.type, id=str(answer.id))
 
 
 class EventStream(StreamingResponse):
@@ -66,19 +73,15 @@ class EventStream(StreamingResponse):
                 return
             changed = job.changed
             try:
-                found = await self._context.watched_jobs.events_of(job, after=after)
+                found = await self._context.watched_jobs.messages_of(job, after=after)
             except SQLAlchemyError as error:
                 if not is_unavailable(error):
                     raise
                 await asyncio.sleep(AWAY_SECONDS)
                 continue
-            for event in found:
-                answer = EventAnswer.of(event)
-                yield format_sse_event(
-                    data_str=answer.model_dump_json(), event=answer.type, id=str(answer.id)
-                )
-                after, sent_at = event.sequence, time.monotonic()
             if found:
+                yield b"".join(message for _, message in found)
+                after, sent_at = found[-1][0], time.monotonic()
                 continue
             if job.is_over or job.is_deleted:
                 return

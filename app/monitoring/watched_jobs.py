@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
-from anyio import CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter, current_time, to_thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from store import events, jobs
@@ -18,6 +18,9 @@ from store.jobs import TERMINAL, Job
 POLL_SECONDS = 0.2
 AWAY_SECONDS = 2.0  # between two attempts while the database is down
 BATCH = 500
+CLOSE_SECONDS = 1.0  # for a watcher to end, once it was woken for the last time
+
+Message = tuple[int, bytes]  # an event's number, and the event as it is sent
 
 log = structlog.get_logger()
 
@@ -34,7 +37,7 @@ class WatchedJob:
     last_event: int
     is_over: bool
     is_deleted: bool = False
-    newest: list[Event] = field(default_factory=list)
+    newest: list[Message] = field(default_factory=list)
     newest_after: int = 0
     num_watchers: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,29 +54,31 @@ class WatchedJob:
 class _Found:
     """New events of a job, and whether the job has ended and these are the last ones."""
 
-    events: list[Event]
+    messages: list[Message]
     is_over: bool
 
 
 class WatchedJobs:
-    """Follow the jobs that are watched, for one event loop.
+    """Follow the jobs that are watched, for one event loop. `encode` makes an event a message.
 
     One task reads the jobs every POLL_SECONDS: a single query, and another one for each job that
     has new events. It has a thread of its own, so that no number of streams delays other requests.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, encode: Callable[[Event], bytes]) -> None:
         self._database = database
+        self._encode = encode
         self._jobs: dict[str, WatchedJob] = {}
         self._polling: asyncio.Task[None] | None = None
         self._poll_thread = CapacityLimiter(1)
         self._history_threads = CapacityLimiter(2)
+        self._scopes: set[CancelScope] = set()
         self.num_watchers: Counter[str] = Counter()  # by tenant
         self.is_closed = False
 
     @contextmanager
     def watching(self, job: Job) -> Iterator[WatchedJob]:
-        """Follow the job, which was read just now, in this block."""
+        """Follow the job, which was read just now, in this block, until `close` ends the block."""
         watched = self._jobs.get(job.id)
         if watched is None:
             is_over = job.state in TERMINAL
@@ -83,14 +88,17 @@ class WatchedJobs:
         if self._polling is None or self._polling.done():
             self._polling = asyncio.create_task(self._poll())
         try:
-            yield watched
+            with CancelScope() as scope:
+                self._scopes.add(scope)
+                yield watched
         finally:
+            self._scopes.remove(scope)
             self.num_watchers[job.tenant] -= 1
             watched.num_watchers -= 1
             if watched.num_watchers == 0:
                 del self._jobs[job.id]
 
-    async def events_of(self, job: WatchedJob, *, after: int) -> list[Event]:
+    async def messages_of(self, job: WatchedJob, *, after: int) -> list[Message]:
         """Return events numbered above `after`, the first of them; none if all were returned.
 
         Those of the last poll are at hand; earlier ones are read. Raises SQLAlchemyError.
@@ -98,14 +106,19 @@ class WatchedJobs:
         if after >= job.last_event:
             return []
         if after >= job.newest_after:
-            return [event for event in job.newest if event.sequence > after]
+            return [message for message in job.newest if message[0] > after]
         return await to_thread.run_sync(
             self._read_history, job.id, after, limiter=self._history_threads
         )
 
     def close(self) -> None:
-        """Wake every watcher for the last time: the process stops."""
+        """Wake every watcher for the last time: the process stops.
+
+        One that does not end, since its client does not read, is cancelled.
+        """
         self.is_closed = True
+        for scope in self._scopes:
+            scope.deadline = current_time() + CLOSE_SECONDS
         for job in self._jobs.values():
             job.wake()
 
@@ -136,11 +149,11 @@ class WatchedJobs:
             if new is None:
                 job.is_deleted = True
                 job.wake()
-            elif new.events or new.is_over:
+            elif new.messages or new.is_over:
                 job.is_over = new.is_over
-                job.newest, job.newest_after = new.events, last_event
-                if new.events:
-                    job.last_event = new.events[-1].sequence
+                job.newest, job.newest_after = new.messages, last_event
+                if new.messages:
+                    job.last_event = new.messages[-1][0]
                 job.wake()
 
     def _read(self, asked: Mapping[str, int]) -> dict[str, _Found]:
@@ -153,9 +166,12 @@ class WatchedJobs:
                     new = events.page(transaction, job_id, after=asked[job_id], limit=BATCH)
                 # A job that has ended has all its events.
                 is_over = state in TERMINAL and (not new or new[-1].sequence >= num_events)
-                found[job_id] = _Found(new, is_over)
+                found[job_id] = _Found(self._encoded(new), is_over)
         return found
 
-    def _read_history(self, job_id: str, after: int) -> list[Event]:
+    def _read_history(self, job_id: str, after: int) -> list[Message]:
         with self._database.read() as transaction:
-            return events.page(transaction, job_id, after=after, limit=BATCH)
+            return self._encoded(events.page(transaction, job_id, after=after, limit=BATCH))
+
+    def _encoded(self, found: Iterable[Event]) -> list[Message]:
+        return [(event.sequence, self._encode(event)) for event in found]

@@ -11,6 +11,7 @@ from starlette.types import Message
 
 from app.jobs import stream
 from app.main import create_app
+from app.monitoring import watched_jobs
 from store.access import keys
 from store.database.engine import Database
 from store.settings import Settings
@@ -162,6 +163,28 @@ def test_a_stream_ends_with_its_key(
 
     asyncio.run(watch())
     database.close()
+
+
+def test_a_client_that_does_not_read_delays_no_stop(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched_jobs, "CLOSE_SECONDS", 0.1)
+    with TestClient(app) as client:
+        job_id = queued_job(client)
+
+    class Deaf(Listener):
+        async def send(self, message: Message) -> None:
+            await super().send(message)
+            await self.left.wait()
+
+    async def watch() -> None:
+        listener = Deaf(app, f"/v1/jobs/{job_id}/events", "")
+        task = asyncio.create_task(listener.listen())
+        await until(lambda: listener.status)
+        app.state.context.watched_jobs.close()
+        await asyncio.wait_for(task, SECONDS)
+
+    asyncio.run(watch())
 
 
 def test_streams_end_in_order_when_the_process_stops(app: FastAPI) -> None:

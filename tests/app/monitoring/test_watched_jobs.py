@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from app.jobs.stream import encode
 from app.monitoring import watched_jobs
-from app.monitoring.watched_jobs import WatchedJob, WatchedJobs
+from app.monitoring.watched_jobs import Message, WatchedJob, WatchedJobs
 from store import jobs
 from store.database.engine import Database
-from store.events import Event
 from tests.support.store_examples import (
     cancel_job,
     epoch,
@@ -36,7 +36,7 @@ class Counted(WatchedJobs):
     """Keeps which jobs were asked for in each read, and how often history was read."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database)
+        super().__init__(database, encode=encode)
         self.asked: list[set[str]] = []
         self.num_histories = 0
         self.failures: list[Exception] = []
@@ -47,7 +47,7 @@ class Counted(WatchedJobs):
             raise self.failures.pop()
         return super()._read(asked)
 
-    def _read_history(self, job_id: str, after: int) -> list[Event]:
+    def _read_history(self, job_id: str, after: int) -> list[Message]:
         self.num_histories += 1
         return super()._read_history(job_id, after)
 
@@ -58,8 +58,8 @@ async def follow(watched: WatchedJobs, job: WatchedJob, *, after: int) -> list[i
     async with asyncio.timeout(SECONDS):
         while True:
             changed = job.changed
-            found = await watched.events_of(job, after=max(seen, default=after))
-            seen += [event.sequence for event in found]
+            found = await watched.messages_of(job, after=max(seen, default=after))
+            seen += [number for number, _ in found]
             if not found and (job.is_over or job.is_deleted):
                 return seen
             if not found:
@@ -132,7 +132,7 @@ def test_a_job_that_is_deleted_is_over(sqlite_database: Database) -> None:
         job = new_job(transaction)
 
     async def watch() -> list[int]:
-        watched = WatchedJobs(sqlite_database)
+        watched = WatchedJobs(sqlite_database, encode=encode)
         with watched.watching(job) as own:
             following = asyncio.create_task(follow(watched, own, after=0))
             with sqlite_database.write() as transaction:
