@@ -30,6 +30,7 @@ from worker.fence import Fence
 from worker.instruments import Instruments
 from worker.messages import (
     Assignment,
+    Began,
     EpochCompleted,
     Failed,
     Finished,
@@ -171,6 +172,9 @@ class Attempt:
     def _store(self, transaction: Transaction, message: Message) -> Job | None:
         """Apply a message to the job; return the job if that ends the attempt."""
         match message:
+            case Began(step):
+                jobs.began(transaction, self._claim, step)
+                return None
             case EpochCompleted(metrics):
                 jobs.record(transaction, self._claim, metrics)
                 return None

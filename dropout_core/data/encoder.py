@@ -30,7 +30,7 @@ from dropout_core.data.read_options import MISSING_WORDS, spell_values
 from dropout_core.data.stored_types import frame_as_stored
 from dropout_core.errors import DataError
 
-_CHUNK_ROWS = 16_384
+_CHUNK_CELLS = 1 << 20  # enough to outweigh the cost of a chunk
 _READ = ("numeric", "boolean", "datetime")  # features whose cells are read as values
 
 
@@ -51,25 +51,21 @@ class Encoder(Config):
 
         Raises DataError for a column that is not there, or has a cell that cannot be of its type.
         """
-        columns = _columns(frame, features)
-        types = _numbers_among(features)
-        block = np.empty((len(frame), len(types)))
-        _read_numbers(columns, types, block, range(len(types)), missing=MISSING_WORDS)
-        has_missing = {name: bool(np.isnan(block[:, i]).any()) for i, name in enumerate(types)}
         fitted: list[Feature] = []
-        for name, type_ in features.items():
+        columns = _columns(frame, features).get_columns()
+        for column, (name, type_) in zip(columns, features.items(), strict=True):
             match type_:
                 case "numeric":
-                    fitted.append(NumericFeature(name=name, may_be_missing=has_missing[name]))
+                    fitted.append(NumericFeature(name=name, may_be_missing=_misses(column, type_)))
                 case "boolean":
-                    fitted.append(BooleanFeature(name=name, may_be_missing=has_missing[name]))
+                    fitted.append(BooleanFeature(name=name, may_be_missing=_misses(column, type_)))
                 case "datetime":
-                    fitted.append(DatetimeFeature.fit(_read_dates(columns[name], MISSING_WORDS)))
+                    fitted.append(DatetimeFeature.fit(_read_dates(column, MISSING_WORDS)))
                 case "text":
                     fitted.append(TextFeature(name=name, num_buckets=config.text_buckets))
                 case "categorical":
                     fitted.append(
-                        CategoricalFeature.fit(columns[name], max_categories=config.max_categories)
+                        CategoricalFeature.fit(column, max_categories=config.max_categories)
                     )
         return cls(features=tuple(fitted), columns=tuple(frame.columns))
 
@@ -238,8 +234,9 @@ class Encoder(Config):
 
 
 def _columns(frame: pl.DataFrame, names: Mapping[str, FeatureType]) -> pl.DataFrame:
+    known = set(frame.columns)
     for name in names:
-        if name not in frame.schema:
+        if name not in known:
             raise DataError("the data has no such column", column=name)
     columns = frame.select(list(names))
     objects = [column for column in columns if column.dtype == pl.Object]
@@ -248,6 +245,15 @@ def _columns(frame: pl.DataFrame, names: Mapping[str, FeatureType]) -> pl.DataFr
 
 def _numbers_among(types: Mapping[str, FeatureType]) -> dict[str, FeatureType]:
     return {name: type_ for name, type_ in types.items() if type_ in ("numeric", "boolean")}
+
+
+def _misses(column: pl.Series, type_: FeatureType) -> bool:
+    """Return whether a numeric or boolean column misses a value. Raises DataError as `encode`."""
+    if column.dtype.is_integer() and type_ == "numeric":
+        return column.null_count() > 0
+    values = np.empty((len(column), 1))
+    _read_numbers(column.to_frame(), {column.name: type_}, values, [0], missing=MISSING_WORDS)
+    return bool(np.isnan(values).any())
 
 
 def _read_numbers(
@@ -265,15 +271,18 @@ def _read_numbers(
     for name in itertools.compress(types, lost):
         what = "number" if types[name] == "numeric" else "truth value"
         refuse_unreadable(columns[name], values[name], missing, f"is no {what}")
-    suspect = np.array([type_ == "boolean" for type_ in types.values()], dtype=bool)
-    for start in range(0, len(values), _CHUNK_ROWS):
+    where: slice | Sequence[int] = indices
+    if list(indices) == list(range(matrix.shape[1])):
+        where = slice(None)  # much quicker than a list of all columns
+    num_rows = max(1, _CHUNK_CELLS // max(1, len(indices)))
+    for start in range(0, len(values), num_rows):
         # Adding zero turns -0.0 into 0.0, because the stored -0 of a file is 0.
-        chunk = values[start : start + _CHUNK_ROWS].to_numpy(order="c") + 0.0
-        matrix[start : start + _CHUNK_ROWS, np.asarray(indices, dtype=np.intp)] = chunk
-        suspect |= np.isinf(chunk).any(axis=0)
-    for index in np.flatnonzero(suspect):
-        column = columns.to_series(int(index))
-        _refuse_others(column, matrix[:, indices[int(index)]], types[column.name])
+        chunk = values[start : start + num_rows].to_numpy(order="c") + 0.0
+        matrix[start : start + num_rows, where] = chunk
+    is_infinite = values.select(pl.all().is_infinite().any()).row(0) if values.width else ()
+    for index, type_ in enumerate(types.values()):
+        if is_infinite[index] or type_ == "boolean":
+            _refuse_others(columns.to_series(index), matrix[:, indices[index]], type_)
 
 
 def _null_counts(frame: pl.DataFrame) -> tuple[int, ...]:

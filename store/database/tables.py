@@ -92,6 +92,8 @@ jobs = Table(
     Column("num_threads", Integer),
     # The span of the request that submitted the job (W3C Trace Context), if requests are traced.
     Column("traceparent", String(55)),
+    # Of a running job: what its trainer does, such as "encoding".
+    Column("step", String(16)),
     Column("epochs_completed", Integer, nullable=False),
     Column("num_events", Integer, nullable=False),
     Column("created_at", Double, nullable=False),

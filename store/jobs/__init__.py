@@ -2,6 +2,7 @@
 
 from store.jobs.ownership import (
     Claim,
+    began,
     cancel,
     cancelled,
     claim,
@@ -35,6 +36,7 @@ __all__ = [
     "TERMINAL",
     "Claim",
     "Job",
+    "began",
     "cancel",
     "cancelled",
     "claim",

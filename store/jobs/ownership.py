@@ -102,6 +102,14 @@ def record(connection: Connection, claim: Claim, epoch_metrics: dict[str, Any]) 
     )
 
 
+def began(connection: Connection, claim: Claim, step: str) -> None:
+    """Store the step that the trainer began; ignore it after a cancel request. Raises LeaseLost."""
+    data = {"step": step}
+    job = change(connection, claim.job_id, _owned(claim, "running"), data, event="step", data=data)
+    if job is None:
+        _require_owner(connection, claim)
+
+
 def progressed(connection: Connection, claim: Claim) -> None:
     """Reset the count of failures after stored progress, as a new epoch does. Raises LeaseLost."""
     if change(connection, claim.job_id, _owned(claim, "running"), {"failures": 0}) is None:

@@ -38,6 +38,7 @@ class Job:
     dispatched_at: float | None
     num_threads: int | None
     traceparent: str | None
+    step: str | None
     epochs_completed: int
     num_events: int
     created_at: float
