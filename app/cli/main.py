@@ -83,6 +83,7 @@ def api(
 
         from app.http import bind
         from app.http.protocol import BoundedHttp
+        from app.http.server import Server
         from app.main import create_app
         from dropout_core.data.ingest import warm_up
         from store.operations.lifetime import on_parent_exit
@@ -95,8 +96,9 @@ def api(
     try:
         if fd is None:
             bind.check_bind(host, settings)
+        app = create_app(settings)
         config = uvicorn.Config(
-            create_app(settings),
+            app,
             host=host,
             port=port,
             loop="uvloop",
@@ -108,7 +110,7 @@ def api(
             proxy_headers=False,  # the service does not use the client's address
             timeout_graceful_shutdown=5,
         )
-        server = uvicorn.Server(config)
+        server = Server(config, end_streams=app.state.context.watched_jobs.close)
         listener = config.bind_socket() if fd is None else socket.socket(fileno=fd)
     except (bind.UnsafeBind, OSError) as error:
         fail(str(error))
