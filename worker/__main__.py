@@ -69,23 +69,29 @@ def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
     celery = _celery(settings)
     worker = _worker(settings, owner=_process_name())
     tasks.register(celery, worker)
-    worker_shutting_down.connect(lambda **_: worker.draining.set(), weak=False)
+    asked_to_stop = threading.Event()
+
+    def stop(**_: object) -> None:
+        asked_to_stop.set()
+        worker.draining.set()
+
+    worker_shutting_down.connect(stop, weak=False)
+    celery.steps["worker"].add(tasks.drain_step(worker))
     setup_logging.connect(lambda **_: None, weak=False)  # keeps Celery from changing the logging
     _listen(worker.instruments, settings)
     warm_up()
-    celery.worker_main(
-        [
-            "--quiet",  # its banner is not a log line
-            "worker",
-            "--pool=threads",  # supervisors wait; trainers are processes of their own
-            f"--concurrency={settings.concurrency}",
-            f"--queues={queues}",
-            f"--hostname={os.getpid()}@{socket.gethostname()}",
-            "--without-gossip",
-            "--without-mingle",
-            "--loglevel=WARNING",
-        ]
+    consumer = celery.Worker(
+        pool_cls="threads",  # supervisors wait; trainers are processes of their own
+        concurrency=settings.concurrency,
+        queues=queues,
+        hostname=f"{os.getpid()}@{socket.gethostname()}",
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,  # its banner is not a log line
     )
+    consumer.start()
+    if not asked_to_stop.is_set():  # Celery has logged why
+        sys.exit(consumer.exitcode or 1)
 
 
 @cli.command("dispatch")
