@@ -158,6 +158,7 @@ def backup(
         f"{file} holds {made.num_datasets} datasets, {made.num_models} models and "
         f"{made.num_unfinished_jobs} unfinished jobs: {made.size_bytes} bytes"
     )
+    _fail_for_damaged(made.damaged, "it is not in the backup")
 
 
 @cli.command()
@@ -181,6 +182,7 @@ def restore(
         f"{settings.data_dir} is as it was at {restored.created_at}: {restored.num_artifacts} "
         f"artifacts, {restored.num_resumed} jobs that ran go on"
     )
+    _fail_for_damaged(restored.damaged, "the service refuses to read it")
 
 
 @cli.command()
@@ -214,3 +216,11 @@ def _ending_in_order() -> Iterator[None]:
 def _warn_of_lost(keys: list[str]) -> None:
     for key in keys:
         warn(f"the artifact {key} was lost before")
+
+
+def _fail_for_damaged(keys: list[str], consequence: str) -> None:
+    """Exit 1 if an artifact is damaged: the command did the rest of its work."""
+    for key in keys:
+        warn(f"the artifact {key} does not match its checksum: {consequence}")
+    if keys:
+        fail(f"{len(keys)} damaged: the disk may be failing")

@@ -26,18 +26,18 @@ _BROKER_ERRORS = (RedisError, OSError, InconsistencyError, Empty)
 log = structlog.get_logger()
 
 
-class Channel(kombu_redis.Channel):  # type: ignore[misc]
+class Channel(kombu_redis.Channel):
     """kombu's channel; messages that cannot be used are dropped with a line in the log."""
 
     def _create_client(self, asynchronous: bool = False) -> Any:
-        client = super()._create_client(asynchronous)
+        client = super()._create_client(asynchronous)  # type: ignore[no-untyped-call]
         client.set_response_callback("BRPOP", _only_usable)
         return client
 
     def _receive_one(self, c: Any) -> Any:
         """Receive a message to all workers, such as the ping of a health check."""
         try:
-            return super()._receive_one(c)
+            return super()._receive_one(c)  # type: ignore[no-untyped-call]
         except _BROKER_ERRORS:
             raise
         except Exception as error:
@@ -45,7 +45,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
             raise Empty from error
 
 
-class Transport(kombu_redis.Transport):  # type: ignore[misc]
+class Transport(kombu_redis.Transport):
     Channel = Channel
 
 

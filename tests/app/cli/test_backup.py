@@ -1,17 +1,23 @@
 """`backup` and `restore` as their users call them."""
 
+import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from app.cli.main import cli
+from store.database.engine import Database
+from store.database.tables import datasets
 from store.settings import PREFIX, Settings
 from tests.support import tables
 from tests.support.client import finished, submit, upload
 from tests.support.service import SETTINGS, Service, embedded
+from tests.support.store_examples import new_dataset
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +42,13 @@ def refused(command: str, file: Path, data_dir: Path) -> str:
     return line
 
 
+def invoke_restore(file: Path, data_dir: Path) -> str:
+    """What it warns of."""
+    answer = CliRunner().invoke(cli, ["restore", str(file), "--data-dir", str(data_dir)])
+    assert answer.exit_code == 0
+    return answer.stderr
+
+
 def kept(client: httpx.Client, job: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The hash of the job's weights, and all datasets."""
     model = client.get(f"/v1/models/{job['model']}").json()
@@ -58,6 +71,28 @@ def test_a_service_goes_on_elsewhere_from_a_backup_of_it_running(
         there = finished(restored.client, job["id"])
         assert here["state"] == there["state"] == "succeeded"
         assert kept(restored.client, there) == kept(service.client, here)
+
+
+def test_a_backup_without_a_damaged_table_is_made_and_fails(
+    tmp_path: Path, sqlite_template: Path
+) -> None:
+    data_dir, file = tmp_path / "data", tmp_path / "backup.tar"
+    key = f"datasets/ds_1.{'0' * 64}.parquet"
+    damaged = data_dir / "artifacts" / key
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("damaged")
+    shutil.copy(sqlite_template, data_dir / "dropout.db")
+    with closing(Database(Settings(data_dir=data_dir).database)) as database:
+        with database.write() as transaction:
+            new_dataset(transaction)
+            transaction.execute(update(datasets).values(artifact=key))
+    answer = CliRunner().invoke(cli, ["backup", str(file), "--data-dir", str(data_dir)])
+    assert answer.exit_code == 1
+    assert f"{file} holds 1 datasets" in answer.stdout
+    warning, error = answer.stderr.splitlines()
+    assert warning.startswith(f"warning: the artifact {key} does not match its checksum")
+    assert error.startswith("error: 1 damaged")
+    assert f"the artifact {key} was lost" in invoke_restore(file, tmp_path / "other")
 
 
 def test_what_is_not_possible_is_told_in_one_line(
