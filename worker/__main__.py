@@ -22,6 +22,7 @@ with frozen_imports():
     from store.database.engine import Database
     from store.operations.lifetime import AlreadyRunning, on_parent_exit
     from store.operations.logs import configure_logging
+    from store.operations.private_files import create_private_files
     from store.operations.tracing import configure_tracing, end_tracing
     from store.settings import Settings
     from worker.attempt import Worker, warm_up
@@ -41,6 +42,7 @@ cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @cli.callback()
 def _begin() -> None:
     # After Typer has installed its own hook for uncaught exceptions, which this replaces.
+    create_private_files()
     configure_logging()
     configure_tracing("worker")
 

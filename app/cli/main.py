@@ -17,6 +17,7 @@ try:
 
     from app.cli import key_commands
     from app.cli.terminal import DataDir, fail, say, settings_of, warn
+    from store.operations.private_files import create_private_files
 except ModuleNotFoundError as missing:  # the library alone is installed
     print(  # noqa: T201
         f"error: dropout-service needs {missing.name}, which `pip install .` leaves out: "
@@ -37,6 +38,7 @@ Processes = Annotated[int, typer.Option(min=1, help="API processes that share th
 
 def main() -> None:
     """Run the console script."""
+    create_private_files()
     cli()
 
 

@@ -26,9 +26,8 @@ from store.database.tables import models as models_table
 from store.jobs import Claim
 from store.operations.backup import ARTIFACTS, MANIFEST, Manifest
 from store.operations.lifetime import only_one
+from store.operations.private_files import LOCKS
 from store.settings import SQLITE_FILE, Settings
-
-LOCKS = ("serve.lock", "worker.lock")  # of the processes that serve a data directory
 
 # The errors of a tar that is damaged or not a backup.
 _FORMAT_ERRORS = (
@@ -190,10 +189,10 @@ def _damaged(folder: Path, manifest: Manifest) -> list[str]:
         for key in artifacts.list("")
         if digest_in(key) not in (None, manifest.sha256[f"{ARTIFACTS}/{key}"])
     ]
-    with closing(Database(f"sqlite:///{folder / SQLITE_FILE}")) as database:
-        with database.read() as transaction:
-            query = select(models_table.c.artifact, models_table.c.manifest)
-            rows = transaction.execute(query).all()
+    database = Database(f"sqlite:///{folder / SQLITE_FILE}")
+    with closing(database), database.read() as transaction:
+        query = select(models_table.c.artifact, models_table.c.manifest)
+        rows = transaction.execute(query).all()
     for row in rows:
         with suppress(FileNotFoundError):  # lost before
             damaged += models.damaged_files(artifacts, row.artifact, row.manifest)

@@ -1,6 +1,7 @@
 """`backup` and `restore` as their users call them."""
 
 import shutil
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,9 @@ def test_a_service_goes_on_elsewhere_from_a_backup_of_it_running(
     file, data_dir = tmp_path / "backup.tar.gz", tmp_path / "data"
     assert done("backup", file, service.data_dir).startswith(f"{file} holds ")
     assert "not empty" in refused("restore", file, service.data_dir)
+    others = stat.S_IRWXG | stat.S_IRWXO
+    for path in (service.data_dir, *service.data_dir.rglob("*")):
+        assert path.lstat().st_mode & others == 0, path  # only the service's user can read it
     assert done("restore", file, data_dir).startswith(f"{data_dir} is as it was at ")
 
     here = finished(service.client, job["id"])
@@ -82,10 +86,10 @@ def test_a_backup_without_a_damaged_table_is_made_and_fails(
     damaged.parent.mkdir(parents=True)
     damaged.write_text("damaged")
     shutil.copy(sqlite_template, data_dir / "dropout.db")
-    with closing(Database(Settings(data_dir=data_dir).database)) as database:
-        with database.write() as transaction:
-            new_dataset(transaction)
-            transaction.execute(update(datasets).values(artifact=key))
+    database = Database(Settings(data_dir=data_dir).database)
+    with closing(database), database.write() as transaction:
+        new_dataset(transaction)
+        transaction.execute(update(datasets).values(artifact=key))
     answer = CliRunner().invoke(cli, ["backup", str(file), "--data-dir", str(data_dir)])
     assert answer.exit_code == 1
     assert f"{file} holds 1 datasets" in answer.stdout
