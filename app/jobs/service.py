@@ -12,7 +12,7 @@ from dropout_core.config import FeatureType, Task, TrainingConfig
 from dropout_core.data.columns import Column
 from dropout_core.data.declared_types import unreadable_cells
 from dropout_core.data.selection import Selection, select
-from dropout_core.data.splits import check_split
+from dropout_core.data.splits import check_split, rare_classes
 from dropout_core.errors import DataError
 from dropout_core.training import memory
 from dropout_core.training.feasibility import InfeasibleError, check_feasible
@@ -44,6 +44,10 @@ class _Plan:
     inputs: InputSizes
     warnings: tuple[str, ...]
 
+    @property
+    def has_classes(self) -> bool:
+        return self.selection.task in ("binary", "multiclass")
+
 
 def resolve(
     transaction: Connection,
@@ -72,6 +76,7 @@ def resolve(
         update={
             "features": tuple(selection.features),
             "types": {**spec.dataset.types, **selection.features},
+            "split": spec.dataset.split.settled(has_classes=plan.has_classes),
         }
     )
     return ResolvedJob(
@@ -142,6 +147,7 @@ def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> _Plan:
             *selection.warnings,
             *_rare_categories(columns, selection, spec.preprocessing.max_categories),
             *_unreadable(dataset, columns, {**spec.dataset.types, **selection.features}, artifacts),
+            *rare_classes(columns, selection, spec.dataset.split),
         ),
     )
 

@@ -225,7 +225,7 @@ def _read(
         format=format_,
         options=contents.options,
         num_rows=contents.num_rows,
-        columns=[] if as_text else describe(scan(target)),
+        columns=[] if as_text else describe(scan(target), index=contents.index),
         warnings=list(contents.warnings),
     )
 
