@@ -31,7 +31,7 @@ from dropout_core.data.reading import FIRST_MISSING_WORDS, Reading
 from dropout_core.data.stored_types import frame_as_stored
 from dropout_core.errors import DataError
 
-_READ = ("numeric", "boolean", "datetime")  # features whose cells are read as values
+_READ = (NumericFeature, BooleanFeature, DatetimeFeature)  # whose cells are read as values
 
 
 class Encoder(Config):
@@ -39,7 +39,7 @@ class Encoder(Config):
 
     - `columns`: all columns of the training rows, including those that are no features.
     - `missing`: the words that stood for a missing value in the table.
-    - `incomplete`: features that missed a value somewhere in the table, if in no training row.
+    - `incomplete`: features that missed a value in no training row, but elsewhere in the table.
     """
 
     features: tuple[Feature, ...]
@@ -71,11 +71,12 @@ class Encoder(Config):
                     features.items(), _stored(columns).get_columns(), strict=True
                 )
             )
+        complete = (f for f in fitted if isinstance(f, _READ) and not f.may_be_missing)
         return cls(
             features=fitted,
             columns=tuple(frame.columns),
             missing=reading.missing,
-            incomplete=tuple(name for name in features if name in incomplete),
+            incomplete=tuple(feature.name for feature in complete if feature.name in incomplete),
         )
 
     def encode(
@@ -113,7 +114,7 @@ class Encoder(Config):
             columns = columns.with_columns(
                 without_missing(column, missing)
                 for feature, column in zip(self.features, columns, strict=True)
-                if feature.type in _READ and column.dtype == pl.String
+                if isinstance(feature, _READ) and column.dtype == pl.String
             )
         numbers = {
             str(index): feature
@@ -208,8 +209,7 @@ class Encoder(Config):
         return tuple(
             feature.name
             for feature in self.features
-            if isinstance(feature, NumericFeature | BooleanFeature | DatetimeFeature)
-            and feature.may_be_missing
+            if isinstance(feature, _READ) and feature.may_be_missing
         )
 
     @cached_property
