@@ -21,8 +21,9 @@ class MonteCarloDropout(Config):
     seed: Seed = 0
 
 
+Policy = Literal["refuse", "impute"]
 Missing = Annotated[
-    Literal["refuse", "impute"],
+    Policy,
     Field(
         description="Whether a number, boolean or date that is missing is refused, where no row of "
         "the model's table missed one, or imputed as in training."

@@ -24,6 +24,7 @@ from dropout_core.data.features import (
     TextFeature,
     value_names,
 )
+from dropout_core.data.formats import CellFormat, DateFormat, NumberFormat
 from dropout_core.data.instances import has_two_orders, instance_frame, text_column
 from dropout_core.data.parsing import without_missing
 from dropout_core.data.read_options import spell_values
@@ -79,37 +80,47 @@ class Encoder(Config):
             incomplete=tuple(feature.name for feature in complete if feature.name in incomplete),
         )
 
-    def encode(
+    def for_text(
         self,
-        frame: pl.DataFrame,
         *,
-        refuse_missing: bool = True,
-        missing: Collection[str] | None = None,
-    ) -> NDArray[np.float64]:
+        missing: tuple[str, ...],
+        numbers: NumberFormat | None = None,
+        dates: DateFormat | None = None,
+    ) -> Self:
+        """Return the encoder for text with other words for a missing value, or written otherwise.
+
+        None keeps the formats of the features.
+        """
+        return type(self)(
+            features=tuple(_written(f, numbers=numbers, dates=dates) for f in self.features),
+            columns=self.columns,
+            missing=missing,
+            incomplete=self.incomplete,
+        )
+
+    def encode(self, frame: pl.DataFrame, *, refuse_missing: bool = True) -> NDArray[np.float64]:
         """Return (N, C) float64, C-contiguous: value columns, then codes of categorical features.
 
         Value columns are numbers, 0 and 1, parts of dates and hashed words, NaN where one is
         missing; a code is 0 for a missing or unseen value, else 1 to the number of categories.
         A column may hold stored values, or text as it is in a file, written as in the table that
-        the features were fitted on. Empty text and the words `missing`, by default those of that
-        table, stand for a missing value. Other columns are ignored.
+        the features were fitted on: empty text and the words `missing` stand for a missing value.
+        Other columns are ignored.
 
         Raises DataError for a column that is not there, and for a cell that cannot be read, is
         infinite or, with `refuse_missing`, missing where no row of the table missed a value
         (categories and text may always be).
         """
         matrix = np.empty((len(frame), self.num_columns))
-        words = self.missing if missing is None else missing
         with numbered(frame, self._names) as columns:
-            self._fill(matrix, _stored(columns), words)
+            self._fill(matrix, _stored(columns))
         if refuse_missing:
             self._refuse_missing(matrix)
         return matrix
 
-    def _fill(
-        self, matrix: NDArray[np.float64], columns: pl.DataFrame, missing: Collection[str]
-    ) -> None:
+    def _fill(self, matrix: NDArray[np.float64], columns: pl.DataFrame) -> None:
         """Write the features' stored columns, in order, to the matrix (N, C)."""
+        missing = self.missing
         if spell_values(frozenset(missing)):
             columns = columns.with_columns(
                 without_missing(column, missing)
@@ -265,6 +276,18 @@ class Encoder(Config):
 def _stored(columns: pl.DataFrame) -> pl.DataFrame:
     objects = [column for column in columns if column.dtype == pl.Object]
     return frame_as_stored(columns.with_columns(text_column(c.name, c.to_list()) for c in objects))
+
+
+def _written(
+    feature: Feature, *, numbers: NumberFormat | None, dates: DateFormat | None
+) -> Feature:
+    format_: CellFormat | None = None
+    match feature:
+        case NumericFeature() | CategoricalFeature(stored_as="number"):
+            format_ = numbers
+        case DatetimeFeature() | CategoricalFeature(stored_as="datetime"):
+            format_ = dates
+    return feature if format_ is None else feature.model_copy(update={"format": format_})
 
 
 def _fitted(

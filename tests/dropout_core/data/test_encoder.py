@@ -504,7 +504,7 @@ def test_what_training_never_missed_may_be_missing_where_that_is_allowed() -> No
 def test_other_words_for_missing_can_be_given() -> None:
     encoder = fit_one([1, None], "numeric")
     frame = pl.DataFrame({"x": ["!", "1", ""]})
-    values = encoder.encode(frame, missing=["!"])
+    values = encoder.for_text(missing=("!",)).encode(frame)
     np.testing.assert_array_equal(values, [[math.nan], [1], [math.nan]])
     with pytest.raises(DataError, match="row 1, column 'x': '!' is no number"):
         encoder.encode(frame)
@@ -537,16 +537,18 @@ def test_a_word_for_missing_may_read_as_a_value(
     kind: FeatureType, seen: list[Any], texts: list[str], word: str, expected: list[float]
 ) -> None:
     encoder = fit_one(seen, kind)
-    values = encoder.encode(pl.DataFrame({"x": texts}), missing=("", word, "NA"))[:, 0]
+    values = encoder.for_text(missing=("", word, "NA")).encode(pl.DataFrame({"x": texts}))[:, 0]
     first, last = expected
     np.testing.assert_array_equal(values, [first, math.nan, math.nan, math.nan, last])
     with pytest.raises(DataError, match="row 2, column 'x': a value is missing"):
-        fit_one(seen[:1], kind).encode(pl.DataFrame({"x": texts}), missing=(word, "NA"))
+        fit_one(seen[:1], kind).for_text(missing=(word, "NA")).encode(pl.DataFrame({"x": texts}))
 
 
 def test_no_word_is_looked_for_among_stored_values() -> None:
     encoder = fit_one([1, None], "numeric")
-    assert encoder.encode(pl.DataFrame({"x": [-999]}), missing=["-999"]).tolist() == [[-999]]
+    assert encoder.for_text(missing=("-999",)).encode(pl.DataFrame({"x": [-999]})).tolist() == [
+        [-999]
+    ]
 
 
 def test_a_column_that_is_not_there_or_holds_no_cells_is_named() -> None:
