@@ -16,6 +16,18 @@ from dropout_core.errors import DataError
 
 PLAIN: Final = NumberFormat()
 
+# The usual one comes first where cells fit several.
+FORMATS: tuple[NumberFormat, ...] = (
+    PLAIN,
+    NumberFormat(thousands=","),
+    NumberFormat(decimal=","),
+    NumberFormat(decimal=",", thousands="."),
+    NumberFormat(thousands=" "),
+    NumberFormat(decimal=",", thousands=" "),
+    NumberFormat(thousands="'"),
+    NumberFormat(decimal=",", thousands="'"),
+)
+
 _SPACES = "\u0020\u00a0\u2009\u202f"
 _MINUS = "\u2212\u2013"  # a minus, and the dash that is often typed for one
 _APOSTROPHES = "'\u2019"
@@ -118,6 +130,12 @@ def number_pattern(format_: NumberFormat) -> str:
         rf"^(?:{sign}?{digits}{exponent}|{signed}{after}"
         rf"|{before}\({before}{digits}{after}\){space}%?)$"
     )
+
+
+def may_be_numbers(text: pl.Series) -> pl.Series:
+    """Return Boolean: whether the text is a number in some format."""
+    cells = text.str.strip_chars()
+    return cells.str.contains("|".join(map(number_pattern, FORMATS)))
 
 
 def parse_booleans(text: pl.Series) -> pl.Series:

@@ -65,6 +65,8 @@ def read_csv(
     if dialect.num_columns > max_columns:
         raise DataError(f"{dialect.num_columns} columns, {max_columns} are allowed")
     names, warnings = _names(dialect)
+    if dialect.warning is not None:
+        warnings.append(dialect.warning)
     missing = None if as_text else options.missing_words
     text = _Text(source, dialect, names, missing, folder)
     try:

@@ -164,12 +164,16 @@ PLAIN = {
 }
 
 
+COLUMNS_WITH_A_COMMA = {"column_1": ["x", "y, z"], "column_2": [1, 2]}
+
+
 @pytest.mark.parametrize(
     ("content", "options", "columns"),
     [
         ("a;b\n1,5;2\n", {"delimiter": ";"}, {"a": ["1,5"], "b": [2]}),
         ("a\tb\nx, y\t2\n", {"delimiter": "\t"}, {"a": ["x, y"], "b": [2]}),
         ("a|b\n1|2\n", {"delimiter": "|"}, {"a": [1], "b": [2]}),
+        ("x;1\ny, z;2\n", {"delimiter": ";", "header": False}, COLUMNS_WITH_A_COMMA),
         ("'a','b'\n'1,2','3'\n", {"quote": "'"}, {"a": ["1,2"], "b": [3]}),
         ('a,b\n5" pipe,1\n', {"quote": ""}, {"a": ['5" pipe'], "b": [1]}),
         ("a,b\nit's,1\n'tis,2\n", {}, {"a": ["it's", "'tis"], "b": [1, 2]}),
@@ -221,6 +225,54 @@ def test_what_is_declared_is_not_detected(
     tmp_path: Path, content: str | bytes, options: dict[str, Any], columns: dict[str, list[Any]]
 ) -> None:
     assert convert_bytes(tmp_path, content, **options)[0] == columns
+
+
+def rows_of(*columns: list[Any]) -> str:
+    return "\n".join(",".join(map(str, row)) for row in zip(*columns, strict=True)) + "\n"
+
+
+WHOLES = [[row * factor % 7 for row in range(30)] for factor in (3, 4, 5)]
+FRACTIONS = [[row * factor % 7 + 0.5 for row in range(30)] for factor in (3, 4, 5)]
+PETS = [["cat", "dog", "cat"][row % 3] for row in range(30)]
+DATES = [f"2024-01-{row + 1:02}" for row in range(30)]
+NAMES = "the first row was taken for the names of the columns; if it is data"
+DATA = "the first row was taken for data; if it names the columns"
+
+
+@pytest.mark.parametrize(
+    ("first", "below", "header", "warning"),
+    [
+        ("0,1,2,species", rows_of(*FRACTIONS, PETS), True, NAMES),
+        ("0,1,2,species", rows_of(*WHOLES, PETS), True, NAMES),
+        ("2019,2020,2021", rows_of(*FRACTIONS), True, NAMES),
+        ("2019,2020,2021", rows_of(*WHOLES), True, NAMES),
+        ('"2019","2021"', rows_of(*WHOLES[:2]), True, None),
+        ('"2019","2021"', rows_of([f'"{row}"' for row in WHOLES[0]], WHOLES[1]), False, DATA),
+        ("region,2019,2021", rows_of(*WHOLES), True, None),
+        ("2019,2021", rows_of(WHOLES[0], PETS), True, None),
+        (",0,1", rows_of(list(range(30)), *WHOLES[:2]), True, "column 1 had no name"),
+        ("2024-01-01,2024-02-01", rows_of(*WHOLES[:2]), True, None),
+        ("2019,2020,2021", rows_of(*WHOLES[:2], DATES), True, None),
+        ("5,7,8", rows_of(*WHOLES), False, DATA),
+        ("0,0,0,cat", rows_of(*WHOLES, PETS), False, None),
+        ("0,1,2,mouse", rows_of(*WHOLES, PETS), True, NAMES),
+        ("0,0,2,mouse", rows_of(*WHOLES, PETS), False, DATA),
+        ("0.5,1,2", rows_of(*FRACTIONS), False, None),
+        ("cat,dog,cat", rows_of(PETS, PETS, PETS), False, DATA),
+        ("pet,pet,colour", rows_of(PETS, PETS, PETS), True, "two columns were named 'pet'"),
+        ("2023-12-31,7", rows_of(DATES, WHOLES[0]), False, None),
+        ("NA,1.5", rows_of(WHOLES[0], FRACTIONS[0]), False, None),
+    ],
+)
+def test_the_first_row_is_a_header_if_it_differs_from_the_rows_below(
+    tmp_path: Path, first: str, below: str, header: bool, warning: str | None
+) -> None:
+    _, contents = convert_bytes(tmp_path, f"{first}\n{below}")
+    assert contents.options["header"] is header
+    assert contents.num_rows == 30 + (not header)
+    assert [found.startswith(warning or "?") for found in contents.warnings] == [True] * bool(
+        warning
+    )
 
 
 @pytest.mark.parametrize("declared", ["utf-8", "UTF-8", "utf8", "utf-8-sig"])
