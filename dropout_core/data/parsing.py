@@ -32,7 +32,7 @@ _SPACES = "\u0020\u00a0\u2009\u202f"
 _MINUS = "\u2212\u2013"  # a minus, and the dash that is often typed for one
 _APOSTROPHES = "'\u2019"
 _GROUPS = {" ": "|".join(_SPACES), "'": "|".join(_APOSTROPHES)}
-_CURRENCY = (
+CURRENCY = (
     r"(?:(?:US|CA|AU|NZ|HK|SG|NT|MX|[ACRS])?\$|\p{Sc}"
     r"|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HUF|INR|JPY|KRW|MXN|NOK|NZD|PLN|RUB|SEK|TRY|USD|ZAR"
     r"|kr|zł|Kč|Ft|Rs\.?|Fr\.?)"
@@ -102,12 +102,23 @@ def number_text(cells: pl.Expr, format_: NumberFormat) -> pl.Expr:
     """
     pattern = number_pattern(format_)
     read = pl.when(cells.str.contains(pattern)).then(cells)
-    text = read.str.replace_all(_CURRENCY, "").str.replace_all(rf"[)+{_SPACES}{_APOSTROPHES}]", "")
+    text = read.str.replace_all(CURRENCY, "").str.replace_all(rf"[)+{_SPACES}{_APOSTROPHES}]", "")
     if format_.thousands in (",", "."):
         text = text.str.replace_all(format_.thousands, "", literal=True)
     if format_.decimal == ",":
         text = text.str.replace(",", ".", literal=True)
     return text.str.replace_all(f"[({_MINUS}]", "-").str.replace("%", "e-2", literal=True)
+
+
+def formats_with(decimal: str | None, thousands: str | None) -> tuple[NumberFormat, ...]:
+    """Return the formats with these separators; None is any."""
+    return tuple(
+        format_
+        for format_ in FORMATS
+        if decimal in (None, format_.decimal)
+        and format_.decimal != thousands
+        and (thousands is None or format_.thousands in ("", thousands))
+    )
 
 
 def number_pattern(format_: NumberFormat) -> str:
@@ -122,8 +133,8 @@ def number_pattern(format_: NumberFormat) -> str:
     exponent = "(?:[eE][+-]?[0-9]+)?"
     digits = f"(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)"
     space = f"[{_SPACES}]?"
-    before = f"(?:{_CURRENCY}{space})?"
-    after = f"(?:{space}%|{space}{_CURRENCY})?"
+    before = f"(?:{CURRENCY}{space})?"
+    after = f"(?:{space}%|{space}{CURRENCY})?"
     sign = f"[-+{_MINUS}]"
     signed = f"(?:{sign}{space}{before}|{before}{sign}?){digits}"
     return (

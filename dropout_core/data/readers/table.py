@@ -2,7 +2,7 @@
 
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dropout_core.data.formats import CellFormat
 from dropout_core.errors import DataError
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The result of reading a file besides its table: the options used, and warnings."""
+    """The result of reading a file besides its table: the options used, and warnings.
+
+    `formats` say how the cells of columns were written, by name.
+    """
 
     options: dict[str, Any] = field(default_factory=dict)
+    formats: Mapping[str, CellFormat] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     num_rows: int = 0
 
