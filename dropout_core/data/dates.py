@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from dropout_core.data.by_name import exactly
 from dropout_core.data.formats import DateFormat
 from dropout_core.data.parsing import refusal, replace_distinct
 from dropout_core.data.stored_types import DATETIME
@@ -191,13 +192,15 @@ def settle_dates(
 
 def with_settled_dates(rows: pl.DataFrame, settled: Iterable[SettledDates]) -> pl.DataFrame:
     """Return the rows with their settled dates in ISO 8601."""
-    return rows.with_columns(pl.col(s.column).replace(s.written, s.meant) for s in settled)
+    return rows.with_columns(
+        exactly(s.column).as_expr().replace(s.written, s.meant) for s in settled
+    )
 
 
 def _settle(table: pl.LazyFrame, name: str, missing: Collection[str]) -> SettledDates:
-    text = pl.col(name)
+    text = exactly(name).as_expr()
     slashed = text.str.contains(_SLASHED) & ~text.str.strip_chars().is_in(list(missing))
-    written = table.select(text.filter(slashed).unique()).collect()[name]
+    written = table.select(written=text.filter(slashed).unique()).collect()["written"]
     try:
         meant = parse_dates(written).dt.strftime(_ISO).fill_null(written)
     except DataError as error:  # its row counts the distinct dates

@@ -5,7 +5,7 @@ Shapes: N rows, V value columns, K categorical features, C = V + K columns of th
 
 import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from dropout_core.config import Config, FeatureType, PreprocessingConfig
+from dropout_core.data.by_name import naming, numbered
 from dropout_core.data.categories import CategoricalFeature, names_as
 from dropout_core.data.dates import parse_dates
 from dropout_core.data.features import (
@@ -51,26 +52,28 @@ class Encoder(Config):
 
         Raises DataError for a column that is not there, or has a cell that cannot be of its type.
         """
-        columns = _columns(frame, features)
-        types = _numbers_among(features)
-        block = np.empty((len(frame), len(types)))
-        _read_numbers(columns, types, block, range(len(types)), missing=MISSING_WORDS)
-        has_missing = {name: bool(np.isnan(block[:, i]).any()) for i, name in enumerate(types)}
-        fitted: list[Feature] = []
-        for name, type_ in features.items():
-            match type_:
-                case "numeric":
-                    fitted.append(NumericFeature(name=name, may_be_missing=has_missing[name]))
-                case "boolean":
-                    fitted.append(BooleanFeature(name=name, may_be_missing=has_missing[name]))
-                case "datetime":
-                    fitted.append(DatetimeFeature.fit(_read_dates(columns[name], MISSING_WORDS)))
-                case "text":
-                    fitted.append(TextFeature(name=name, num_buckets=config.text_buckets))
-                case "categorical":
-                    fitted.append(
-                        CategoricalFeature.fit(columns[name], max_categories=config.max_categories)
-                    )
+        with numbered(frame, list(features)) as given:
+            columns = _stored(given)
+            types = _numbers_among(features.values())
+            block = np.empty((len(frame), len(types)))
+            _read_numbers(columns, types, block, range(len(types)), missing=MISSING_WORDS)
+            has_missing = dict(zip(types, np.isnan(block).any(axis=0).tolist(), strict=True))
+            fitted: list[Feature] = []
+            for (name, type_), column in zip(features.items(), columns, strict=True):
+                missing = has_missing.get(column.name, False)
+                match type_:
+                    case "numeric":
+                        fitted.append(NumericFeature(name=name, may_be_missing=missing))
+                    case "boolean":
+                        fitted.append(BooleanFeature(name=name, may_be_missing=missing))
+                    case "datetime":
+                        dates = _read_dates(column, MISSING_WORDS)
+                        fitted.append(DatetimeFeature.fit(name, dates))
+                    case "text":
+                        fitted.append(TextFeature(name=name, num_buckets=config.text_buckets))
+                    case "categorical":
+                        most = config.max_categories
+                        fitted.append(CategoricalFeature.fit(name, column, max_categories=most))
         return cls(features=tuple(fitted), columns=tuple(frame.columns))
 
     def encode(
@@ -91,19 +94,28 @@ class Encoder(Config):
         infinite or, with `refuse_missing`, missing where training saw none missing (categories and
         text may always be).
         """
-        columns = _columns(frame, self._types)
+        matrix = np.empty((len(frame), self.num_columns))
+        with numbered(frame, self._names) as columns:
+            self._fill(matrix, _stored(columns), missing)
+        if refuse_missing:
+            self._refuse_missing(matrix)
+        return matrix
+
+    def _fill(
+        self, matrix: NDArray[np.float64], columns: pl.DataFrame, missing: Collection[str]
+    ) -> None:
+        """Write the features' stored columns, in order, to the matrix (N, C)."""
         if spell_values(frozenset(missing)):
             columns = columns.with_columns(
-                without_missing(columns[feature.name], missing)
-                for feature in self.features
-                if feature.type in _READ and columns.schema[feature.name] == pl.String
+                without_missing(column, missing)
+                for feature, column in zip(self.features, columns, strict=True)
+                if feature.type in _READ and column.dtype == pl.String
             )
-        matrix = np.empty((len(frame), self.num_columns))
-        types = _numbers_among(self._types)
-        indices = [self._indices[name][0] for name in types]
+        types = _numbers_among(feature.type for feature in self.features)
+        indices = [self._indices[self._names[int(number)]][0] for number in types]
         _read_numbers(columns, types, matrix, indices, missing=missing)
-        for feature in self.features:
-            column, indices = columns[feature.name], self._indices[feature.name]
+        for feature, column in zip(self.features, columns, strict=True):
+            indices = self._indices[feature.name]
             match feature:
                 case DatetimeFeature():
                     values = feature.values(_read_dates(column, missing))
@@ -114,9 +126,6 @@ class Encoder(Config):
                     matrix[:, indices[0] : indices[-1] + 1] = feature.values(text)
                 case CategoricalFeature():
                     matrix[:, indices[0]] = feature.codes(column)
-        if refuse_missing:
-            self._refuse_missing(matrix)
-        return matrix
 
     def encode_numbers(
         self, numbers: NDArray[np.float64], *, refuse_missing: bool = True
@@ -130,9 +139,10 @@ class Encoder(Config):
         # If the sum of squares is finite, so is every number; if it is not, they may still be.
         if not self._has_booleans and math.isfinite(np.vdot(matrix, matrix)):
             return matrix
-        for index, feature in enumerate(self.features):
-            values = matrix[:, index]
-            _refuse_others(pl.Series(feature.name, values), values, self._types[feature.name])
+        with naming(self._names):
+            for index, feature in enumerate(self.features):
+                values = matrix[:, index]
+                _refuse_others(pl.Series(str(index), values), values, feature.type)
         if refuse_missing:
             self._refuse_missing(matrix)
         return matrix
@@ -208,6 +218,10 @@ class Encoder(Config):
         return any(isinstance(feature, BooleanFeature) for feature in self.features)
 
     @cached_property
+    def _names(self) -> list[str]:
+        return [feature.name for feature in self.features]
+
+    @cached_property
     def _types(self) -> dict[str, FeatureType]:
         return {feature.name: feature.type for feature in self.features}
 
@@ -237,17 +251,15 @@ class Encoder(Config):
                 )
 
 
-def _columns(frame: pl.DataFrame, names: Mapping[str, FeatureType]) -> pl.DataFrame:
-    for name in names:
-        if name not in frame.schema:
-            raise DataError("the data has no such column", column=name)
-    columns = frame.select(list(names))
+def _stored(columns: pl.DataFrame) -> pl.DataFrame:
     objects = [column for column in columns if column.dtype == pl.Object]
     return frame_as_stored(columns.with_columns(text_column(c.name, c.to_list()) for c in objects))
 
 
-def _numbers_among(types: Mapping[str, FeatureType]) -> dict[str, FeatureType]:
-    return {name: type_ for name, type_ in types.items() if type_ in ("numeric", "boolean")}
+def _numbers_among(types: Iterable[FeatureType]) -> dict[str, FeatureType]:
+    """Return the types of numeric and boolean columns, by the columns' numbers."""
+    numbers = {str(index): type_ for index, type_ in enumerate(types)}
+    return {number: type_ for number, type_ in numbers.items() if type_ in ("numeric", "boolean")}
 
 
 def _read_numbers(

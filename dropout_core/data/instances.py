@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from dropout_core.config import FeatureType
+from dropout_core.data.by_name import naming
 from dropout_core.data.dates import parse_each_date
 from dropout_core.data.parsing import refuse_unreadable
 from dropout_core.data.read_options import MISSING_WORDS
@@ -49,14 +50,14 @@ def instance_frame(
         if matrix is not None:
             return pl.DataFrame(matrix, schema=dict.fromkeys(names, pl.Float64), orient="row")
     cells = zip(*rows, strict=True) if rows else [()] * len(names)
-    return pl.DataFrame(
-        [
-            _datetimes(name, values, types[name])
+    with naming(names):
+        columns = [
+            _datetimes(str(index), values, types[name])
             if name in datetimes
-            else _column(name, values, types[name])
-            for name, values in zip(names, cells, strict=True)
+            else _column(str(index), values, types[name])
+            for index, (name, values) in enumerate(zip(names, cells, strict=True))
         ]
-    )
+    return pl.DataFrame(dict(zip(names, columns, strict=True)))
 
 
 def _values(

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from dropout_core.data.by_name import exactly
 from dropout_core.data.formats import NumberFormat
 from dropout_core.errors import DataError
 
@@ -54,7 +55,8 @@ def parse_numbers(
         return frame
     formats = formats or {}
     values = frame.select(
-        _number(name, dtype, formats.get(name, PLAIN)) for name, dtype in frame.schema.items()
+        _number(pl.nth(index), dtype, formats.get(name, PLAIN))
+        for index, (name, dtype) in enumerate(frame.schema.items())
     )
     for name in _not_all_read(frame, values):
         truth = parse_booleans(frame[name]).cast(pl.Float64)
@@ -62,7 +64,7 @@ def parse_numbers(
     # Most columns are plain: the grammar of all others is only asked about what is left.
     for name in _not_all_read(frame, values):
         if formats.get(name, PLAIN) == PLAIN:
-            written = frame.select(_written_number(name, PLAIN)).to_series()
+            written = frame.select(_written_number(exactly(name).as_expr(), PLAIN)).to_series()
             values = values.with_columns(values[name].fill_null(written))
     return values
 
@@ -75,11 +77,10 @@ def _not_all_read(frame: pl.DataFrame, values: pl.DataFrame) -> list[str]:
     ]
 
 
-def _number(name: str, dtype: pl.DataType, format_: NumberFormat) -> pl.Expr:
-    column = pl.col(name)
+def _number(column: pl.Expr, dtype: pl.DataType, format_: NumberFormat) -> pl.Expr:
     if dtype == pl.String:
         if format_ != PLAIN:
-            return _written_number(name, format_)
+            return _written_number(column, format_)
         # The bits of a result hold no sign of a NaN: `-nan` is as missing as `nan`.
         return column.str.strip_chars().cast(pl.Float64, strict=False).fill_nan(math.nan)
     if isinstance(dtype, pl.Datetime):
@@ -87,8 +88,8 @@ def _number(name: str, dtype: pl.DataType, format_: NumberFormat) -> pl.Expr:
     return column.cast(pl.Float64, strict=False)
 
 
-def _written_number(name: str, format_: NumberFormat) -> pl.Expr:
-    text = number_text(pl.col(name).str.strip_chars(), format_)
+def _written_number(column: pl.Expr, format_: NumberFormat) -> pl.Expr:
+    text = number_text(column.str.strip_chars(), format_)
     return text.cast(pl.Float64, strict=False)
 
 

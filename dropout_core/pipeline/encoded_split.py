@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dropout_core.config import PreprocessingConfig
+from dropout_core.data.by_name import exactly
 from dropout_core.data.encoder import Encoder
 from dropout_core.data.splits import Split
 from dropout_core.errors import DataError
@@ -54,7 +55,7 @@ def encode_split(
     Raises DataError for a cell that cannot be of its feature's type, and if the weights of all
     training rows are 0.
     """
-    columns = table.frame.drop(table.selection.targets)
+    columns = table.frame.drop(exactly(*table.selection.targets))
     encoder = Encoder.fit(columns[split.train.numpy()], table.selection.features, preprocessing)
     # Held-out rows may miss values that no training row misses: they are imputed too.
     matrix = torch.from_numpy(encoder.encode(table.frame, refuse_missing=False))

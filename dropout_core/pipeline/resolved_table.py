@@ -65,7 +65,7 @@ def resolve_table(frame: pl.DataFrame, problem: ProblemConfig) -> ResolvedTable:
     config = problem.split
     weights = None
     if selection.weight is not None:
-        weights = frame[selection.weight].cast(pl.Float64).to_torch()
+        weights = frame[selection.weight].alias("").cast(pl.Float64).to_torch()
     return ResolvedTable(
         frame=frame,
         selection=selection,

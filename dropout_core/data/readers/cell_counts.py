@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from dropout_core.config import FeatureType
+from dropout_core.data.by_name import exactly
 from dropout_core.data.dates import DateForm, date_values
 from dropout_core.data.formats import NumberFormat
 from dropout_core.data.parsing import PLAIN, number_pattern, number_text
@@ -60,7 +61,7 @@ def count_cells(
     """
     names = [str(column) for column in columns]
     cells = cells.select(pl.nth(int(name)).alias(name) for name in names)
-    cells = cells.select(present(pl.col(names), options.missing_words))
+    cells = cells.select(present(exactly(*names).as_expr(), options.missing_words))
     counts = dict.fromkeys(names, CellCounts())
     counts |= _update(cells, counts, _plain_questions(options))
     counts |= _update(cells, _where(counts, lambda c: c.num_cells == c.num_numbers > 0), _DIGITS)
@@ -152,7 +153,9 @@ def _ask_each(
     columns = list(names)
     if not columns or not questions:
         return {}
-    asked = [ask(pl.col(columns)).name.suffix(f" {name}") for name, ask in questions.items()]
+    asked = [
+        ask(exactly(*columns).as_expr()).name.suffix(f" {name}") for name, ask in questions.items()
+    ]
     answers = cells.select(asked).collect().row(0, named=True)
     return {column: {name: answers[f"{column} {name}"] for name in questions} for column in columns}
 
@@ -168,7 +171,7 @@ def _with_format(
     most = max(num_fit.values())
     fitting = [f for f, num in zip(options.formats, num_fit.values(), strict=True) if num == most]
     best = fitting[0]
-    text = plain_text(pl.col(name), best)
+    text = plain_text(exactly(name).as_expr(), best)
     others = [f for f in fitting if f.decimal != best.decimal]
     answers = cells.select(
         num_numbers=text.cast(pl.Float64, strict=False).count(),
@@ -177,7 +180,7 @@ def _with_format(
         has_leading_zeros=text.str.contains("^0[0-9]+$").any().fill_null(False),
         num_distinct=text.n_unique(),
         **{
-            f"other {index}": (number_text(pl.col(name), other) != text).any()
+            f"other {index}": (number_text(exactly(name).as_expr(), other) != text).any()
             for index, other in enumerate(others)
         },
     )
@@ -200,18 +203,19 @@ def _with_dates(
     for calendar in (name for name, num in num_alike.items() if num):
         forms = options.calendars[calendar].forms
         occurs = cells.select(
-            pl.col(name).str.contains(form.pattern).any().alias(str(index))
+            exactly(name).as_expr().str.contains(form.pattern).any().alias(str(index))
             for index, form in enumerate(forms)
         )
         found = occurs.collect().row(0)
         occurring[calendar] = tuple(f for f, is_found in zip(forms, found, strict=True) if is_found)
-        dates = date_values(pl.col(name), occurring[calendar])
+        dates = date_values(exactly(name).as_expr(), occurring[calendar])
         num_dates[calendar] = cells.select(dates.count()).collect().item()
     counts = replace(counts, num_dates=num_dates, forms=occurring)
     if not counts.has_two_orders:
         return counts
     day_first, month_first = (
-        date_values(pl.col(name), occurring[order]) for order in ("day first", "month first")
+        date_values(exactly(name).as_expr(), occurring[order])
+        for order in ("day first", "month first")
     )
     has_two_readings = cells.select((day_first != month_first).any()).collect().item()
     return replace(counts, has_two_readings=has_two_readings)
