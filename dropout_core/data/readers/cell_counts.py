@@ -12,6 +12,7 @@ from dropout_core.data.dates import DateForm, date_values
 from dropout_core.data.formats import NumberFormat
 from dropout_core.data.parsing import PLAIN, number_pattern, number_text
 from dropout_core.data.read_options import ReadOptions
+from dropout_core.data.wide_tables import column_parts
 
 _DOTTED = NumberFormat(decimal=",", thousands=".")  # could be plain decimal numbers
 _WHOLE = "^[+-]?[0-9]+$"
@@ -51,7 +52,7 @@ class CellCounts:
 
 def count_cells(
     cells: pl.LazyFrame,
-    columns: Iterable[int],
+    columns: Sequence[int],
     options: ReadOptions,
     types: Mapping[int, FeatureType],
 ) -> list[CellCounts]:
@@ -59,7 +60,17 @@ def count_cells(
 
     What cannot decide the type is not counted; `types` are those that the options give.
     """
-    names = [str(column) for column in columns]
+    counts: list[CellCounts] = []
+    for part in column_parts(cells.select(pl.nth(columns))) if columns else ():
+        indices = columns[len(counts) : len(counts) + len(part.collect_schema())]
+        counts += _count_part(part, options, [types.get(index) for index in indices])
+    return counts
+
+
+def _count_part(
+    cells: pl.LazyFrame, options: ReadOptions, types: Sequence[FeatureType | None]
+) -> list[CellCounts]:
+    names = [str(index) for index in range(len(types))]
     cells = cells.select(pl.nth(int(name)).alias(name) for name in names)
     cells = cells.select(present(exactly(*names).as_expr(), options.missing_words))
     counts = dict.fromkeys(names, CellCounts())
@@ -68,7 +79,7 @@ def count_cells(
     others = _where(counts, lambda c: c.num_cells > c.num_numbers)
     others = _update(cells, others, _WORDS)
     for name, formats in _ask_each(cells, others, _format_questions(options)).items():
-        if 2 * max(formats.values()) >= others[name].num_cells or types.get(int(name)) == "numeric":
+        if 2 * max(formats.values()) >= others[name].num_cells or types[int(name)] == "numeric":
             others[name] = _with_format(cells, name, others[name], formats, options)
     counts |= others
     asked = others

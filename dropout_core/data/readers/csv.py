@@ -1,7 +1,7 @@
 """Read CSV and TSV files."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
@@ -12,8 +12,6 @@ from polars.exceptions import PolarsError
 
 from dropout_core.config import FeatureType
 from dropout_core.data.dates import date_values
-from dropout_core.data.formats import CellFormat, NumberFormat
-from dropout_core.data.parsing import FORMATS, PLAIN
 from dropout_core.data.read_options import ReadOptions, spell_values
 from dropout_core.data.readers.cell_counts import count_cells, present
 from dropout_core.data.readers.csv_structure import (
@@ -24,18 +22,23 @@ from dropout_core.data.readers.csv_structure import (
     without_blank_lines,
 )
 from dropout_core.data.readers.dialect import Dialect, detect_dialect, settle_encoding, transcode
-from dropout_core.data.readers.table import Contents, scan, unique_names, write
+from dropout_core.data.readers.table import Contents, scan, unique_names, write_parts
 from dropout_core.data.readers.type_inference import (
     InferredType,
+    has_warnings,
     infer,
     strictly,
+    told_formats,
     typed_values,
     warnings_of,
 )
+from dropout_core.data.wide_tables import column_ranges
 from dropout_core.errors import DataError
 
 _MAX_RETRIES = 3
 _SIGNS = ("-",)  # words for a missing value that are values in some columns
+_MAX_TOLD = 100  # columns whose warnings show cells, because each takes a pass over the file
+_COLUMNS_AT_ONCE = 2_000  # each takes some 20 KB of memory while it is parsed
 _TEXT = InferredType("text")
 _LATER = InferredType("text", is_certain=False)
 _BAD_COLUMN = re.compile(r"\(column number (\d+)\)")
@@ -87,36 +90,9 @@ def read_csv(
         "header": dialect.header,
         "missing": list(options.missing_words),
     }
-    formats = dict(zip(names, _told_formats(types, options), strict=True))
+    formats = dict(zip(names, told_formats(types, options), strict=True))
     told = {name: format_ for name, format_ in formats.items() if format_ is not None}
     return Contents(options=settled, warnings=tuple(warnings), formats=told)
-
-
-def _told_formats(types: Sequence[InferredType], options: ReadOptions) -> list[CellFormat | None]:
-    """Return the formats that the descriptions of columns tell: none where numbers are plain.
-
-    Numbers without separators, or without those of thousands, have the separators of other columns:
-    in a file of decimal commas, a whole number may be 1.234 later.
-    """
-    numbers = [inferred.numbers for inferred in types if inferred.type in ("integer", "number")]
-    decimals = {inferred.decimal for inferred in types} - {None}
-    thousands = {format_.thousands for format_ in numbers} - {""}
-    usual = options.number_format
-    if usual is None and len(decimals) <= 1 and len(thousands) <= 1:
-        usual = next(f for f in FORMATS if {f.decimal} >= decimals and {f.thousands} >= thousands)
-    told: list[CellFormat | None] = []
-    for inferred in types:
-        format_ = inferred.format if inferred.type in ("integer", "number", "datetime") else None
-        if isinstance(format_, NumberFormat):
-            if (
-                usual is not None
-                and format_.thousands == ""
-                and inferred.decimal in (None, usual.decimal)
-            ):
-                format_ = usual
-            format_ = None if format_ == PLAIN else format_
-        told.append(format_)
-    return told
 
 
 def _names(dialect: Dialect) -> tuple[list[str], list[str]]:
@@ -187,16 +163,16 @@ class _Text:
             options = self.options.model_copy(update={"decimal": decimals.pop()})
             unsure = [i for i in later if types[i].other_format is not None]
             types = self._inferred(cells, types, unsure, options)
+        told = [index for index in later if has_warnings(types[index])]
         warnings = [
             f"column {self.names[index]!r}: {warning}"
-            for index in later
+            for index in told[:_MAX_TOLD]
             for warning in warnings_of(cells, index, self.names[index], types[index], missing)
         ]
-        values = cells.with_columns(
-            typed_values(pl.nth(index), types[index], missing).alias(self.names[index])
-            for index in later
-        )
-        write(values, target)
+        if len(told) > _MAX_TOLD:
+            warnings.append(f"{len(told) - _MAX_TOLD} more columns may be read otherwise")
+        settled = (self._settled(cells, part, types, frozenset(later)) for part in self._parts)
+        write_parts(settled, target)
         return types, warnings
 
     def _inferred(
@@ -228,6 +204,26 @@ class _Text:
             if name not in indices:
                 raise DataError("there is no such column", column=name, field="types")
         return {indices[name]: type_ for name, type_ in self.options.types.items()}
+
+    def _settled(
+        self,
+        cells: pl.LazyFrame,
+        part: range,
+        types: Sequence[InferredType],
+        later: Collection[int],
+    ) -> pl.LazyFrame:
+        return cells.select(
+            typed_values(pl.nth(index), types[index], self.options.missing_words).alias(
+                self.names[index]
+            )
+            if index in later
+            else pl.nth(index)
+            for index in part
+        )
+
+    @property
+    def _parts(self) -> Iterator[range]:
+        return column_ranges(len(self.names), _COLUMNS_AT_ONCE)
 
     def _sampled_types(self) -> tuple[list[InferredType], bool]:
         """Return the types that the first rows suggest, and whether to look for missing words.
@@ -285,27 +281,33 @@ class _Text:
     ) -> None:
         """Parse all rows as these types. Raises PolarsError if a cell does not fit."""
         cells = self._scan(types, has_words=has_words)
+        write_parts((self._parsed(cells, part, types) for part in self._parts), target)
+
+    def _parsed(
+        self, cells: pl.LazyFrame, part: range, types: Sequence[InferredType]
+    ) -> pl.LazyFrame:
+        cells = cells.select(pl.nth(part))  # numbers stay their names
         if not self.as_text:
             cells = cells.with_columns(
-                present(pl.nth(index), inferred.missing(self.options.missing_words))
-                for index, inferred in enumerate(types)
-                if inferred.type not in _PARSED and inferred != _LATER
+                present(pl.col(f"{index}"), types[index].missing(self.options.missing_words))
+                for index in part
+                if types[index].type not in _PARSED and types[index] != _LATER
             )
         # In columns of their own, because polars computes an expression used twice twice.
         cells = cells.with_columns(
-            date_values(pl.nth(index), inferred.forms).alias(f"{index} parsed")
-            for index, inferred in enumerate(types)
-            if inferred.type == "datetime"
+            date_values(pl.col(f"{index}"), types[index].forms).alias(f"{index} parsed")
+            for index in part
+            if types[index].type == "datetime"
         )
         columns = []
-        for index, (name, inferred) in enumerate(zip(self.names, types, strict=True)):
-            column = pl.nth(index)
-            if inferred.type == "datetime":
+        for index in part:
+            column = pl.col(f"{index}")
+            if types[index].type == "datetime":
                 column = strictly(pl.col(f"{index} parsed"), column)
-            elif inferred.type == "number":
+            elif types[index].type == "number":
                 column = column.fill_nan(None)
-            columns.append(column.alias(name))
-        write(cells.select(columns), target)
+            columns.append(column.alias(self.names[index]))
+        return cells.select(columns)
 
     @property
     def _words_spell_values(self) -> bool:

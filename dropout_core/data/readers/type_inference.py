@@ -10,7 +10,8 @@ import polars as pl
 from dropout_core.config import FeatureType
 from dropout_core.data.dates import DateForm, date_values
 from dropout_core.data.formats import CellFormat, DateFormat, NumberFormat
-from dropout_core.data.parsing import CURRENCY, PLAIN, shown
+from dropout_core.data.parsing import CURRENCY, FORMATS, PLAIN, shown
+from dropout_core.data.read_options import ReadOptions
 from dropout_core.data.readers.cell_counts import CellCounts, plain_text, present
 from dropout_core.errors import DataError
 
@@ -38,6 +39,7 @@ class InferredType:
     format: CellFormat | None = None
     other_format: NumberFormat | None = None
     decimal: str | None = None  # the separator, where no other fits
+    is_plain: bool = False  # all cells are plain numbers
     is_certain: bool = True  # False if the cells to come may change the type
     warning: str | None = None
     num_unfit: int = 0
@@ -140,6 +142,7 @@ def _numbers(counts: CellCounts, type_: CellType) -> InferredType:
         format=counts.format,
         other_format=other,
         decimal=counts.format.decimal if has_one_decimal else None,
+        is_plain=all_plain,
         is_certain=all_plain and other is None,
         warning=_ambiguity(counts) if other is not None else None,
         num_unfit=counts.num_cells - counts.num_numbers,
@@ -178,6 +181,33 @@ def _text(counts: CellCounts) -> InferredType:
     return InferredType("text", keeps=("-",) if counts.num_plus else ())
 
 
+def told_formats(types: Sequence[InferredType], options: ReadOptions) -> list[CellFormat | None]:
+    """Return the formats that the descriptions of columns tell: none where numbers are plain.
+
+    Numbers without separators, or without those of thousands, have the separators of other columns:
+    in a file of decimal commas, a whole number may be 1.234 later.
+    """
+    numbers = [inferred.numbers for inferred in types if inferred.type in ("integer", "number")]
+    decimals = {inferred.decimal for inferred in types} - {None}
+    thousands = {format_.thousands for format_ in numbers} - {""}
+    usual = options.number_format
+    if usual is None and len(decimals) <= 1 and len(thousands) <= 1:
+        usual = next(f for f in FORMATS if {f.decimal} >= decimals and {f.thousands} >= thousands)
+    told: list[CellFormat | None] = []
+    for inferred in types:
+        format_ = inferred.format if inferred.type in ("integer", "number", "datetime") else None
+        if isinstance(format_, NumberFormat):
+            if (
+                usual is not None
+                and format_.thousands == ""
+                and inferred.decimal in (None, usual.decimal)
+            ):
+                format_ = usual
+            format_ = None if format_ == PLAIN else format_
+        told.append(format_)
+    return told
+
+
 def typed_values(cells: pl.Expr, inferred: InferredType, missing: Sequence[str]) -> pl.Expr:
     """Return the values of a column of strings, null where a cell is missing or does not fit."""
     cell = present(cells, inferred.missing(missing))
@@ -203,6 +233,16 @@ def strictly(values: pl.Expr, cells: pl.Expr) -> pl.Expr:
     return pl.when(lost == 0).then(values)
 
 
+def has_warnings(inferred: InferredType) -> bool:
+    """Return whether there may be something to tell of a column."""
+    is_number = inferred.type in ("integer", "number")
+    return (
+        inferred.warning is not None
+        or inferred.num_unfit > 0
+        or (is_number and not inferred.is_plain)
+    )
+
+
 def warnings_of(
     cells: pl.LazyFrame, column: int, name: str, inferred: InferredType, missing: Sequence[str]
 ) -> list[str]:
@@ -210,7 +250,7 @@ def warnings_of(
     warnings = [] if inferred.warning is None else [inferred.warning]
     if inferred.num_unfit:
         warnings.append(_unfit_cells(cells, column, name, inferred, missing))
-    if inferred.type in ("integer", "number"):
+    if inferred.type in ("integer", "number") and not inferred.is_plain:
         warnings += _units(cells.select(present(pl.nth(column), missing).alias("cell")))
     return warnings
 
