@@ -25,13 +25,13 @@ from dropout_core.data.features import (
     TextFeature,
     value_names,
 )
-from dropout_core.data.instances import instance_frame, text_column
+from dropout_core.data.instances import has_two_orders, instance_frame, text_column
 from dropout_core.data.parsing import parse_numbers, refusal, refuse_unreadable, without_missing
 from dropout_core.data.read_options import MISSING_WORDS, spell_values
 from dropout_core.data.stored_types import frame_as_stored
 from dropout_core.errors import DataError
 
-_CHUNK_ROWS = 16_384
+_CHUNK_CELLS = 1 << 20  # enough to outweigh the cost of a chunk
 _READ = ("numeric", "boolean", "datetime")  # features whose cells are read as values
 
 
@@ -52,19 +52,15 @@ class Encoder(Config):
 
         Raises DataError for a column that is not there, or has a cell that cannot be of its type.
         """
+        fitted: list[Feature] = []
         with numbered(frame, list(features)) as given:
-            columns = _stored(given)
-            types = _numbers_among(features.values())
-            block = np.empty((len(frame), len(types)))
-            _read_numbers(columns, types, block, range(len(types)), missing=MISSING_WORDS)
-            has_missing = dict(zip(types, np.isnan(block).any(axis=0).tolist(), strict=True))
-            fitted: list[Feature] = []
-            for (name, type_), column in zip(features.items(), columns, strict=True):
-                missing = has_missing.get(column.name, False)
+            for column, (name, type_) in zip(_stored(given), features.items(), strict=True):
                 match type_:
                     case "numeric":
+                        missing = _misses(column, type_)
                         fitted.append(NumericFeature(name=name, may_be_missing=missing))
                     case "boolean":
+                        missing = _misses(column, type_)
                         fitted.append(BooleanFeature(name=name, may_be_missing=missing))
                     case "datetime":
                         dates = _read_dates(column, MISSING_WORDS)
@@ -153,8 +149,9 @@ class Encoder(Config):
         A row is an array in the order of the features or of all training columns, or an object by
         name, in which an absent name is missing. Training columns that are no features, and columns
         that are `ignored`, are skipped. Numbers, strings and booleans mean what they mean in a
-        file; null is missing. Raises DataError for a row of another length, an unknown name, a
-        value that is no scalar, and a date that cannot be read on its own.
+        file; null is missing. Raises DataError for a row of another length, an array where
+        `has_two_orders`, an unknown name, a value that is no scalar, and a date that cannot be read
+        on its own.
         """
         return instance_frame(
             instances,
@@ -178,6 +175,11 @@ class Encoder(Config):
     def is_numeric(self) -> bool:
         """Return whether every feature is a number or a boolean: the columns are the features."""
         return all(isinstance(f, NumericFeature | BooleanFeature) for f in self.features)
+
+    @cached_property
+    def has_two_orders(self) -> bool:
+        """Return whether an array could be in the order of the features, or of the columns."""
+        return has_two_orders(self._names, self.columns)
 
     @cached_property
     def value_names(self) -> list[str]:
@@ -262,6 +264,15 @@ def _numbers_among(types: Iterable[FeatureType]) -> dict[str, FeatureType]:
     return {number: type_ for number, type_ in numbers.items() if type_ in ("numeric", "boolean")}
 
 
+def _misses(column: pl.Series, type_: FeatureType) -> bool:
+    """Return whether a numeric or boolean column misses a value. Raises DataError as `encode`."""
+    if column.dtype.is_integer() and type_ == "numeric":
+        return column.null_count() > 0
+    values = np.empty((len(column), 1))
+    _read_numbers(column.to_frame(), {column.name: type_}, values, [0], missing=MISSING_WORDS)
+    return bool(np.isnan(values).any())
+
+
 def _read_numbers(
     columns: pl.DataFrame,
     types: Mapping[str, FeatureType],
@@ -277,15 +288,18 @@ def _read_numbers(
     for name in itertools.compress(types, lost):
         what = "number" if types[name] == "numeric" else "truth value"
         refuse_unreadable(columns[name], values[name], missing, f"is no {what}")
-    suspect = np.array([type_ == "boolean" for type_ in types.values()], dtype=bool)
-    for start in range(0, len(values), _CHUNK_ROWS):
+    where: slice | Sequence[int] = indices
+    if list(indices) == list(range(matrix.shape[1])):
+        where = slice(None)  # much quicker than a list of all columns
+    num_rows = max(1, _CHUNK_CELLS // max(1, len(indices)))
+    for start in range(0, len(values), num_rows):
         # Adding zero turns -0.0 into 0.0, because the stored -0 of a file is 0.
-        chunk = values[start : start + _CHUNK_ROWS].to_numpy(order="c") + 0.0
-        matrix[start : start + _CHUNK_ROWS, np.asarray(indices, dtype=np.intp)] = chunk
-        suspect |= np.isinf(chunk).any(axis=0)
-    for index in np.flatnonzero(suspect):
-        column = columns.to_series(int(index))
-        _refuse_others(column, matrix[:, indices[int(index)]], types[column.name])
+        chunk = values[start : start + num_rows].to_numpy(order="c") + 0.0
+        matrix[start : start + num_rows, where] = chunk
+    is_infinite = values.select(pl.all().is_infinite().any()).row(0) if values.width else ()
+    for index, type_ in enumerate(types.values()):
+        if is_infinite[index] or type_ == "boolean":
+            _refuse_others(columns.to_series(index), matrix[:, indices[index]], type_)
 
 
 def _null_counts(frame: pl.DataFrame) -> tuple[int, ...]:

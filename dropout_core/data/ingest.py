@@ -234,7 +234,7 @@ def _described(target: Path, contents: Contents, options: ReadOptions | None) ->
     """Return the description of the columns, with what reading them found out or was told."""
     declared = options.types if options is not None else {}
     described = []
-    for column in describe(scan(target)):
+    for column in describe(scan(target), index=contents.index):
         told: dict[str, Any] = {"format": contents.formats.get(column.name)}
         if column.name in declared and column.type != "constant":
             told["type"] = declared[column.name]

@@ -40,6 +40,8 @@ def instance_frame(
     """
     names = list(types)
     known = {*names, *columns, *ignored}
+    if has_two_orders(names, columns):
+        _refuse_arrays(instances)
     indices = [columns.index(name) for name in names] if set(names) <= set(columns) else []
     rows = [
         _values(row, names, number, known=known, indices=indices, num_columns=len(columns))
@@ -58,6 +60,21 @@ def instance_frame(
             for index, (name, values) in enumerate(zip(names, cells, strict=True))
         ]
     return pl.DataFrame(dict(zip(names, columns, strict=True)))
+
+
+def has_two_orders(features: Sequence[str], columns: Sequence[str]) -> bool:
+    """Return whether an array row could be in either of two orders, and nothing says in which."""
+    return list(features) != list(columns) and sorted(features) == sorted(columns)
+
+
+def _refuse_arrays(instances: Sequence[Any]) -> None:
+    for number, row in enumerate(instances, 1):
+        if not isinstance(row, Mapping):
+            raise DataError(
+                "the model's features have another order than its table's columns, and an array "
+                "does not tell which it has: send the row as an object by column name",
+                row=number,
+            )
 
 
 def _values(

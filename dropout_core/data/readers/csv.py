@@ -22,7 +22,13 @@ from dropout_core.data.readers.csv_structure import (
     without_blank_lines,
 )
 from dropout_core.data.readers.dialect import Dialect, detect_dialect, settle_encoding, transcode
-from dropout_core.data.readers.table import Contents, scan, unique_names, write_parts
+from dropout_core.data.readers.table import (
+    Contents,
+    scan,
+    unique_names,
+    unnamed_index,
+    write_parts,
+)
 from dropout_core.data.readers.type_inference import (
     InferredType,
     has_warnings,
@@ -91,8 +97,12 @@ def read_csv(
         "missing": list(options.missing_words),
     }
     formats = dict(zip(names, told_formats(types, options), strict=True))
-    told = {name: format_ for name, format_ in formats.items() if format_ is not None}
-    return Contents(options=settled, warnings=tuple(warnings), formats=told)
+    return Contents(
+        options=settled,
+        warnings=tuple(warnings),
+        formats={name: format_ for name, format_ in formats.items() if format_ is not None},
+        index=unnamed_index(dialect.names or (), names),
+    )
 
 
 def _names(dialect: Dialect) -> tuple[list[str], list[str]]:
