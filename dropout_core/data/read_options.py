@@ -4,15 +4,15 @@ import codecs
 import io
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import polars as pl
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from dropout_core.config import Config, FeatureType
-from dropout_core.data.dates import CALENDARS, Calendar, may_be_dates
-from dropout_core.data.formats import Decimal, NumberFormat, Thousands
+from dropout_core.data.dates import CALENDARS, Calendar, DateForm, may_be_dates
+from dropout_core.data.formats import DatePattern, Decimal, NumberFormat, Thousands
 from dropout_core.data.parsing import formats_with, parse_numbers
 
 # Those of pandas, R and SQL, the errors of spreadsheets, and signs that stand for no value. Not
@@ -34,8 +34,10 @@ class ReadOptions(Config):
     do MISSING_WORDS unless `default_missing` is false. An empty cell is always missing. Blank lines
     are no rows: in a file of one column, write a missing value as `""` or as a word.
 
-    `decimal` and `thousands` are the separators of all numbers. `types` are those of columns: cells
-    of another type are missing.
+    `decimal` and `thousands` are the separators of all numbers. `date_format` is a pattern such as
+    %Y%m%d of columns whose cells all fit it; `day_first` says what 02/03/2024 is. `types` are those
+    of columns: cells of another type are missing. The first `skip_rows` lines are no part of the
+    table, nor are lines that begin with the sign of a `comment`.
     """
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
@@ -48,7 +50,11 @@ class ReadOptions(Config):
     default_missing: bool = True
     decimal: Decimal | None = None
     thousands: Thousands | None = None
+    date_format: DatePattern | None = None
+    day_first: bool | None = None
     types: Mapping[str, FeatureType] = {}
+    skip_rows: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    comment: Annotated[str, Field(min_length=1, max_length=10)] | None = None
 
     @field_validator("delimiter")
     @classmethod
@@ -75,13 +81,14 @@ class ReadOptions(Config):
                 ) from error
         return encoding
 
-    @model_validator(mode="after")
-    def _separators_differ(self) -> Self:
-        if self.decimal is not None and self.decimal == self.thousands:
+    @field_validator("thousands")
+    @classmethod
+    def _differs(cls, thousands: Thousands | None, info: ValidationInfo) -> Thousands | None:
+        if thousands is not None and thousands == info.data.get("decimal"):
             raise PydanticCustomError(
-                "separators", "the decimal separator and that of thousands have to be different"
+                "separators", "the separators of decimals and of thousands have to be different"
             )
-        return self
+        return thousands
 
     @property
     def formats(self) -> tuple[NumberFormat, ...]:
@@ -99,7 +106,11 @@ class ReadOptions(Config):
     @property
     def calendars(self) -> Mapping[str, Calendar]:
         """Return the calendars that dates may be of, by name."""
-        return CALENDARS
+        other = {True: "month first", False: "day first", None: None}[self.day_first]
+        usual = {name: calendar for name, calendar in CALENDARS.items() if name != other}
+        if self.date_format is None:
+            return usual
+        return {self.date_format: Calendar("", (DateForm("", self.date_format),)), **usual}
 
     @property
     def missing_words(self) -> tuple[str, ...]:

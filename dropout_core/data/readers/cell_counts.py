@@ -82,7 +82,7 @@ def _count_part(
         if 2 * max(formats.values()) >= others[name].num_cells or types[int(name)] == "numeric":
             others[name] = _with_format(cells, name, others[name], formats, options)
     counts |= others
-    asked = others
+    asked = counts if options.date_format is not None else others
     for name, dates in _ask_each(cells, asked, _date_questions(options)).items():
         counts[name] = _with_dates(cells, name, counts[name], dates, options)
     return list(counts.values())

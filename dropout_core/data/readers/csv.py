@@ -21,7 +21,13 @@ from dropout_core.data.readers.csv_structure import (
     starts_a_field,
     without_blank_lines,
 )
-from dropout_core.data.readers.dialect import Dialect, detect_dialect, settle_encoding, transcode
+from dropout_core.data.readers.dialect import (
+    Dialect,
+    detect_dialect,
+    drop_lines,
+    settle_encoding,
+    transcode,
+)
 from dropout_core.data.readers.table import (
     Contents,
     scan,
@@ -74,6 +80,9 @@ def read_csv(
     if encoding != "utf-8":
         transcode(source, folder / "utf-8", encoding=encoding)
         source = folder / "utf-8"
+    if options.skip_rows or options.comment is not None:
+        drop_lines(source, folder / "lines", options)
+        source = folder / "lines"
     dialect = detect_dialect(source, options)
     if dialect.num_columns > max_columns:
         raise DataError(f"{dialect.num_columns} columns, {max_columns} are allowed")
@@ -168,11 +177,14 @@ class _Text:
         cells, missing = scan(staged), self.options.missing_words
         later = [index for index, inferred in enumerate(types) if not inferred.is_certain]
         types = self._inferred(cells, types, later, self.options)
-        decimals = {inferred.decimal for inferred in types if inferred.decimal is not None}
-        if len(decimals) == 1:  # which decides where another separator fits as well
-            options = self.options.model_copy(update={"decimal": decimals.pop()})
-            unsure = [i for i in later if types[i].other_format is not None]
-            types = self._inferred(cells, types, unsure, options)
+        known = {
+            name: found.pop()
+            for name in ("decimal", "day_first")
+            if len(found := {getattr(inferred, name) for inferred in types} - {None}) == 1
+        }
+        # What one column tells decides for the others, where both readings fit.
+        ambiguous = [index for index in later if types[index].is_ambiguous]
+        types = self._inferred(cells, types, ambiguous, self.options.model_copy(update=known))
         told = [index for index in later if has_warnings(types[index])]
         warnings = [
             f"column {self.names[index]!r}: {warning}"

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -90,6 +91,22 @@ def transcode(source: Path, target: Path, *, encoding: str) -> None:
             result.write(content)
             if not chunk:
                 return
+
+
+def drop_lines(source: Path, target: Path, options: ReadOptions) -> None:
+    """Write a UTF-8 file again without the lines that the options exclude from the table.
+
+    A comment does not begin within quotes.
+    """
+    quote = (options.quote if options.quote is not None else '"').encode()
+    comment = None if options.comment is None else options.comment.encode()
+    is_quoted = False
+    with source.open("rb") as lines, target.open("xb") as kept:
+        for line in itertools.islice(lines, options.skip_rows, None):
+            if comment is not None and not is_quoted and line.startswith(comment):
+                continue
+            is_quoted ^= quote != b"" and line.count(quote) % 2 == 1
+            kept.write(line)
 
 
 def detect_dialect(path: Path, options: ReadOptions) -> Dialect:

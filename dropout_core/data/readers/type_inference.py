@@ -9,7 +9,7 @@ import polars as pl
 
 from dropout_core.config import FeatureType
 from dropout_core.data.dates import DateForm, date_values
-from dropout_core.data.formats import CellFormat, DateFormat, NumberFormat
+from dropout_core.data.formats import CellFormat, DateFormat, Decimal, NumberFormat
 from dropout_core.data.parsing import CURRENCY, FORMATS, PLAIN, shown
 from dropout_core.data.read_options import ReadOptions
 from dropout_core.data.readers.cell_counts import CellCounts, plain_text, present
@@ -20,7 +20,7 @@ _FEW_AMONG_CODES = 0.01
 _MAX_CODES = 20
 _MIN_REPEATS = 10
 _NUM_EXAMPLES = 3
-_DOTTED = NumberFormat(decimal=",", thousands=".")
+_ORDERS = {"day first": True, "month first": False}
 
 CellType = Literal["missing", "integer", "number", "boolean", "datetime", "text"]
 
@@ -29,7 +29,8 @@ CellType = Literal["missing", "integer", "number", "boolean", "datetime", "text"
 class InferredType:
     """The type of a column, and how to read it: `forms` are those of its dates.
 
-    `other_format` reads other numbers, and fits as well. `num_unfit` cells are of another type:
+    `is_ambiguous` says that another format or calendar fits as well; `decimal` and `day_first` are
+    known where no other does. `num_unfit` cells are of another type:
     they are missing, and in a column that stays text only worth a warning. `keeps` are words for a
     missing value that are values here.
     """
@@ -37,8 +38,9 @@ class InferredType:
     type: CellType
     forms: tuple[DateForm, ...] = ()
     format: CellFormat | None = None
-    other_format: NumberFormat | None = None
-    decimal: str | None = None  # the separator, where no other fits
+    is_ambiguous: bool = False
+    decimal: Decimal | None = None
+    day_first: bool | None = None
     is_plain: bool = False  # all cells are plain numbers
     is_certain: bool = True  # False if the cells to come may change the type
     warning: str | None = None
@@ -90,19 +92,21 @@ def _declared(counts: CellCounts, declared: FeatureType) -> InferredType:
     else:
         found = max(counts.num_dates.values(), default=0)
         if counts.has_two_readings:
-            raise DataError(_TWO_READINGS, field="day_first")
+            raise DataError(f"{_TWO_READINGS}: {_SAY_WHICH}", field="day_first")
         inferred = _dates(counts) if found else InferredType("datetime")
     if not found:
         raise DataError(f"no value is of the type {declared}", field="types")
     return replace(inferred, is_certain=False, num_unfit=counts.num_cells - found)
 
 
-_TWO_READINGS = "its dates could begin with the day or with the month: say `day_first`"
+_TWO_READINGS = "its dates could begin with the day or with the month"
+_SAY_WHICH = "upload the file with day_first=true or day_first=false"
 
 
 def _infer_dates(counts: CellCounts) -> InferredType | None:
     if counts.has_two_readings:
-        return replace(_text(counts), is_certain=False, warning=f"{_TWO_READINGS}; it stays text")
+        warning = f"{_TWO_READINGS}, so it stays text: {_SAY_WHICH}"
+        return replace(_text(counts), is_certain=False, is_ambiguous=True, warning=warning)
     most = max(counts.num_dates.values(), default=0)
     if most < (1 - FEW) * counts.num_cells or most < counts.num_numbers:
         return None
@@ -116,6 +120,8 @@ def _dates(counts: CellCounts) -> InferredType:
         "datetime",
         counts.forms[calendar],
         format=DateFormat(pattern=calendar),
+        is_ambiguous=counts.has_two_orders,
+        day_first=None if counts.has_two_orders else _ORDERS.get(calendar),
         is_certain=not counts.has_two_orders and num_unfit == 0,
         num_unfit=num_unfit,
     )
@@ -135,16 +141,16 @@ def _infer_numbers(counts: CellCounts) -> InferredType:
 def _numbers(counts: CellCounts, type_: CellType) -> InferredType:
     all_plain = counts.num_distinct == 0
     are_dotted = all_plain and counts.num_whole < counts.num_dotted == counts.num_cells
-    other = _DOTTED if are_dotted else counts.other_format
+    is_ambiguous = are_dotted or counts.other_format is not None
     has_one_decimal = counts.has_one_decimal or (all_plain and type_ == "number" and not are_dotted)
     return InferredType(
         type_,
         format=counts.format,
-        other_format=other,
+        is_ambiguous=is_ambiguous,
         decimal=counts.format.decimal if has_one_decimal else None,
         is_plain=all_plain,
-        is_certain=all_plain and other is None,
-        warning=_ambiguity(counts) if other is not None else None,
+        is_certain=all_plain and not is_ambiguous,
+        warning=_ambiguity(counts) if is_ambiguous else None,
         num_unfit=counts.num_cells - counts.num_numbers,
     )
 
