@@ -24,7 +24,7 @@ import polars as pl
 from dropout_core.data.columns import Column, describe
 from dropout_core.data.read_options import ReadOptions
 from dropout_core.data.readers import Format, convert
-from dropout_core.data.readers.table import scan
+from dropout_core.data.readers.table import Contents, scan
 from dropout_core.errors import DataError
 from dropout_core.files import NO_SPACE, is_disk_full
 
@@ -225,9 +225,21 @@ def _read(
         format=format_,
         options=contents.options,
         num_rows=contents.num_rows,
-        columns=[] if as_text else describe(scan(target), index=contents.index),
+        columns=[] if as_text else _described(target, contents, options),
         warnings=list(contents.warnings),
     )
+
+
+def _described(target: Path, contents: Contents, options: ReadOptions | None) -> list[Column]:
+    """Return the description of the columns, with what reading them found out or was told."""
+    declared = options.types if options is not None else {}
+    described = []
+    for column in describe(scan(target), index=contents.index):
+        told: dict[str, Any] = {"format": contents.formats.get(column.name)}
+        if column.name in declared and column.type != "constant":
+            told["type"] = declared[column.name]
+        described.append(column.model_copy(update=told))
+    return described
 
 
 def _is_memory(error: BaseException | None) -> bool:

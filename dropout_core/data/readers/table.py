@@ -3,7 +3,7 @@
 import math
 import secrets
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dropout_core.data.formats import CellFormat
 from dropout_core.errors import DataError
 
 
@@ -19,11 +20,12 @@ from dropout_core.errors import DataError
 class Contents:
     """The result of reading a file besides its table: the options used, and warnings.
 
-    `index` names columns that only number or name the rows, as the program that wrote the file
-    says.
+    `formats` say how the cells of columns were written, by name. `index` names columns that only
+    number or name the rows, as the program that wrote the file says.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
+    formats: Mapping[str, CellFormat] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     num_rows: int = 0
     index: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dropout_core.data.dates import parse_dates
+from dropout_core.data.formats import NumberFormat
 from dropout_core.data.read_options import MISSING_WORDS, ReadOptions
 from dropout_core.data.readers import convert
 from dropout_core.data.readers.dialect import SAMPLE_BYTES
@@ -38,7 +39,8 @@ DAY, SILVESTER = dt.datetime(2024, 2, 1), dt.datetime(2024, 12, 31)
         ("\ufeffa,b\n1,2\n", {"a": [1], "b": [2]}),
         ("a,b\n1.5,x\n-2e3,y\n", {"a": [1.5, -2000.0], "b": ["x", "y"]}),
         ("a,b\n1,true\n2,FALSE\n", {"a": [1, 2], "b": [True, False]}),
-        ("a,b\n 1,x\n2 , y\n", {"a": [1, 2], "b": ["x", " y"]}),
+        ("a,b\n 1,x\n2 , y\n3,\t\n", {"a": [1, 2, 3], "b": ["x", "y", None]}),
+        ("a,b\n1,-\n2,+\n-,-\n", {"a": [1, 2, None], "b": ["-", "+", "-"]}),
         ('a,b\n1,"x\ny"\n2,"p\r\n\r\nq"\n', {"a": [1, 2], "b": ["x\ny", "p\r\n\r\nq"]}),
         ('a,b\n1,"x, ""y"""\n', {"a": [1], "b": ['x, "y"']}),
         ('"a\nb",c\n1,2\n', {"a\nb": [1], "c": [2]}),
@@ -112,6 +114,92 @@ def test_a_date_is_read_as_it_is_in_a_prediction(tmp_path: Path, cell: str) -> N
     assert found == {"when": [cell if moment is None else moment]}
 
 
+GERMAN = NumberFormat(decimal=",", thousands=".")
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers", "format_"),
+    [
+        (["1.745,71", "2,5", "12"], [1745.71, 2.5, 12.0], GERMAN),
+        (["1,745.71", "2.5"], [1745.71, 2.5], NumberFormat(thousands=",")),
+        (["1,5", "2,25"], [1.5, 2.25], NumberFormat(decimal=",")),
+        (["2,429", "12"], [2429, 12], NumberFormat(thousands=",")),
+        (["1.234.567", "12"], [1234567, 12], GERMAN),
+        (["1 234,5", "1\u202f234"], [1234.5, 1234.0], NumberFormat(decimal=",", thousands=" ")),
+        (["1'234", "7"], [1234, 7], NumberFormat(thousands="'")),
+        (["$1,234.50", "-$7", "(3)"], [1234.5, -7.0, -3.0], NumberFormat(thousands=",")),
+        (["45%", "7.5 %", "-1%"], [0.45, 0.075, -0.01], None),
+        (["\u22125", "5 €"], [-5, 5], None),
+        (["1.234", "2.500"], [1.234, 2.5], None),
+        (["1e3", "2.5"], [1000.0, 2.5], None),
+        (["1,23,456", "5"], ["1,23,456", "5"], None),
+        (["1.2.3", "1.2.4"], ["1.2.3", "1.2.4"], None),
+        (["1.5", "2,5"], ["1.5", "2,5"], None),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(
+    tmp_path: Path, cells: list[str], numbers: list[Any], format_: NumberFormat | None
+) -> None:
+    text = "\n".join(["a;b", *(f"{cell};x" for cell in cells)])
+    found, contents = convert_bytes(tmp_path, text, delimiter=";")
+    assert found["a"] == numbers
+    assert contents.formats.get("a") == format_
+    padding = f"0{';x' * 1}\n" * SAMPLE_BYTES
+    if all(isinstance(number, int | float) for number in numbers):
+        (tmp_path / "table").unlink()
+        found, _ = convert_bytes(tmp_path, f"a;b\n{padding}{text[4:]}", delimiter=";")
+        assert found["a"][-len(cells) :] == numbers  # a later row counts as much as the first
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "columns"),
+    [
+        ("a;b\n1.234;1,5\n56;2,5\n", {}, {"a": [1234, 56], "b": [1.5, 2.5]}),
+        ("a;b\n1,234;1,5\n2,345;2,5\n", {}, {"a": [1.234, 2.345], "b": [1.5, 2.5]}),
+        ('a;b\n"1,234";1.5\n2;2.5\n', {}, {"a": [1234, 2], "b": [1.5, 2.5]}),
+        ("a;b\n1,234;x\n2,5;y\n", {}, {"a": [1.234, 2.5], "b": ["x", "y"]}),
+        ("a;b\n1,234;x\n", {"decimal": ","}, {"a": [1.234], "b": ["x"]}),
+        ("a;b\n1.234;x\n", {"decimal": ","}, {"a": [1234], "b": ["x"]}),
+        ("a;b\n1.234;x\n", {"thousands": "."}, {"a": [1234], "b": ["x"]}),
+        ("a;b\n1,234;x\n", {"thousands": ""}, {"a": [1.234], "b": ["x"]}),
+        ("a;b\n1.5;1,5\n", {"decimal": ","}, {"a": ["1.5"], "b": [1.5]}),
+        ("a;b\n007;x\n", {"types": {"a": "numeric"}}, {"a": [7], "b": ["x"]}),
+        ("a;b\n1;2\n", {"types": {"a": "categorical", "b": "text"}}, {"a": ["1"], "b": ["2"]}),
+        ("a;b\nx;2\n5;y\n", {"types": {"a": "numeric"}}, {"a": [None, 5], "b": ["2", "y"]}),
+        ("a;b\nx;1\nTrue;2\n", {"types": {"a": "boolean"}}, {"a": [None, True], "b": [1, 2]}),
+        ("a;b\nx;1\n2024-02-01;2\n", {"types": {"a": "datetime"}}, {"a": [None, DAY], "b": [1, 2]}),
+    ],
+)  # fmt: skip
+def test_separators_and_types_are_those_of_the_file_or_given(
+    tmp_path: Path, text: str, options: dict[str, Any], columns: dict[str, list[Any]]
+) -> None:
+    assert convert_bytes(tmp_path, text, header=True, **options)[0] == columns
+
+
+def test_numbers_without_separators_are_written_as_those_of_other_columns(tmp_path: Path) -> None:
+    _, contents = convert_bytes(tmp_path, "a;b;c\n1.745,71;3;x\n2,5;4;y\n")
+    assert contents.formats == {"a": GERMAN, "b": GERMAN}
+    (tmp_path / "table").unlink()
+    _, contents = convert_bytes(tmp_path, "a;b\n1;x\n", thousands=" ")
+    assert contents.formats == {"a": NumberFormat(thousands=" ")}
+
+
+@pytest.mark.parametrize(
+    ("types", "message"),
+    [
+        ({"c": "numeric"}, "column 'c': there is no such column"),
+        ({"b": "numeric"}, "column 'b': no value is of the type numeric"),
+        ({"b": "datetime"}, "column 'b': no value is of the type datetime"),
+    ],
+)
+def test_a_type_that_a_column_cannot_have_is_refused(
+    tmp_path: Path, types: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        convert_bytes(tmp_path, "a,b\n1,x\n", types=types)
+    assert caught.value.field == "types"
+
+
 @pytest.mark.parametrize("word", MISSING_WORDS[1:])
 def test_the_usual_words_for_a_missing_value_are_read_as_one_in_every_column(
     tmp_path: Path, word: str
@@ -137,12 +225,24 @@ ROWS = range(1, 21)
         ("d\n18446744073709551616\n", "column 'd': its whole numbers are longer than 64 bits"),
         (
             "age\n" + "".join(f"{row}\n" for row in ROWS) + "abc\n7 years\n",
-            "column 'age': 2 of 22 values are no numbers, such as 'abc' in row 21, '7 years' in ",
+            "column 'age': 2 of its 22 values are no numbers and count as missing: 'abc' in row "
+            '21, \'7 years\' in row 22; with types={"age": "categorical"} it stays text',
         ),
         (
             "d,e\n" + "".join(f"2023-01-{row:02},\n" for row in ROWS) + "2023-02-30,1\n",
-            "column 'd': 1 of 21 values are no dates, such as '2023-02-30' in row 21",
+            "column 'd': 1 of its 21 values is no date and counts as missing: '2023-02-30' in ",
         ),
+        (
+            "stars\n" + "".join(f"{row % 5}\n" for row in range(96)) + "new\n" * 4,
+            "column 'stars': 4 of its 100 values are no numbers, so it stays text: 'new' in row ",
+        ),
+        (
+            "a;b\n1,234;x\n",
+            "column 'a': 1,234 was read as 1234; if it means 1.234, upload the file wi",
+        ),
+        ("a;b\n1.234;x\n56;y\n", "column 'a': 1.234 was read as it is; if it means 1234, upload"),
+        ("a\n$5\n7\n9 €\n", "column 'a': its amounts are in several currencies ($, €)"),
+        ("a\n5%\n7\n", "column 'a': 1 of its 2 numbers have a percent sign: 45% is 0.45, 45 is "),
         ("a,b\n1,NA\n2,\n", "column 'b' has no values and is left out"),
         ("a,b,a\n1,2,3\n", "two columns were named 'a': column 3 is now 'a_2'"),
         ("a_2,a,a\n1,2,3\n", "two columns were named 'a': column 3 is now 'a_3'"),
@@ -164,13 +264,17 @@ PLAIN = {
 }
 
 
+COLUMNS_WITH_A_COMMA = {"column_1": ["x", "y, z"], "column_2": [1, 2]}
+
+
 @pytest.mark.parametrize(
     ("content", "options", "columns"),
     [
-        ("a;b\n1,5;2\n", {"delimiter": ";"}, {"a": ["1,5"], "b": [2]}),
+        ("a;b\n1,5;2\n", {"delimiter": ";"}, {"a": [1.5], "b": [2]}),
         ("a\tb\nx, y\t2\n", {"delimiter": "\t"}, {"a": ["x, y"], "b": [2]}),
         ("a|b\n1|2\n", {"delimiter": "|"}, {"a": [1], "b": [2]}),
-        ("'a','b'\n'1,2','3'\n", {"quote": "'"}, {"a": ["1,2"], "b": [3]}),
+        ("x;1\ny, z;2\n", {"delimiter": ";", "header": False}, COLUMNS_WITH_A_COMMA),
+        ("'a','b'\n'1,2','3'\n", {"quote": "'"}, {"a": [1.2], "b": [3]}),
         ('a,b\n5" pipe,1\n', {"quote": ""}, {"a": ['5" pipe'], "b": [1]}),
         ("a,b\nit's,1\n'tis,2\n", {}, {"a": ["it's", "'tis"], "b": [1, 2]}),
         ("x\nred\nblue\n", {}, {"x": ["red", "blue"]}),
@@ -223,6 +327,54 @@ def test_what_is_declared_is_not_detected(
     assert convert_bytes(tmp_path, content, **options)[0] == columns
 
 
+def rows_of(*columns: list[Any]) -> str:
+    return "\n".join(",".join(map(str, row)) for row in zip(*columns, strict=True)) + "\n"
+
+
+WHOLES = [[row * factor % 7 for row in range(30)] for factor in (3, 4, 5)]
+FRACTIONS = [[row * factor % 7 + 0.5 for row in range(30)] for factor in (3, 4, 5)]
+PETS = [["cat", "dog", "cat"][row % 3] for row in range(30)]
+DATES = [f"2024-01-{row + 1:02}" for row in range(30)]
+NAMES = "the first row was taken for the names of the columns; if it is data"
+DATA = "the first row was taken for data; if it names the columns"
+
+
+@pytest.mark.parametrize(
+    ("first", "below", "header", "warning"),
+    [
+        ("0,1,2,species", rows_of(*FRACTIONS, PETS), True, NAMES),
+        ("0,1,2,species", rows_of(*WHOLES, PETS), True, NAMES),
+        ("2019,2020,2021", rows_of(*FRACTIONS), True, NAMES),
+        ("2019,2020,2021", rows_of(*WHOLES), True, NAMES),
+        ('"2019","2021"', rows_of(*WHOLES[:2]), True, None),
+        ('"2019","2021"', rows_of([f'"{row}"' for row in WHOLES[0]], WHOLES[1]), False, DATA),
+        ("region,2019,2021", rows_of(*WHOLES), True, None),
+        ("2019,2021", rows_of(WHOLES[0], PETS), True, None),
+        (",0,1", rows_of(list(range(30)), *WHOLES[:2]), True, "column 1 had no name"),
+        ("2024-01-01,2024-02-01", rows_of(*WHOLES[:2]), True, None),
+        ("2019,2020,2021", rows_of(*WHOLES[:2], DATES), True, None),
+        ("5,7,8", rows_of(*WHOLES), False, DATA),
+        ("0,0,0,cat", rows_of(*WHOLES, PETS), False, None),
+        ("0,1,2,mouse", rows_of(*WHOLES, PETS), True, NAMES),
+        ("0,0,2,mouse", rows_of(*WHOLES, PETS), False, DATA),
+        ("0.5,1,2", rows_of(*FRACTIONS), False, None),
+        ("cat,dog,cat", rows_of(PETS, PETS, PETS), False, DATA),
+        ("pet,pet,colour", rows_of(PETS, PETS, PETS), True, "two columns were named 'pet'"),
+        ("2023-12-31,7", rows_of(DATES, WHOLES[0]), False, None),
+        ("NA,1.5", rows_of(WHOLES[0], FRACTIONS[0]), False, None),
+    ],
+)
+def test_the_first_row_is_a_header_if_it_differs_from_the_rows_below(
+    tmp_path: Path, first: str, below: str, header: bool, warning: str | None
+) -> None:
+    _, contents = convert_bytes(tmp_path, f"{first}\n{below}")
+    assert contents.options["header"] is header
+    assert contents.num_rows == 30 + (not header)
+    assert [found.startswith(warning or "?") for found in contents.warnings] == [True] * bool(
+        warning
+    )
+
+
 @pytest.mark.parametrize("declared", ["utf-8", "UTF-8", "utf8", "utf-8-sig"])
 @pytest.mark.parametrize(("mark", "encoding"), [("", "utf-8"), ("\ufeff", "utf-8-sig")])
 def test_utf8_may_be_marked_however_it_is_declared(
@@ -242,6 +394,9 @@ def test_utf8_may_be_marked_however_it_is_declared(
         {"quote": "`"},
         {"encoding": "klingon"},
         {"encoding": "base64"},
+        {"decimal": ";"},
+        {"thousands": "_"},
+        {"types": {"a": "number"}},
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
@@ -313,6 +468,7 @@ def test_text_is_kept_as_it_is_written(tmp_path: Path) -> None:
         (b"a,b\n,\nNA,\n", "all values are missing"),
         (b"a,b\n1,2\n3\n", "row 2: 1 fields where the first row has 2"),
         (b"1,2\n3\n", "row 2: 1 fields where the first row has 2"),
+        (b"a\n1,234\n", "row 1: 2 fields where the first row has 1"),
         (b"a,b\n1,2\n\n3,4,5\n", "row 2: 3 fields where the first row has 2"),
         (b'a,b\n"1\n\n1",2\n3\n', "row 2: 1 fields where the first row has 2"),
         (b"a,b\n1,2\n   \n", "row 2: 1 fields where the first row has 2"),
@@ -379,10 +535,13 @@ LONG = (SAMPLE_BYTES // len("1,2024-01-01,red\n") + 1000) * ["1,2024-01-01,red"]
         ("18446744073709551616,2024-12-31,x", "a", "18446744073709551616"),
         ("007,2024-12-31,x", "a", "007"),
         ('"007",2024-12-31,x', "a", "007"),
-        ("x,2024-12-31,x", "a", "x"),
+        ("x,2024-12-31,x", "a", None),
+        ("1.50,2024-12-31,x", "a", 1.5),
+        ("-,2024-12-31,-", "c", None),
+        ("$5,2024-12-31,x", "a", 5),
         ("1,2024-12-31T10:30Z,x", "b", dt.datetime(2024, 12, 31, 10, 30)),
-        ("1,24-12-31,x", "b", "24-12-31"),
-        ("1,2023-02-30,x", "b", "2023-02-30"),
+        ("1,24-12-31,x", "b", None),
+        ("1,2023-02-30,x", "b", None),
         ("1,2024-01-01,NULL", "c", None),
         ("\n1,2024-01-01,after a blank line", "c", "after a blank line"),
     ],
@@ -395,9 +554,12 @@ def test_a_later_row_counts_as_much_as_the_first(
     assert [len(cells) for cells in found.values()] == [len(LONG) + 1] * 3
     assert found[column][-1] == value
     assert isinstance(found[column][0], type(value) if value is not None else object)
-    if value in ("x", "2023-02-30", "24-12-31"):
+    cell = row.split(",")["abc".index(column)]
+    if cell in ("x", "2023-02-30", "24-12-31") and column != "c":
         (warning,) = contents.warnings
-        assert f"such as {value!r} in row {len(LONG) + 1}" in warning
+        assert f"count as missing: {cell!r} in row {len(LONG) + 1}" in warning.replace(
+            "s as", " as"
+        )
 
 
 WHOLE, REAL, TRUE = (1, -9), (1.5, -9.0), (True, False)
