@@ -23,8 +23,9 @@ from dropout_core.data.features import (
     NumericFeature,
     TextFeature,
     value_names,
+    values_of,
 )
-from dropout_core.data.formats import CellFormat, DateFormat, NumberFormat
+from dropout_core.data.formats import CellFormat
 from dropout_core.data.instances import has_two_orders, instance_frame, text_column
 from dropout_core.data.parsing import without_missing
 from dropout_core.data.read_options import spell_values
@@ -32,6 +33,7 @@ from dropout_core.data.reading import FIRST_MISSING_WORDS, Reading
 from dropout_core.data.stored_types import frame_as_stored
 from dropout_core.errors import DataError
 
+_WRITTEN = (NumericFeature, DatetimeFeature, CategoricalFeature)  # whose text may have a format
 _READ = (NumericFeature, BooleanFeature, DatetimeFeature)  # whose cells are read as values
 
 
@@ -84,15 +86,18 @@ class Encoder(Config):
         self,
         *,
         missing: tuple[str, ...],
-        numbers: NumberFormat | None = None,
-        dates: DateFormat | None = None,
+        formats: Mapping[str, CellFormat] | None = None,
     ) -> Self:
-        """Return the encoder for text with other words for a missing value, or written otherwise.
+        """Return the encoder for text with other words for a missing value, or other formats.
 
-        None keeps the formats of the features.
+        Features that `formats` does not name keep theirs.
         """
+        formats = formats or {}
         return type(self)(
-            features=tuple(_written(f, numbers=numbers, dates=dates) for f in self.features),
+            features=tuple(
+                f.model_copy(update={"format": formats[f.name]}) if f.name in formats else f
+                for f in self.features
+            ),
             columns=self.columns,
             missing=missing,
             incomplete=self.incomplete,
@@ -224,15 +229,20 @@ class Encoder(Config):
         )
 
     @cached_property
+    def number_columns(self) -> tuple[str, ...]:
+        """Return the features that are numbers, or categories of numbers."""
+        return tuple(f.name for f in self.features if values_of(f) == "number")
+
+    @cached_property
+    def datetime_columns(self) -> tuple[str, ...]:
+        """Return the features that are dates, or categories of dates."""
+        return tuple(f.name for f in self.features if values_of(f) == "datetime")
+
+    @cached_property
     def unsettled_dates(self) -> tuple[str, ...]:
         """Return the features of dates whose text has no format: all cells decide together."""
-        return tuple(
-            f.name
-            for f in self.features
-            if isinstance(f, DatetimeFeature)
-            or (isinstance(f, CategoricalFeature) and f.stored_as == "datetime")
-            if f.format is None
-        )
+        formats = {f.name: f.format for f in self.features if isinstance(f, _WRITTEN)}
+        return tuple(name for name in self.datetime_columns if formats[name] is None)
 
     def columns_of(self, name: str) -> list[int]:
         """Return the columns of the matrix that hold this feature. Raises KeyError."""
@@ -276,18 +286,6 @@ class Encoder(Config):
 def _stored(columns: pl.DataFrame) -> pl.DataFrame:
     objects = [column for column in columns if column.dtype == pl.Object]
     return frame_as_stored(columns.with_columns(text_column(c.name, c.to_list()) for c in objects))
-
-
-def _written(
-    feature: Feature, *, numbers: NumberFormat | None, dates: DateFormat | None
-) -> Feature:
-    format_: CellFormat | None = None
-    match feature:
-        case NumericFeature() | CategoricalFeature(stored_as="number"):
-            format_ = numbers
-        case DatetimeFeature() | CategoricalFeature(stored_as="datetime"):
-            format_ = dates
-    return feature if format_ is None else feature.model_copy(update={"format": format_})
 
 
 def _fitted(

@@ -12,6 +12,7 @@ from dropout_core.config import Config, Count, added
 from dropout_core.data.categories import CategoricalFeature
 from dropout_core.data.formats import DateFormat, NumberFormat
 from dropout_core.data.parsing import replace_distinct
+from dropout_core.data.stored_types import StoredAs
 
 DatePart = Literal["days", "year", "month", "day", "weekday", "hour", "minute"]
 
@@ -136,3 +137,17 @@ def value_names(feature: Feature) -> list[str]:
         case CategoricalFeature():
             return []
     return [feature.name]
+
+
+def values_of(feature: Feature) -> StoredAs:
+    """Return what the values of the feature's column are, also where they are categories."""
+    match feature:
+        case NumericFeature():
+            return "number"
+        case BooleanFeature():
+            return "boolean"
+        case DatetimeFeature():
+            return "datetime"
+        case TextFeature():
+            return "text"
+    return feature.stored_as

@@ -12,7 +12,7 @@ import resource
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -92,18 +92,26 @@ def ingest(
     options: ReadOptions | None = None,
     limits: Limits,
     as_text: bool = False,
+    names: Collection[str] = (),
 ) -> Table:
     """Read an upload (one file, or IDX images and their labels); write its table to `target`.
 
     With `as_text` the cells of a text file stay as they are written, all strings, and columns are
-    not described. A failure leaves no `target`. Each reader may take all the memory of its limits:
+    not described. A first row of a text file with all of the `names`, if there are any, is a
+    header. A failure leaves no `target`. Each reader may take all the memory of its limits:
     at most four read at once, others wait for their turn. Raises DataError if the file cannot be
     used or takes more than the limits, and OSError if the disk is full.
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ingest-") as folder:
         table = Path(folder) / "table"
         read = partial(
-            _read, tuple(sources), table, options=options, limits=limits, as_text=as_text
+            _read,
+            tuple(sources),
+            table,
+            options=options,
+            limits=limits,
+            as_text=as_text,
+            names=tuple(names),
         )
         with _readers:
             answer = _ask(read, limits)
@@ -212,6 +220,7 @@ def _read(
     options: ReadOptions | None,
     limits: Limits,
     as_text: bool,
+    names: Collection[str],
 ) -> Table:
     format_, contents = convert(
         sources,
@@ -220,6 +229,7 @@ def _read(
         max_bytes=limits.max_bytes,
         max_columns=limits.max_columns,
         as_text=as_text,
+        names=names,
     )
     return Table(
         format=format_,
@@ -235,7 +245,10 @@ def _described(target: Path, contents: Contents, options: ReadOptions | None) ->
     declared = options.types if options is not None else {}
     described = []
     for column in describe(scan(target), index=contents.index):
-        told: dict[str, Any] = {"format": contents.formats.get(column.name)}
+        told: dict[str, Any] = {
+            "format": contents.formats.get(column.name),
+            "num_unread": contents.num_unread.get(column.name, 0),
+        }
         if column.name in declared and column.type != "constant":
             told["type"] = declared[column.name]
         described.append(column.model_copy(update=told))

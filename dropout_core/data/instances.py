@@ -21,6 +21,7 @@ from dropout_core.data.features import (
     Feature,
     NumericFeature,
     TextFeature,
+    values_of,
 )
 from dropout_core.data.formats import DateFormat, NumberFormat
 from dropout_core.data.parsing import (
@@ -125,10 +126,7 @@ def _column(
     name: str, values: Sequence[Any], feature: Feature, missing: Collection[str]
 ) -> pl.Series:
     format_ = None if isinstance(feature, BooleanFeature | TextFeature) else feature.format
-    is_date = isinstance(feature, DatetimeFeature) or (
-        isinstance(feature, CategoricalFeature) and feature.stored_as == "datetime"
-    )
-    if is_date:
+    if values_of(feature) == "datetime":
         return _datetimes(name, values, feature, missing)
     if feature.type in ("numeric", "boolean"):
         matrix = _number_matrix([values])

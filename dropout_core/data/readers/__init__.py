@@ -3,7 +3,7 @@
 import gzip
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -63,11 +63,13 @@ def convert(
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_columns: int = DEFAULT_MAX_COLUMNS,
     as_text: bool = False,
+    names: Collection[str] = (),
 ) -> tuple[Format, Contents]:
     """Read one file, or IDX images and labels, and write the stored table to `target`.
 
     Temporary files are put beside `target`, and removed. With `as_text` the cells of a text file
-    stay as they are written, Parquet keeps its dtypes, and no column is left out. Raises DataError.
+    stay as they are written, Parquet keeps its dtypes, and no column is left out. A
+    first row of text with all of the `names`, if there are any, is a header. Raises DataError.
     """
     with tempfile.TemporaryDirectory(
         dir=target.parent, prefix=".reading-", ignore_cleanup_errors=True
@@ -92,6 +94,7 @@ def convert(
                         options=options or ReadOptions(),
                         max_columns=max_columns,
                         as_text=as_text,
+                        names=names,
                     )
                 case "idx":
                     contents = idx.read_idx(files, table, max_columns=max_columns)

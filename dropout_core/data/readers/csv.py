@@ -69,12 +69,14 @@ def read_csv(
     options: ReadOptions,
     max_columns: int,
     as_text: bool,
+    names: Collection[str],
 ) -> Contents:
     """Write the stored table of a delimited text file; put temporary files into `folder`.
 
     The first rows suggest the types of the columns. The parser reads the file as these types, while
     `csv_structure` checks the whole file. Where a later row is of another type, the column is
-    parsed as text, and all of its cells decide. `as_text` keeps every cell as it is written.
+    parsed as text, and all of its cells decide. `as_text` keeps every cell as it is written. A
+    first row with all of the `names`, if there are any, is a header.
     """
     encoding = settle_encoding(source, options.encoding)
     if encoding != "utf-8":
@@ -83,13 +85,13 @@ def read_csv(
     if options.skip_rows or options.comment is not None:
         drop_lines(source, folder / "lines", options)
         source = folder / "lines"
-    dialect = detect_dialect(source, options)
+    dialect = detect_dialect(source, options, names)
     if dialect.num_columns > max_columns:
         raise DataError(f"{dialect.num_columns} columns, {max_columns} are allowed")
-    names, warnings = _names(dialect)
+    columns, warnings = _names(dialect)
     if dialect.warning is not None:
         warnings.append(dialect.warning)
-    text = _Text(source, dialect, names, options, as_text=as_text, folder=folder)
+    text = _Text(source, dialect, columns, options, as_text=as_text, folder=folder)
     try:
         types, found = text.write(target)
     except StrayQuote:
@@ -105,12 +107,17 @@ def read_csv(
         "header": dialect.header,
         "missing": list(options.missing_words),
     }
-    formats = dict(zip(names, told_formats(types, options), strict=True))
+    formats = dict(zip(columns, told_formats(types, options), strict=True))
     return Contents(
         options=settled,
         warnings=tuple(warnings),
         formats={name: format_ for name, format_ in formats.items() if format_ is not None},
-        index=unnamed_index(dialect.names or (), names),
+        index=unnamed_index(dialect.names or (), columns),
+        num_unread={
+            name: inferred.num_unfit
+            for name, inferred in zip(columns, types, strict=True)
+            if inferred.num_unfit and inferred.type != "text"
+        },
     )
 
 

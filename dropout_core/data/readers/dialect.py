@@ -5,7 +5,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ _UNSURE = {
     False: "the first row was taken for data; if it names the columns, upload the file with "
     "header=true",
 }
+_GENERATED_NAME = re.compile(r"column_[1-9][0-9]*", re.ASCII)  # of a column without a header
 _BLANK_LINE = re.compile(rb"\r?\n")
 
 
@@ -109,8 +110,11 @@ def drop_lines(source: Path, target: Path, options: ReadOptions) -> None:
             kept.write(line)
 
 
-def detect_dialect(path: Path, options: ReadOptions) -> Dialect:
-    """Return the dialect of a UTF-8 file. Raises DataError if it has no records."""
+def detect_dialect(path: Path, options: ReadOptions, names: Collection[str] = ()) -> Dialect:
+    """Return the dialect of a UTF-8 file. Raises DataError if it has no records.
+
+    A first row with all of the `names`, if there are any, is a header.
+    """
     for sample, is_whole in _samples(path):
         candidates = list(_candidates(sample, options))
         found = [
@@ -125,7 +129,14 @@ def detect_dialect(path: Path, options: ReadOptions) -> Dialect:
         if len(found[best].ends) >= 2 or found[best].problem is not None:
             break
     delimiter, quote = candidates[best]
-    dialect = _settled(sample, found[best], delimiter=delimiter, quote=quote, header=options.header)
+    dialect = _settled(
+        sample,
+        found[best],
+        delimiter=delimiter,
+        quote=quote,
+        header=options.header,
+        expected=names,
+    )
     return replace(dialect, is_sampled_whole=is_whole)
 
 
@@ -169,7 +180,13 @@ def _score(
 
 
 def _settled(
-    sample: bytes, found: Records, *, delimiter: str, quote: str, header: bool | None
+    sample: bytes,
+    found: Records,
+    *,
+    delimiter: str,
+    quote: str,
+    header: bool | None,
+    expected: Collection[str],
 ) -> Dialect:
     if not len(found.ends):
         if found.problem is None and sample.strip():
@@ -178,6 +195,8 @@ def _settled(
     record = sample[: found.ends[0]]
     cells = _cells(record.lstrip(b"\r\n"), delimiter=delimiter, quote=quote)
     warning = None
+    if header is None:
+        header = _has_names(cells, expected)
     if header is None:
         header, is_sure = _has_header(sample, found, cells, delimiter=delimiter, quote=quote)
         warning = None if is_sure else _UNSURE[header]
@@ -194,6 +213,15 @@ def _settled(
         or (header and _BLANK_LINE.match(sample, int(found.ends[0])) is not None),
         warning=warning,
     )
+
+
+def _has_names(cells: Sequence[str], expected: Collection[str]) -> bool | None:
+    """Return whether a first row is a header if its names are known; None if that does not tell."""
+    if not expected:
+        return None
+    if set(expected) <= set(cells):
+        return True
+    return False if all(map(_GENERATED_NAME.fullmatch, expected)) else None
 
 
 def _has_header(

@@ -20,7 +20,8 @@ from dropout_core.errors import DataError
 class Contents:
     """The result of reading a file besides its table: the options used, and warnings.
 
-    `formats` say how the cells of columns were written, by name. `index` names columns that only
+    `formats` say how the cells of columns were written, by name, and `num_unread` how many of them
+    are missing because they are of another type. `index` names columns that only
     number or name the rows, as the program that wrote the file says.
     """
 
@@ -29,6 +30,7 @@ class Contents:
     warnings: tuple[str, ...] = ()
     num_rows: int = 0
     index: tuple[str, ...] = ()
+    num_unread: Mapping[str, int] = field(default_factory=dict)
 
 
 def write(table: pl.LazyFrame, target: Path) -> None:

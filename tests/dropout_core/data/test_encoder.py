@@ -396,7 +396,7 @@ def test_unsettled_dates_are_the_dates_and_the_categories_of_dates() -> None:
         "d": "datetime",
         "c": "categorical",
     }
-    assert fit(frame, kinds).unsettled_dates == ("k", "d")
+    assert fit(frame, kinds).datetime_columns == ("k", "d")
 
 
 def test_a_category_of_dates_is_read_as_a_date_is() -> None:

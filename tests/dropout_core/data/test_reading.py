@@ -16,6 +16,7 @@ from dropout_core.errors import DataError
 from dropout_core.pipeline.encoded_split import encode_split
 from dropout_core.pipeline.resolved_table import resolve_table
 
+MONTH = "month first"
 DAY = dt.datetime(2023, 3, 2)
 COMMAS = NumberFormat(decimal=",", thousands=".")
 READING = Reading(
@@ -61,9 +62,8 @@ def test_text_is_read_as_it_was_written_in_the_table() -> None:
 
 def test_options_say_how_another_file_is_written() -> None:
     encoder = fitted()
-    other = encoder.for_text(
-        missing=("n.d.",), numbers=NumberFormat(), dates=DateFormat(pattern="month first")
-    )
+    formats = {"price": NumberFormat(), "size": NumberFormat(), "when": DateFormat(pattern=MONTH)}
+    other = encoder.for_text(missing=("n.d.",), formats=formats)
     cells = {"price": ["1745.71", "0.5"], "size": ["1234", "2.5"], "when": ["3/2/2023", "3/3/2023"]}
     assert other.encode(pl.DataFrame(cells)).tolist() == encoder.encode(STORED).tolist()
 
