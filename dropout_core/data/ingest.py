@@ -64,9 +64,10 @@ class Limits:
 class Table:
     """The description of a stored table: its origin and its columns.
 
-    `options` are those of a text file as settled (`delimiter`, `quote`, `encoding`, `header`, and
-    `missing`: all the words that stood for a missing value), and `warnings` say what was changed or
-    looks like a mistake.
+    `options` are those of a text file as settled: `delimiter`, `quote`, `encoding`, `header`,
+    `missing`, all the words that stood for a missing value, and `lenient`, the columns in which
+    cells that could not be read are missing. `warnings` say what was changed or looks like a
+    mistake.
     """
 
     format: Format

@@ -37,6 +37,7 @@ from dropout_core.data.readers.table import (
 )
 from dropout_core.data.readers.type_inference import (
     InferredType,
+    finite,
     has_warnings,
     infer,
     strictly,
@@ -104,6 +105,9 @@ def read_csv(
         "encoding": encoding,
         "header": dialect.header,
         "missing": list(options.missing_words),
+        "lenient": [
+            n for n, t in zip(names, types, strict=True) if t.num_unfit and t.type != "text"
+        ],
     }
     formats = dict(zip(names, told_formats(types, options), strict=True))
     return Contents(
@@ -327,7 +331,7 @@ class _Text:
             if types[index].type == "datetime":
                 column = strictly(pl.col(f"{index} parsed"), column)
             elif types[index].type == "number":
-                column = column.fill_nan(None)
+                column = finite(column)
             columns.append(column.alias(self.names[index]))
         return cells.select(columns)
 
@@ -385,10 +389,11 @@ class _Text:
 
 
 def _without_the_bad(types: Sequence[InferredType], error: PolarsError) -> list[InferredType]:
-    """Parse the column that the error names as text, or all dates if it names none."""
+    """Parse the column that the error names as text, or all dates and numbers if it names none."""
     bad = _BAD_COLUMN.search(str(error))
-    if bad is None:
-        return [_LATER if inferred.type == "datetime" else inferred for inferred in types]
     return [
-        _LATER if index + 1 == int(bad[1]) else inferred for index, inferred in enumerate(types)
+        _LATER
+        if (inferred.type in ("datetime", "number") if bad is None else index + 1 == int(bad[1]))
+        else inferred
+        for index, inferred in enumerate(types)
     ]

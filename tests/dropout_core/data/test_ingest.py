@@ -65,7 +65,7 @@ def test_an_upload_becomes_a_table_with_its_columns(tmp_path: Path) -> None:
     table = ingest_bytes(tmp_path, b"a;b;c\n1;x;\n2;y;\n", options=ReadOptions(quote=""))
     assert table.format == "csv"
     settled = {"delimiter": ";", "quote": "", "encoding": "utf-8", "header": True}
-    assert table.options == settled | {"missing": list(MISSING_WORDS)}
+    assert table.options == settled | {"missing": list(MISSING_WORDS), "lenient": []}
     assert table.num_rows == 2
     assert [(column.name, column.stored_as) for column in table.columns] == [
         ("a", "number"),
