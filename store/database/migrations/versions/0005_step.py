@@ -1,4 +1,4 @@
-"""Add the step that a running job is at"""
+"""Add the step that a running job is at, and the values that early stopping watches"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,3 +11,4 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("step", sa.String(16)))
+    op.add_column("epochs", sa.Column("monitored", sa.Double))
