@@ -14,6 +14,7 @@ from app.serving.errors import FEATURES_TOO_LARGE
 from app.serving.instances import first_not_finite
 from dropout_core.data.by_name import exactly
 from dropout_core.data.dates import settle_dates, with_settled_dates
+from dropout_core.data.encoder import Encoder
 from dropout_core.data.ingest import Limits, ingest
 from dropout_core.data.read_options import ReadOptions
 from dropout_core.errors import DataError
@@ -44,11 +45,15 @@ def predict_file(
     options: ReadOptions,
     limits: Limits,
     media_type: str,
+    refuse_missing: bool = True,
+    with_inputs: bool = True,
 ) -> Path:
     """Predict every row of an uploaded file; return a file in `folder` with the predictions added.
 
-    `paths` are the files of the upload, `media_type` is CSV or PARQUET. Raises DataError naming the
-    row and the column that cannot be used, or the option that the file was read with.
+    `paths` are the files of the upload, `media_type` is CSV or PARQUET. The file is read as the
+    table was that the model learned from, except where the options say otherwise. Without
+    `with_inputs` the answer has the predictions alone. Raises DataError naming the row and the
+    column that cannot be used, or the option that the file was read with.
     """
     path = folder / "table"
     read = ingest(paths, path, options=options, limits=limits, as_text=True)
@@ -58,20 +63,30 @@ def predict_file(
         if media_type == PARQUET
         else CsvFile(folder, delimiter=_delimiter(read.options))
     )
-    encoder = predictor.description.encoder
+    encoder = _encoder_for(predictor, options)
     predictions = PredictionColumns(predictor, taken=set(table.collect_schema().names()))
-    dates = settle_dates(table, encoder.datetime_columns, missing=options.missing_words)
+    dates = settle_dates(table, encoder.unsettled_dates, missing=encoder.missing)
     for start, batch in batches(predictor, table, num_rows=read.num_rows):
         try:
             rows = with_settled_dates(batch, dates)
-            outputs = predictor.outputs_of(rows, missing=options.missing_words)
+            outputs = predictor.outputs_of(rows, encoder=encoder, refuse_missing=refuse_missing)
         except DataError as error:
             raise error.shifted(start) from error
         index = first_not_finite(outputs.numpy())
         if index is not None:
             raise DataError(FEATURES_TOO_LARGE, row=start + index + 1)
-        answer.append(batch.hstack(predictions.of(outputs)))
+        inputs = batch if with_inputs else pl.DataFrame()
+        answer.append(inputs.hstack(predictions.of(outputs)))
     return answer.finish()
+
+
+def _encoder_for(predictor: Predictor, options: ReadOptions) -> Encoder:
+    """Return the model's encoder, for text that is written as the options say."""
+    encoder = predictor.description.encoder
+    missing = options.missing_words
+    if options.default_missing:  # the usual words are those of the model
+        missing = (*encoder.missing, *(word.strip() for word in options.missing))
+    return encoder.for_text(missing=missing)
 
 
 def batches(

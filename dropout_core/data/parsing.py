@@ -111,6 +111,14 @@ def number_text(cells: pl.Expr, format_: NumberFormat) -> pl.Expr:
     return text.str.replace_all(f"[({_MINUS}]", "-").str.replace("%", "e-2", literal=True)
 
 
+def plain_numbers(column: pl.Series, format_: NumberFormat) -> pl.Series:
+    """Return the `number_text` of each cell of text; other columns as they are."""
+    if column.dtype != pl.String:
+        return column
+    text = number_text(pl.col("cell").str.strip_chars(), format_)
+    return column.to_frame("cell").select(text).to_series()
+
+
 def formats_with(decimal: str | None, thousands: str | None) -> tuple[NumberFormat, ...]:
     """Return the formats with these separators; None is any."""
     return tuple(

@@ -124,7 +124,7 @@ def test_a_date_with_slashes_is_the_same_instant_in_every_file(
         assert encoded(pl.DataFrame({"when": texts})) == days(instants)
         # A batch of a file to predict does not see the last rows.
         file = pl.DataFrame({"when": texts})
-        settled = settle_dates(file.lazy(), ENCODER.datetime_columns, missing=())
+        settled = settle_dates(file.lazy(), ENCODER.unsettled_dates, missing=())
         batch = with_settled_dates(file[: len(written)], settled)
         assert encoded(batch) == days(list(written.values()))
 
