@@ -24,6 +24,7 @@ from dropout_core.data.readers.table import (
     Contents,
     scan,
     unique_names,
+    unnamed_index,
     write_parts,
 )
 from dropout_core.data.readers.type_inference import (
@@ -86,8 +87,10 @@ def read_csv(
         "quote": dialect.quote,
         "encoding": encoding,
         "header": dialect.header,
+        "missing": list(options.missing_words),
     }
-    return Contents(options=settled, warnings=tuple(warnings))
+    index = unnamed_index(dialect.names or (), names)
+    return Contents(options=settled, warnings=tuple(warnings), index=index)
 
 
 def _names(dialect: Dialect) -> tuple[list[str], list[str]]:

@@ -12,6 +12,7 @@ from dropout_core.data.readers.table import (
     Contents,
     array_columns,
     check_num_columns,
+    named_parts,
     write_as_stored,
 )
 from dropout_core.errors import DataError
@@ -56,7 +57,7 @@ def read_idx(sources: Sequence[Path], target: Path, *, max_columns: int) -> Cont
     if not columns:
         raise DataError("the file has no rows")
     table = pl.DataFrame(columns)
-    write_as_stored(table, table.columns, target, max_bytes=0)
+    write_as_stored(named_parts(table, table.columns), target, max_bytes=0)
     return Contents()
 
 

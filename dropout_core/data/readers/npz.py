@@ -16,6 +16,7 @@ from dropout_core.data.readers.table import (
     Contents,
     array_columns,
     check_num_columns,
+    named_parts,
     unique_names,
     write_as_stored,
 )
@@ -42,7 +43,7 @@ def read_npz(source: Path, target: Path, *, max_bytes: int, max_columns: int) ->
     _check_lengths(columns)
     names, warnings = unique_names([column.name for column in columns])
     table = pl.DataFrame([column.alias(str(i)) for i, column in enumerate(columns)])
-    write_as_stored(table, names, target, max_bytes=max_bytes)
+    write_as_stored(named_parts(table, names), target, max_bytes=max_bytes)
     return Contents(warnings=tuple(warnings))
 
 

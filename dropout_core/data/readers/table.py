@@ -3,7 +3,7 @@
 import math
 import secrets
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,18 +12,23 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from dropout_core.data.stored_types import as_stored, without_nan
+from dropout_core.data.stored_types import as_given, as_stored, without_nan
 from dropout_core.data.wide_tables import column_parts, column_ranges
 from dropout_core.errors import DataError
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The result of reading a file besides its table: the options used, and warnings."""
+    """The result of reading a file besides its table: the options used, and warnings.
+
+    `index` names columns that only number or name the rows, as the program that wrote the file
+    says.
+    """
 
     options: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     num_rows: int = 0
+    index: tuple[str, ...] = ()
 
 
 COLUMNS_AT_ONCE = 2_000  # each takes some 20 KB of memory while it is parsed or cast
@@ -57,23 +62,29 @@ def write_parts(parts: Iterable[pl.LazyFrame], target: Path) -> None:
             write(pl.concat(map(scan, paths), how="horizontal"), target)
 
 
+def named_parts(table: pl.LazyFrame | pl.DataFrame, names: Sequence[str]) -> Iterator[pl.LazyFrame]:
+    """Yield the table with these names, a part of its columns at a time."""
+    for part in column_ranges(len(names), COLUMNS_AT_ONCE):
+        if isinstance(table, pl.DataFrame):  # which is fast to slice
+            columns = table[:, part.start : part.stop].lazy()
+        else:
+            columns = table.select(pl.nth(part))
+        yield columns.select(pl.nth(i - part.start).alias(names[i]) for i in part)
+
+
 def write_as_stored(
-    table: pl.LazyFrame | pl.DataFrame, names: Sequence[str], target: Path, *, max_bytes: int
+    parts: Iterable[pl.LazyFrame], target: Path, *, max_bytes: int, keep_dtypes: bool = False
 ) -> None:
-    """Write a table of any dtypes, its columns renamed.
+    """Write tables of any dtypes side by side; with `keep_dtypes` check and write their own dtypes.
 
     Raises DataError naming a column that cannot be stored, and if the text takes more than
     `max_bytes`: a dictionary repeats a long text at no cost.
     """
     num_bytes = 0
 
-    def stored(columns: range) -> pl.LazyFrame:
+    def checked(part: pl.LazyFrame) -> pl.LazyFrame:
         nonlocal num_bytes
-        if isinstance(table, pl.DataFrame):  # which is fast to slice
-            part = table[:, columns.start : columns.stop].lazy()
-        else:
-            part = table.select(pl.nth(columns))
-        part = as_stored(part.select(pl.nth(i - columns.start).alias(names[i]) for i in columns))
+        part = as_given(part) if keep_dtypes else as_stored(part)
         lengths = part.select(pl.col(pl.String).str.len_bytes().cast(pl.Int64).sum())
         if lengths.collect_schema():
             num_bytes += sum(lengths.collect(engine="streaming").row(0))
@@ -81,7 +92,7 @@ def write_as_stored(
             raise DataError(f"its text unpacks to more than the {max_bytes} bytes allowed")
         return without_nan(part)
 
-    write_parts(map(stored, column_ranges(len(names), COLUMNS_AT_ONCE)), target)
+    write_parts(map(checked, parts), target)
 
 
 def scan(path: Path) -> pl.LazyFrame:
@@ -200,3 +211,9 @@ def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
             else f"column {index} had no name: it is now {new!r}"
         )
     return unique, _few(warnings, "columns have a new name")
+
+
+def unnamed_index(given: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the name of a first column that had none among others that had, as an index has."""
+    is_index = bool(given) and not given[0].strip() and any(name.strip() for name in given)
+    return tuple(names[:1]) if is_index else ()
