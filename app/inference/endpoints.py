@@ -98,6 +98,7 @@ def predict_file(
             options,
             limits=upload_limits(context.settings),
             media_type=media_type,
+            owner=caller.tenant,
         )
         # Opened while the upload's folder exists, which is deleted however the answer ends.
         return download(path, filename=f"predictions{path.suffix}", media_type=media_type)
