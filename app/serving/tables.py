@@ -47,6 +47,7 @@ def predict_file(
     media_type: str,
     refuse_missing: bool = True,
     with_inputs: bool = True,
+    owner: str = "",
 ) -> Path:
     """Predict every row of an uploaded file; return a file in `folder` with the predictions added.
 
@@ -56,7 +57,7 @@ def predict_file(
     column that cannot be used, or the option that the file was read with.
     """
     path = folder / "table"
-    read = ingest(paths, path, options=options, limits=limits, as_text=True)
+    read = ingest(paths, path, options=options, limits=limits, as_text=True, owner=owner)
     table = pl.scan_parquet(path, glob=False)
     answer = (
         ParquetFile(folder)

@@ -29,6 +29,7 @@ from dropout_core.data.readers.dialect import (
     transcode,
 )
 from dropout_core.data.readers.table import (
+    COLUMNS_AT_ONCE,
     Contents,
     scan,
     unique_names,
@@ -51,7 +52,6 @@ from dropout_core.errors import DataError
 _MAX_RETRIES = 3
 _SIGNS = ("-",)  # words for a missing value that are values in some columns
 _MAX_TOLD = 100  # columns whose warnings show cells, because each takes a pass over the file
-_COLUMNS_AT_ONCE = 2_000  # each takes some 20 KB of memory while it is parsed
 _TEXT = InferredType("text")
 _LATER = InferredType("text", is_certain=False)
 _BAD_COLUMN = re.compile(r"\(column number (\d+)\)")
@@ -249,7 +249,7 @@ class _Text:
 
     @property
     def _parts(self) -> Iterator[range]:
-        return column_ranges(len(self.names), _COLUMNS_AT_ONCE)
+        return column_ranges(len(self.names), COLUMNS_AT_ONCE)
 
     def _sampled_types(self) -> tuple[list[InferredType], bool]:
         """Return the types that the first rows suggest, and whether to look for missing words.

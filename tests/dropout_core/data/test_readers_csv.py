@@ -423,6 +423,8 @@ def test_utf8_may_be_marked_however_it_is_declared(
         {"date_format": "%H:%M"},
         {"skip_rows": -1},
         {"comment": ""},
+        {"encoding": "punycode"},  # decodes in quadratic time
+        {"encoding": "unicode_escape"},
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
