@@ -76,7 +76,7 @@ def create_dataset(
                 _require_dataset_quota(transaction, context, caller, upload)
             # Parsing takes long, so it ends before the transaction begins.
             with (
-                stored_table(context, upload, options) as fields,
+                stored_table(context, upload, options, tenant=caller.tenant) as fields,
                 context.database.write() as transaction,
             ):
                 _require_dataset_quota(transaction, context, caller, upload)

@@ -18,7 +18,7 @@ from store.ids import new_id
 
 @contextmanager
 def stored_table(
-    context: Context, upload: Upload, options: ReadOptions
+    context: Context, upload: Upload, options: ReadOptions, *, tenant: str
 ) -> Iterator[dict[str, Any]]:
     """Store the table for a block that inserts its row, and yield the fields of that row.
 
@@ -27,7 +27,13 @@ def stored_table(
     """
     path = upload.folder / "table"
     with refusing_unusable():
-        table = ingest(upload.paths, path, options=options, limits=upload_limits(context.settings))
+        table = ingest(
+            upload.paths,
+            path,
+            options=options,
+            limits=upload_limits(context.settings),
+            owner=tenant,
+        )
     dataset_id = new_id("ds")
     artifact = f"{DATASETS}/{dataset_id}.{sha256_of(path)}.parquet"
     fields = {

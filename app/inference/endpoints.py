@@ -105,6 +105,7 @@ def predict_file(
             limits=upload_limits(context.settings),
             media_type=media_type,
             with_inputs=inputs,
+            owner=caller.tenant,
         )
         # Opened while the upload's folder exists, which is deleted however the answer ends.
         return download(path, filename=f"predictions{path.suffix}", media_type=media_type)

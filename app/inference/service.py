@@ -70,6 +70,7 @@ def predict_file(
     limits: Limits,
     media_type: str,
     with_inputs: bool,
+    owner: str = "",
 ) -> Path:
     """Predict every row of the upload's file; return a file in the upload's folder.
 
@@ -91,6 +92,7 @@ def predict_file(
             media_type=media_type,
             refuse_missing="impute" not in policies,
             with_inputs=with_inputs,
+            owner=owner,
         )
 
 

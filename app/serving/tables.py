@@ -49,6 +49,7 @@ def predict_file(
     media_type: str,
     refuse_missing: bool = True,
     with_inputs: bool = True,
+    owner: str = "",
 ) -> Path:
     """Predict every row of an uploaded file; return a file in `folder` with the predictions added.
 
@@ -58,8 +59,15 @@ def predict_file(
     column that cannot be used, or the option that the file was read with.
     """
     path = folder / "table"
-    names = predictor.description.features
-    read = ingest(paths, path, options=options, limits=limits, as_text=True, names=names)
+    read = ingest(
+        paths,
+        path,
+        options=options,
+        limits=limits,
+        as_text=True,
+        names=predictor.description.features,
+        owner=owner,
+    )
     table = pl.scan_parquet(path, glob=False)
     answer = (
         ParquetFile(folder)

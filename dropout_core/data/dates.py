@@ -131,7 +131,8 @@ CALENDARS: Mapping[str, Calendar] = {
         (f"{_DAY}-{_DAY}-{_YEAR}", "%m-%d-%Y"),
     ),
 }
-_WITH_ONE_READING = ("iso", "dots", "year first", "month name")
+WITH_ONE_READING = ("iso", "dots", "year first", "month name")
+"""The calendars whose dates have one reading, which is known without their column."""
 
 
 def date_values(cells: pl.Expr, forms: Iterable[DateForm]) -> pl.Expr:
@@ -170,7 +171,7 @@ def parse_dates(column: pl.Series, format_: DateFormat | None = None) -> pl.Seri
     if not slashed.any():
         return replace_distinct(column, distinct, parse_each_date(distinct))
     readings = [
-        _parse(distinct, (*_WITH_ONE_READING, order)) for order in ("day first", "month first")
+        _parse(distinct, (*WITH_ONE_READING, order)) for order in ("day first", "month first")
     ]
     num_unread = [int((slashed & reading.is_null()).sum()) for reading in readings]
     if num_unread == [0, 0] and not readings[0].equals(readings[1]):
@@ -183,12 +184,12 @@ def parse_dates(column: pl.Series, format_: DateFormat | None = None) -> pl.Seri
 
 def parse_each_date(text: pl.Series) -> pl.Series:
     """Return Datetime in UTC of text, each date read on its own: 31/12/2024 is null."""
-    return _parse(text, _WITH_ONE_READING)
+    return _parse(text, WITH_ONE_READING)
 
 
 def _parse_as(text: pl.Series, pattern: str) -> pl.Series:
     if pattern in CALENDARS:
-        return _parse(text, tuple(dict.fromkeys((pattern, *_WITH_ONE_READING))))
+        return _parse(text, tuple(dict.fromkeys((pattern, *WITH_ONE_READING))))
     cells = text.str.strip_chars().to_frame("cell")
     values = cells.select(date_values(pl.col("cell"), [DateForm("", pattern)]))
     return values.to_series().alias(text.name)

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from dropout_core.config import Config
+from dropout_core.data.dates import WITH_ONE_READING
 from dropout_core.data.formats import CellFormat, DateFormat, NumberFormat
 from dropout_core.data.read_options import MISSING_WORDS
 
@@ -30,5 +31,8 @@ class Reading(Config):
         return format_ if isinstance(format_, NumberFormat) else None
 
     def date_format(self, column: str) -> DateFormat | None:
+        """Return the format, None for one whose dates are read as well without it."""
         format_ = self.formats.get(column)
-        return format_ if isinstance(format_, DateFormat) else None
+        if not isinstance(format_, DateFormat) or format_.pattern in WITH_ONE_READING:
+            return None
+        return format_

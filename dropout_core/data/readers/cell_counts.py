@@ -29,6 +29,7 @@ class CellCounts:
 
     num_cells: int = 0
     num_numbers: int = 0
+    num_infinite: int = 0  # of the numbers
     num_integers: int = 0  # of 64 bits
     num_whole: int = 0  # integers of any length
     num_dotted: int = 0  # cells as 1.234 or 12, counted among plain numbers
@@ -125,6 +126,7 @@ def _plain_questions(options: ReadOptions) -> Questions:
     return {
         "num_cells": lambda cells: cells.count(),
         "num_numbers": lambda cells: plain(cells).cast(pl.Float64, strict=False).count(),
+        "num_infinite": lambda cells: cells.cast(pl.Float64, strict=False).is_infinite().sum(),
         "num_integers": lambda cells: cells.cast(pl.Int64, strict=False).count(),
     }
 

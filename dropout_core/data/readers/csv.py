@@ -29,6 +29,7 @@ from dropout_core.data.readers.dialect import (
     transcode,
 )
 from dropout_core.data.readers.table import (
+    COLUMNS_AT_ONCE,
     Contents,
     scan,
     unique_names,
@@ -37,6 +38,7 @@ from dropout_core.data.readers.table import (
 )
 from dropout_core.data.readers.type_inference import (
     InferredType,
+    finite,
     has_warnings,
     infer,
     strictly,
@@ -50,7 +52,6 @@ from dropout_core.errors import DataError
 _MAX_RETRIES = 3
 _SIGNS = ("-",)  # words for a missing value that are values in some columns
 _MAX_TOLD = 100  # columns whose warnings show cells, because each takes a pass over the file
-_COLUMNS_AT_ONCE = 2_000  # each takes some 20 KB of memory while it is parsed
 _TEXT = InferredType("text")
 _LATER = InferredType("text", is_certain=False)
 _BAD_COLUMN = re.compile(r"\(column number (\d+)\)")
@@ -106,6 +107,9 @@ def read_csv(
         "encoding": encoding,
         "header": dialect.header,
         "missing": list(options.missing_words),
+        "lenient": [
+            n for n, t in zip(names, types, strict=True) if t.num_unfit and t.type != "text"
+        ],
     }
     formats = dict(zip(columns, told_formats(types, options), strict=True))
     return Contents(
@@ -252,7 +256,7 @@ class _Text:
 
     @property
     def _parts(self) -> Iterator[range]:
-        return column_ranges(len(self.names), _COLUMNS_AT_ONCE)
+        return column_ranges(len(self.names), COLUMNS_AT_ONCE)
 
     def _sampled_types(self) -> tuple[list[InferredType], bool]:
         """Return the types that the first rows suggest, and whether to look for missing words.
@@ -334,7 +338,7 @@ class _Text:
             if types[index].type == "datetime":
                 column = strictly(pl.col(f"{index} parsed"), column)
             elif types[index].type == "number":
-                column = column.fill_nan(None)
+                column = finite(column)
             columns.append(column.alias(self.names[index]))
         return cells.select(columns)
 
@@ -392,10 +396,11 @@ class _Text:
 
 
 def _without_the_bad(types: Sequence[InferredType], error: PolarsError) -> list[InferredType]:
-    """Parse the column that the error names as text, or all dates if it names none."""
+    """Parse the column that the error names as text, or all dates and numbers if it names none."""
     bad = _BAD_COLUMN.search(str(error))
-    if bad is None:
-        return [_LATER if inferred.type == "datetime" else inferred for inferred in types]
     return [
-        _LATER if index + 1 == int(bad[1]) else inferred for index, inferred in enumerate(types)
+        _LATER
+        if (inferred.type in ("datetime", "number") if bad is None else index + 1 == int(bad[1]))
+        else inferred
+        for index, inferred in enumerate(types)
     ]

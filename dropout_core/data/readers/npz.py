@@ -16,10 +16,10 @@ from dropout_core.data.readers.table import (
     Contents,
     array_columns,
     check_num_columns,
+    named_parts,
     unique_names,
-    write,
+    write_as_stored,
 )
-from dropout_core.data.stored_types import as_stored, without_nan
 from dropout_core.errors import DataError
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without any
@@ -42,8 +42,8 @@ def read_npz(source: Path, target: Path, *, max_bytes: int, max_columns: int) ->
         raise DataError("the file has no rows")
     _check_lengths(columns)
     names, warnings = unique_names([column.name for column in columns])
-    table = pl.LazyFrame([c.alias(name) for c, name in zip(columns, names, strict=True)])
-    write(without_nan(as_stored(table)), target)
+    table = pl.DataFrame([column.alias(str(i)) for i, column in enumerate(columns)])
+    write_as_stored(named_parts(table, names), target, max_bytes=max_bytes)
     return Contents(warnings=tuple(warnings))
 
 

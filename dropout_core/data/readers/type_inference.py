@@ -42,6 +42,7 @@ class InferredType:
     decimal: Decimal | None = None
     day_first: bool | None = None
     is_plain: bool = False  # all cells are plain numbers
+    has_infinity: bool = False
     is_certain: bool = True  # False if the cells to come may change the type
     warning: str | None = None
     num_unfit: int = 0
@@ -149,9 +150,10 @@ def _numbers(counts: CellCounts, type_: CellType) -> InferredType:
         is_ambiguous=is_ambiguous,
         decimal=counts.format.decimal if has_one_decimal else None,
         is_plain=all_plain,
-        is_certain=all_plain and not is_ambiguous,
+        has_infinity=counts.num_infinite > 0,
+        is_certain=all_plain and not is_ambiguous and counts.num_infinite == 0,
         warning=_ambiguity(counts) if is_ambiguous else None,
-        num_unfit=counts.num_cells - counts.num_numbers,
+        num_unfit=counts.num_cells - counts.num_numbers + counts.num_infinite,
     )
 
 
@@ -222,7 +224,7 @@ def typed_values(cells: pl.Expr, inferred: InferredType, missing: Sequence[str])
             return plain_text(cell, inferred.numbers).cast(pl.Int64, strict=False)
         case "number":
             values = plain_text(cell, inferred.numbers).cast(pl.Float64, strict=False)
-            return values.fill_nan(None)
+            return pl.when(values.is_finite()).then(values)
         case "boolean":
             return cell.str.to_lowercase().replace_strict(
                 {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
@@ -234,9 +236,17 @@ def typed_values(cells: pl.Expr, inferred: InferredType, missing: Sequence[str])
 
 def strictly(values: pl.Expr, cells: pl.Expr) -> pl.Expr:
     """Return the same values if each cell has one; computing them raises PolarsError if not."""
-    is_lost = values.is_null() & cells.is_not_null()
-    lost = (-is_lost.cast(pl.Int8)).cast(pl.UInt8, strict=True)  # no UInt8 is -1
-    return pl.when(lost == 0).then(values)
+    return _unless(values.is_null() & cells.is_not_null(), values)
+
+
+def finite(numbers: pl.Expr) -> pl.Expr:
+    """Return the same numbers, null for NaN; computing them raises PolarsError for infinity."""
+    return _unless(numbers.is_infinite(), numbers.fill_nan(None))
+
+
+def _unless(is_wrong: pl.Expr, values: pl.Expr) -> pl.Expr:
+    wrong = (-is_wrong.cast(pl.Int8)).cast(pl.UInt8, strict=True)  # no UInt8 is -1
+    return pl.when(wrong == 0).then(values)
 
 
 def has_warnings(inferred: InferredType) -> bool:
@@ -285,7 +295,8 @@ def _unfit_cells(
     )
     num_cells, num_unfit, found = examples.row(0)
     such = ", ".join(f"{shown(example['cell'])} in row {example['row']}" for example in found)
-    what = {"datetime": "date", "boolean": "truth value"}.get(inferred.type, "number")
+    number = "finite number" if inferred.has_infinity else "number"
+    what = {"datetime": "date", "boolean": "truth value"}.get(inferred.type, number)
     are, count = ("is no", "counts") if num_unfit == 1 else ("are no", "count")
     found_out = f"{num_unfit} of its {num_cells} values {are} {what}{'' if num_unfit == 1 else 's'}"
     other = "numeric" if is_text else "categorical"
