@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import Field
 
-from dropout_core.config import ColumnType, Config, FeatureType, added
+from dropout_core.config import ColumnType, Config, FeatureType
 from dropout_core.data.formats import CellFormat
 from dropout_core.data.stored_types import StoredAs, as_stored, stored_as
 from dropout_core.data.wide_tables import column_parts
@@ -66,7 +66,6 @@ class Column(Config):
       `earliest` and `latest` (RFC 3339).
     - Booleans, categories and few whole numbers have `top_values`, the most frequent first.
     - `format` says how the cells of a text file were written, unless numbers are plain as 1234.5.
-    - `num_unread` cells are missing because they are of another type than the column.
     """
 
     name: str
@@ -83,7 +82,6 @@ class Column(Config):
     latest: str | None = None
     top_values: Annotated[tuple[TopValue, ...], Field(strict=False)] = ()
     format: CellFormat | None = None
-    num_unread: int = added(0)
 
 
 def describe(table: pl.LazyFrame | pl.DataFrame, *, index: Collection[str] = ()) -> list[Column]:

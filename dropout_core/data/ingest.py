@@ -283,10 +283,7 @@ def _described(target: Path, contents: Contents, options: ReadOptions | None) ->
     declared = options.types if options is not None else {}
     described = []
     for column in describe(scan(target), index=contents.index):
-        told: dict[str, Any] = {
-            "format": contents.formats.get(column.name),
-            "num_unread": contents.num_unread.get(column.name, 0),
-        }
+        told: dict[str, Any] = {"format": contents.formats.get(column.name)}
         if column.name in declared and column.type != "constant":
             told["type"] = declared[column.name]
         described.append(column.model_copy(update=told))

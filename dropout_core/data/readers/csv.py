@@ -108,7 +108,7 @@ def read_csv(
         "header": dialect.header,
         "missing": list(options.missing_words),
         "lenient": [
-            n for n, t in zip(names, types, strict=True) if t.num_unfit and t.type != "text"
+            n for n, t in zip(columns, types, strict=True) if t.num_unfit and t.type != "text"
         ],
     }
     formats = dict(zip(columns, told_formats(types, options), strict=True))
@@ -117,11 +117,6 @@ def read_csv(
         warnings=tuple(warnings),
         formats={name: format_ for name, format_ in formats.items() if format_ is not None},
         index=unnamed_index(dialect.names or (), columns),
-        num_unread={
-            name: inferred.num_unfit
-            for name, inferred in zip(columns, types, strict=True)
-            if inferred.num_unfit and inferred.type != "text"
-        },
     )
 
 

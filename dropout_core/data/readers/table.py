@@ -22,8 +22,7 @@ from dropout_core.errors import DataError
 class Contents:
     """The result of reading a file besides its table: the options used, and warnings.
 
-    `formats` say how the cells of columns were written, by name, and `num_unread` how many of them
-    are missing because they are of another type. `index` names columns that only
+    `formats` say how the cells of columns were written, by name. `index` names columns that only
     number or name the rows, as the program that wrote the file says.
     """
 
@@ -32,7 +31,6 @@ class Contents:
     warnings: tuple[str, ...] = ()
     num_rows: int = 0
     index: tuple[str, ...] = ()
-    num_unread: Mapping[str, int] = field(default_factory=dict)
 
 
 COLUMNS_AT_ONCE = 2_000  # each takes some 20 KB of memory while it is parsed or cast
