@@ -36,7 +36,8 @@ class Dataset:
         formats = {c["name"]: c["format"] for c in self.columns if c.get("format") is not None}
         usual = FIRST_MISSING_WORDS if self.options else MISSING_WORDS
         missing = self.options.get("missing", usual)
-        return Reading.model_validate({"formats": formats, "missing": missing})
+        lenient = self.options.get("lenient", ())
+        return Reading.model_validate({"formats": formats, "missing": missing, "lenient": lenient})
 
 
 def create(connection: Connection, **values: Any) -> Dataset:
