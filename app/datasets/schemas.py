@@ -36,7 +36,6 @@ class DatasetAnswer(BaseModel):
                         "earliest": None,
                         "latest": None,
                         "top_values": [],
-                        "format": None,
                     }
                 ],
                 "options": {

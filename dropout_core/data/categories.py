@@ -30,8 +30,9 @@ class CategoricalFeature(Config):
     The name of a category is its value as text. `stored_as` says what the values were in training.
     A value is read as that before it is looked up: 3, 3.0, "3" and "3e0" are one category of
     numbers. Text is looked up as it is. If training did not see it, it is looked up again without
-    white space around it, as the number, boolean, date or words that it spells; the first category
-    that spells the same matches. `format` says how text spells the numbers or dates; None is usual.
+    white space around it, and then as the number, boolean, date or words that it spells; the first
+    category that spells the same matches. `format` says how text spells the numbers or dates; None
+    is usual.
     """
 
     type: Literal["categorical"] = "categorical"
@@ -47,7 +48,7 @@ class CategoricalFeature(Config):
         """Keep the `max_categories` most frequent values; of equals the first by name."""
         values_are = stored_as(column.dtype)
         counts = column.drop_nulls().alias("value").value_counts(name="count")
-        names = names_as(counts["value"], values_are)
+        names = names_as(counts["value"], values_are).str.strip_chars()
         kept = (
             counts.select(names.alias("name"), "count")
             .drop_nulls()
@@ -91,7 +92,9 @@ class CategoricalFeature(Config):
         if self.stored_as != "text" or not (unseen := (codes == 0) & names.is_not_null()).any():
             return codes
         distinct = names.filter(unseen).unique()
-        spelt = self._code_of_spelt(spelt_names(without_missing(distinct, missing)))
+        text = without_missing(distinct, missing)
+        spelt = self._code_of(text.str.strip_chars())
+        spelt = spelt.set(spelt == 0, None).fill_null(self._code_of_spelt(spelt_names(text)))
         return codes.set(unseen, None).fill_null(
             replace_distinct(names, distinct, spelt, default=0.0)
         )

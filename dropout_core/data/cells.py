@@ -53,7 +53,10 @@ def read_numbers(
         matrix[start : start + num_rows, where] = chunk
     is_infinite = values.select(pl.all().is_infinite().any()).row(0) if values.width else ()
     for index, feature in enumerate(features.values()):
-        if is_infinite[index] or feature.type == "boolean":
+        if is_infinite[index] and isinstance(feature, NumericFeature) and feature.is_lenient:
+            read = matrix[:, indices[index]]
+            read[np.isinf(read)] = np.nan
+        elif is_infinite[index] or feature.type == "boolean":
             refuse_others(columns.to_series(index), matrix[:, indices[index]], feature)
 
 

@@ -16,6 +16,7 @@ from dropout_core.data.wide_tables import column_parts
 
 _DOTTED = NumberFormat(decimal=",", thousands=".")  # could be plain decimal numbers
 _WHOLE = "^[+-]?[0-9]+$"
+_POINTED = r"^-?[0-9]{1,15}\.0$"  # a Float64 holds 15 digits exactly
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class CellCounts:
     num_integers: int = 0  # of 64 bits
     num_whole: int = 0  # integers of any length
     num_dotted: int = 0  # cells as 1.234 or 12, counted among plain numbers
+    num_pointed: int = 0  # cells as 12.0, counted among plain numbers
+    num_missing: int = 0
     has_leading_zeros: bool = False
     num_distinct: int = 0  # of the numbers; 0 where all cells are plain numbers
     format: NumberFormat = PLAIN
@@ -109,6 +112,7 @@ Questions = Mapping[str, Callable[[pl.Expr], pl.Expr]]
 _DIGITS: Questions = {
     "num_whole": lambda cells: cells.str.contains(_WHOLE).sum(),
     "has_leading_zeros": lambda cells: cells.str.contains("^0[0-9]+$").any(),
+    "num_pointed": lambda cells: cells.str.contains(_POINTED).sum(),
     "num_dotted": lambda cells: cells.str.contains(number_pattern(_DOTTED)).sum(),
 }
 _WORDS: Questions = {
@@ -125,6 +129,7 @@ def _plain_questions(options: ReadOptions) -> Questions:
 
     return {
         "num_cells": lambda cells: cells.count(),
+        "num_missing": lambda cells: cells.null_count(),
         "num_numbers": lambda cells: plain(cells).cast(pl.Float64, strict=False).count(),
         "num_infinite": lambda cells: cells.cast(pl.Float64, strict=False).is_infinite().sum(),
         "num_integers": lambda cells: cells.cast(pl.Int64, strict=False).count(),

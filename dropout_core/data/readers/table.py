@@ -77,7 +77,9 @@ def named_parts(table: pl.LazyFrame | pl.DataFrame, names: Sequence[str]) -> Ite
 def write_as_stored(
     parts: Iterable[pl.LazyFrame], target: Path, *, max_bytes: int, keep_dtypes: bool = False
 ) -> None:
-    """Write tables of any dtypes side by side; with `keep_dtypes` check and write their own dtypes.
+    """Write tables of any dtypes side by side, their words without white space around them.
+
+    With `keep_dtypes` check the values, and write them as they are.
 
     Raises DataError naming a column that cannot be stored, and if the text takes more than
     `max_bytes`: a dictionary repeats a long text at no cost.
@@ -92,6 +94,8 @@ def write_as_stored(
             num_bytes += sum(lengths.collect(engine="streaming").row(0))
         if num_bytes > max_bytes:
             raise DataError(f"its text unpacks to more than the {max_bytes} bytes allowed")
+        if not keep_dtypes:
+            part = part.with_columns(pl.col(pl.String).str.strip_chars())
         return without_nan(part)
 
     write_parts(map(checked, parts), target)

@@ -129,6 +129,10 @@ def _dates(counts: CellCounts) -> InferredType:
 
 
 def _infer_numbers(counts: CellCounts) -> InferredType:
+    if counts.num_pointed == counts.num_cells:
+        # Programs whose integers cannot be missing write them as 1.0 beside a hole.
+        numbers = _numbers(counts, "integer" if counts.num_missing else "number")
+        return replace(numbers, is_certain=False)
     if counts.num_whole < counts.num_numbers:
         return _numbers(counts, "number")
     if counts.has_leading_zeros:
@@ -221,7 +225,8 @@ def typed_values(cells: pl.Expr, inferred: InferredType, missing: Sequence[str])
     cell = present(cells, inferred.missing(missing))
     match inferred.type:
         case "integer":
-            return plain_text(cell, inferred.numbers).cast(pl.Int64, strict=False)
+            text = plain_text(cell, inferred.numbers).str.strip_suffix(".0")
+            return text.cast(pl.Int64, strict=False)
         case "number":
             values = plain_text(cell, inferred.numbers).cast(pl.Float64, strict=False)
             return pl.when(values.is_finite()).then(values)

@@ -105,7 +105,7 @@ def test_numbers_dates_and_types_are_read_as_the_form_says(live: Client) -> None
         "2024-03-04T00:00:00Z",
         {"type": "date", "pattern": "day first"},
     )
-    assert (zip_code["type"], zip_code["stored_as"], zip_code["format"]) == (
+    assert (zip_code["type"], zip_code["stored_as"], zip_code.get("format")) == (
         *("categorical", "text", None),
     )
 

@@ -50,6 +50,8 @@ DAY, SILVESTER = dt.datetime(2024, 2, 1), dt.datetime(2024, 12, 31)
         ("a,b\n9007199254740993,x\n", {"a": [9007199254740993], "b": ["x"]}),
         ("PK,b\n1,2\n", {"PK": [1], "b": [2]}),
         ("a,b\n1,NA\n2,None\n3,x\n", {"a": [1, 2, 3], "b": [None, None, "x"]}),
+        ("a,b\n1.0,2.0\n,0.0\n-0.0,1.0\n", {"a": [1, None, 0], "b": [2.0, 0.0, 1.0]}),
+        ("a,b\n1.0,2.0\n,0.5\n1,\n", {"a": [1.0, None, 1.0], "b": [2.0, 0.5, None]}),
         ("a,b\n1,nan\n2,0.5\n3,NAN\n", {"a": [1, 2, 3], "b": [None, 0.5, None]}),
         ("zip,b\n007,01.5\n010,2\n", {"zip": ["007", "010"], "b": [1.5, 2.0]}),
         ("a,b\n18446744073709551616,x\n0.5,y\n", {"a": [2.0**64, 0.5], "b": ["x", "y"]}),
@@ -653,6 +655,16 @@ def test_a_column_that_begins_without_values_is_settled_by_the_rest(tmp_path: Pa
     found, contents = convert_bytes(tmp_path, "\n".join(["a,b,c,d", *rows]))
     assert found["d"] == [None] * len(LONG) + [5, None]
     assert contents.warnings == ()
+
+
+@pytest.mark.parametrize(("last", "dtype"), [("", int), ("2.0", float), ("2.5", float)])
+def test_whole_numbers_with_a_point_are_integers_beside_a_hole(
+    tmp_path: Path, last: str, dtype: type
+) -> None:
+    rows = "1.0,x\n" * (SAMPLE_BYTES // 4)
+    found, _ = convert_bytes(tmp_path, f"a,b\n{rows}{last},x\n")
+    assert type(found["a"][0]) is dtype
+    assert found["a"][-1] == (float(last) if last else None)
 
 
 def test_quotes_within_fields_alone_have_no_meaning(tmp_path: Path) -> None:

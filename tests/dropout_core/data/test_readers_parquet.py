@@ -203,3 +203,13 @@ def test_a_damaged_footer_is_read_or_refused_and_nothing_else(
     except DataError:
         return
     assert len(frame) > 0
+
+
+def test_words_have_no_white_space_around_them_and_are_kept_in_a_file_to_predict(
+    tmp_path: Path,
+) -> None:
+    frame = pl.DataFrame({"word": [" a", "a\t", "b c"]})
+    assert read_bytes(tmp_path, written(frame))["word"].to_list() == ["a", "a", "b c"]
+    (tmp_path / "kept").write_bytes(written(frame))
+    convert([tmp_path / "kept"], tmp_path / "table", as_text=True)
+    assert pl.read_parquet(tmp_path / "table").equals(frame)

@@ -145,3 +145,16 @@ def test_an_array_whose_order_is_not_told_is_refused() -> None:
         wider.frame_of([row]).row(0) for row in (["2023-03-02", 1.0], [1.0, "2023-03-02", 7])
     )
     assert by_features == by_columns == (DAY, 1.0)
+
+
+def test_what_could_not_be_read_in_the_table_is_missing_at_prediction_too() -> None:
+    encoder = fitted(
+        STORED.select(price=pl.Series([1.0, None])), reading=Reading(lenient=("price",))
+    )
+    cells = ["5", "tbd", "inf"]
+    (column,) = encoder.encode(pl.DataFrame({"price": cells})).T.tolist()
+    assert column[0] == 5
+    assert all(value != value for value in column[1:])
+    assert [row[0] != row[0] for row in encoded_rows(encoder, [[cell] for cell in cells])] == [
+        *(False, True, True),
+    ]
