@@ -126,6 +126,17 @@ def test_a_column_of_text_is_read_by_force_where_the_job_says_so() -> None:
         unreadable_cells(pl.Series("word", ["a", "b"]), "numeric", reading=Reading())
 
 
+def test_what_is_read_by_force_is_read_so_again() -> None:
+    days = ["25/12/2023", "03/04/2023", "soon", "later"] * 5
+    prices = ["1.745,71", "2.000", "on request", "?"] * 5
+    frame = pl.DataFrame({"when": days, "price": prices, "y": [0.5, 1.5] * 10})
+    types: dict[str, FeatureType] = {"when": "datetime", "price": "numeric"}
+    table = resolve_table(frame, ProblemConfig(target="y", types=types))
+    encoder = encode_split(table, table.split, PreprocessingConfig()).encoder
+    rows = encoded_rows(encoder, [{"when": "03/04/2023", "price": "1.745,71"}])
+    assert rows == encoded_rows(encoder, [{"when": "2023-04-03", "price": 1745.71}])
+
+
 def test_a_target_of_text_is_read_by_force_too() -> None:
     frame = pl.DataFrame({"x": range(20), "y": [*map(str, range(19)), "?"]})
     table = resolve_table(frame, ProblemConfig(target="y", types={"y": "numeric"}))
