@@ -5,8 +5,8 @@ A date is written 2024-12-31, 2024/12/31, 2024.12.31, 31.12.2024, 31/12/2024, 31
 December 31, 2024. Day and month may have one digit. After dots, slashes and names the year may have
 two digits: 70 to 99 are 1970 to 1999. A time may follow after `T`, `t`, a space, or a comma and a
 space: 9:30, 09:30:15, 09:30:15.25 or 9:30 PM. A zone may follow the time, after a space or none: Z,
-z, +01, +0100 or +01:00. Without a zone a date is in UTC. The second 60, a leap second, is the first
-second of the next minute. Years are 1 to 9999.
+z, +01, +0100 or +01:00; after a space also UTC and GMT. Without a zone a date is in UTC. The second
+60, a leap second, is the first second of the next minute. Years are 1 to 9999.
 
 02/03/2024 has two readings: the other dates of its column decide, see `parse_dates`.
 """
@@ -33,6 +33,7 @@ _HALF_DAYS = (
     ("[0-9]{1,2}:[0-9]{2}", "%I:%M"),
     ("[0-9]{1,2}:[0-9]{2}:[0-9]{2}", "%I:%M:%S"),
 )
+_UTC = ("UTC", "GMT")
 _ZONE, _ZONE_FORMAT = " ?(?:[Zz]|[+-][0-9]{2}:?(?:[0-9]{2})?)", "%#z"
 _HAS_ZONE = re.compile("%[:#]*[zZ+]")
 
@@ -74,7 +75,7 @@ def _calendar(*dates: tuple[str, str]) -> Calendar:
     forms = [form for date, format_ in dates for form in _forms(date, format_)]
     times = "|".join(time for time, _ in _TIMES)
     half_days = "|".join(time for time, _ in _HALF_DAYS)
-    any_time = f"(?:{times})(?:{_ZONE})?|(?:{half_days}) ?[AaPp][Mm]"
+    any_time = f"(?:{times})(?:{_ZONE}| (?:{'|'.join(_UTC)}))?|(?:{half_days}) ?[AaPp][Mm]"
     any_date = "|".join(date for date, _ in dates)
     return Calendar(f"^(?:{any_date})(?:(?:[Tt ]|, )(?:{any_time}))?$", tuple(forms))
 
@@ -86,6 +87,8 @@ def _forms(date: str, date_format: str) -> Iterator[DateForm]:
         for time, time_format in _TIMES:
             yield DateForm(f"{pattern}{time}$", f"{format_}{time_format}")
             yield DateForm(f"{pattern}{time}{_ZONE}$", f"{format_}{time_format}{_ZONE_FORMAT}")
+            for zone in _UTC:
+                yield DateForm(f"{pattern}{time} {zone}$", f"{format_}{time_format} {zone}")
         for time, time_format in _HALF_DAYS:
             for space in ("", " "):
                 half = f"{time}{space}[AaPp][Mm]"

@@ -82,6 +82,11 @@ def convert(
         formats = [detect_format(file) for file in files]
         if len(files) != 1 and formats != ["idx", "idx"]:
             raise DataError("an upload is one file, or IDX images and their labels")
+        if formats[0] != "csv" and options is not None and options.types:
+            raise DataError(
+                "types are for text files; those of other files can be given in a job",
+                field="types",
+            )
         table = folder / "table"
         limits = {"max_bytes": max_bytes, "max_columns": max_columns}
         try:

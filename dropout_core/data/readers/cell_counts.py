@@ -10,7 +10,7 @@ from dropout_core.config import FeatureType
 from dropout_core.data.by_name import exactly
 from dropout_core.data.dates import DateForm, date_values
 from dropout_core.data.formats import NumberFormat
-from dropout_core.data.parsing import PLAIN, number_pattern, number_text
+from dropout_core.data.parsing import PLAIN, bare_number_text, number_pattern, number_text
 from dropout_core.data.read_options import ReadOptions
 from dropout_core.data.wide_tables import column_parts
 
@@ -34,6 +34,7 @@ class CellCounts:
     num_integers: int = 0  # of 64 bits
     num_whole: int = 0  # integers of any length
     num_dotted: int = 0  # cells as 1.234 or 12, counted among plain numbers
+    num_bare: int = 0  # of the numbers in `format`, those without a unit
     num_pointed: int = 0  # cells as 12.0, counted among plain numbers
     num_missing: int = 0
     has_leading_zeros: bool = False
@@ -196,6 +197,7 @@ def _with_format(
         num_integers=text.cast(pl.Int64, strict=False).count(),
         num_whole=text.str.contains(_WHOLE).sum(),
         has_leading_zeros=text.str.contains("^0[0-9]+$").any().fill_null(False),
+        num_bare=bare_number_text(exactly(name).as_expr(), best).count(),
         num_distinct=text.n_unique(),
         **{
             f"other {index}": (number_text(exactly(name).as_expr(), other) != text).any()

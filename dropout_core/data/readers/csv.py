@@ -11,7 +11,6 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from dropout_core.config import FeatureType
-from dropout_core.data.dates import date_values
 from dropout_core.data.read_options import ReadOptions, spell_values
 from dropout_core.data.readers.cell_counts import count_cells, present
 from dropout_core.data.readers.csv_structure import (
@@ -41,6 +40,7 @@ from dropout_core.data.readers.type_inference import (
     finite,
     has_warnings,
     infer,
+    strict_values,
     strictly,
     told_formats,
     typed_values,
@@ -145,8 +145,8 @@ class _Text:
             return self._without_blank_lines().write(target)
         types, has_words = self._sampled_types()
         # The parser reads a padded number, even if it is one of the words for a missing value.
-        watched_types = ("integer", "number") if self._words_spell_values else ("integer",)
-        watched = [index for index, inferred in enumerate(types) if inferred.type in watched_types]
+        watched_types = {"integer", "number"} if self._words_spell_values else {"integer"}
+        watched = [i for i, t in enumerate(types) if t.is_parsed and t.type in watched_types]
         staged = self.folder / "staged"
         with ThreadPoolExecutor(1) as pool:
             checking = pool.submit(self._structure, watched)
@@ -272,7 +272,7 @@ class _Text:
             [index for index in range(len(later)) if index not in declared],
             self.options,
         )
-        parsed = [index for index, inferred in enumerate(types) if inferred.type in _PARSED]
+        parsed = [index for index, inferred in enumerate(types) if inferred.is_parsed]
         has_signs = dict.fromkeys(parsed, False)
         if parsed:
             is_sign = pl.nth(parsed).is_in(list(_SIGNS)).any()
@@ -319,18 +319,18 @@ class _Text:
             cells = cells.with_columns(
                 present(pl.col(f"{index}"), types[index].missing(self.options.missing_words))
                 for index in part
-                if types[index].type not in _PARSED and types[index] != _LATER
+                if not types[index].is_parsed and types[index] != _LATER
             )
         # In columns of their own, because polars computes an expression used twice twice.
         cells = cells.with_columns(
-            date_values(pl.col(f"{index}"), types[index].forms).alias(f"{index} parsed")
+            strict_values(pl.col(f"{index}"), types[index]).alias(f"{index} parsed")
             for index in part
-            if types[index].type == "datetime"
+            if types[index].is_converted
         )
         columns = []
         for index in part:
             column = pl.col(f"{index}")
-            if types[index].type == "datetime":
+            if types[index].is_converted:
                 column = strictly(pl.col(f"{index} parsed"), column)
             elif types[index].type == "number":
                 column = finite(column)
@@ -359,7 +359,7 @@ class _Text:
             quote_char=dialect.quote or None,
             # Numbers instead of the header's names, which polars may take for patterns.
             schema={
-                str(index): _PARSED.get(inferred.type, pl.String())
+                str(index): _PARSED[inferred.type] if inferred.is_parsed else pl.String()
                 for index, inferred in enumerate(types)
             },
             # Comparing every cell with every word takes a third of the parser's time.

@@ -158,7 +158,7 @@ def _refuse(table: pl.LazyFrame, index: int, is_beyond: pl.Expr) -> NoReturn:
         pl.arg_where(is_beyond).first(), what.filter(is_beyond).first().alias("what")
     )
     position, found = row.collect(engine="streaming").row(0)
-    detail = f"{found} is not a finite number"
+    detail = f"{found} is not a finite number: write NaN or null for a missing value"
     if dtype == pl.String:
         detail = f"the cell has {found} bytes, {MAX_CELL_BYTES} are allowed"
     raise DataError(detail, row=position + 1, column=name)

@@ -10,7 +10,7 @@ import polars as pl
 from dropout_core.config import FeatureType
 from dropout_core.data.dates import DateForm, date_values
 from dropout_core.data.formats import CellFormat, DateFormat, Decimal, NumberFormat
-from dropout_core.data.parsing import CURRENCY, FORMATS, PLAIN, shown
+from dropout_core.data.parsing import CURRENCY, FORMATS, PLAIN, bare_number_text, shown
 from dropout_core.data.read_options import ReadOptions
 from dropout_core.data.readers.cell_counts import CellCounts, plain_text, present
 from dropout_core.errors import DataError
@@ -52,6 +52,16 @@ class InferredType:
     def numbers(self) -> NumberFormat:
         """Return the format of the numbers."""
         return self.format if isinstance(self.format, NumberFormat) else PLAIN
+
+    @property
+    def is_parsed(self) -> bool:
+        """Return whether the parser of the file reads the values by itself."""
+        return self.type == "boolean" or (self.type in ("integer", "number") and self.is_plain)
+
+    @property
+    def is_converted(self) -> bool:
+        """Return whether `strict_values` reads the values."""
+        return self.type in ("datetime", "number") and not self.is_parsed
 
     def missing(self, words: Sequence[str]) -> list[str]:
         """Return the words that are missing here."""
@@ -148,6 +158,7 @@ def _numbers(counts: CellCounts, type_: CellType) -> InferredType:
     are_dotted = all_plain and counts.num_whole < counts.num_dotted == counts.num_cells
     is_ambiguous = are_dotted or counts.other_format is not None
     has_one_decimal = counts.has_one_decimal or (all_plain and type_ == "number" and not are_dotted)
+    are_bare = type_ == "number" and has_one_decimal and counts.num_bare == counts.num_cells
     return InferredType(
         type_,
         format=counts.format,
@@ -155,7 +166,7 @@ def _numbers(counts: CellCounts, type_: CellType) -> InferredType:
         decimal=counts.format.decimal if has_one_decimal else None,
         is_plain=all_plain,
         has_infinity=counts.num_infinite > 0,
-        is_certain=all_plain and not is_ambiguous and counts.num_infinite == 0,
+        is_certain=(all_plain or are_bare) and not is_ambiguous and counts.num_infinite == 0,
         warning=_ambiguity(counts) if is_ambiguous else None,
         num_unfit=counts.num_cells - counts.num_numbers + counts.num_infinite,
     )
@@ -237,6 +248,14 @@ def typed_values(cells: pl.Expr, inferred: InferredType, missing: Sequence[str])
         case "datetime":
             return date_values(cell, inferred.forms)
     return cell
+
+
+def strict_values(cells: pl.Expr, inferred: InferredType) -> pl.Expr:
+    """Return the dates, or the finite numbers without a unit, of stripped cells."""
+    if inferred.type == "datetime":
+        return date_values(cells, inferred.forms)
+    values = bare_number_text(cells, inferred.numbers).cast(pl.Float64, strict=False)
+    return pl.when(values.is_finite()).then(values)
 
 
 def strictly(values: pl.Expr, cells: pl.Expr) -> pl.Expr:

@@ -71,6 +71,7 @@ def test_a_csv_is_read(tmp_path: Path, text: str, columns: dict[str, list[Any]])
         (["2024-02-01", "2024-12-31"], [DAY, SILVESTER]),
         (["2024-02-01T00:00:00", "2024-12-31"], [DAY, SILVESTER]),
         (["2024-02-01 02:00:00+02:00", "2024-12-31T00:00Z"], [DAY, SILVESTER]),
+        (["2024-02-01 00:00:00 UTC", "2024-12-31 00:00 GMT"], [DAY, SILVESTER]),
         (["2024-02-01T00:00:00.250Z"], [DAY.replace(microsecond=250_000)]),
         (["01.02.2024", "31.12.2024"], [DAY, SILVESTER]),
         (["1.2.2024 08:30", "NA"], [DAY.replace(hour=8, minute=30), None]),
