@@ -165,6 +165,8 @@ def parse_dates(column: pl.Series, format_: DateFormat | None = None) -> pl.Seri
     """
     if column.dtype == DATETIME:
         return column
+    if format_ is not None and "%" in format_.pattern and column.dtype.is_integer():
+        column = column.cast(pl.String)  # %Y%m%d may be stored as a number
     if column.dtype != pl.String:
         return pl.repeat(None, len(column), dtype=DATETIME, eager=True)
     distinct = column.unique().drop_nulls()
