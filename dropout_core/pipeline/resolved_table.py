@@ -80,7 +80,7 @@ def resolve_table(frame: pl.DataFrame, problem: ProblemConfig) -> ResolvedTable:
     rows cannot be split.
     """
     frame = without_nan(frame_as_stored(frame).lazy()).collect()
-    selection = select(describe(frame), **dict(problem))
+    selection = select(describe(frame), **dict(problem), num_rows=len(frame))
     frame = with_targets(frame, selection.targets)
     classes = find_classes(frame, selection.targets, selection.task)
     targets = target_tensor(frame, selection.targets, selection.task, classes)
