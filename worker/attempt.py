@@ -129,7 +129,8 @@ class Attempt:
         assert job.lease_expires_at is not None
         assert job.started_at is not None
         claimed_at = job.lease_expires_at - self._settings.lease_seconds
-        return time.monotonic() + limit - (claimed_at - job.started_at)
+        # Less than nothing has passed if the clock was set back since then.
+        return time.monotonic() + limit - max(0.0, claimed_at - job.started_at)
 
     def end_trainer(self) -> None:
         self._fence.close()

@@ -26,7 +26,7 @@ from polars.exceptions import PanicException, PolarsError
 from dropout_core.errors import DataError
 from dropout_core.evaluation.cross_validation import summary
 from dropout_core.evaluation.evaluator import Evaluation
-from dropout_core.files import NO_SPACE, is_disk_full, sha256_of
+from dropout_core.files import NO_SPACE, is_disk_full
 from dropout_core.model.saved_model import MANIFEST, WEIGHTS
 from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.pipeline.tabular_run import TabularRun
@@ -38,7 +38,7 @@ from dropout_core.training.checkpoint import (
 )
 from dropout_core.training.feasibility import InfeasibleError
 from dropout_core.training.loop import Diverged
-from store.errors import StorageUnavailable
+from store.errors import ArtifactDamaged, StorageUnavailable
 from store.job_spec import JobSpec
 from store.models import TrainedModel
 from worker.messages import (
@@ -62,7 +62,6 @@ log = structlog.get_logger()
 
 NICENESS = 5  # a server on the same machine has priority
 FOLDS = "folds"  # the folder of the folds' scores
-_DIGEST = re.compile(r"\.([0-9a-f]{64})\.parquet$")
 _MAX_REASON = 300  # characters
 # A device that failed, or a limit on threads: not what the job computes.
 _OF_THE_MACHINE = re.compile(r"CUDA|cuDNN|CUBLAS|NCCL|start new thread", re.IGNORECASE)
@@ -148,11 +147,11 @@ class Trainer:
     def _build_run(self) -> TabularRun:
         """Read the dataset's table and prepare the training. Raises DataError."""
         self._tell("reading")
-        key = self._assignment.dataset_artifact
         try:
-            path = self._artifacts.fetch(key)
-            _verify(path, key)
-            frame = pl.read_parquet(path)
+            frame = pl.read_parquet(self._artifacts.fetch(self._assignment.dataset_artifact))
+        except ArtifactDamaged as error:
+            message = "the dataset's table is damaged: it does not match its checksum"
+            raise DataError(message) from error
         except (FileNotFoundError, PolarsError) as error:
             raise DataError(f"the dataset's table cannot be read: {error}") from error
         table = resolve_table(frame, self._spec.problem)
@@ -229,7 +228,7 @@ class Trainer:
         for _, key in sorted(names, reverse=True):
             try:
                 state = load_checkpoint(self._artifacts.fetch(key), run=self._assignment.job_id)
-            except (CheckpointError, FileNotFoundError):
+            except (CheckpointError, ArtifactDamaged, FileNotFoundError):
                 continue
             self._training.restore(state)
             for metrics in self._training.history:
@@ -287,16 +286,6 @@ class Trainer:
             artifact=artifact,
         )
         return Finished(reason, trained)  # type: ignore[arg-type]
-
-
-def _verify(path: Path, key: str) -> None:
-    """Raise DataError unless the table matches its key's digest; keys of early releases have none.
-
-    Parquet does not detect flipped bits: a number with one is still a number.
-    """
-    match = _DIGEST.search(key)
-    if match is not None and sha256_of(path) != match[1]:
-        raise DataError("the dataset's table is damaged: it does not match its checksum")
 
 
 def _evaluate_as_served(run: TabularRun) -> dict[str, Evaluation]:

@@ -64,8 +64,9 @@ class Limits:
 class Table:
     """The description of a stored table: its origin and its columns.
 
-    `options` are those of a text file as settled (`delimiter`, `quote`, `encoding`, `header`), and
-    `warnings` say what was changed or looks like a mistake.
+    `options` are those of a text file as settled (`delimiter`, `quote`, `encoding`, `header`, and
+    `missing`: all the words that stood for a missing value), and `warnings` say what was changed or
+    looks like a mistake.
     """
 
     format: Format

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from dropout_core.config import SplitConfig
 from dropout_core.data.apportionment import apportion, give_each_a_first
+from dropout_core.data.by_name import numbered
 from dropout_core.data.columns import Column
 from dropout_core.data.parsing import shown
 from dropout_core.data.selection import Selection
@@ -210,16 +211,22 @@ def _keys(frame: pl.DataFrame, config: SplitConfig, target: Tensor | None) -> Te
         return target.to(torch.int64)
     if config.column is None:
         return torch.zeros(len(frame), dtype=torch.int64)
-    if config.column not in frame.columns:
-        raise DataError("the data has no such column", column=config.column, field="split")
-    column = frame[config.column]
+    try:
+        with numbered(frame, [config.column]) as columns:
+            return _keys_of(columns.to_series(), config)
+    except DataError as error:
+        column = config.column
+        raise DataError(error.message, row=error.row, column=column, field="split") from error
+
+
+def _keys_of(column: pl.Series, config: SplitConfig) -> Tensor:
     if column.null_count():
         row = int(column.is_null().arg_max() or 0)
-        raise DataError("a value is missing", row=row + 1, column=column.name, field="split")
+        raise DataError("a value is missing", row=row + 1)
     if config.kind == "column":
         return _given_parts(column)
     if config.kind == "time" and not (column.dtype.is_temporal() or column.dtype.is_numeric()):
-        raise DataError("a time has to be a date or a number", column=column.name, field="split")
+        raise DataError("a time has to be a date or a number")
     return column.rank("dense").cast(pl.Int64).to_torch() - 1
 
 
@@ -228,7 +235,7 @@ def _given_parts(column: pl.Series) -> Tensor:
     parts = words.replace_strict(_PART_NAMED, default=None, return_dtype=pl.Int64)
     if parts.null_count():
         row = int(parts.is_null().arg_max() or 0)
-        raise DataError(_not_a_part(column[row]), row=row + 1, column=column.name, field="split")
+        raise DataError(_not_a_part(column[row]), row=row + 1)
     return parts.to_torch()
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dropout_core.config import PreprocessingConfig
+from dropout_core.data.by_name import exactly
 from dropout_core.data.encoder import Encoder
 from dropout_core.data.splits import Split
 from dropout_core.errors import DataError
@@ -56,7 +57,7 @@ def encode_split(
     Raises DataError for a cell that cannot be of its feature's type, and if the weights of all
     training rows are 0.
     """
-    columns = table.frame.drop(table.selection.targets)
+    columns = table.frame.drop(exactly(*table.selection.targets))
     weights = None if table.weights is None else _relative(table.weights[split.train])
     counted = split.train if weights is None else split.train[weights > 0]
     encoder = Encoder.fit(columns[counted.numpy()], table.selection.features, preprocessing)

@@ -16,6 +16,7 @@ from dropout_core.data.selection import Selection, listing, select
 from dropout_core.data.splits import Split, untrained
 from dropout_core.data.stored_types import frame_as_stored, without_nan
 from dropout_core.data.targets import Classes, find_classes, target_tensor, with_targets
+from dropout_core.errors import require_type
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,9 @@ def resolve_table(frame: pl.DataFrame, problem: ProblemConfig) -> ResolvedTable:
     target are left out. Raises DataError if a column cannot be used as the problem says, or if the
     rows cannot be split.
     """
+    hint = "convert a frame of pandas with polars.from_pandas"
+    require_type(frame, pl.DataFrame, name="frame", hint=hint)
+    require_type(problem, ProblemConfig, name="problem", hint="give ProblemConfig(target=...)")
     frame = without_nan(frame_as_stored(frame).lazy()).collect()
     selection = select(describe(frame), **dict(problem), num_rows=len(frame))
     frame = with_targets(frame, selection.targets)
@@ -89,7 +93,7 @@ def resolve_table(frame: pl.DataFrame, problem: ProblemConfig) -> ResolvedTable:
     config = problem.split
     weights = None
     if selection.weight is not None:
-        weights = frame[selection.weight].cast(pl.Float64).to_torch()
+        weights = frame[selection.weight].alias("").cast(pl.Float64).to_torch()
     return ResolvedTable(
         frame=frame,
         selection=selection,

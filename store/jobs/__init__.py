@@ -29,6 +29,7 @@ from store.jobs.rows import (
     metrics,
     page,
     remove,
+    states,
 )
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "remove",
     "renew",
     "retry",
+    "states",
     "succeed",
     "warn",
 ]

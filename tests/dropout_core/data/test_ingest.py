@@ -20,7 +20,7 @@ from polars.exceptions import PolarsError
 
 from dropout_core.data import ingest as module
 from dropout_core.data.ingest import Limits, Table, ingest, warm_up
-from dropout_core.data.read_options import ReadOptions
+from dropout_core.data.read_options import MISSING_WORDS, ReadOptions
 from dropout_core.errors import DataError
 from tests.support.waiting import wait_until
 
@@ -64,7 +64,8 @@ def readers() -> list[psutil.Process]:
 def test_an_upload_becomes_a_table_with_its_columns(tmp_path: Path) -> None:
     table = ingest_bytes(tmp_path, b"a;b;c\n1;x;\n2;y;\n", options=ReadOptions(quote=""))
     assert table.format == "csv"
-    assert table.options == {"delimiter": ";", "quote": "", "encoding": "utf-8", "header": True}
+    settled = {"delimiter": ";", "quote": "", "encoding": "utf-8", "header": True}
+    assert table.options == settled | {"missing": list(MISSING_WORDS)}
     assert table.num_rows == 2
     assert [(column.name, column.stored_as) for column in table.columns] == [
         ("a", "number"),
