@@ -249,7 +249,7 @@ def test_the_default_split_and_monitor_are_resolved(
 ) -> None:
     def resolved(**split: str) -> Any:
         body = job_on(table, {"training": {"early_stopping": {}}})
-        # As a task of its own, because the first column has 20 distinct whole numbers.
+        # The numbers of x would be classes.
         body["task"] = "regression" if kind == "random" else "auto"
         body["dataset"] = {"id": table, "target": target, "split": split}
         answer = live.post("/v1/jobs", params={"validate_only": True}, json=body).json()

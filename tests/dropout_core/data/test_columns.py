@@ -235,6 +235,9 @@ REVIEW = "A long review, which is the {}th of many that say about the same of on
         (range(49), "id", "numeric"),
         ([*range(49), 50], "x", "numeric"),
         ([*range(49), 50], "id", "identifier"),
+        ([n % 101 * 7 for n in range(200)], "index", "identifier"),
+        ([n % 99 * 7 for n in range(200)], "index", "numeric"),
+        ([n % 101 * 7 for n in range(200)], "x", "numeric"),
         ([*range(49), 50], "user_id", "identifier"),
         ([*range(49), 50], "userId", "identifier"),
         ([*range(49), 50], "Order Key", "identifier"),
@@ -268,7 +271,10 @@ def test_a_large_table_is_judged_by_exact_counts() -> None:
     """Also where an estimate could not tell: one repetition, or just half of the values."""
     sequence = list(range(30_000))
     assert type_of(sequence) == "identifier"
-    assert type_of([*sequence[:-1], 0], "id") == "numeric"
+    assert type_of([*sequence[:-1], 0]) == "numeric"
+    assert type_of([*sequence[:-1], 0], "id") == "identifier"
+    assert type_of([n % 15_001 for n in range(30_000)], "id") == "identifier"
+    assert type_of([n % 15_000 for n in range(30_000)], "id") == "numeric"
     assert type_of([f"u{i % 15_001}" for i in range(30_000)]) == "identifier"
     assert type_of([f"u{i % 15_000}" for i in range(30_000)]) == "categorical"
 
