@@ -84,7 +84,7 @@ def resolve_table(frame: pl.DataFrame, problem: ProblemConfig) -> ResolvedTable:
     require_type(frame, pl.DataFrame, name="frame", hint=hint)
     require_type(problem, ProblemConfig, name="problem", hint="give ProblemConfig(target=...)")
     frame = without_nan(frame_as_stored(frame).lazy()).collect()
-    selection = select(describe(frame), **dict(problem))
+    selection = select(describe(frame), **dict(problem), num_rows=len(frame))
     frame = with_targets(frame, selection.targets)
     classes = find_classes(frame, selection.targets, selection.task)
     targets = target_tensor(frame, selection.targets, selection.task, classes)

@@ -142,9 +142,9 @@ def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def unnamed_index(given: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Return the name of a first column that had none among others that had, as an index has."""
-    is_index = bool(given) and not given[0].strip() and any(name.strip() for name in given)
-    return tuple(names[:1]) if is_index else ()
+    """Return the names of the first columns if they had none and others had, as an index has."""
+    named = (index for index, name in enumerate(given) if name.strip())
+    return tuple(names[: next(named, 0)])
 
 
 def _new_name(name: str, index: int, taken: set[str]) -> str:
