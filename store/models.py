@@ -1,12 +1,13 @@
 """Trained models: one per job, and immutable except for `served`."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from store import model_names
-from store.database.tables import database_now, model_aliases, models, newest_first
+from store.database.lists import Filters, listed
+from store.database.tables import database_now, model_aliases, models
 from store.errors import ModelAliased, ModelNotFound
 from store.ids import new_id
 
@@ -118,9 +119,16 @@ def of_jobs(connection: Connection, job_ids: list[str]) -> dict[str, str]:
     return {row.job_id: row.id for row in connection.execute(query)}
 
 
-def page(connection: Connection, *, tenant: str, limit: int, after: str | None) -> list[Model]:
-    """Return up to `limit` of the tenant's models older than `after`, newest first."""
-    query = newest_first(models, tenant=tenant, limit=limit, after=after)
+def page(
+    connection: Connection,
+    *,
+    tenant: str,
+    limit: int,
+    after: str | None,
+    **filters: Unpack[Filters],
+) -> list[Model]:
+    """Return up to `limit` of the tenant's models beyond `after`, newest first by default."""
+    query = listed(models, tenant=tenant, limit=limit, after=after, **filters)
     return [Model(**row) for row in connection.execute(query).mappings()]
 
 
