@@ -48,6 +48,13 @@ class Began:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """What the trainer found in the rows that the job's owner should know."""
+
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class EpochCompleted:
     metrics: dict[str, Any]  # an EpochMetrics; a resumed trainer sends its earlier epochs again
 
@@ -86,4 +93,4 @@ class Timed:
     seconds: float
 
 
-Message = Began | EpochCompleted | FoldScored | Finished | Failed | Stopped
+Message = Began | Warned | EpochCompleted | FoldScored | Finished | Failed | Stopped

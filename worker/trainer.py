@@ -6,7 +6,6 @@ first used here. It holds no lease and writes no database, only artifacts under 
 
 import json
 import os
-import re
 import signal
 import tempfile
 import threading
@@ -25,7 +24,7 @@ from polars.exceptions import PolarsError
 from dropout_core.errors import DataError
 from dropout_core.evaluation.cross_validation import summary
 from dropout_core.evaluation.evaluator import Evaluation
-from dropout_core.files import NO_SPACE, is_disk_full, sha256_of
+from dropout_core.files import NO_SPACE, is_disk_full
 from dropout_core.model.saved_model import MANIFEST, WEIGHTS
 from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.pipeline.tabular_run import TabularRun
@@ -36,7 +35,7 @@ from dropout_core.training.checkpoint import (
     save_checkpoint,
 )
 from dropout_core.training.loop import Diverged
-from store.errors import StorageUnavailable
+from store.errors import ArtifactDamaged, StorageUnavailable
 from store.job_spec import JobSpec
 from store.models import TrainedModel
 from worker.messages import (
@@ -52,12 +51,12 @@ from worker.messages import (
     Stopped,
     Timed,
     TimedStep,
+    Warned,
     job_prefix,
 )
 
 NICENESS = 5  # a server on the same machine has priority
 FOLDS = "folds"  # the folder of the folds' scores
-_DIGEST = re.compile(r"\.([0-9a-f]{64})\.parquet$")
 KEPT_CHECKPOINTS = 2  # if the newest is damaged, the one before is used
 
 
@@ -126,15 +125,18 @@ class Trainer:
     def _build_run(self) -> TabularRun:
         """Read the dataset's table and prepare the training. Raises DataError."""
         self._tell("reading")
-        key = self._assignment.dataset_artifact
         try:
-            path = self._artifacts.fetch(key)
-            _verify(path, key)
-            frame = pl.read_parquet(path)
+            frame = pl.read_parquet(self._artifacts.fetch(self._assignment.dataset_artifact))
+        except ArtifactDamaged as error:
+            message = "the dataset's table is damaged: it does not match its checksum"
+            raise DataError(message) from error
         except (FileNotFoundError, PolarsError) as error:
             raise DataError(f"the dataset's table cannot be read: {error}") from error
+        table = resolve_table(frame, self._spec.problem)
+        if table.split_warnings:
+            self._connection.send(Warned(table.split_warnings))
         return TabularRun(
-            resolve_table(frame, self._spec.problem),
+            table,
             preprocessing=self._spec.preprocessing,
             model=self._spec.model,
             training=self._spec.training,
@@ -204,7 +206,7 @@ class Trainer:
         for _, key in sorted(names, reverse=True):
             try:
                 state = load_checkpoint(self._artifacts.fetch(key), run=self._assignment.job_id)
-            except (CheckpointError, FileNotFoundError):
+            except (CheckpointError, ArtifactDamaged, FileNotFoundError):
                 continue
             self._training.restore(state)
             for metrics in self._training.history:
@@ -262,16 +264,6 @@ class Trainer:
             artifact=artifact,
         )
         return Finished(reason, trained)  # type: ignore[arg-type]
-
-
-def _verify(path: Path, key: str) -> None:
-    """Raise DataError unless the table matches its key's digest; keys of early releases have none.
-
-    Parquet does not detect flipped bits: a number with one is still a number.
-    """
-    match = _DIGEST.search(key)
-    if match is not None and sha256_of(path) != match[1]:
-        raise DataError("the dataset's table is damaged: it does not match its checksum")
 
 
 def _evaluate_as_served(run: TabularRun) -> dict[str, Evaluation]:

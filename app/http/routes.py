@@ -29,6 +29,7 @@ class BodyClass(Enum):
     """The content of a body, which decides its size limit; `create_app` sets the limits."""
 
     CONFIG = "config"  # JSON whose values are checked one by one
+    COLUMNS = "columns"  # the same, with settings for each column of a table
     ROWS = "rows"  # JSON or tensors
     FILE = "file"  # a form with uploads
 

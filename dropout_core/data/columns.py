@@ -3,13 +3,14 @@
 import heapq
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import polars as pl
 from pydantic import Field
 
 from dropout_core.config import ColumnType, Config, FeatureType
+from dropout_core.data.formats import CellFormat
 from dropout_core.data.stored_types import StoredAs, as_stored, stored_as
 from dropout_core.errors import DataError
 
@@ -36,6 +37,12 @@ _IDENTIFIER_NAME = re.compile(
     re.DOTALL,
 )
 
+# Names that libraries give to a column that only numbers the rows: pandas in Parquet, pandas and
+# tibbles for a column that had no name in CSV, R for the names of its rows.
+_INDEX_NAME = re.compile(
+    r"__index_level_\d+__|Unnamed: 0(?:\.\d+)?|Unnamed: 0_level_0|\.\.\.1|(?i:row[._]?names?)"
+)
+
 TYPE_AS_STORED: dict[StoredAs, FeatureType] = {
     "number": "numeric",
     "boolean": "boolean",
@@ -58,6 +65,7 @@ class Column(Config):
     - Numbers have `minimum`, `maximum`, `mean` and `standard_deviation` (dividing by N); dates have
       `earliest` and `latest` (RFC 3339).
     - Booleans, categories and few whole numbers have `top_values`, the most frequent first.
+    - `format` says how the cells of a text file were written, unless numbers are plain as 1234.5.
     """
 
     name: str
@@ -73,11 +81,13 @@ class Column(Config):
     earliest: str | None = None
     latest: str | None = None
     top_values: Annotated[tuple[TopValue, ...], Field(strict=False)] = ()
+    format: CellFormat | None = None
 
 
-def describe(table: pl.LazyFrame | pl.DataFrame) -> list[Column]:
+def describe(table: pl.LazyFrame | pl.DataFrame, *, index: Collection[str] = ()) -> list[Column]:
     """Return the description of each column, in the table's order.
 
+    Columns of `index`, and those named as libraries name an index, are identifiers.
     Reads the table twice, without holding it in memory: to estimate everything, then to count where
     that is cheap or decides the type. Raises DataError for a dtype that cannot be stored, and for a
     number that is not finite.
@@ -85,7 +95,12 @@ def describe(table: pl.LazyFrame | pl.DataFrame) -> list[Column]:
     stored = as_stored(table.lazy())
     schema = stored.collect_schema()
     summaries: list[dict[str, Any]] = [
-        {"name": name, "stored_as": stored_as(dtype), "integral": dtype.is_integer()}
+        {
+            "name": name,
+            "stored_as": stored_as(dtype),
+            "integral": dtype.is_integer(),
+            "is_index": name in index or _INDEX_NAME.fullmatch(name) is not None,
+        }
         for name, dtype in schema.items()
     ]
     for questions in (_first_questions, _second_questions):
@@ -198,6 +213,8 @@ def _column(summary: Mapping[str, Any]) -> Column:
 def _type(summary: Mapping[str, Any]) -> ColumnType:
     if summary["num_distinct"] == 1 and not summary["num_missing"]:
         return "constant"
+    if summary["is_index"]:
+        return "identifier"
     if summary["stored_as"] == "text":
         return _type_of_text(summary)
     if summary["integral"] and _are_all_different(summary) and _counts_rows(summary):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dropout_core.config import PreprocessingConfig
+from dropout_core.data.by_name import exactly
 from dropout_core.data.encoder import Encoder
 from dropout_core.data.splits import Split
 from dropout_core.errors import DataError
@@ -49,20 +50,21 @@ class EncodedSplit:
 def encode_split(
     table: ResolvedTable, split: Split, preprocessing: PreprocessingConfig
 ) -> EncodedSplit:
-    """Fit an encoder on the training rows and encode all parts with it.
+    """Fit an encoder on the training rows whose weight is not 0, and encode all parts with it.
 
     Raises DataError for a cell that cannot be of its feature's type, and if the weights of all
     training rows are 0.
     """
-    columns = table.frame.drop(table.selection.targets)
-    encoder = Encoder.fit(columns[split.train.numpy()], table.selection.features, preprocessing)
+    columns = table.frame.drop(exactly(*table.selection.targets))
+    weights = None if table.weights is None else _relative(table.weights[split.train])
+    counted = split.train if weights is None else split.train[weights > 0]
+    encoder = Encoder.fit(columns[counted.numpy()], table.selection.features, preprocessing)
     # Held-out rows may miss values that no training row misses: they are imputed too.
     matrix = torch.from_numpy(encoder.encode(table.frame, refuse_missing=False))
     train, validation, test = (
         EncodedRows(matrix[rows], table.targets[rows])
         for rows in (split.train, split.validation, split.test)
     )
-    weights = None if table.weights is None else _relative(table.weights[split.train])
     return EncodedSplit(table, preprocessing, encoder, train, validation, test, weights)
 
 

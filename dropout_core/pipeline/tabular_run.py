@@ -15,6 +15,7 @@ import torch
 
 from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig
 from dropout_core.data.splits import Split
+from dropout_core.errors import require_type
 from dropout_core.evaluation.evaluator import Evaluation, score
 from dropout_core.model.predictor import Predictor, fingerprint
 from dropout_core.model.saved_model import Description, Manifest, save_model
@@ -42,6 +43,8 @@ class TabularRun:
         training: TrainingConfig | None = None,
         on_step: Callable[[Literal["encoding", "scaling"]], None] = lambda _: None,
     ) -> None:
+        hint = "pass the frame through resolve_table(frame, ProblemConfig(target=...)) first"
+        require_type(table, ResolvedTable, name="table", hint=hint)
         self.table = table
         self._preprocessing_config = preprocessing or PreprocessingConfig()
         self._model_config = model or MLPConfig()

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dropout_core.config import Task, TrainingConfig
+from dropout_core.errors import require_type
 from dropout_core.nn.mlp import MLP
 from dropout_core.seeds import derive_seed, generator
+from dropout_core.training.arguments import check_tensors, require_mlp
 from dropout_core.training.cuda_graph import GraphedStep
 from dropout_core.training.feasibility import check_feasible
 from dropout_core.training.fused_step import Gradients, gradients_of
@@ -91,7 +93,7 @@ class Training:
     `parameter_groups` give torch's optimizer other options for some parameters, such as those of a
     `scaling_recipe.Recipe`; by default all have the config's. Raises Diverged when a loss is not
     finite, InfeasibleError when the config asks for what the data, the model or the
-    task does not allow, and ValueError for data without rows.
+    task does not allow, and TypeError or ValueError that names the argument that does not fit.
     """
 
     def __init__(
@@ -103,6 +105,8 @@ class Training:
         task: Task,
         parameter_groups: ParameterGroups | None = None,
     ) -> None:
+        require_mlp(model)
+        require_type(data, TrainingData, name="data", hint="give TrainingData(features, targets)")
         check_feasible(
             model.config,
             config,
@@ -115,6 +119,7 @@ class Training:
             raise ValueError("0 rows are too few to train on")
         if data.validation_features is not None and len(data.validation_features) == 0:
             raise ValueError("validation features have no rows: give None instead")
+        check_tensors(model, data, task=task)
         self.device = data.train_features.device
         self.model = model.to(self.device)
         self.data = data

@@ -7,6 +7,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Double,
     ForeignKey,
@@ -22,6 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+
+MAX_BACKOFF_SECONDS = 60  # before another attempt
 
 
 class database_now(FunctionElement[float]):  # noqa: N801 - it reads as the SQL function it is
@@ -209,3 +212,14 @@ def upsert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.I
     """Return an INSERT that can have a conflict clause, which each dialect has for itself."""
     is_postgresql = connection.dialect.name == "postgresql"
     return postgresql.insert(table) if is_postgresql else sqlite.insert(table)
+
+
+def is_due() -> ColumnElement[bool]:
+    """Return the condition of a queued job that may start.
+
+    Only failed attempts wait, and none for longer than the largest backoff: a job that seems to
+    wait longer was queued before the clock was set back.
+    """
+    now, run_after = database_now(), jobs.c.run_after
+    waits = (jobs.c.failures > 0) & run_after.between(now, now + MAX_BACKOFF_SECONDS)
+    return (jobs.c.state == "queued") & ~waits

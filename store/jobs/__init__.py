@@ -15,6 +15,7 @@ from store.jobs.ownership import (
     renew,
     retry,
     succeed,
+    warn,
 )
 from store.jobs.rows import (
     STATES,
@@ -58,4 +59,5 @@ __all__ = [
     "retry",
     "states",
     "succeed",
+    "warn",
 ]

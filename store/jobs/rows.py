@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, delete, insert, select, update
 from store import events
 from store.access import quotas
 from store.database.lists import Filters, listed
-from store.database.tables import database_now, epochs, jobs
+from store.database.tables import database_now, epochs, is_due, jobs
 from store.errors import IllegalTransition, JobNotFound
 from store.ids import new_id
 from store.job_spec import JobSpec
@@ -175,11 +175,13 @@ def due_for_dispatch(
 
     `max_running` leaves out jobs that would exceed their tenant's running limit.
     """
-    message_expired = jobs.c.dispatched_at < database_now() - redispatch_seconds
+    # One that was sent in the future was sent before the clock was set back.
+    is_recent = jobs.c.dispatched_at.between(database_now() - redispatch_seconds, database_now())
     query = _due(limit=limit, queue=queue, max_running=max_running).where(
-        jobs.c.run_after <= database_now() - due_for_seconds,
-        jobs.c.dispatched_at.is_(None) | message_expired,
+        jobs.c.dispatched_at.is_(None) | ~is_recent
     )
+    if due_for_seconds:
+        query = query.where(jobs.c.run_after <= database_now() - due_for_seconds)
     return [(row.id, row.queue) for row in connection.execute(query)]
 
 
@@ -191,8 +193,7 @@ def mark_dispatched(connection: Connection, job_ids: Sequence[str]) -> None:
 
 
 def _due(*, limit: int, queue: str | None, max_running: int | None) -> Select[tuple[str, str]]:
-    due = (jobs.c.state == "queued") & (jobs.c.run_after <= database_now())
-    query = select(jobs.c.id, jobs.c.queue).where(due).order_by(jobs.c.id).limit(limit)
+    query = select(jobs.c.id, jobs.c.queue).where(is_due()).order_by(jobs.c.id).limit(limit)
     if queue is not None:
         query = query.where(jobs.c.queue == queue)
     if max_running is not None:

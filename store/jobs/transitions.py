@@ -5,10 +5,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, update
 
 from store import events
-from store.database.tables import database_now, jobs
+from store.database.tables import MAX_BACKOFF_SECONDS, database_now, jobs
 from store.jobs.rows import Job
-
-MAX_BACKOFF_SECONDS = 60
 
 
 def end(

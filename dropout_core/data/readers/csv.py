@@ -19,7 +19,7 @@ from dropout_core.data.readers.csv_structure import (
     without_blank_lines,
 )
 from dropout_core.data.readers.dialect import Dialect, detect_dialect, settle_encoding, transcode
-from dropout_core.data.readers.table import Contents, scan, unique_names, write
+from dropout_core.data.readers.table import Contents, scan, unique_names, unnamed_index, write
 from dropout_core.data.readers.type_inference import (
     InferredType,
     count_cells,
@@ -79,8 +79,10 @@ def read_csv(
         "quote": dialect.quote,
         "encoding": encoding,
         "header": dialect.header,
+        "missing": list(options.missing_words),
     }
-    return Contents(options=settled, warnings=tuple(warnings))
+    index = unnamed_index(dialect.names or (), names)
+    return Contents(options=settled, warnings=tuple(warnings), index=index)
 
 
 def _names(dialect: Dialect) -> tuple[list[str], list[str]]:

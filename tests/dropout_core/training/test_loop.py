@@ -458,7 +458,6 @@ def test_fused_steps_train_as_autograd_does(activation: str) -> None:
             optimizer=SGDConfig(lr=0.1, momentum=0.9),
         )
         assert FusedStep.fits(training.model) == (input_dropout == 0.0)
-        training.model.double()
         trained.append((training, list(training)))
     (one, history), (other, expected) = trained
     for pair in zip(one.model.parameters(), other.model.parameters(), strict=True):
