@@ -5,7 +5,7 @@ from typing import Any, Unpack
 
 from sqlalchemy import Connection, delete, insert, select
 
-from store.database.lists import Filters, listed
+from store.database.lists import Part, listed
 from store.database.tables import database_now, datasets, jobs
 from store.errors import DatasetInUse, DatasetNotFound
 
@@ -48,16 +48,9 @@ def get(connection: Connection, dataset_id: str, *, tenant: str, lock: bool = Fa
     return Dataset(**row)
 
 
-def page(
-    connection: Connection,
-    *,
-    tenant: str,
-    limit: int,
-    after: str | None,
-    **filters: Unpack[Filters],
-) -> list[Dataset]:
-    """Return up to `limit` of the tenant's datasets beyond `after`, newest first by default."""
-    query = listed(datasets, tenant=tenant, limit=limit, after=after, **filters)
+def page(connection: Connection, *, tenant: str, **part: Unpack[Part]) -> list[Dataset]:
+    """Return a part of the tenant's datasets, newest first by default."""
+    query = listed(datasets, tenant=tenant, **part)
     return [Dataset(**row) for row in connection.execute(query).mappings()]
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from dropout_core.files import sha256_of
 from store import model_names
 from store.artifacts.artifact_store import ArtifactStore
-from store.database.lists import Filters, listed
+from store.database.lists import Part, listed
 from store.database.tables import database_now, model_aliases, models
 from store.errors import ModelAliased, ModelNotFound
 from store.ids import new_id
@@ -126,16 +126,9 @@ def of_jobs(connection: Connection, job_ids: list[str]) -> dict[str, str]:
     return {row.job_id: row.id for row in connection.execute(query)}
 
 
-def page(
-    connection: Connection,
-    *,
-    tenant: str,
-    limit: int,
-    after: str | None,
-    **filters: Unpack[Filters],
-) -> list[Model]:
-    """Return up to `limit` of the tenant's models beyond `after`, newest first by default."""
-    query = listed(models, tenant=tenant, limit=limit, after=after, **filters)
+def page(connection: Connection, *, tenant: str, **part: Unpack[Part]) -> list[Model]:
+    """Return a part of the tenant's models, newest first by default."""
+    query = listed(models, tenant=tenant, **part)
     return [Model(**row) for row in connection.execute(query).mappings()]
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from store import events
 from store.access import quotas
-from store.database.lists import Filters, listed
+from store.database.lists import Part, listed
 from store.database.tables import database_now, epochs, is_due, jobs
 from store.errors import IllegalTransition, JobNotFound
 from store.ids import new_id
@@ -102,14 +102,12 @@ def page(
     connection: Connection,
     *,
     tenant: str,
-    limit: int,
-    after: str | None,
     state: str | None = None,
     dataset_id: str | None = None,
-    **filters: Unpack[Filters],
+    **part: Unpack[Part],
 ) -> list[Job]:
-    """Return up to `limit` of the tenant's jobs beyond `after`, newest first by default."""
-    query = listed(jobs, tenant=tenant, limit=limit, after=after, **filters)
+    """Return a part of the tenant's jobs, newest first by default."""
+    query = listed(jobs, tenant=tenant, **part)
     if state is not None:
         query = query.where(jobs.c.state == state)
     if dataset_id is not None:
