@@ -93,7 +93,7 @@ class Trainer:
         self._connection = connection
         self._assignment = assignment
         self._artifacts = assignment.artifacts
-        self._spec = JobSpec.model_validate(assignment.spec)
+        self._spec = JobSpec.of_stored(assignment.spec)
         with self._timed("read data"):
             self._tabular_run = self._build_run()
         self._training = self._tabular_run.training

@@ -88,7 +88,10 @@ class ValidationAnswer(BaseModel):
 
 
 class MetricsAnswer(BaseModel):
-    """The history of a job: one list for each column, all of the same length."""
+    """The history of a job: one list for each column, all of the same length.
+
+    `monitored` is what early stopping watches.
+    """
 
     epoch: list[int]
     train_loss: list[float]
@@ -96,6 +99,7 @@ class MetricsAnswer(BaseModel):
     validation_score: list[float | None]
     learning_rate: list[float]
     samples_per_second: list[float]
+    monitored: list[float | None]
 
 
 class EventAnswer(BaseModel):

@@ -76,7 +76,7 @@ def resolve(
             update={
                 "dataset": chosen,
                 "task": selection.task,
-                "training": _within_limits(spec.training, settings),
+                "training": _with_monitor(_within_limits(spec.training, settings)),
             }
         ),
         warnings=plan.warnings,
@@ -191,6 +191,15 @@ def _within_limits(training: TrainingConfig, settings: Settings) -> TrainingConf
     if training.max_runtime_seconds is not None:
         return training
     return training.model_copy(update={"max_runtime_seconds": settings.max_runtime_seconds})
+
+
+def _with_monitor(training: TrainingConfig) -> TrainingConfig:
+    """Return the config with what early stopping watches by default: stored jobs name it."""
+    stopping = training.early_stopping
+    if stopping is None or stopping.monitor is not None:
+        return training
+    named = stopping.model_copy(update={"monitor": "loss"})
+    return training.model_copy(update={"early_stopping": named})
 
 
 def _queue(spec: JobSpec, settings: Settings) -> str:

@@ -12,6 +12,7 @@ from pydantic import Field
 from dropout_core.config import ColumnType, Config, FeatureType
 from dropout_core.data.formats import CellFormat
 from dropout_core.data.stored_types import StoredAs, as_stored, stored_as
+from dropout_core.data.wide_tables import column_parts
 from dropout_core.errors import DataError
 
 MAX_INTEGER_CLASSES = 50
@@ -24,7 +25,6 @@ _NUM_COUNTED = 12_000  # count up to this estimate: it includes all true numbers
 _MANY_DISTINCT = 100
 _LONG_TEXT = 40  # characters
 _WORDS_OF_PROSE = 3
-_MAX_COLUMNS_AT_ONCE = 100  # polars takes more than linear time to plan for more
 
 _RFC_3339 = "%Y-%m-%dT%H:%M:%S%.fZ"
 _STATISTICS = ("minimum", "maximum", "mean", "standard_deviation")
@@ -87,12 +87,16 @@ class Column(Config):
 def describe(table: pl.LazyFrame | pl.DataFrame, *, index: Collection[str] = ()) -> list[Column]:
     """Return the description of each column, in the table's order.
 
-    Columns of `index`, and those named as libraries name an index, are identifiers.
-    Reads the table twice, without holding it in memory: to estimate everything, then to count where
+    Columns of `index`, and those named as libraries name an index, are identifiers. Reads each
+    column twice, and holds few in memory: to estimate everything, then to count where
     that is cheap or decides the type. Raises DataError for a dtype that cannot be stored, and for a
     number that is not finite.
     """
-    stored = as_stored(table.lazy())
+    return [column for part in column_parts(table.lazy()) for column in _described(part, index)]
+
+
+def _described(table: pl.LazyFrame, index: Collection[str]) -> list[Column]:
+    stored = as_stored(table)
     schema = stored.collect_schema()
     summaries: list[dict[str, Any]] = [
         {
@@ -112,15 +116,11 @@ def describe(table: pl.LazyFrame | pl.DataFrame, *, index: Collection[str] = ())
 
 def _ask(table: pl.LazyFrame, questions: Sequence[Mapping[str, pl.Expr]]) -> list[dict[str, Any]]:
     """Return the answers to all questions about all columns; reads each column once."""
-    answers: list[dict[str, Any]] = []
-    for start in range(0, len(questions), _MAX_COLUMNS_AT_ONCE):
-        columns = questions[start : start + _MAX_COLUMNS_AT_ONCE]
-        asked = [question for column in columns for question in column.values()]
-        numbered = [question.alias(str(i)) for i, question in enumerate(asked)]
-        row = table.select(numbered).collect(engine="streaming").row(0) if asked else ()
-        values = iter(row)
-        answers += [{name: next(values) for name in column} for column in columns]
-    return answers
+    asked = [question for column in questions for question in column.values()]
+    numbered = [question.alias(str(i)) for i, question in enumerate(asked)]
+    row = table.select(numbered).collect(engine="streaming").row(0) if asked else ()
+    values = iter(row)
+    return [{name: next(values) for name in column} for column in questions]
 
 
 def _first_questions(values: pl.Expr, summary: Mapping[str, Any]) -> dict[str, pl.Expr]:

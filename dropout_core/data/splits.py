@@ -87,7 +87,7 @@ def folds(
     parts = _fold_of(keys[rows], config)
     inner = config.model_copy(update={"test": 0.0, "folds": None})
     result = []
-    for fold in range(config.folds):
+    for fold in range(config.folds or 0):
         is_earlier = parts < fold if config.kind == "time" else parts != fold
         others = rows[is_earlier]
         stream = generator(config.seed, "fold", fold)

@@ -35,7 +35,8 @@ class EncodedRows:
 class EncodedSplit:
     """The parts of a split as numbers, by an encoder that was fitted on the training rows alone.
 
-    `weights` are those of the training rows: (N) float32 with mean 1, or None.
+    `weights` are those of the training rows: (N) float32 with mean 1, or None. So are
+    `validation_weights`, which are None also if all of them are 0.
     """
 
     table: ResolvedTable
@@ -45,6 +46,7 @@ class EncodedSplit:
     validation: EncodedRows
     test: EncodedRows
     weights: Tensor | None
+    validation_weights: Tensor | None
 
 
 def encode_split(
@@ -65,7 +67,12 @@ def encode_split(
         EncodedRows(matrix[rows], table.targets[rows])
         for rows in (split.train, split.validation, split.test)
     )
-    return EncodedSplit(table, preprocessing, encoder, train, validation, test, weights)
+    validation_weights = None if table.weights is None else table.weights[split.validation]
+    if validation_weights is not None:
+        validation_weights = _relative(validation_weights) if validation_weights.any() else None
+    return EncodedSplit(
+        table, preprocessing, encoder, train, validation, test, weights, validation_weights
+    )
 
 
 def _relative(weights: Tensor) -> Tensor:

@@ -48,4 +48,5 @@ def prepare_model(split: EncodedSplit, config: MLPConfig, *, seed: int = 0) -> P
     validation: tuple[Tensor | None, Tensor | None] = (None, None)
     if len(split.validation):
         validation = tensors(split.validation)
-    return PreparedModel(model, TrainingData(*tensors(split.train), *validation, split.weights))
+    data = TrainingData(*tensors(split.train), *validation, split.weights, split.validation_weights)
+    return PreparedModel(model, data)

@@ -119,6 +119,7 @@ epochs = Table(
     Column("validation_score", Double),
     Column("learning_rate", Double, nullable=False),
     Column("samples_per_second", Double, nullable=False),
+    Column("monitored", Double),  # what early stopping watches
     Column("recorded_at", Double, nullable=False),
 )
 

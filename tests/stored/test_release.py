@@ -87,7 +87,7 @@ def test_a_manifest_is_written_as_it_was(name: str) -> None:
 @pytest.mark.parametrize("resumed", [True, False], ids=["resumed", "whole"])
 def test_a_run_ends_with_the_weights_that_it_did(resumed: bool, tmp_path: Path) -> None:
     run = tabular_run(
-        JobSpec.model_validate(stored("run/spec.json")), pl.read_parquet(FOLDER / "table.parquet")
+        JobSpec.of_stored(stored("run/spec.json")), pl.read_parquet(FOLDER / "table.parquet")
     )
     if resumed:
         [path] = (FOLDER / "run").glob("epoch-*")

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import polars as pl
 
@@ -71,7 +71,7 @@ def _pandas_index(source: Path) -> list[str]:
         return []
 
 
-def _is_in_nanoseconds(dtype: pl.DataType) -> bool:
+def _is_in_nanoseconds(dtype: pl.DataType) -> TypeGuard[pl.Datetime]:
     return isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns"
 
 

@@ -2,7 +2,8 @@
 
 import math
 import secrets
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,19 @@ def write(table: pl.LazyFrame, target: Path) -> None:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_parts(parts: Iterable[pl.LazyFrame], target: Path) -> None:
+    """Write tables of equally many rows side by side, each computed by itself to save memory."""
+    with tempfile.TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True) as folder:
+        paths = []
+        for index, part in enumerate(parts):
+            paths.append(Path(folder) / str(index))
+            write(part, paths[-1])
+        if len(paths) == 1:
+            paths[0].replace(target)
+        else:
+            write(pl.concat(map(scan, paths), how="horizontal"), target)
 
 
 def scan(path: Path) -> pl.LazyFrame:

@@ -8,6 +8,7 @@ import polars as pl
 
 from dropout_core.data.by_name import exactly
 from dropout_core.data.dates import CALENDARS, DateForm, date_values
+from dropout_core.data.wide_tables import column_parts
 
 NAMED_SHARE = 0.9  # a column so full of numbers that its words are worth a warning
 _NUM_EXAMPLES = 3
@@ -50,7 +51,12 @@ def count_cells(
     cells: pl.LazyFrame, columns: Iterable[int], missing: Sequence[str]
 ) -> list[CellCounts]:
     """Count the cells of these columns of strings, which are indices from 0."""
-    names = [str(column) for column in columns]
+    parts = column_parts(cells.select(pl.nth(list(columns))))
+    return [counts for part in parts for counts in _count_cells(part, missing)]
+
+
+def _count_cells(cells: pl.LazyFrame, missing: Sequence[str]) -> list[CellCounts]:
+    names = [str(column) for column in range(len(cells.collect_schema()))]
     cells = cells.select(pl.nth(int(name)).alias(name) for name in names)
     cells = cells.select(_cell(exactly(*names).as_expr(), missing))
     counts = dict.fromkeys(names, CellCounts())
