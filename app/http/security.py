@@ -35,6 +35,8 @@ USE_NOTED_SECONDS = 60.0
 _PASSED_ON = frozenset(
     (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
 )
+# Of a page of this service, and of an address that a person has typed; programs send none.
+_OWN_SITES = (b"same-origin", b"none")
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d+)?", re.ASCII)
 
 Headers = Mapping[bytes, bytes]
@@ -187,7 +189,7 @@ def _refusal(caller: Caller | None, needed: Scope | None, headers: Headers) -> R
     if caller is ANYBODY and not _is_local(headers):
         detail = (
             "while this service has no keys, only programs on its own machine may call it, by a "
-            "loopback address and not from a page of another host: make a key with "
+            "loopback address and not from a page of another server: make a key with "
             "`dropout-service keys create`"
         )
         return problem(403, "forbidden", detail)
@@ -199,13 +201,16 @@ def _refusal(caller: Caller | None, needed: Scope | None, headers: Headers) -> R
 
 
 def _is_local(headers: Headers) -> bool:
-    """Return whether the Host names this machine, and no page of another host makes the call.
+    """Return whether the Host names this machine, and no page of another origin makes the call.
 
-    A page in a browser can reach loopback by a host name that resolves to it.
+    A page in a browser can reach loopback by a host name that resolves to it, and a GET of it, such
+    as of an image, has no Origin: there Sec-Fetch-Site tells. Pages of the API itself are open.
     """
     host = headers.get(b"host", b"")
     origin = headers.get(b"origin")
     if not _names_loopback(host) or not _PASSED_ON.isdisjoint(headers):
+        return False
+    if headers.get(b"sec-fetch-site", b"none") not in _OWN_SITES:
         return False
     return origin is None or origin in (b"http://" + host, b"https://" + host)
 
