@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
+from structlog.contextvars import bind_contextvars
 
 from app.http.bind import is_loopback
 from app.http.errors import database_problem, problem, problem_responses
@@ -52,14 +53,15 @@ documented_key = HTTPBearer(
 
 @dataclass(frozen=True)
 class Caller:
-    """The tenant that calls, and its scopes. `token` is empty while there are no keys."""
+    """The tenant that calls, and its scopes. While there are no keys, `token` is empty."""
 
     tenant: str
     scopes: frozenset[Scope]
+    key_id: str | None
     token: str = field(repr=False)
 
 
-ANYBODY = Caller(DEFAULT_TENANT, frozenset(Scope), "")
+ANYBODY = Caller(DEFAULT_TENANT, frozenset(Scope), None, "")
 
 
 def keyed_router(
@@ -133,7 +135,7 @@ class Keyring:
         if now - self._noted.get(key.id, -USE_NOTED_SECONDS) >= USE_NOTED_SECONDS:
             self._noted[key.id] = now
             self._note_use(key.id)
-        caller = Caller(key.tenant, frozenset(map(Scope, key.scopes)), token)
+        caller = Caller(key.tenant, frozenset(map(Scope, key.scopes)), key.id, token)
         self._callers[token] = caller, now + REMEMBERED_SECONDS
         return caller
 
@@ -174,6 +176,8 @@ class Authentication:
         if refusal := _refusal(caller, needed, headers):
             return await refusal(scope, receive, send)
         scope.setdefault("state", {})["caller"] = caller
+        if caller is not None and caller.key_id is not None:
+            bind_contextvars(key=caller.key_id)  # until the request ends: see RequestIds
         return await self._app(scope, receive, send)
 
 

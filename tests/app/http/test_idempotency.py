@@ -72,7 +72,9 @@ def test_a_key_holds_for_one_request_alone(client: Client, dataset_id: str) -> N
     post_job(client, dataset_id)
     other = post_job(client, dataset_id, name="another")
     told = assert_problem(other, 422, "idempotency_key_reused")
-    assert told == f"Idempotency-Key {KEY['Idempotency-Key']!r} was used before with another request"
+    assert (
+        told == f"Idempotency-Key {KEY['Idempotency-Key']!r} was used before with another request"
+    )
     assert num_listed(client, "jobs") == 1
 
 
