@@ -19,7 +19,7 @@ from app.http import bodies
 from app.http.answers import answer, preferred
 from app.http.errors import RequestError, invalid
 from app.http.uploads import Upload, refusing_unusable
-from app.inference.schemas import PredictRequest
+from app.inference import requests
 from app.serving import instances, tables
 from app.serving.model_server import QUICK_BYTES, ServedModel, run_inline_or_in_thread
 from app.serving.tables import CSV, PARQUET
@@ -84,9 +84,8 @@ async def _predict_cell_by_cell(
     context: Context, served: ServedModel, body: bytes, *, has_slot: bool
 ) -> tuple[Response, int]:
     """Predict rows whose cells are encoded one by one."""
-    request = await run_in_threadpool(bodies.read_json, body, PredictRequest)
-    num_rows = len(request.instances)
-    instances.require_row_count(num_rows)
+    request, rows = await run_in_threadpool(requests.read, body)
+    num_rows = len(rows)
     served.require_room(num_rows)
     sampling = request.mc_dropout
     if sampling is not None:
@@ -99,9 +98,7 @@ async def _predict_cell_by_cell(
     outputs, uncertainties = [], []
     is_quick = sampling is None or has_slot
     async with nullcontext() if is_quick else context.slots.hold(tenant):
-        parts = instances.encode(
-            served.predictor, request.instances, refuse_missing=request.missing == "refuse"
-        )
+        parts = instances.encode(served.predictor, rows, refuse_missing=request.missing == "refuse")
         while (matrix := await run_in_threadpool(next, parts, None)) is not None:
             outputs.append(await context.model_server.outputs(served, matrix))
             if sampling is not None:
