@@ -40,7 +40,7 @@ def numbers_of(body: bytes, predictor: Predictor) -> NDArray[np.float64] | None:
     encoder = predictor.description.encoder
     numbers = instance_numbers(body) if encoder.is_numeric else None
     num_features = len(predictor.description.features)
-    if numbers is None or len(numbers) > MAX_ROWS or numbers.shape[1] != num_features:
+    if numbers is None or numbers.shape[1] != num_features:
         return None
     try:
         return encoder.encode_numbers(numbers)
@@ -64,7 +64,7 @@ def instance_numbers(body: bytes) -> NDArray[np.float64] | None:
             return None
         num_rows = len(rows)
         # `as_buffer` flattens nested arrays: there must be one bracket a row, and one around them.
-        if num_rows == 0 or body.count(b"[") != num_rows + 1:
+        if not 0 < num_rows <= MAX_ROWS or body.count(b"[") != num_rows + 1:
             return None
         numbers = np.frombuffer(rows.as_buffer(of_type="d"))
         num_columns = len(numbers) // num_rows

@@ -4,20 +4,25 @@ import asyncio
 import io
 import json
 import tracemalloc
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fastapi import UploadFile
+from fastapi import FastAPI, Request, UploadFile
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from starlette.types import Message, Receive, Scope, Send
 
+from app.context import SLOT
 from app.datasets.service import stored_table
 from app.http import limits, slots
 from app.http.errors import MAX_FLAWS
 from app.http.limits import BodyLimit, BodyTooSlow
 from app.http.routes import BodyClass
+from app.http.security import Caller
 from app.http.uploads import Upload
 from app.inference.schemas import EvaluateRequest, ImportanceRequest
 from app.main import create_app
@@ -29,6 +34,30 @@ from tests.support import tables
 from tests.support.in_process import TestClient
 from tests.support.problems import assert_error, assert_problem
 from tests.support.service import SETTINGS
+
+
+def test_a_slot_is_free_again_while_the_answer_is_read() -> None:
+    app = FastAPI()
+    shared = slots.Slots()
+    others = [f"tenant {number}" for number in range(slots.NUM_SLOTS)]
+
+    @app.middleware("http")
+    async def know_the_caller(request: Request, go_on: Any) -> Any:
+        request.state.caller = Caller("a tenant", frozenset(), "")
+        return await go_on(request)
+
+    @app.get("/", dependencies=[SLOT])
+    async def endpoint() -> StreamingResponse:
+        async def content() -> AsyncIterator[str]:
+            for other in others:
+                await shared.acquire(other)
+            yield "all slots are free"
+
+        return StreamingResponse(content())
+
+    app.state.context = SimpleNamespace(slots=shared)
+    assert TestClient(app).get("/").text == "all slots are free"
+
 
 JSON = {"Content-Type": "application/json"}
 
