@@ -171,6 +171,7 @@ class BoundedHttp(HttpToolsProtocol):
             return  # it begins again
         self._require_host()
         super().on_headers_complete()
+        self.cycle.transport = _ClosedByAnswer(self)  # type: ignore[assignment]
         self._is_reading_head = False
         self._is_reading_body = True
         self._clear_deadline()
@@ -269,6 +270,19 @@ class BoundedHttp(HttpToolsProtocol):
 
     # Time
 
+    def close_after_answer(self) -> None:
+        """Close a connection on which nothing else is answered.
+
+        If the client still sends, first only the direction of the answer: the reset that a client
+        gets for what it sends to a closed connection can overtake the answer.
+        """
+        self.pipeline.clear()
+        if self._is_reading_body and self.transport.can_write_eof():
+            self._is_deaf = True
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._stop_watch()
@@ -347,6 +361,15 @@ class BoundedHttp(HttpToolsProtocol):
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+
+
+class _ClosedByAnswer:
+    """The transport as an answer sees it."""
+
+    def __init__(self, protocol: BoundedHttp) -> None:
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.close_after_answer
 
 
 @lru_cache(maxsize=1)

@@ -86,7 +86,9 @@ def encode(
     """
     description = predictor.description
     start = 0
-    for part in _parts(rows, max_values=len(description.encoder.columns) + _MORE_VALUES):
+    part_rows = next(predictor.parts(len(rows))).stop
+    max_values = len(description.encoder.columns) + _MORE_VALUES
+    for part in _parts(rows, part_rows, max_values=max_values):
         try:
             yield description.encoder.encode(
                 predictor.frame_of(part), refuse_missing=refuse_missing
@@ -96,8 +98,8 @@ def encode(
         start += len(part)
 
 
-def _parts(rows: Any, *, max_values: int) -> Iterator[list[Any]]:
-    """Yield rows as Python's values, a bounded number of values at a time."""
+def _parts(rows: Any, part_rows: int, *, max_values: int) -> Iterator[list[Any]]:
+    """Yield rows as Python's values, a bounded number of rows and of values at a time."""
     part: list[Any] = []
     num_values = 0
     for index, row in enumerate(rows):
@@ -105,7 +107,7 @@ def _parts(rows: Any, *, max_values: int) -> Iterator[list[Any]]:
         if size > max_values:
             detail = f"the row has {size} values, and the model knows fewer columns"
             raise InvalidInstance(detail, index=index)
-        if part and num_values + size > _PART_VALUES:
+        if len(part) == part_rows or (part and num_values + size > _PART_VALUES):
             yield part
             part, num_values = [], 0
         part.append(plain(row))

@@ -227,6 +227,18 @@ def test_a_body_that_trickles_after_its_answer_is_given_up(
                 connection.sendall(b"x")
 
 
+def test_an_early_answer_reaches_a_client_that_sends_on(echoing: tuple[str, int]) -> None:
+    """A connection that is closed with unread bytes is reset, and a reset overtakes the answer."""
+    length = b"Content-Length: 30000000\r\nConnection: close"
+    early = post(b"", path=b"/early").replace(b"Content-Length: 0", length)
+    with socket.create_connection(echoing, timeout=30) as connection:
+        connection.sendall(early)
+        for _ in range(300):
+            connection.sendall(bytes(100_000))
+        [(status, _)] = received(connection)
+    assert status == 200
+
+
 def test_a_client_that_does_not_read_is_cut(
     echoing: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """Bodies of predictions that would cost far more to refuse than to answer."""
 
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -55,6 +55,9 @@ class TwoColumns:
     class description:  # noqa: N801
         class encoder:  # noqa: N801
             columns = ("a", "b")
+
+    def parts(self, num_rows: int) -> Iterator[slice]:
+        yield slice(num_rows)
 
 
 def test_a_row_may_not_be_far_wider_than_the_table() -> None:
