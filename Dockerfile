@@ -5,7 +5,7 @@ FROM python:3.11-slim
 ARG PIP_EXTRA_INDEX_URL=""
 
 RUN useradd --create-home --uid 10001 dropout \
-    && install --directory --owner dropout --group dropout /data
+    && install --directory --mode 0700 --owner dropout --group dropout /data
 WORKDIR /srv/dropout-service
 
 # The packages first: they change less often than the code.

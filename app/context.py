@@ -11,6 +11,7 @@ from app.http.security import Caller, Keyring
 from app.http.slots import Slots
 from app.monitoring.instruments import Instruments
 from app.monitoring.readiness import Readiness
+from app.monitoring.watched_jobs import WatchedJobs
 from app.serving.model_server import ModelServer
 from app.serving.predictors import Predictors
 from app.serving.statistics import Statistics
@@ -32,6 +33,7 @@ class Context:
     model_server: ModelServer
     instruments: Instruments
     readiness: Readiness
+    watched_jobs: WatchedJobs
     keyring: Keyring
     statistics: Statistics = field(default_factory=Statistics)
     slots: Slots = field(default_factory=Slots)

@@ -18,16 +18,19 @@ from app.http import docs, errors
 from app.http.headers import SecurityHeaders
 from app.http.inference_errors import InferenceErrors
 from app.http.limits import FORM_BYTES, BodyLimit, FilesUnderWay, RequestRate
+from app.http.query import KnownQuery
 from app.http.routes import BodyClass, FastRoute, FindRoute, FoundRoute, demands
 from app.http.security import Authentication, Keyring
 from app.http.telemetry import RequestDurations, RequestIds, RequestSpans
 from app.http.walkthrough import DESCRIPTION
 from app.inference import endpoints as inference
 from app.jobs import endpoints as jobs
+from app.jobs import stream
 from app.models import endpoints as models
 from app.monitoring.instruments import Instruments
 from app.monitoring.readiness import Readiness
 from app.monitoring.recorded_jobs import RecordedJobs
+from app.monitoring.watched_jobs import WatchedJobs
 from app.names import endpoints as names
 from app.open_inference import endpoints as open_inference
 from app.serving.model_server import ModelServer
@@ -57,6 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
             recorded=RecordedJobs(database),
             versions={"version": release, "torch": torch.__version__},
         ),
+        watched_jobs=WatchedJobs(database, encode=stream.encode),
         keyring=Keyring(database),
         readiness=Readiness(database, artifacts, settings.redis_url),
     )
@@ -87,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.context = context
     errors.install(app)
     docs.install(app)
+    app.add_middleware(KnownQuery)
     max_file_bytes = settings.max_upload_bytes + FORM_BYTES
     app.add_middleware(
         FilesUnderWay, max_file_bytes=max_file_bytes, quota_bytes=settings.tenant_dataset_bytes

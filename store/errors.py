@@ -78,6 +78,17 @@ class StorageUnavailable(OSError):
     """The artifact storage does not answer, or refuses; a later call can succeed."""
 
 
+class ArtifactDamaged(StoreError):
+    """A stored file is not what was stored; no retry helps."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"the stored file {key!r} is damaged: it does not match its checksum. Restore it from "
+            "a backup, or upload its data again"
+        )
+        self.key = key
+
+
 class IdempotencyKeyReused(StoreError):
     def __init__(self, key: str) -> None:
         super().__init__(f"Idempotency-Key {key!r} was used before with another request")

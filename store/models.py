@@ -1,16 +1,23 @@
 """Trained models: one per job, and immutable except for `served`."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from dropout_core.files import sha256_of
 from store import model_names
+from store.artifacts.artifact_store import ArtifactStore
 from store.database.tables import database_now, model_aliases, models, newest_first
 from store.errors import ModelAliased, ModelNotFound
 from store.ids import new_id
 
 MAX_INDEX_ENTRIES = 5000
+
+# As dropout_core.model.saved_model has them, which loads torch.
+MANIFEST = "model.json"
+WEIGHTS = "model.safetensors"
 
 _INDEX = (models.c.id, models.c.name, models.c.version, models.c.served)
 
@@ -170,3 +177,22 @@ def remove(connection: Connection, model_id: str, *, tenant: str) -> Model:
         raise ModelAliased(model_id, f"{model.name}@{aliases[0]}")
     connection.execute(delete(models).where(models.c.id == model_id))
     return model
+
+
+def damaged_files(artifacts: ArtifactStore, prefix: str, manifest: dict[str, Any]) -> list[str]:
+    """Return the keys of a model's files that are not as its record's manifest says.
+
+    Raises FileNotFoundError if one is missing.
+    """
+    manifest_key, weights_key = (f"{prefix}/{name}" for name in (MANIFEST, WEIGHTS))
+    content, weights = artifacts.fetch(manifest_key).read_bytes(), artifacts.fetch(weights_key)
+    try:
+        stored = json.loads(content)
+        # A migration rewrote the records of the first release, and not their files.
+        as_recorded = stored == manifest or stored["format_version"] != manifest["format_version"]
+    except (ValueError, KeyError, TypeError):
+        as_recorded = False
+    return [
+        *([] if as_recorded else [manifest_key]),
+        *([] if sha256_of(weights) == manifest["weights_sha256"] else [weights_key]),
+    ]

@@ -22,6 +22,7 @@ with frozen_imports():
     from store.database.engine import Database
     from store.operations.lifetime import AlreadyRunning, on_parent_exit
     from store.operations.logs import configure_logging
+    from store.operations.private_files import create_private_files
     from store.operations.tracing import configure_tracing, end_tracing
     from store.settings import Settings
     from worker.attempt import Worker, warm_up
@@ -41,6 +42,7 @@ cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @cli.callback()
 def _begin() -> None:
     # After Typer has installed its own hook for uncaught exceptions, which this replaces.
+    create_private_files()
     configure_logging()
     configure_tracing("worker")
 
@@ -69,23 +71,29 @@ def run_celery(*, queues: str = ",".join(QUEUES)) -> None:
     celery = _celery(settings)
     worker = _worker(settings, owner=_process_name())
     tasks.register(celery, worker)
-    worker_shutting_down.connect(lambda **_: worker.draining.set(), weak=False)
+    asked_to_stop = threading.Event()
+
+    def stop(**_: object) -> None:
+        asked_to_stop.set()
+        worker.draining.set()
+
+    worker_shutting_down.connect(stop, weak=False)
+    celery.steps["worker"].add(tasks.drain_step(worker))
     setup_logging.connect(lambda **_: None, weak=False)  # keeps Celery from changing the logging
     _listen(worker.instruments, settings)
     warm_up()
-    celery.worker_main(
-        [
-            "--quiet",  # its banner is not a log line
-            "worker",
-            "--pool=threads",  # supervisors wait; trainers are processes of their own
-            f"--concurrency={settings.concurrency}",
-            f"--queues={queues}",
-            f"--hostname={os.getpid()}@{socket.gethostname()}",
-            "--without-gossip",
-            "--without-mingle",
-            "--loglevel=WARNING",
-        ]
+    consumer = celery.Worker(
+        pool_cls="threads",  # supervisors wait; trainers are processes of their own
+        concurrency=settings.concurrency,
+        queues=queues,
+        hostname=f"{os.getpid()}@{socket.gethostname()}",
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,  # its banner is not a log line
     )
+    consumer.start()
+    if not asked_to_stop.is_set():  # Celery has logged why
+        sys.exit(consumer.exitcode or 1)
 
 
 @cli.command("dispatch")

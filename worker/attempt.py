@@ -30,6 +30,7 @@ from worker.fence import Fence
 from worker.instruments import Instruments
 from worker.messages import (
     Assignment,
+    Began,
     EpochCompleted,
     Failed,
     Finished,
@@ -38,6 +39,7 @@ from worker.messages import (
     Order,
     Stopped,
     Timed,
+    Warned,
 )
 
 TRAINER = "worker.trainer"
@@ -127,7 +129,8 @@ class Attempt:
         assert job.lease_expires_at is not None
         assert job.started_at is not None
         claimed_at = job.lease_expires_at - self._settings.lease_seconds
-        return time.monotonic() + limit - (claimed_at - job.started_at)
+        # Less than nothing has passed if the clock was set back since then.
+        return time.monotonic() + limit - max(0.0, claimed_at - job.started_at)
 
     def end_trainer(self) -> None:
         self._fence.close()
@@ -171,6 +174,12 @@ class Attempt:
     def _store(self, transaction: Transaction, message: Message) -> Job | None:
         """Apply a message to the job; return the job if that ends the attempt."""
         match message:
+            case Began(step):
+                jobs.began(transaction, self._claim, step)
+                return None
+            case Warned(warnings):
+                jobs.warn(transaction, self._claim, warnings)
+                return None
             case EpochCompleted(metrics):
                 jobs.record(transaction, self._claim, metrics)
                 return None

@@ -191,6 +191,7 @@ def reap(worker: Worker) -> None:
     with worker.database.write() as transaction:
         reaped = jobs.reap(
             transaction,
+            lease_seconds=worker.settings.lease_seconds,
             max_attempts=worker.settings.max_attempts,
             backoff_seconds=worker.settings.retry_backoff_seconds,
         )

@@ -17,6 +17,7 @@ try:
 
     from app.cli import key_commands
     from app.cli.terminal import DataDir, fail, say, settings_of, warn
+    from store.operations.private_files import create_private_files
 except ModuleNotFoundError as missing:  # the library alone is installed
     print(  # noqa: T201
         f"error: dropout-service needs {missing.name}, which `pip install .` leaves out: "
@@ -37,6 +38,7 @@ Processes = Annotated[int, typer.Option(min=1, help="API processes that share th
 
 def main() -> None:
     """Run the console script."""
+    create_private_files()
     cli()
 
 
@@ -83,6 +85,7 @@ def api(
 
         from app.http import bind
         from app.http.protocol import BoundedHttp
+        from app.http.server import Server
         from app.main import create_app
         from dropout_core.data.ingest import warm_up
         from store.operations.lifetime import on_parent_exit
@@ -95,8 +98,9 @@ def api(
     try:
         if fd is None:
             bind.check_bind(host, settings)
+        app = create_app(settings)
         config = uvicorn.Config(
-            create_app(settings),
+            app,
             host=host,
             port=port,
             loop="uvloop",
@@ -108,7 +112,7 @@ def api(
             proxy_headers=False,  # the service does not use the client's address
             timeout_graceful_shutdown=5,
         )
-        server = uvicorn.Server(config)
+        server = Server(config, end_streams=app.state.context.watched_jobs.close)
         listener = config.bind_socket() if fd is None else socket.socket(fileno=fd)
     except (bind.UnsafeBind, OSError) as error:
         fail(str(error))
@@ -158,6 +162,7 @@ def backup(
         f"{file} holds {made.num_datasets} datasets, {made.num_models} models and "
         f"{made.num_unfinished_jobs} unfinished jobs: {made.size_bytes} bytes"
     )
+    _fail_for_damaged(made.damaged, "it is not in the backup")
 
 
 @cli.command()
@@ -181,6 +186,7 @@ def restore(
         f"{settings.data_dir} is as it was at {restored.created_at}: {restored.num_artifacts} "
         f"artifacts, {restored.num_resumed} jobs that ran go on"
     )
+    _fail_for_damaged(restored.damaged, "the service refuses to read it")
 
 
 @cli.command()
@@ -214,3 +220,11 @@ def _ending_in_order() -> Iterator[None]:
 def _warn_of_lost(keys: list[str]) -> None:
     for key in keys:
         warn(f"the artifact {key} was lost before")
+
+
+def _fail_for_damaged(keys: list[str], consequence: str) -> None:
+    """Exit 1 if an artifact is damaged: the command did the rest of its work."""
+    for key in keys:
+        warn(f"the artifact {key} does not match its checksum: {consequence}")
+    if keys:
+        fail(f"{len(keys)} damaged: the disk may be failing")

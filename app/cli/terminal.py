@@ -7,6 +7,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
+from store.operations.private_files import make_private
 from store.settings import PREFIX, Settings
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder of all data.")]
@@ -15,9 +16,12 @@ DataDir = Annotated[Path | None, typer.Option(help="Folder of all data.")]
 def settings_of(**flags: Any) -> Settings:
     """Return settings from flags, the environment and defaults; exit with one line if invalid."""
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        settings = Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         fail("; ".join(_flaw(flaw["loc"], flaw["msg"]) for flaw in error.errors()))
+    for path in make_private(settings):
+        warn(f"other users have rights on {path}, and this one may not take them away")
+    return settings
 
 
 def _flaw(location: tuple[int | str, ...], message: str) -> str:

@@ -54,6 +54,7 @@ STATUS: dict[type[Exception], int] = {
     serving_errors.UnusableDataset: 422,
     serving_errors.ModelLoading: 503,
     serving_errors.QueueFull: 503,
+    store_errors.ArtifactDamaged: 500,
     ModelError: 500,
 }
 

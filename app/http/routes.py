@@ -74,6 +74,7 @@ class _Found:
     route: BaseRoute
     child_scope: AsgiScope
     demands: Demands | None
+    has_method: bool = True
 
 
 class FindRoute:
@@ -113,6 +114,12 @@ def found_demands(scope: AsgiScope) -> Demands | None:
     return None if found is None else found.demands
 
 
+def found_route(scope: AsgiScope) -> BaseRoute | None:
+    """Return the route that has the path and the method of the request, if there is one."""
+    found: _Found | None = scope.get(_FOUND)
+    return found.route if found is not None and found.has_method else None
+
+
 def _find(scope: AsgiScope) -> _Found | None:
     """Search as Starlette's router does, so that the route found is the one that is called."""
     partial = None
@@ -122,7 +129,8 @@ def _find(scope: AsgiScope) -> _Found | None:
             return _Found(route, child_scope, demands_of(child_scope["endpoint"]))
         if match is Match.PARTIAL and partial is None:
             declared = demands_of(child_scope["endpoint"])
-            partial = _Found(route, child_scope, declared if declared.scope is None else None)
+            is_open = declared.scope is None
+            partial = _Found(route, child_scope, declared if is_open else None, has_method=False)
     return partial
 
 

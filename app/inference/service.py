@@ -90,6 +90,12 @@ async def _predict_cell_by_cell(
     served.require_room(num_rows)
     sampling = request.mc_dropout
     if sampling is not None:
+        if not served.predictor.has_dropout:
+            raise invalid(
+                "/mc_dropout",
+                "the model has no dropout, so that its samples would all be equal and say nothing "
+                "of its uncertainty: train one with dropout",
+            )
         most = min(MAX_SAMPLED_ROWS, MAX_SAMPLED_PRODUCTS // served.model.num_parameters)
         if sampling.samples * num_rows > most:
             raise invalid(

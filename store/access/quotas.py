@@ -4,7 +4,7 @@ import hashlib
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from store.database.tables import database_now, datasets, jobs
+from store.database.tables import datasets, is_due, jobs
 from store.errors import QuotaExceeded
 
 RUNNING = ("running", "cancelling")
@@ -47,11 +47,7 @@ def within_running_limit(max_running: int) -> ColumnElement[bool]:
     The oldest come first. Each queue is counted alone: one without workers must not block another.
     """
     turn = func.row_number().over(partition_by=[jobs.c.tenant, jobs.c.queue], order_by=jobs.c.id)
-    waiting = (
-        select(jobs.c.id, jobs.c.tenant, turn.label("turn"))
-        .where(jobs.c.state == "queued", jobs.c.run_after <= database_now())
-        .subquery()
-    )
+    waiting = select(jobs.c.id, jobs.c.tenant, turn.label("turn")).where(is_due()).subquery()
     running = (
         select(jobs.c.tenant, func.count().label("num_running"))
         .where(jobs.c.state.in_(RUNNING))

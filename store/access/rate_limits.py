@@ -18,7 +18,9 @@ def draw(
     now = database_now()
     cost_seconds = num_tokens / per_second
     full_at = request_rates.c.full_at
-    drawn_until = case((full_at > now, full_at), else_=now) + cost_seconds
+    # A bucket that is full later than an empty one was drawn from before the clock was set back.
+    is_filling = full_at.between(now, now + burst / per_second)
+    drawn_until = case((is_filling, full_at), else_=now) + cost_seconds
     query = (
         upsert(connection, request_rates)
         .values(tenant=tenant, full_at=now + cost_seconds)

@@ -26,7 +26,10 @@ class ArtifactStore(Protocol):
         """Move the file `source` to `key`: complete and durable once this returns."""
 
     def fetch(self, key: str) -> Path:
-        """Return a local file with the artifact's content. Raises FileNotFoundError."""
+        """Return a local file with the artifact's content.
+
+        Raises FileNotFoundError, and ArtifactDamaged if it does not match the checksum in its key.
+        """
 
     def list_older_than(self, prefix: str, *, seconds: float) -> list[str]:
         """Return the sorted keys below `prefix/` that are at least `seconds` old on the store's own

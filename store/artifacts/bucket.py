@@ -7,7 +7,7 @@ AWS_ENDPOINT_URL, when the bucket is first used.
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,9 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from store.artifacts.checksums import checked
 from store.artifacts.file_cache import FileCache
-from store.errors import StorageUnavailable
+from store.errors import ArtifactDamaged, StorageUnavailable
 
 if TYPE_CHECKING:  # these names exist for type checkers only
     from obstore import ObjectMeta
@@ -67,7 +68,7 @@ class Bucket:
         with self._answering():
             obstore.put(
                 self._client,
-                _checked(key),
+                _within(key),
                 source,
                 chunk_size=PART_BYTES,
                 max_concurrency=PARTS_AT_ONCE,
@@ -75,9 +76,17 @@ class Bucket:
         source.unlink()
 
     def fetch(self, key: str) -> Path:
-        found = self._cache.get(_checked(key))
+        found = self._cache.get(_within(key))
         if found is not None:
-            return found
+            with suppress(ArtifactDamaged):  # the copy is, and the object may not be
+                return checked(found, key)
+        try:
+            return checked(self._download(key), key)
+        except ArtifactDamaged:
+            self._cache.forget(key)
+            raise
+
+    def _download(self, key: str) -> Path:
         try:
             with self._answering(missing="object"):
                 result = obstore.get(self._client, key)
@@ -120,7 +129,7 @@ class Bucket:
 
     def _objects(self, prefix: str) -> Iterator["ObjectMeta"]:
         with self._answering():
-            for page in obstore.list(self._client, prefix=_checked(prefix) or None):
+            for page in obstore.list(self._client, prefix=_within(prefix) or None):
                 yield from (found for found in page if not _is_ours(found["path"]))
 
     def _now(self) -> datetime:
@@ -147,7 +156,7 @@ class Bucket:
             raise StorageUnavailable(f"bucket {self._name!r}: {_reason(error)}") from None
 
 
-def _checked(key: str) -> str:
+def _within(key: str) -> str:
     if key.startswith("/") or ".." in key.split("/"):
         raise ValueError(f"artifact key {key!r} leaves its folder")
     return key

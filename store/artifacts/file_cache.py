@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 IN_USE_SECONDS = 600.0  # callers open a path sooner, and an open file survives its deletion
+NOTED_SECONDS = 60.0  # between two notes of a copy's use
 UNUSED_SECONDS = 24 * 3600.0
 
 
@@ -25,10 +26,12 @@ class FileCache:
         self._max_bytes = max_bytes
 
     def get(self, key: str) -> Path | None:
-        """Return the copy, which stays for at least ten minutes from now, or None."""
+        """Return the copy, which stays for at least nine minutes from now, or None."""
         path = self._path(key)
         try:
-            os.utime(path)
+            # Not at every use: a copy whose times have changed is hashed again.
+            if abs(time.time() - path.stat().st_mtime) > NOTED_SECONDS:
+                os.utime(path)
         except FileNotFoundError:
             return None
         return path

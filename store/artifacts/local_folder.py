@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 from dropout_core.files import delete_path, sync_folder
+from store.artifacts.checksums import checked
 
 
 class LocalArtifacts:
@@ -34,7 +35,7 @@ class LocalArtifacts:
         path = self._path(key)
         if not path.is_file():
             raise FileNotFoundError(f"no artifact {key!r}")
-        return path
+        return checked(path, key)
 
     def list_older_than(self, prefix: str, *, seconds: float) -> list[str]:
         folder = self._path(prefix)

@@ -7,6 +7,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Double,
     ForeignKey,
@@ -24,6 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+
+MAX_BACKOFF_SECONDS = 60  # before another attempt
 
 
 class database_now(FunctionElement[float]):  # noqa: N801 - it reads as the SQL function it is
@@ -92,6 +95,8 @@ jobs = Table(
     Column("num_threads", Integer),
     # The span of the request that submitted the job (W3C Trace Context), if requests are traced.
     Column("traceparent", String(55)),
+    # Of a running job: what its trainer does, such as "encoding".
+    Column("step", String(16)),
     Column("epochs_completed", Integer, nullable=False),
     Column("num_events", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -113,6 +118,7 @@ epochs = Table(
     Column("validation_score", Double),
     Column("learning_rate", Double, nullable=False),
     Column("samples_per_second", Double, nullable=False),
+    Column("monitored", Double),  # what early stopping watches
     Column("recorded_at", Double, nullable=False),
 )
 
@@ -205,6 +211,17 @@ def upsert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.I
     """Return an INSERT that can have a conflict clause, which each dialect has for itself."""
     is_postgresql = connection.dialect.name == "postgresql"
     return postgresql.insert(table) if is_postgresql else sqlite.insert(table)
+
+
+def is_due() -> ColumnElement[bool]:
+    """Return the condition of a queued job that may start.
+
+    Only failed attempts wait, and none for longer than the largest backoff: a job that seems to
+    wait longer was queued before the clock was set back.
+    """
+    now, run_after = database_now(), jobs.c.run_after
+    waits = (jobs.c.failures > 0) & run_after.between(now, now + MAX_BACKOFF_SECONDS)
+    return (jobs.c.state == "queued") & ~waits
 
 
 def newest_first(table: Table, *, tenant: str, limit: int, after: str | None) -> Select[Any]:

@@ -7,6 +7,7 @@ write of a claim says `WHERE attempt = mine`, so a claim whose lease was lost ch
               running -> cancelling -> cancelled          terminal states never change
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, case, func, insert, select, up
 
 from store import models
 from store.access import quotas
-from store.database.tables import database_now, epochs, jobs
+from store.database.tables import database_now, epochs, is_due, jobs
 from store.errors import IllegalTransition, LeaseLost
 from store.jobs.rows import Job, get
 from store.jobs.transitions import change, end, requeue
@@ -47,7 +48,7 @@ def claim(
     if max_running and not quotas.may_run(connection, job_id, max_running=max_running):
         return None
     now = database_now()
-    due = (jobs.c.state == "queued") & (jobs.c.run_after <= now)
+    due = is_due()
     lost = _lease_expired("running") & (jobs.c.failures + 1 < max_attempts)
     return change(
         connection,
@@ -100,6 +101,32 @@ def record(connection: Connection, claim: Claim, epoch_metrics: dict[str, Any]) 
     connection.execute(
         insert(epochs).values(job_id=claim.job_id, recorded_at=database_now(), **epoch_metrics)
     )
+
+
+def began(connection: Connection, claim: Claim, step: str) -> None:
+    """Store the step that the trainer began; ignore it after a cancel request. Raises LeaseLost."""
+    data = {"step": step}
+    job = change(connection, claim.job_id, _owned(claim, "running"), data, event="step", data=data)
+    if job is None:
+        _require_owner(connection, claim)
+
+
+def warn(connection: Connection, claim: Claim, warnings: Sequence[str]) -> None:
+    """Add warnings that the job does not have yet; ignore them after a cancel request.
+
+    Raises LeaseLost.
+    """
+    query = select(jobs.c.warnings).where(_owned(claim, "running"))
+    known = connection.execute(query).scalar_one_or_none()
+    if known is None:
+        _require_owner(connection, claim)
+        return
+    new = [warning for warning in warnings if warning not in known]
+    if new:
+        values, data = {"warnings": [*known, *new]}, {"warnings": new}
+        change(
+            connection, claim.job_id, _owned(claim, "running"), values, event="warning", data=data
+        )
 
 
 def progressed(connection: Connection, claim: Claim) -> None:
@@ -188,13 +215,21 @@ def cancel(connection: Connection, job_id: str, *, tenant: str) -> Job:
     return job
 
 
-def reap(connection: Connection, *, max_attempts: int, backoff_seconds: float) -> list[Job]:
-    """Requeue every job whose lease has expired, or end it at `max_attempts`."""
-    expired = _lease_expired("running", "cancelling")
+def reap(
+    connection: Connection, *, lease_seconds: float, max_attempts: int, backoff_seconds: float
+) -> list[Job]:
+    """Requeue every job whose lease has expired, or end it at `max_attempts`.
+
+    `lease_seconds` is the longest that a lease can last. One that seems to last longer was given
+    before the clock was set back, and is shortened: its owner, if it lives, renews it in time.
+    """
+    longest = database_now() + lease_seconds
+    too_long = jobs.c.state.in_(("running", "cancelling")) & (jobs.c.lease_expires_at > longest)
+    if early := _locked(connection, too_long):
+        shortened = update(jobs).where(jobs.c.id.in_(early))
+        connection.execute(shortened.values(lease_expires_at=longest))
     reaped = []
-    # Locked in one order, against deadlocks; rows that another transaction has locked are skipped.
-    query = select(jobs.c.id).where(expired).order_by(jobs.c.id).with_for_update(skip_locked=True)
-    for job_id in connection.execute(query).scalars().all():
+    for job_id in _locked(connection, _lease_expired("running", "cancelling")):
         running = _lease_expired("running")
         job = (
             end(connection, job_id, _lease_expired("cancelling"), "cancelled", "cancelled_by_user")
@@ -224,6 +259,15 @@ def expire_leases(connection: Connection, *, owner: str) -> None:
     """Expire the leases of an owner that is known to be dead."""
     owned = (jobs.c.owner == owner) & jobs.c.state.in_(("running", "cancelling"))
     connection.execute(update(jobs).where(owned).values(lease_expires_at=0))
+
+
+def _locked(connection: Connection, condition: ColumnElement[bool]) -> list[str]:
+    """Lock the jobs in one order, against deadlocks, and return their ids.
+
+    Those that another transaction has locked are left out.
+    """
+    query = select(jobs.c.id).where(condition).order_by(jobs.c.id)
+    return list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
 
 
 def _owned(claim: Claim, *states: str) -> ColumnElement[bool]:

@@ -1,6 +1,6 @@
 """The rows of jobs: create, get, list, deliver and delete."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from store import events
 from store.access import quotas
-from store.database.tables import database_now, epochs, jobs, newest_first
+from store.database.tables import database_now, epochs, is_due, jobs, newest_first
 from store.errors import IllegalTransition, JobNotFound
 from store.ids import new_id
 from store.job_spec import JobSpec
@@ -38,6 +38,7 @@ class Job:
     dispatched_at: float | None
     num_threads: int | None
     traceparent: str | None
+    step: str | None
     epochs_completed: int
     num_events: int
     created_at: float
@@ -104,6 +105,12 @@ def page(
     return [Job(**row) for row in connection.execute(query).mappings()]
 
 
+def states(connection: Connection, job_ids: Collection[str]) -> dict[str, tuple[int, str]]:
+    """Return the number of events and the state of each of the jobs that exist, by id."""
+    query = select(jobs.c.id, jobs.c.num_events, jobs.c.state).where(jobs.c.id.in_(job_ids))
+    return {row.id: (row.num_events, row.state) for row in connection.execute(query)}
+
+
 def metrics(connection: Connection, job_id: str, *, after_epoch: int) -> list[dict[str, Any]]:
     """Return the epochs recorded after `after_epoch`, in order, without gaps."""
     query = (
@@ -156,11 +163,13 @@ def due_for_dispatch(
 
     `max_running` leaves out jobs that would exceed their tenant's running limit.
     """
-    message_expired = jobs.c.dispatched_at < database_now() - redispatch_seconds
+    # One that was sent in the future was sent before the clock was set back.
+    is_recent = jobs.c.dispatched_at.between(database_now() - redispatch_seconds, database_now())
     query = _due(limit=limit, queue=queue, max_running=max_running).where(
-        jobs.c.run_after <= database_now() - due_for_seconds,
-        jobs.c.dispatched_at.is_(None) | message_expired,
+        jobs.c.dispatched_at.is_(None) | ~is_recent
     )
+    if due_for_seconds:
+        query = query.where(jobs.c.run_after <= database_now() - due_for_seconds)
     return [(row.id, row.queue) for row in connection.execute(query)]
 
 
@@ -172,8 +181,7 @@ def mark_dispatched(connection: Connection, job_ids: Sequence[str]) -> None:
 
 
 def _due(*, limit: int, queue: str | None, max_running: int | None) -> Select[tuple[str, str]]:
-    due = (jobs.c.state == "queued") & (jobs.c.run_after <= database_now())
-    query = select(jobs.c.id, jobs.c.queue).where(due).order_by(jobs.c.id).limit(limit)
+    query = select(jobs.c.id, jobs.c.queue).where(is_due()).order_by(jobs.c.id).limit(limit)
     if queue is not None:
         query = query.where(jobs.c.queue == queue)
     if max_running is not None:

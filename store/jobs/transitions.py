@@ -5,10 +5,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, update
 
 from store import events
-from store.database.tables import database_now, jobs
+from store.database.tables import MAX_BACKOFF_SECONDS, database_now, jobs
 from store.jobs.rows import Job
-
-MAX_BACKOFF_SECONDS = 60
 
 
 def end(
@@ -30,6 +28,7 @@ def end(
             "state": state,
             "state_reason": reason,
             "detail": detail,
+            "step": None,
             "owner": None,
             "lease_expires_at": None,
             "finished_at": database_now(),
@@ -60,6 +59,7 @@ def requeue(
             "state": "queued",
             "failures": jobs.c.failures + 1 if charged else jobs.c.failures,
             "run_after": database_now() + doubling if charged else database_now(),
+            "step": None,
             "owner": None,
             "lease_expires_at": None,
             "dispatched_at": None,

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import sqlite3
 import tarfile
@@ -12,14 +13,16 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from sqlalchemy import make_url
 
 from dropout_core.config import Config
 from dropout_core.files import sync_folder
+from store import models
 from store.artifacts.artifact_store import JOBS, ArtifactStore
 from store.datasets import ACTIVE
+from store.errors import ArtifactDamaged
 from store.settings import SQLITE_FILE, Settings
 
 MANIFEST = "manifest.json"
@@ -32,7 +35,10 @@ _LISTINGS = 3
 
 
 class Manifest(Config):
-    """A backup's description: `sha256` of each other member, and `lost` as in `Backup`."""
+    """A backup's description: `sha256` of each other member.
+
+    `lost` are the artifacts of rows that are not in it, because they were missing or damaged.
+    """
 
     format_version: Literal[1] = 1
     created_at: str  # RFC 3339
@@ -47,13 +53,17 @@ class CannotBackUp(Exception):
 
 @dataclass(frozen=True)
 class Backup:
-    """The contents of a backup; `lost` are the missing artifacts of rows."""
+    """The contents of a backup; `lost` are the missing artifacts of rows.
+
+    `damaged` artifacts do not match their checksums, and are left out.
+    """
 
     num_datasets: int
     num_models: int
     num_unfinished_jobs: int
     size_bytes: int
     lost: list[str]
+    damaged: list[str]
 
 
 def backup(settings: Settings, artifacts: ArtifactStore, target: Path) -> Backup:
@@ -70,6 +80,8 @@ def backup(settings: Settings, artifacts: ArtifactStore, target: Path) -> Backup
 
     An unfinished job needs none of its artifacts: without its newest checkpoint it resumes from an
     older one, or from the start, and ends with the same bits.
+
+    Artifacts that are missing or damaged are left out, so that a backup of the others can be made.
 
     Raises CannotBackUp, and OSError if `target` cannot be written.
     """
@@ -92,14 +104,16 @@ def _back_up(source: Path, artifacts: ArtifactStore, target: Path) -> Backup:
         with _durable_tar(temporary) as tar:
             archive = _Archive(tar)
             rows, lost = _copy_all(live, copy, artifacts, archive)
+            damaged = sorted(archive.damaged)
             archive.add(SQLITE_FILE, copy)
-            archive.add_manifest(_manifest(copy, archive.members, lost))
+            archive.add_manifest(_manifest(copy, archive.members, [*lost, *damaged]))
         made = Backup(
             num_datasets=len(rows.datasets),
             num_models=len(rows.models),
             num_unfinished_jobs=len(rows.unfinished_jobs),
             size_bytes=temporary.stat().st_size,
             lost=lost,
+            damaged=damaged,
         )
         temporary.replace(target)
     sync_folder(target.parent)
@@ -108,18 +122,25 @@ def _back_up(source: Path, artifacts: ArtifactStore, target: Path) -> Backup:
 
 @dataclass(frozen=True)
 class _Rows:
-    """References of rows: the datasets' keys, the models' prefixes, the unfinished jobs' ids."""
+    """References of rows: the datasets' keys, the models' prefixes, the unfinished jobs' ids.
+
+    Each model has its manifest.
+    """
 
     datasets: set[str]
-    models: set[str]
+    models: dict[str, dict[str, Any]]
     unfinished_jobs: set[str]
 
 
 class _Archive:
-    """A tar to which each member is added once; `members` has the SHA-256 of each."""
+    """A tar to which each member is added once; `members` has the SHA-256 of each.
+
+    `damaged` are the artifacts that were left out because they do not match their checksums.
+    """
 
     def __init__(self, tar: tarfile.TarFile) -> None:
         self.members: dict[str, str] = {}
+        self.damaged: set[str] = set()
         self._tar = tar
 
     def add(self, name: str, path: Path) -> None:
@@ -135,12 +156,23 @@ class _Archive:
         self.members[name] = digest.hexdigest()
 
     def add_artifact(self, artifacts: ArtifactStore, key: str) -> bool:
-        """Add the artifact, and return whether it exists."""
+        """Add the artifact unless it is damaged, and return whether it exists."""
         try:
             self.add(f"{ARTIFACTS}/{key}", artifacts.fetch(key))
         except FileNotFoundError:
             return False
+        except ArtifactDamaged:
+            self.damaged.add(key)
         return True
+
+    def add_model(self, artifacts: ArtifactStore, prefix: str, manifest: dict[str, Any]) -> bool:
+        """Add a model's files unless one is damaged; False if one is missing."""
+        try:
+            damaged = models.damaged_files(artifacts, prefix, manifest)
+        except FileNotFoundError:
+            return False
+        self.damaged |= set(damaged)
+        return bool(damaged) or self.add_below(artifacts, prefix)
 
     def add_below(self, artifacts: ArtifactStore, prefix: str) -> bool:
         """Add all artifacts below `prefix`; False if there is none or one was deleted meanwhile."""
@@ -186,11 +218,16 @@ def _copy_all(
     """
     while True:
         copy.unlink(missing_ok=True)
+        archive.damaged.clear()
         with closing(sqlite3.connect(copy)) as connection:
             live.backup(connection)
             rows = _rows(connection)
         lost = [key for key in sorted(rows.datasets) if not archive.add_artifact(artifacts, key)]
-        lost += [key for key in sorted(rows.models) if not archive.add_below(artifacts, key)]
+        lost += [
+            prefix
+            for prefix, manifest in sorted(rows.models.items())
+            if not archive.add_model(artifacts, prefix, manifest)
+        ]
         for job_id in sorted(rows.unfinished_jobs):
             # A trainer deletes its oldest checkpoint after it has put a new one: a listing can be
             # stale.
@@ -198,7 +235,7 @@ def _copy_all(
                 if archive.add_below(artifacts, f"{JOBS}/{job_id}"):
                     break
         now = _rows(live)
-        if rows.datasets <= now.datasets and rows.models <= now.models:
+        if rows.datasets <= now.datasets and rows.models.keys() <= now.models.keys():
             return rows, lost
 
 
@@ -208,7 +245,10 @@ def _rows(connection: sqlite3.Connection) -> _Rows:
 
     return _Rows(
         datasets=column("SELECT artifact FROM datasets"),
-        models=column("SELECT artifact FROM models"),
+        models={
+            artifact: json.loads(manifest)
+            for artifact, manifest in connection.execute("SELECT artifact, manifest FROM models")
+        },
         unfinished_jobs=column("SELECT id FROM jobs WHERE state IN (?, ?, ?)", *ACTIVE),
     )
 

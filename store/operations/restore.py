@@ -4,7 +4,7 @@ import os
 import shutil
 import tarfile
 import tempfile
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -16,16 +16,18 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import DBAPIError
 
 from dropout_core.files import delete_path, sha256_of, sync_folder
-from store import jobs
+from store import jobs, models
+from store.artifacts.checksums import digest_in
+from store.artifacts.local_folder import LocalArtifacts
 from store.database.engine import MIGRATIONS, Database
 from store.database.tables import idempotency_keys
 from store.database.tables import jobs as jobs_table
+from store.database.tables import models as models_table
 from store.jobs import Claim
 from store.operations.backup import ARTIFACTS, MANIFEST, Manifest
 from store.operations.lifetime import only_one
+from store.operations.private_files import LOCKS
 from store.settings import SQLITE_FILE, Settings
-
-LOCKS = ("serve.lock", "worker.lock")  # of the processes that serve a data directory
 
 # The errors of a tar that is damaged or not a backup.
 _FORMAT_ERRORS = (
@@ -45,12 +47,16 @@ class CannotRestore(Exception):
 
 @dataclass(frozen=True)
 class Restored:
-    """The result. `num_resumed` running jobs are queued again; `lost` was missing in the backup."""
+    """The result. `num_resumed` running jobs are queued again; `lost` was missing in the backup.
+
+    `damaged` artifacts were damaged when they were backed up; the service refuses to read them.
+    """
 
     created_at: str
     num_artifacts: int
     num_resumed: int
     lost: list[str]
+    damaged: list[str]
 
 
 def restore(settings: Settings, source: Path) -> Restored:
@@ -72,12 +78,14 @@ def restore(settings: Settings, source: Path) -> Restored:
             with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as temporary:
                 manifest = _unpack(file, Path(temporary), name=source)
                 num_resumed = _migrate(Path(temporary) / SQLITE_FILE, name=source)
+                damaged = _damaged(Path(temporary), manifest)
                 _move_files(Path(temporary), folder)
     return Restored(
         created_at=manifest.created_at,
         num_artifacts=len(manifest.sha256) - 1,
         num_resumed=num_resumed,
         lost=list(manifest.lost),
+        damaged=damaged,
     )
 
 
@@ -168,6 +176,27 @@ def _migrate(path: Path, *, name: Path) -> int:
         raise CannotRestore(f"{name} has a damaged database: {error.orig}") from error
     except CommandError as error:  # no release had its schema
         raise CannotRestore(f"{name} has a damaged database: {error}") from error
+
+
+def _damaged(folder: Path, manifest: Manifest) -> list[str]:
+    """Return the keys of artifacts that the backup holds as they were: damaged.
+
+    Releases that did not compare them with their checksums made such backups.
+    """
+    artifacts = LocalArtifacts(folder / ARTIFACTS)
+    damaged = [
+        key
+        for key in artifacts.list("")
+        if digest_in(key) not in (None, manifest.sha256[f"{ARTIFACTS}/{key}"])
+    ]
+    database = Database(f"sqlite:///{folder / SQLITE_FILE}")
+    with closing(database), database.read() as transaction:
+        query = select(models_table.c.artifact, models_table.c.manifest)
+        rows = transaction.execute(query).all()
+    for row in rows:
+        with suppress(FileNotFoundError):  # lost before
+            damaged += models.damaged_files(artifacts, row.artifact, row.manifest)
+    return damaged
 
 
 def _requeue_jobs(transaction: Connection) -> int:

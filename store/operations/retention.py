@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ParamSpec
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, delete, func, make_url, select
+from sqlalchemy import ColumnElement, Connection, delete, func, make_url, select, update
 
 from dropout_core.files import delete_path
 from store.access.idempotency import KEPT_SECONDS
@@ -186,7 +186,11 @@ def _last_written(entry: Path) -> float:
 
 def _sweep_keys(database: Database) -> int:
     old = idempotency_keys.c.created_at < database_now() - KEPT_SECONDS
+    # Of a request that died before the clock was set back; it is abandoned some time from now.
+    early = idempotency_keys.c.created_at > database_now()
     with database.write() as transaction:
+        changed = update(idempotency_keys).where(early).values(created_at=database_now())
+        transaction.execute(changed)
         return transaction.execute(delete(idempotency_keys).where(old)).rowcount
 
 

@@ -208,6 +208,25 @@ def test_no_job_is_lost_to_a_broker_that_fails_and_none_waits_for_it(
         assert p99(submissions.seconds) < SUBMIT_SECONDS
 
 
+def test_neither_a_failover_nor_a_malformed_message_ends_a_worker(
+    service: Service, client: Client, broker: RedisServer, dataset_id: str
+) -> None:
+    """All commands of a replica are refused, and whoever reaches Redis can send anything."""
+    with redis.Redis.from_url(broker.url) as connection:
+        connection.replicaof("127.0.0.1", 1)
+        with pytest.raises(redis.RedisError):
+            connection.lpush("cpu", "while it is a replica")
+        connection.replicaof("NO", "ONE")
+        connection.lpush("cpu", "no JSON", "[]", "null", "1", b"\xff", "[" * 50_000)
+        run_another(client, dataset_id)
+        assert service.log().count("dropped a message") == 6
+        # Not kept for a worker that is about to connect again.
+        wait_until(lambda: publish(connection, "[]") and '"queue": "all workers"' in service.log())
+        run_another(client, dataset_id)
+        assert connection.hlen("unacked") == 0  # Redis keeps none to send it again
+    assert service.started["worker-0"].poll() is None
+
+
 @only_in_full
 @pytest.mark.usefixtures("second_worker")
 def test_a_message_delivered_three_times_is_one_run(
@@ -255,6 +274,11 @@ def test_a_job_that_outlasts_the_visibility_timeout_is_one_run(
     record_fault("visibility timeout shorter than the job", runs=num_runs, second_runs=second_runs)
 
 
+def publish(connection: redis.Redis, content: str) -> bool:
+    """Send a message to all workers, and return whether one listens."""
+    return bool(connection.publish("/0.celery.pidbox", content))
+
+
 def run_another(client: Client, dataset_id: str) -> None:
     """A job whose message is behind all that were sent, so that they are taken when it is over."""
     job_id = str(client.create("/v1/jobs", json=job_on(dataset_id))["id"])
@@ -266,7 +290,8 @@ def end_one_run(client: Client, job_id: str) -> None:
     assert client.job(job_id)["state"] == "running"
     client.cancel(job_id)
     client.wait_until_over(job_id)
-    happened = [event["type"] for event in client.events(job_id) if event["type"] != "epoch"]
+    told = [event["type"] for event in client.events(job_id)]
+    happened = [type_ for type_ in told if type_ not in ("step", "epoch")]
     assert happened == ["queued", "running", "cancelling", "cancelled"]
 
 
@@ -281,5 +306,20 @@ def test_a_worker_ends_in_time_while_the_broker_hangs(
         worker.terminate()
         assert worker.wait(2 * service.settings.grace_seconds) == 0
         assert client.job(job_id)["state"] == "queued"
+    client.cancel(job_id)
+    service.heal()
+
+
+@only_in_full
+def test_a_worker_that_nobody_asked_to_stop_ends_with_an_error(
+    service: Service, client: Client
+) -> None:
+    """So that what started it starts another one. Its jobs do not wait for their own ends."""
+    job_id = client.submit(**ENDLESS)
+    client.wait_for_epoch(job_id, 1)
+    with create_celery(service.settings) as celery:
+        celery.control.shutdown()
+    assert service.started["worker-0"].wait(2 * service.settings.grace_seconds) == 1
+    assert client.job(job_id)["state"] == "queued"
     client.cancel(job_id)
     service.heal()

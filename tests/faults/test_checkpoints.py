@@ -125,7 +125,7 @@ def stop_in_the_middle(worker: Worker, job_id: str, *, after_epoch: int) -> list
 
 def checkpoints(worker: Worker, job_id: str) -> list[Path]:
     keys = worker.artifacts.list(f"jobs/{job_id}")
-    paths = [worker.artifacts.fetch(key) for key in keys if position(Path(key).name)]
+    paths = [worker.settings.artifact_root / key for key in keys if position(Path(key).name)]
     return sorted(paths, key=lambda path: path.name)
 
 

@@ -45,6 +45,7 @@ pytestmark = [
 
 HOUR = {"+1h": 3600, "-1h": -3600}
 LEASE_SECONDS = SHORT_LEASES["lease_seconds"]
+VALID_SECONDS = 1800
 
 
 @pytest.fixture
@@ -52,7 +53,9 @@ def worker(postgresql_url: str, redis_url: str, tmp_path: Path) -> Iterator[Work
     """A worker in this process, whose clock is right."""
     with closing(Database(postgresql_url)) as database:
         places = {"database_url": postgresql_url, "redis_url": redis_url}
-        yield new_worker(database, tmp_path / "data", **SHORT_LEASES, **places)
+        # No lease lasts longer than the settings say.
+        leases = {**SHORT_LEASES, "lease_seconds": VALID_SECONDS}
+        yield new_worker(database, tmp_path / "data", **leases, **places)
 
 
 @contextmanager
@@ -100,7 +103,7 @@ def test_a_lease_ends_when_the_databases_clock_says_so(
     record_fault: Callable[..., None],
     offset: str,
 ) -> None:
-    valid = [new_claimed_job(worker, lease_seconds=1800) for _ in range(num_runs)]
+    valid = [new_claimed_job(worker, lease_seconds=VALID_SECONDS) for _ in range(num_runs)]
     over = [new_claimed_job(worker, lease_seconds=LEASE_SECONDS) for _ in range(num_runs)]
     with elsewhere(worker, "dispatch", "worker", offset=offset) as (_dispatcher, other):
         # It takes back what is over, and keeps what it renews, for longer than a lease is.

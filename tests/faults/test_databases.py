@@ -301,5 +301,5 @@ def claimable_after_restore(backup: Path, data_dir: Path) -> list[str]:
         closing(Database(Settings(data_dir=data_dir).database)) as database,
         database.write() as transaction,
     ):
-        jobs.reap(transaction, max_attempts=5, backoff_seconds=0)
+        jobs.reap(transaction, lease_seconds=60, max_attempts=5, backoff_seconds=0)
         return jobs.claimable(transaction, limit=1000)

@@ -6,12 +6,13 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, select
+from sqlalchemy import Connection, event, select, update
 
 from store import events, jobs, models
 from store.access.keys import DEFAULT_TENANT
 from store.database.engine import Database
 from store.database.tables import database_now
+from store.database.tables import jobs as jobs_table
 from store.errors import IllegalTransition, JobNotFound, LeaseLost
 from store.jobs import Claim, Job
 from tests.support.concurrency import at_once, is_waiting, transaction
@@ -62,7 +63,7 @@ def retry(
 
 
 def reap(connection: Connection, *, max_attempts: int = 3) -> list[Job]:
-    return jobs.reap(connection, max_attempts=max_attempts, backoff_seconds=1)
+    return jobs.reap(connection, lease_seconds=60, max_attempts=max_attempts, backoff_seconds=1)
 
 
 Write = Callable[[Connection, Claim], Any]
@@ -718,3 +719,44 @@ def test_the_oldest_jobs_are_delivered_first(connection: Connection) -> None:
     due = jobs.due_for_dispatch(connection, redispatch_seconds=30, limit=3)
     assert [job_id for job_id, _ in due] == ids[:3]
     assert jobs.claimable(connection, limit=3) == ids[:3]
+
+
+# A clock that is set back
+
+
+def set_back_the_clock(connection: Connection, seconds: float = 3600) -> None:
+    """Put every stored time as far into the future as a clock set back would."""
+    for name in ("run_after", "lease_expires_at", "dispatched_at", "created_at", "started_at"):
+        column = jobs_table.c[name]
+        connection.execute(update(jobs_table).values({column: column + seconds}))
+
+
+@pytest.mark.parametrize("seconds", [10, 3600])
+def test_a_queued_job_does_not_wait_for_the_clock(connection: Connection, seconds: float) -> None:
+    job = new_job(connection)
+    jobs.mark_dispatched(connection, [job.id])
+    set_back_the_clock(connection, seconds)
+    assert jobs.claimable(connection, limit=9, max_running=1) == [job.id]
+    assert due_for_dispatch(connection) == [(job.id, "cpu")]
+    assert claim(connection, job.id) is not None
+
+
+def test_a_backoff_does_not_wait_for_the_clock(connection: Connection) -> None:
+    mine = new_claim(connection)
+    retry(connection, mine, backoff_seconds=60)
+    assert claim(connection, mine.job_id) is None
+    set_back_the_clock(connection)
+    assert claim(connection, mine.job_id) is not None
+
+
+def test_a_lease_lasts_no_longer_than_leases_do(connection: Connection) -> None:
+    """Its owner, if it lives, renews it before it is over."""
+    mine = new_claim(connection)
+    set_back_the_clock(connection)
+    assert reap(connection) == []
+    lease_at = get_job(connection, mine.job_id).lease_expires_at
+    assert lease_at is not None
+    now = connection.execute(select(database_now())).scalar_one()
+    assert lease_at - now == pytest.approx(60, abs=10)
+    renew(connection, mine)
+    assert reap(connection) == []

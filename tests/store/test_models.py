@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from dropout_core.model import saved_model
 from store import model_names, models
 from store.access.keys import DEFAULT_TENANT
 from store.database.engine import Database
@@ -24,6 +25,10 @@ set_alias = partial(model_names.set_alias, tenant=DEFAULT_TENANT)
 
 def new_version(connection: Connection, name: str = "flowers") -> models.Model:
     return create(connection, TRAINED, job_id=new_id("job"), name=name)
+
+
+def test_a_models_files_have_the_names_that_the_library_gives_them() -> None:
+    assert (models.MANIFEST, models.WEIGHTS) == (saved_model.MANIFEST, saved_model.WEIGHTS)
 
 
 def test_a_model_reads_back_as_it_was_created(connection: Connection) -> None:

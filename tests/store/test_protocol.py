@@ -145,7 +145,7 @@ class Protocol(RuleBasedStateMachine):
         with self.database.write() as connection:
             if lost:
                 jobs.expire_leases(connection, owner="me")
-            jobs.reap(connection, max_attempts=MAX_ATTEMPTS, backoff_seconds=1)
+            jobs.reap(connection, lease_seconds=60, max_attempts=MAX_ATTEMPTS, backoff_seconds=1)
 
     @rule()
     def let_time_pass(self) -> None:

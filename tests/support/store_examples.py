@@ -18,7 +18,7 @@ from store.jobs import Claim, Job
 from store.models import TrainedModel
 
 TRAINED = TrainedModel(
-    manifest={"task": "binary"},
+    manifest={"task": "binary", "format_version": 2, "weights_sha256": "0" * 64},
     metrics={"test": {"accuracy": 0.5}},
     num_parameters=9,
     size_bytes=36,

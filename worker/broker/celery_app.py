@@ -23,6 +23,7 @@ def create_celery(settings: Settings) -> "Celery":
 
     app = Celery("dropout-service", broker=settings.redis_url.get_secret_value(), backend=None)
     app.conf.update(
+        broker_transport="worker.broker.transport:Transport",
         # The row owns the job, so a message is done once it arrives. Redis would send a message
         # that is acknowledged late again after an hour.
         task_acks_late=False,
@@ -33,7 +34,9 @@ def create_celery(settings: Settings) -> "Celery":
         task_serializer="json",
         accept_content=["json"],
         task_default_queue="cpu",
-        # Workers never stop trying to reach an unavailable broker.
+        # Workers never stop trying to reach an unavailable broker, nor one that refuses commands,
+        # such as a replica that is about to become the primary.
+        broker_channel_error_retry=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={

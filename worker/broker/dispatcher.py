@@ -27,8 +27,8 @@ def run(worker: Worker, celery: Celery) -> None:
     def step() -> None:
         try:
             relay(worker.settings, worker.database, celery)
-        except (OperationalError, RedisError):
-            log.warning("the broker does not answer")
+        except (OperationalError, RedisError) as error:
+            log.warning("the broker does not answer", error=repr(error))
             worker.draining.wait(RETRY_SECONDS)
 
     repeat(step, worker, reap_seconds=REAP_SECONDS)

@@ -20,6 +20,22 @@ def register(app: "Celery", worker: Worker) -> None:
         _run_due_jobs(task.request.delivery_info["routing_key"], worker)
 
 
+def drain_step(worker: Worker) -> type:
+    """Return a step of Celery's worker that releases its jobs whenever it stops.
+
+    Without it, a worker that Celery gives up would take no message until its last job has ended.
+    """
+    from celery import bootsteps
+
+    class Drain(bootsteps.StartStopStep):  # type: ignore[misc]
+        requires = ("celery.worker.components:Pool",)  # stops before the pool, which waits for jobs
+
+        def stop(self, _worker: Any) -> None:
+            worker.draining.set()
+
+    return Drain
+
+
 def _run_due_jobs(queue: str, worker: Worker) -> None:
     """Run the queue's other due jobs. While all its slots are taken, Celery polls for messages only
     once a second, which is long for a small job; and a message is only a hint.

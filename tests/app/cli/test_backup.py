@@ -1,17 +1,24 @@
 """`backup` and `restore` as their users call them."""
 
+import shutil
+import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from app.cli.main import cli
+from store.database.engine import Database
+from store.database.tables import datasets
 from store.settings import PREFIX, Settings
 from tests.support import tables
 from tests.support.client import finished, submit, upload
 from tests.support.service import SETTINGS, Service, embedded
+from tests.support.store_examples import new_dataset
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +43,13 @@ def refused(command: str, file: Path, data_dir: Path) -> str:
     return line
 
 
+def invoke_restore(file: Path, data_dir: Path) -> str:
+    """What it warns of."""
+    answer = CliRunner().invoke(cli, ["restore", str(file), "--data-dir", str(data_dir)])
+    assert answer.exit_code == 0
+    return answer.stderr
+
+
 def kept(client: httpx.Client, job: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The hash of the job's weights, and all datasets."""
     model = client.get(f"/v1/models/{job['model']}").json()
@@ -51,6 +65,9 @@ def test_a_service_goes_on_elsewhere_from_a_backup_of_it_running(
     file, data_dir = tmp_path / "backup.tar.gz", tmp_path / "data"
     assert done("backup", file, service.data_dir).startswith(f"{file} holds ")
     assert "not empty" in refused("restore", file, service.data_dir)
+    others = stat.S_IRWXG | stat.S_IRWXO
+    for path in (service.data_dir, *service.data_dir.rglob("*")):
+        assert path.lstat().st_mode & others == 0, path  # only the service's user can read it
     assert done("restore", file, data_dir).startswith(f"{data_dir} is as it was at ")
 
     here = finished(service.client, job["id"])
@@ -58,6 +75,28 @@ def test_a_service_goes_on_elsewhere_from_a_backup_of_it_running(
         there = finished(restored.client, job["id"])
         assert here["state"] == there["state"] == "succeeded"
         assert kept(restored.client, there) == kept(service.client, here)
+
+
+def test_a_backup_without_a_damaged_table_is_made_and_fails(
+    tmp_path: Path, sqlite_template: Path
+) -> None:
+    data_dir, file = tmp_path / "data", tmp_path / "backup.tar"
+    key = f"datasets/ds_1.{'0' * 64}.parquet"
+    damaged = data_dir / "artifacts" / key
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("damaged")
+    shutil.copy(sqlite_template, data_dir / "dropout.db")
+    database = Database(Settings(data_dir=data_dir).database)
+    with closing(database), database.write() as transaction:
+        new_dataset(transaction)
+        transaction.execute(update(datasets).values(artifact=key))
+    answer = CliRunner().invoke(cli, ["backup", str(file), "--data-dir", str(data_dir)])
+    assert answer.exit_code == 1
+    assert f"{file} holds 1 datasets" in answer.stdout
+    warning, error = answer.stderr.splitlines()
+    assert warning.startswith(f"warning: the artifact {key} does not match its checksum")
+    assert error.startswith("error: 1 damaged")
+    assert f"the artifact {key} was lost" in invoke_restore(file, tmp_path / "other")
 
 
 def test_what_is_not_possible_is_told_in_one_line(

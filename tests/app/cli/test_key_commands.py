@@ -33,6 +33,8 @@ def test_a_new_key_is_printed_alone(tmp_path: Path) -> None:
     done = run("create", "laptop", data_dir=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"dsk_[0-9a-z]{26}_[\w-]{43}\n", done.stdout)
+    [database] = tmp_path.iterdir()
+    assert database.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_list_tells_all_but_the_secret(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.support import tables
 from tests.support.client import train, upload
 from tests.support.problems import assert_problem
 from tests.support.served_models import tabular_run
+from tests.support.service import Service
 
 Client = httpx.Client
 
@@ -297,3 +298,19 @@ def test_a_dataset_that_does_not_fit_the_model_is_refused(
 def test_an_evaluation_needs_a_dataset_that_is_there(live: Client, path: str) -> None:
     response = live.post(f"{path}/evaluate", json={"dataset": "ds_0"})
     assert "ds_0" in assert_problem(response, 422, "invalid_request", "/dataset")
+
+
+@pytest.mark.parametrize("call", ["evaluate", "importance"])
+def test_a_damaged_table_is_not_scored(
+    live: Client, service: Service, path: str, call: str
+) -> None:
+    """One bit makes another number of a number, which no reader of Parquet can know."""
+    body = {"dataset": upload(live, tables.flowers())["id"]}
+    assert live.post(f"{path}/{call}", json=body).status_code == 200
+    [table] = service.data_dir.glob(f"artifacts/datasets/{body['dataset']}.*")
+    content = bytearray(table.read_bytes())
+    content[len(content) // 3] ^= 1
+    table.write_bytes(content)
+    response = live.post(f"{path}/{call}", json=body)
+    assert "does not match its checksum" in assert_problem(response, 500, "artifact_damaged")
+    live.delete(f"/v1/datasets/{body['dataset']}")

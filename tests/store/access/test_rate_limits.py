@@ -50,6 +50,13 @@ def test_a_bucket_never_holds_more_than_its_burst(connection: Connection) -> Non
     assert draw(connection) > 0
 
 
+def test_a_clock_that_is_set_back_fills_the_bucket(connection: Connection) -> None:
+    draw(connection, 5)
+    let_pass(connection, -10 / SLOW)
+    assert [draw(connection) for _ in range(5)] == [0.0] * 5
+    assert draw(connection) > 0
+
+
 def test_the_wait_is_as_long_as_it_takes(connection: Connection) -> None:
     draw(connection, 5)
     wait_seconds = draw(connection)

@@ -1,13 +1,14 @@
 """What every artifact store promises."""
 
 import pickle
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from store.artifacts.artifact_store import ArtifactStore, discard, open_artifacts
 from store.artifacts.local_folder import LocalArtifacts
-from store.errors import StorageUnavailable
+from store.errors import ArtifactDamaged, StorageUnavailable
 from store.settings import Settings
 from tests.support.buckets import new_bucket_url, put
 from tests.support.servers import S3Server
@@ -59,6 +60,36 @@ def test_a_file_comes_back_as_it_was(artifacts: ArtifactStore, source: Path, siz
     source.write_bytes(content)
     artifacts.put(KEY, source)
     assert artifacts.fetch(KEY).read_bytes() == content
+
+
+def test_a_file_that_is_not_what_its_key_says_is_refused(
+    artifacts: ArtifactStore, source: Path
+) -> None:
+    key = f"datasets/ds_1.{sha256(b'weights').hexdigest()}.parquet"
+    artifacts.put(key, source)
+    assert artifacts.fetch(key).read_bytes() == b"weights"
+
+    source.write_bytes(b"weight")
+    key = key.replace("ds_1", "ds_2")
+    artifacts.put(key, source)
+    for _ in range(2):
+        with pytest.raises(ArtifactDamaged, match=r"ds_2.*is damaged"):
+            artifacts.fetch(key)
+
+
+@pytest.mark.parametrize("content", [b"", b"weight", b"weighty", b"weightr"])
+def test_a_file_that_changes_after_a_fetch_is_refused_by_the_next(
+    artifacts: ArtifactStore, source: Path, content: bytes
+) -> None:
+    """In a folder; of a bucket's object only the copy has changed, and it is fetched anew."""
+    key = f"datasets/ds_1.{sha256(b'weights').hexdigest()}.parquet"
+    artifacts.put(key, source)
+    artifacts.fetch(key).write_bytes(content)
+    if isinstance(artifacts, LocalArtifacts):
+        with pytest.raises(ArtifactDamaged):
+            artifacts.fetch(key)
+    else:
+        assert artifacts.fetch(key).read_bytes() == b"weights"
 
 
 def test_a_put_that_fails_leaves_nothing(artifacts: ArtifactStore, tmp_path: Path) -> None:

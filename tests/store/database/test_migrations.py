@@ -137,7 +137,9 @@ def get_jobs(client: TestClient) -> dict[str, Any]:
 def test_jobs_of_an_old_database_go_on(client: TestClient, old: Database) -> None:
     found = get_jobs(client)
     with old.write() as connection:
-        [taken_back] = jobs.reap(connection, max_attempts=5, backoff_seconds=0.001)
+        [taken_back] = jobs.reap(
+            connection, lease_seconds=60, max_attempts=5, backoff_seconds=0.001
+        )
     assert (taken_back.id, taken_back.state) == (found["running"]["id"], "queued")
     with old.write() as connection:
         job = jobs.claim(

@@ -16,11 +16,13 @@ import pytest
 from store import datasets, events, jobs, models
 from store.access import idempotency, keys
 from store.access.keys import DEFAULT_TENANT, Scope
+from store.artifacts import local_folder
 from store.artifacts.local_folder import LocalArtifacts
 from store.database.engine import Database
-from store.errors import DatasetNotFound, ModelNotFound
+from store.errors import ArtifactDamaged, DatasetNotFound, ModelNotFound
 from store.ids import new_id
 from store.jobs import Claim
+from store.models import WEIGHTS
 from store.operations.backup import Backup, CannotBackUp, backup
 from store.operations.lifetime import AlreadyRunning, only_one
 from store.operations.restore import LOCKS, CannotRestore, restore
@@ -28,6 +30,10 @@ from store.settings import Settings
 from tests.support.concurrency import at_once
 from tests.support.store_examples import TRAINED, claim, new_claim, new_job, spec
 from tests.support.stored_databases import load
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Place:
@@ -46,15 +52,18 @@ class Place:
         with self.database.read() as transaction:
             return function(transaction, *args, **options)
 
-    def put(self, key: str) -> None:
+    def put(self, key: str, content: str | None = None) -> None:
         source = self.settings.data_dir / new_id("source")
-        source.write_text(key)
+        source.write_text(key if content is None else content)
         self.artifacts.put(key, source)
+
+    def contents(self) -> dict[str, bytes]:
+        return {key: self.artifacts.fetch(key).read_bytes() for key in self.artifacts.list("")}
 
     def new_dataset(self) -> datasets.Dataset:
         dataset_id = new_id("ds")
-        key = f"datasets/{dataset_id}.parquet"
-        self.put(key)
+        key = f"datasets/{dataset_id}.{sha256(dataset_id)}.parquet"
+        self.put(key, dataset_id)
         facts = {"format": "csv", "sha256": "0" * 64, "size_bytes": 1, "num_rows": 1}
         named = {"id": dataset_id, "name": "flowers", "artifact": key}
         made: datasets.Dataset = self.write(datasets.create, columns=[], **facts, **named)
@@ -69,9 +78,11 @@ class Place:
     def new_model(self) -> str:
         mine = self.write(new_claim)
         artifact = f"jobs/{mine.job_id}/{mine.attempt}/model"
-        for name in ("model.json", "model.safetensors"):
-            self.put(f"{artifact}/{name}")
-        trained = models.TrainedModel(**{**vars(TRAINED), "artifact": artifact})
+        manifest = {**TRAINED.manifest, "weights_sha256": sha256("weights")}
+        self.put(f"{artifact}/model.json", json.dumps(manifest))
+        self.put(f"{artifact}/model.safetensors", "weights")
+        changed = {"artifact": artifact, "manifest": manifest}
+        trained = models.TrainedModel(**{**vars(TRAINED), **changed})
         self.write(jobs.succeed, mine, reason="completed", trained=trained)
         [model_id] = self.read(models.of_jobs, [mine.job_id]).values()
         return str(model_id)
@@ -116,9 +127,7 @@ def test_what_was_backed_up_is_there_again(place: Place, elsewhere: Place, name:
     assert elsewhere.read(datasets.get, dataset.id, tenant=DEFAULT_TENANT) == dataset
     model = elsewhere.read(models.get, model_id, tenant=DEFAULT_TENANT)
     assert model == place.read(models.get, model_id, tenant=DEFAULT_TENANT)
-    keys = elsewhere.artifacts.list("")
-    assert keys == place.artifacts.list("")
-    assert [elsewhere.artifacts.fetch(key).read_text() for key in keys] == keys
+    assert elsewhere.contents() == place.contents()
     assert {path.name for path in elsewhere.settings.data_dir.iterdir()} <= {
         *("artifacts", "dropout.db", "dropout.db-wal", "dropout.db-shm"),
         *LOCKS,
@@ -250,7 +259,7 @@ def test_every_row_of_a_backup_taken_amid_uploads_and_deletions_has_its_file(
     assert made.lost == []
     restore(elsewhere.settings, target)
     for dataset in elsewhere.read(datasets.page, tenant=DEFAULT_TENANT, limit=10_000, after=None):
-        assert elsewhere.artifacts.fetch(dataset.artifact).read_text() == dataset.artifact
+        assert elsewhere.artifacts.fetch(dataset.artifact).read_text() == dataset.id
 
 
 def test_an_artifact_that_was_lost_before_is_told(
@@ -261,6 +270,43 @@ def test_an_artifact_that_was_lost_before_is_told(
     assert place.backup(target).lost == [lost.artifact]
     assert restore(elsewhere.settings, target).lost == [lost.artifact]
     assert elsewhere.artifacts.list("") == [kept.artifact]
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", None], ids=["truncated", "changed", "flipped"])
+def test_a_damaged_artifact_is_named_and_left_out(
+    place: Place, elsewhere: Place, target: Path, damage: bytes | None
+) -> None:
+    dataset, model_id = place.new_dataset(), place.new_model()
+    kept = place.new_dataset()
+    artifact = place.read(models.get, model_id, tenant=DEFAULT_TENANT).artifact
+    damaged = [dataset.artifact, *(f"{artifact}/{name}" for name in (models.MANIFEST, WEIGHTS))]
+    for key in damaged:
+        path = place.settings.artifact_root / key
+        content = path.read_bytes()
+        path.write_bytes(bytes([content[0] ^ 1]) + content[1:] if damage is None else damage)
+    made = place.backup(target)
+    assert (made.damaged, made.lost) == (damaged, [])
+    restored = restore(elsewhere.settings, target)
+    assert (restored.lost, restored.damaged) == (damaged, [])
+    assert elsewhere.artifacts.list("") == [kept.artifact]
+
+
+def test_a_backup_that_holds_a_damaged_artifact_is_restored_and_tells(
+    place: Place, elsewhere: Place, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Releases that did not look at checksums made such backups, and they may be all there is."""
+    dataset, model_id = place.new_dataset(), place.new_model()
+    artifact = place.read(models.get, model_id, tenant=DEFAULT_TENANT).artifact
+    damaged = [dataset.artifact, f"{artifact}/{WEIGHTS}"]
+    for key in damaged:
+        (place.settings.artifact_root / key).write_text("damaged")
+    with monkeypatch.context() as before:
+        before.setattr(local_folder, "checked", lambda path, _key: path)
+        before.setattr(models, "damaged_files", lambda *_: [])
+        assert place.backup(target).damaged == []
+    assert restore(elsewhere.settings, target).damaged == damaged
+    with pytest.raises(ArtifactDamaged):
+        elsewhere.artifacts.fetch(dataset.artifact)
 
 
 def test_a_backup_replaces_the_one_before_as_a_whole(place: Place, target: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
 from store import datasets, events, jobs, models
@@ -216,6 +216,17 @@ def test_an_idempotency_key_goes_after_a_day(place: Place) -> None:
             transaction.execute(made.values(created_at=database_now() - age))
     assert place.sweep().num_keys == 1
     assert place.sweep() == NOTHING
+
+
+def test_a_key_of_a_request_that_died_before_the_clock_was_set_back_is_young(place: Place) -> None:
+    """It is abandoned as long after the sweep as any other."""
+    place.write(idempotency.reserve, "key", request_sha256="", tenant=DEFAULT_TENANT)
+    with place.database.write() as transaction:
+        transaction.execute(update(idempotency_keys).values(created_at=database_now() + DAY))
+    assert place.sweep() == NOTHING
+    with place.database.read() as transaction:
+        ahead = select(idempotency_keys.c.created_at - database_now())
+        assert transaction.execute(ahead).scalar_one() <= 0
 
 
 def test_the_epochs_of_a_job_that_was_over_long_ago_are_events_no_more(

@@ -18,6 +18,7 @@ from store.access.keys import DEFAULT_TENANT
 from store.artifacts.artifact_store import open_artifacts
 from store.artifacts.local_folder import LocalArtifacts
 from store.database.engine import Database
+from store.database.tables import database_now
 from store.database.tables import jobs as jobs_table
 from store.job_spec import JobSpec
 from store.settings import Settings
@@ -139,9 +140,8 @@ def test_what_is_not_due_waits(settings: Settings, database: Database, celery: C
     running, later = new_job(database), new_job(database)
     with database.write() as transaction:
         claim(transaction, running)
-        transaction.execute(
-            update(jobs_table).where(jobs_table.c.id == later).values(run_after=2**40)
-        )
+        in_backoff = {"failures": 1, "run_after": database_now() + 30}
+        transaction.execute(update(jobs_table).where(jobs_table.c.id == later).values(**in_backoff))
     dispatcher.relay(settings, database, celery)
 
     assert messages(celery) == []
