@@ -119,6 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Not by include_router, which hides the routes and searches them twice.
     for part in (datasets, jobs, models, names, exports, inference, open_inference, health):
         routes.extend(part.router.routes)
+    routes.extend(open_inference.open_router.routes)
 
     @app.get("/", include_in_schema=False)
     @demands(None)

@@ -1,11 +1,12 @@
 """Datasets: a row that describes a table, and the table itself as an artifact."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy import Connection, delete, insert, select
 
-from store.database.tables import database_now, datasets, jobs, newest_first
+from store.database.lists import Part, listed
+from store.database.tables import database_now, datasets, jobs
 from store.errors import DatasetInUse, DatasetNotFound
 
 ACTIVE = ("queued", "running", "cancelling")
@@ -47,9 +48,9 @@ def get(connection: Connection, dataset_id: str, *, tenant: str, lock: bool = Fa
     return Dataset(**row)
 
 
-def page(connection: Connection, *, tenant: str, limit: int, after: str | None) -> list[Dataset]:
-    """Return up to `limit` of the tenant's datasets older than `after`, newest first."""
-    query = newest_first(datasets, tenant=tenant, limit=limit, after=after)
+def page(connection: Connection, *, tenant: str, **part: Unpack[Part]) -> list[Dataset]:
+    """Return a part of the tenant's datasets, newest first by default."""
+    query = listed(datasets, tenant=tenant, **part)
     return [Dataset(**row) for row in connection.execute(query).mappings()]
 
 

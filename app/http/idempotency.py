@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from store.access import idempotency
 from store.access.idempotency import Answer
 from store.database.engine import Database
+from store.errors import IdempotencyKeyReused, RequestInFlight
 
 IdempotencyKey = Annotated[
     str | None,
@@ -52,7 +53,10 @@ def reserve(
         return Reservation(None)
     scoped = hashlib.sha256(f"{tenant} {operation} {key}".encode()).hexdigest()
     digest = hashlib.sha256(request).hexdigest()
-    stored = idempotency.reserve(transaction, scoped, tenant=tenant, request_sha256=digest)
+    try:
+        stored = idempotency.reserve(transaction, scoped, tenant=tenant, request_sha256=digest)
+    except (IdempotencyKeyReused, RequestInFlight) as error:
+        raise type(error)(key) from error  # the caller's own key, not its hash
     if stored is None:
         return Reservation(scoped)
     headers = {**stored.headers, "Idempotent-Replay": "true"}

@@ -7,7 +7,16 @@ from fastapi import Body, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from app.context import MAX_NUMBER, After, CallerDep, Context, ContextDep, Limit, Number
+from app.context import (
+    MAX_NUMBER,
+    CallerDep,
+    Context,
+    ContextDep,
+    Limit,
+    Listing,
+    Number,
+    listing,
+)
 from app.http.answers import Page, page_of, preferred
 from app.http.bodies import JSON, require_json
 from app.http.errors import RequestError, problem_responses
@@ -25,7 +34,7 @@ from app.jobs.schemas import (
 )
 from app.jobs.service import resolve
 from app.jobs.stream import EVENT_STREAM, EventStream
-from store import events, jobs, models
+from store import events, ids, jobs, models
 from store.access import quotas
 from store.access.idempotency import Answer
 from store.access.keys import Scope
@@ -96,18 +105,24 @@ def create_job(
 def list_jobs(
     context: ContextDep,
     caller: CallerDep,
-    limit: Limit = 20,
-    after: After = None,
+    asked: Annotated[Listing, listing("job")],
     state: State | None = None,
+    dataset: Annotated[
+        str | None, Query(pattern=ids.pattern("ds"), description="Only those of this dataset.")
+    ] = None,
 ) -> Page[JobAnswer]:
     """Jobs, newest first."""
     with context.database.read() as transaction:
         found = jobs.page(
-            transaction, tenant=caller.tenant, limit=limit + 1, after=after, state=state
+            transaction,
+            tenant=caller.tenant,
+            state=state,
+            dataset_id=dataset,
+            **asked.part,
         )
         model_ids = models.of_jobs(transaction, [job.id for job in found])
     answers = [JobAnswer.of(job, model_ids.get(job.id)) for job in found]
-    return page_of(answers, [job.id for job in found], limit)
+    return page_of(answers, [job.id for job in found], asked.limit)
 
 
 @router.get("/{job_id}", responses=problem_responses(404))

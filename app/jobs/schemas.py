@@ -66,7 +66,6 @@ class JobAnswer(BaseModel):
     def of(cls, job: Job, model_id: str | None = None) -> Self:
         return cls(
             **vars(job),
-            name=job.spec["name"],
             dataset=job.dataset_id,
             model=model_id,
             progress=Progress(

@@ -50,6 +50,8 @@ router = APIRouter(
     dependencies=[Depends(documented_key)],
     responses=error_responses(),
 )
+open_router = APIRouter(prefix=PREFIX, tags=["open inference"], responses=error_responses())
+"""For what needs no key, as `/livez` and `/readyz` do not."""
 
 Name = Annotated[str, Path(description="A model's id or name.")]
 Version = Annotated[str, Path(description="A number or an alias; `1` for an id.")]
@@ -114,15 +116,15 @@ async def server_metadata(http: Request) -> ServerMetadata:
     return ServerMetadata(version=http.app.version)
 
 
-@router.get("/health/live")
-@demands(Scope.READ)
+@open_router.get("/health/live")
+@demands(None, is_probe=True)
 async def server_live() -> Live:
     """The process answers."""
     return Live()
 
 
-@router.get("/health/ready", responses=error_responses(503))
-@demands(Scope.READ)
+@open_router.get("/health/ready", responses=error_responses(503))
+@demands(None, is_probe=True)
 async def server_ready(context: ContextDep) -> ServerReady:
     """The service is ready; 503 while its database or its storage does not work."""
     checks = await context.readiness.look()

@@ -143,7 +143,7 @@ def succeed(connection: Connection, claim: Claim, *, reason: str, trained: Train
     job = end(connection, claim.job_id, _owned(claim, "running"), "succeeded", reason)
     if job is None:
         return cancelled(connection, claim)
-    models.create(connection, trained, tenant=job.tenant, job_id=job.id, name=job.spec["name"])
+    models.create(connection, trained, tenant=job.tenant, job_id=job.id, name=job.name)
     return job
 
 

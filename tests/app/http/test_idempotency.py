@@ -71,7 +71,10 @@ def test_a_replay_is_the_first_answer_also_when_the_job_has_gone_on(
 def test_a_key_holds_for_one_request_alone(client: Client, dataset_id: str) -> None:
     post_job(client, dataset_id)
     other = post_job(client, dataset_id, name="another")
-    assert_problem(other, 422, "idempotency_key_reused")
+    told = assert_problem(other, 422, "idempotency_key_reused")
+    assert (
+        told == f"Idempotency-Key {KEY['Idempotency-Key']!r} was used before with another request"
+    )
     assert num_listed(client, "jobs") == 1
 
 

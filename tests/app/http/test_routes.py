@@ -19,7 +19,10 @@ from tests.support.service import SETTINGS
 ROWS_BYTES, FILE_BYTES = 6_000_000, 9_000_000
 CONFIG_BYTES, COLUMNS_BYTES = 256 * 1024, 4 * 1024**2
 
-PROBES = {"GET /livez", "GET /readyz", "GET /metrics"}
+PROBES = {
+    *("GET /livez", "GET /readyz", "GET /metrics"),
+    *("GET /v2/health/live", "GET /v2/health/ready"),
+}
 
 FAST_ROUTES = {
     "POST /v1/models/{model_id}/predict",
