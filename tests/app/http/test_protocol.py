@@ -192,6 +192,19 @@ def test_a_host_is_a_name_or_an_address(echoing: tuple[str, int], host: str) -> 
     assert status == 200
 
 
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (GET.replace(b"1.1", b"2.0"), 505),
+        (CHUNKED.replace(b"chunked", b"gzip, chunked") % b"" + b"0\r\n\r\n", 501),
+        (CHUNKED % b"Content-Length: 5\r\n" + b"0\r\n\r\n", 400),
+        (post(b"", headers=b"Content-Length: 5\r\n"), 400),
+    ],
+)
+def test_a_body_has_one_framing(echoing: tuple[str, int], request_: bytes, status: int) -> None:
+    assert [status for status, _ in sent(echoing, request_ + GET)] == [status]
+
+
 def test_the_oldest_clients_need_no_host(echoing: tuple[str, int]) -> None:
     assert [status for status, _ in sent(echoing, b"GET / HTTP/1.0\r\n\r\n")] == [200]
 
