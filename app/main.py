@@ -82,6 +82,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # Each file has a descriptor, or up to 1 MiB of memory.
+        form_limits={"max_files": 10, "max_fields": 200},
         redirect_slashes=False,  # behind a proxy the service does not know its own address
         # The service has its own traces and metrics: see app/http/telemetry.py.
         telemetry={"tracing": False, "metrics": False, "logs": False},

@@ -22,7 +22,7 @@ from app.http.answers import Page, page_of, preferred
 from app.http.bodies import JSON, body_of, documented, read_json, require_json
 from app.http.errors import RequestError, problem_responses
 from app.http.idempotency import IdempotencyKey, reserve
-from app.http.routes import demands
+from app.http.routes import BodyClass, demands
 from app.http.security import Caller, keyed_router
 from app.jobs.schemas import (
     EXAMPLE,
@@ -58,7 +58,7 @@ log = structlog.get_logger()
     },
     dependencies=[Depends(require_json)],
 )
-@demands(Scope.TRAIN)
+@demands(Scope.TRAIN, body=BodyClass.COLUMNS)
 def create_job(
     context: ContextDep,
     caller: CallerDep,

@@ -18,7 +18,7 @@ ROUTES = {
     "GET /v1/datasets/{dataset_id}": ("read", "config", V1),
     "DELETE /v1/datasets/{dataset_id}": ("train", "config", V1),
     "GET /v1/jobs": ("read", "config", V1),
-    "POST /v1/jobs": ("train", "config", V1),
+    "POST /v1/jobs": ("train", "columns", V1),
     "GET /v1/jobs/{job_id}": ("read", "config", V1),
     "DELETE /v1/jobs/{job_id}": ("train", "config", V1),
     "POST /v1/jobs/{job_id}/cancel": ("train", "config", V1),

@@ -58,7 +58,7 @@ TEXTS: list[tuple[str, int, str, dict[str, Any], str]] = [
         405,
         "PATCH /v1/jobs",
         {},
-        "the path has no such method; it has GET, POST",
+        "the path has no such method; it has GET, HEAD, POST",
     ),
     (
         "not_acceptable",
