@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     finish_seconds: Seconds = Field(
         600, description="A trainer's time to score and save after max_runtime_seconds."
     )
+    hang_seconds: Seconds = Field(
+        30, description="Silence after which `serve` replaces one of its processes."
+    )
     sweep_seconds: Seconds = Field(600, description="Time between two sweeps of unneeded data.")
     keep_events_days: float = Field(
         30,

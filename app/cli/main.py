@@ -77,6 +77,7 @@ def api(
     port: Port = 8000,
     data_dir: DataDir = None,
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    probe_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run the API alone; workers run elsewhere."""
@@ -112,6 +113,7 @@ def api(
         )
         server = uvicorn.Server(config)
         listener = config.bind_socket() if fd is None else socket.socket(fileno=fd)
+        probed = [] if probe_fd is None else [socket.socket(fileno=probe_fd)]
     except (bind.UnsafeBind, OSError) as error:
         fail(str(error))
     if with_parent:
@@ -120,7 +122,7 @@ def api(
     sys.setswitchinterval(0.001)
     # So that the first upload does not wait for the imports of its reader.
     threading.Thread(target=warm_up, daemon=True).start()
-    server.run(sockets=[listener])
+    server.run(sockets=[listener, *probed])
 
 
 @cli.command()

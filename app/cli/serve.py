@@ -1,4 +1,4 @@
-"""The whole service in one command: API processes and a local worker, restarted if they die."""
+"""The whole service in one command: API processes and a local worker, replaced if they fail."""
 
 import os
 import signal
@@ -9,22 +9,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import httpx
-import structlog
 
+from app.cli.children import WATCH_SECONDS, Child, probing, reading
 from store.database.engine import Database
 from store.operations import metrics
 from store.operations.lifetime import only_one
 from store.settings import Settings
 
 READY_SECONDS = 60
-STOP_SECONDS = 30
-WATCH_SECONDS = 0.5
-RESTART_SECONDS = 1.0  # between two starts of a process that keeps dying
 MAX_TEMPORARY_PATH = 107 - len("/d-12345678/pymp-12345678/listener-12345678")
-
-log = structlog.get_logger()
 
 
 class NotReady(Exception):
@@ -51,12 +47,10 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
             prefix="d-", dir=_short_temporary_folder(), ignore_cleanup_errors=True
         ) as temporary,
         socket.create_server((host, port), family=family, backlog=2048) as listener,
+        ExitStack() as stack,
     ):
         # The parent holds the socket, so that calls wait while an API process restarts.
         address = _address(host, listener.getsockname()[1])
-        descriptor = listener.fileno()
-        api = [sys.executable, "-m", "app", "api", "--fd", str(descriptor), "--with-parent"]
-        worker = [sys.executable, "-m", "worker", "local", "--with-parent"]
         environment = (
             os.environ
             | settings.as_environment()
@@ -64,24 +58,44 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
             | {"TMPDIR": temporary}
         )
 
-        def start(command: list[str]) -> Callable[[], subprocess.Popen[bytes]]:
-            return lambda: subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-                command,
-                env=environment,
-                stdin=subprocess.PIPE,
-                pass_fds=(descriptor,),
-                process_group=0,  # a terminal's Ctrl-C reaches the parent alone
-            )
+        def new_child(
+            name: str, command: list[str], *descriptors: int, was_heard: Callable[[], bool]
+        ) -> Child:
+            words = [sys.executable, "-m", *command, "--with-parent"]
 
-        children = [_Child("api", start(api)) for _ in range(num_processes)]
-        children.append(_Child("worker", start(worker)))
+            def start() -> subprocess.Popen[bytes]:
+                return subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+                    words,
+                    env=environment,
+                    stdin=subprocess.PIPE,
+                    pass_fds=descriptors,
+                    process_group=0,  # a terminal's Ctrl-C reaches the parent alone
+                )
+
+            return Child(name, start, was_heard=was_heard, hang_seconds=settings.hang_seconds)
+
+        def api() -> Child:
+            # The processes share the port, so each gets one of its own, to be asked alone.
+            own = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            shared, probed = listener.fileno(), own.fileno()
+            command = ["app", "api", "--fd", str(shared), "--probe-fd", str(probed)]
+            return new_child("api", command, shared, probed, was_heard=probing(own.getsockname()[1]))
+
+        def worker() -> Child:
+            received, sent = os.pipe()
+            stack.callback(os.close, received)
+            stack.callback(os.close, sent)
+            command = ["worker", "local", "--heartbeat-fd", str(sent)]
+            return new_child("worker", command, sent, was_heard=reading(received))
+
+        children = [*(api() for _ in range(num_processes)), worker()]
         try:
             _wait_until_ready(address, children, stop)
             if not stop.is_set():
                 print(f"Dropout Service is ready at {address}", flush=True)  # noqa: T201
             while not stop.wait(WATCH_SECONDS):
                 for child in children:
-                    child.restart_if_dead()
+                    child.watch()
         finally:
             for child in children:
                 child.ask_to_stop()
@@ -98,40 +112,7 @@ def _short_temporary_folder() -> str:
     return folder if len(folder) <= MAX_TEMPORARY_PATH else "/tmp"  # noqa: S108
 
 
-class _Child:
-    """A process that is restarted whenever it dies. It ends when its standard input closes."""
-
-    def __init__(self, name: str, start: Callable[[], subprocess.Popen[bytes]]) -> None:
-        self.name = name
-        self._start = start
-        self._process = start()
-        self._started_at = time.monotonic()
-
-    @property
-    def exit_code(self) -> int | None:
-        return self._process.poll()
-
-    def restart_if_dead(self) -> None:
-        if self.exit_code is None or time.monotonic() - self._started_at < RESTART_SECONDS:
-            return
-        log.warning("process died, restarting it", process=self.name, exit_code=self.exit_code)
-        self.ask_to_stop()  # closes the pipe to it
-        self._process = self._start()
-        self._started_at = time.monotonic()
-
-    def ask_to_stop(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-
-    def wait(self) -> None:
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-
-def _wait_until_ready(address: str, children: list[_Child], stop: threading.Event) -> None:
+def _wait_until_ready(address: str, children: list[Child], stop: threading.Event) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while not stop.wait(0.05):
         for child in children:

@@ -24,7 +24,7 @@ LONG = {"epochs": 100_000, "batch_size": 1}
 @pytest.fixture
 def own_service(tmp_path: Path) -> Iterator[Service]:
     """A service that the test may end as it likes."""
-    with embedded(tmp_path, **SETTINGS) as service:
+    with embedded(tmp_path, **SETTINGS, hang_seconds=6) as service:
         yield service
 
 
@@ -66,8 +66,15 @@ def test_serve_heals_and_ends_in_order(own_service: Service) -> None:
         wait_for_event(client, job["id"], "epoch")
         own_service.only("worker").kill()
         wait_until(lambda: client.get(f"/v1/jobs/{job['id']}").json()["attempt"] == 2, 60)
+        # Who stands still is not dead, and would be waited for without an end.
+        stopped = [own_service.only("api"), own_service.only("worker")]
+        for process in stopped:
+            own_service.stop(process)
+    with httpx.Client(base_url=address, timeout=60) as client:
         client.post(f"/v1/jobs/{job['id']}/cancel")
         assert finished(client, job["id"])["state"] == "cancelled"
+        assert not any(is_alive(process) for process in stopped)
+        assert own_service.log().count("process hangs, killing it") == 2
 
     processes = own_service.processes()
     folder = Path(psutil.Process(own_service.started["serve"].pid).environ()["TMPDIR"])
