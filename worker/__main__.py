@@ -17,10 +17,12 @@ from store.operations.gc_freeze import frozen_imports
 
 with frozen_imports():
     import typer
+    from sqlalchemy.exc import DBAPIError
 
     from store import jobs
     from store.artifacts.artifact_store import open_artifacts
     from store.database.engine import Database
+    from store.errors import NewerDatabase
     from store.operations.lifetime import AlreadyRunning, on_parent_exit
     from store.operations.logs import configure_logging
     from store.operations.private_files import create_private_files
@@ -176,7 +178,12 @@ def _heart(descriptor: int | None) -> Callable[[], None]:
 
 def _worker(settings: Settings, *, owner: str) -> Worker:
     database = Database(settings.database)
-    database.migrate()
+    try:
+        database.migrate()
+    except NewerDatabase as error:
+        sys.exit(f"error: {error}")
+    except DBAPIError as error:
+        sys.exit(f"error: the database failed: {error.orig}")
     return Worker(
         settings=settings,
         database=database,

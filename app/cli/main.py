@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -56,6 +56,7 @@ def serve(
 
         from app.cli import serve as embedded
         from app.http import bind
+        from store.errors import NewerDatabase
         from store.operations.lifetime import AlreadyRunning
         from store.operations.logs import configure_logging
 
@@ -64,7 +65,7 @@ def serve(
     try:
         bind.check_bind(host, settings)
         embedded.serve(settings, host=host, port=port, num_processes=processes)
-    except (bind.UnsafeBind, AlreadyRunning, embedded.NotReady, OSError) as error:
+    except (bind.UnsafeBind, AlreadyRunning, NewerDatabase, embedded.NotReady, OSError) as error:
         fail(str(error))
     except DBAPIError as error:
         fail(f"the database failed: {error.orig}")
@@ -83,11 +84,14 @@ def api(
     """Run the API alone; workers run elsewhere."""
     with frozen_imports():
         import uvicorn
+        from sqlalchemy.exc import DBAPIError
 
         from app.http import bind
         from app.http.protocol import BoundedHttp
         from app.main import create_app
         from dropout_core.data.ingest import warm_up
+        from store.database.engine import Database
+        from store.errors import NewerDatabase
         from store.operations.lifetime import on_parent_exit
         from store.operations.logs import configure_logging
         from store.operations.tracing import configure_tracing
@@ -98,6 +102,8 @@ def api(
     try:
         if fd is None:
             bind.check_bind(host, settings)
+            with closing(Database(settings.database)) as database:
+                database.migrate()  # here, where a failure is one line
         config = uvicorn.Config(
             create_app(settings),
             host=host,
@@ -114,8 +120,10 @@ def api(
         server = uvicorn.Server(config)
         listener = config.bind_socket() if fd is None else socket.socket(fileno=fd)
         probed = [] if probe_fd is None else [socket.socket(fileno=probe_fd)]
-    except (bind.UnsafeBind, OSError) as error:
+    except (bind.UnsafeBind, NewerDatabase, OSError) as error:
         fail(str(error))
+    except DBAPIError as error:
+        fail(f"the database failed: {error.orig}")
     if with_parent:
         on_parent_exit(lambda: setattr(server, "should_exit", True))
     # A thread that computes yields to waiting requests after 1 ms instead of Python's 5 ms.

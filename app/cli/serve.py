@@ -31,7 +31,7 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
     """Run the service until SIGTERM or SIGINT; once ready, print its address on one line.
 
     Raises OSError if the address cannot be bound, AlreadyRunning if the data directory has a
-    service, NotReady if this one does not become ready.
+    service, NewerDatabase, NotReady if this one does not become ready.
     """
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -79,7 +79,9 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
             own = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
             shared, probed = listener.fileno(), own.fileno()
             command = ["app", "api", "--fd", str(shared), "--probe-fd", str(probed)]
-            return new_child("api", command, shared, probed, was_heard=probing(own.getsockname()[1]))
+            return new_child(
+                "api", command, shared, probed, was_heard=probing(own.getsockname()[1])
+            )
 
         def worker() -> Child:
             received, sent = os.pipe()

@@ -25,6 +25,7 @@ def settings_of(**flags: Any) -> Settings:
 
 
 def _flaw(location: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
     return ": ".join([*(f"{PREFIX}{name}".upper() for name in location[:1]), message])
 
 

@@ -1,4 +1,7 @@
+import shutil
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,17 @@ def test_an_open_address_without_a_key_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("role", ["worker", "dispatch"])
 def test_a_role_that_needs_a_broker_says_so(tmp_path: Path, role: str) -> None:
     assert_refused(run(role, data_dir=tmp_path), "DROPOUT_REDIS_URL")
+
+
+@pytest.mark.parametrize("command", [["serve"], ["dispatch"], ["keys", "list"]], ids=" ".join)
+def test_a_database_of_a_newer_release_is_told_in_one_line(
+    tmp_path: Path, sqlite_template: Path, command: list[str]
+) -> None:
+    shutil.copy(sqlite_template, tmp_path / "dropout.db")
+    with closing(sqlite3.connect(tmp_path / "dropout.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    done = run(*command, data_dir=tmp_path, redis_url="redis://127.0.0.1:1")
+    assert_refused(done, "the database is of a newer release (schema '9999')")
 
 
 def test_a_setting_that_makes_no_sense_is_named() -> None:
