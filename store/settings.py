@@ -221,7 +221,7 @@ def _plain(value: object) -> str:
 
 
 def _scheme_of(url: str, *, known: Collection[str], example: str) -> str:
-    """Return the scheme of a URL without its driver. Raises ValueError for one that is not known."""
+    """Return the scheme of a URL without its driver. Raises ValueError for an unknown one."""
     scheme, found, _ = url.partition("://")
     scheme = scheme.partition("+")[0]
     if not found or scheme not in known:
