@@ -121,9 +121,11 @@ def _wait_until_ready(address: str, children: list[Child], stop: threading.Event
             if child.exit_code is not None:
                 raise NotReady(f"the {child.name} process ended with code {child.exit_code}")
         try:
-            if httpx.get(f"{address}/readyz", timeout=5, trust_env=False).status_code == 200:
+            checks = httpx.get(f"{address}/readyz", timeout=5, trust_env=False).json()["checks"]
+            # Models are served from a full disk too.
+            if checks["database"] == checks["storage"] == "ok":
                 return
-        except httpx.TransportError:
+        except (httpx.TransportError, ValueError, KeyError):
             pass  # not yet
         if time.monotonic() > deadline:
             raise NotReady(f"the service was not ready within {READY_SECONDS} seconds")
