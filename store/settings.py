@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Collection
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -119,6 +120,11 @@ class Settings(BaseSettings):
     access_log: bool = Field(
         True, description="One log line per request, except for successful probes."
     )
+    trusted_proxies: str | None = Field(
+        None,
+        description="Addresses or networks of proxies, separated by commas, whose X-Forwarded-For "
+        "and X-Forwarded-Proto headers are believed; none without.",
+    )
     worker_metrics_port: int | None = Field(
         None,
         ge=1,
@@ -157,6 +163,19 @@ class Settings(BaseSettings):
                 url.get_secret_value(), known=REDIS_SCHEMES, example="redis://:password@host:6379/0"
             )
         return url
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, value: str | None) -> str | None:
+        for part in (value or "").split(","):
+            try:
+                if value is not None:
+                    ip_network(part.strip())
+            except ValueError as error:
+                raise ValueError(
+                    "use addresses or networks, such as 10.0.0.2,10.1.0.0/16"
+                ) from error
+        return value
 
     @field_validator("api_key", mode="before")
     @classmethod

@@ -17,7 +17,6 @@ from store.operations.gc_freeze import frozen_imports
 
 with frozen_imports():
     import typer
-    from sqlalchemy.exc import DBAPIError
 
     from store import jobs
     from store.artifacts.artifact_store import open_artifacts
@@ -182,8 +181,6 @@ def _worker(settings: Settings, *, owner: str) -> Worker:
         database.migrate()
     except NewerDatabase as error:
         sys.exit(f"error: {error}")
-    except DBAPIError as error:
-        sys.exit(f"error: the database failed: {error.orig}")
     return Worker(
         settings=settings,
         database=database,

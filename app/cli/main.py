@@ -16,7 +16,7 @@ try:
     import typer
 
     from app.cli import key_commands
-    from app.cli.terminal import DataDir, fail, say, settings_of, warn
+    from app.cli.terminal import RELEASE, DataDir, fail, say, settings_of, warn
     from store.operations.private_files import create_private_files
 except ModuleNotFoundError as missing:  # the library alone is installed
     print(  # noqa: T201
@@ -40,6 +40,23 @@ def main() -> None:
     """Run the console script."""
     create_private_files()
     cli()
+
+
+def _tell_release(asked: bool) -> None:
+    if asked:
+        say(f"dropout-service {RELEASE}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _begin(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_release, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
 
 
 @cli.command()
@@ -106,19 +123,18 @@ def api(
                 database.migrate()  # here, where a failure is one line
         config = uvicorn.Config(
             create_app(settings),
-            host=host,
-            port=port,
             loop="uvloop",
             http=BoundedHttp,
             log_config=None,  # its lines go to the service's own log
             log_level="warning",
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # the service does not use the client's address
+            proxy_headers=settings.trusted_proxies is not None,
+            forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=5,
         )
         server = uvicorn.Server(config)
-        listener = config.bind_socket() if fd is None else socket.socket(fileno=fd)
+        listener = bind.listen(host, port) if fd is None else socket.socket(fileno=fd)
         probed = [] if probe_fd is None else [socket.socket(fileno=probe_fd)]
     except (bind.UnsafeBind, NewerDatabase, OSError) as error:
         fail(str(error))
@@ -130,6 +146,8 @@ def api(
     sys.setswitchinterval(0.001)
     # So that the first upload does not wait for the imports of its reader.
     threading.Thread(target=warm_up, daemon=True).start()
+    if fd is None:
+        say(f"Dropout Service {RELEASE} listens at {bind.address_of(listener, host)}")
     server.run(sockets=[listener, *probed])
 
 

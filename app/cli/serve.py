@@ -14,6 +14,8 @@ from contextlib import ExitStack
 import httpx
 
 from app.cli.children import WATCH_SECONDS, Child, probing, reading
+from app.cli.terminal import RELEASE, say
+from app.http import bind
 from store.database.engine import Database
 from store.operations import metrics
 from store.operations.lifetime import only_one
@@ -39,18 +41,17 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
     database = Database(settings.database)
     database.migrate()
     database.close()
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with (
         only_one(settings.data_dir / "serve.lock"),
         # Temporary files of a process that is killed are deleted when the service ends.
         tempfile.TemporaryDirectory(
             prefix="d-", dir=_short_temporary_folder(), ignore_cleanup_errors=True
         ) as temporary,
-        socket.create_server((host, port), family=family, backlog=2048) as listener,
+        bind.listen(host, port) as listener,
         ExitStack() as stack,
     ):
         # The parent holds the socket, so that calls wait while an API process restarts.
-        address = _address(host, listener.getsockname()[1])
+        address = bind.address_of(listener, host)
         environment = (
             os.environ
             | settings.as_environment()
@@ -94,7 +95,7 @@ def serve(settings: Settings, *, host: str, port: int, num_processes: int) -> No
         try:
             _wait_until_ready(address, children, stop)
             if not stop.is_set():
-                print(f"Dropout Service is ready at {address}", flush=True)  # noqa: T201
+                say(f"Dropout Service {RELEASE} is ready at {address}")
             while not stop.wait(WATCH_SECONDS):
                 for child in children:
                     child.watch()
@@ -129,8 +130,3 @@ def _wait_until_ready(address: str, children: list[Child], stop: threading.Event
             pass  # not yet
         if time.monotonic() > deadline:
             raise NotReady(f"the service was not ready within {READY_SECONDS} seconds")
-
-
-def _address(host: str, port: int) -> str:
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

@@ -1,3 +1,5 @@
+from importlib.metadata import version
+
 import pytest
 
 from tests.support.client import Client
@@ -17,3 +19,11 @@ def test_a_table_becomes_a_model_that_answers(client: Client, uninterrupted: Res
 
     assert client.result(job_id) == uninterrupted
     assert client.predicts(job_id)
+
+
+def test_an_api_tells_its_release_and_its_address(scaled_out: Service) -> None:
+    """Of `--port 0` nobody would know it otherwise."""
+    stdout = scaled_out.started["api-0"].stdout
+    assert stdout is not None
+    release = version("dropout-service")
+    assert stdout.readline() == f"Dropout Service {release} listens at {scaled_out.address}\n"

@@ -2,6 +2,7 @@ import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,14 @@ def test_help_names_every_role() -> None:
     assert answer.exit_code == 0
     for role in ROLES:
         assert role in answer.output
+
+
+def test_the_release_is_told() -> None:
+    answer = CliRunner().invoke(cli, ["--version"])
+    assert (answer.exit_code, answer.stdout) == (
+        0,
+        f"dropout-service {version('dropout-service')}\n",
+    )
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -46,7 +47,8 @@ def test_serve_heals_and_ends_in_order(own_service: Service) -> None:
     address = own_service.address
     stdout = own_service.started["serve"].stdout
     assert stdout is not None
-    assert stdout.readline() == f"Dropout Service is ready at {address}\n"
+    release = version("dropout-service")
+    assert stdout.readline() == f"Dropout Service {release} is ready at {address}\n"
 
     dataset = upload(own_service.client, tables.flowers())
     model = train(own_service.client, dataset["id"], "label", training={"epochs": 1})["model"]
