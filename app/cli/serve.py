@@ -112,7 +112,7 @@ def _short_temporary_folder() -> str:
     multiprocessing puts sockets there, whose path the system limits to 107 characters.
     """
     folder = tempfile.gettempdir()
-    return folder if len(folder) <= MAX_TEMPORARY_PATH else "/tmp"  # noqa: S108
+    return folder if len(folder) <= MAX_TEMPORARY_PATH else "/tmp"  # noqa: S108  # nosec B108
 
 
 def _wait_until_ready(address: str, children: list[Child], stop: threading.Event) -> None:
