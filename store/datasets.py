@@ -48,9 +48,13 @@ def get(connection: Connection, dataset_id: str, *, tenant: str, lock: bool = Fa
 
 
 def page(connection: Connection, *, tenant: str, limit: int, after: str | None) -> list[Dataset]:
-    """Return up to `limit` of the tenant's datasets older than `after`, newest first."""
+    """Return up to `limit` of the tenant's datasets older than `after`, newest first.
+
+    Their `columns` are left out and empty: a page could have millions.
+    """
     query = newest_first(datasets, tenant=tenant, limit=limit, after=after)
-    return [Dataset(**row) for row in connection.execute(query).mappings()]
+    query = query.with_only_columns(*(c for c in datasets.columns if c.name != "columns"))
+    return [Dataset(columns=[], **row) for row in connection.execute(query).mappings()]
 
 
 def remove(connection: Connection, dataset_id: str, *, tenant: str) -> Dataset:

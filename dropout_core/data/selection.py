@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from dropout_core.config import ColumnType, FeatureType, SplitConfig, Task
-from dropout_core.data.columns import MAX_INTEGER_CLASSES, TYPE_AS_STORED, Column
+from dropout_core.data.columns import (
+    LONG_CLASS,
+    MAX_INTEGER_CLASSES,
+    MAX_NAME_CHARACTERS,
+    TYPE_AS_STORED,
+    Column,
+)
 from dropout_core.data.parsing import shown
 from dropout_core.data.stored_types import StoredAs
 from dropout_core.errors import DataError
@@ -264,6 +270,8 @@ def _check_target(target: Column, type_: FeatureType | None, task: Task) -> None
             refuse("all values are the same, and a label needs both")
     elif not 2 <= num_distinct <= MAX_CLASSES:
         refuse(f"{num_distinct} distinct values, classes need 2 to {MAX_CLASSES}")
+    elif any(len(str(top.value)) > MAX_NAME_CHARACTERS for top in target.top_values):
+        refuse(LONG_CLASS)
     elif task == "binary" and num_distinct != 2:
         refuse(f"a binary target has 2 classes, this one has {num_distinct}")
 

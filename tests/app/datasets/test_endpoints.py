@@ -223,6 +223,7 @@ def test_a_list_shows_every_dataset_once_newest_first(client: Client) -> None:
         params = {"limit": 2} | ({} if after is None else {"after": after})
         page = client.get("/v1/datasets", params=params).json()
         found += [dataset["id"] for dataset in page["data"]]
+        assert [dataset["columns"] for dataset in page["data"]] == [None] * len(page["data"])
         after = page["last_id"]
         assert page["has_more"] is more
         assert after == found[-1]
