@@ -3,9 +3,10 @@
 Shapes: N rows, V values, K categorical features, I values with an indicator, Q quantiles.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from dropout_core.config import PreprocessingConfig
 NUM_QUANTILES = 257
 MAX_PIXEL = 255.0
 _CHUNK_ROWS = 65_536
+_BLOCK_COLUMNS = 16
 
 LinearKind = Literal["standard", "minmax", "pixels", "none"]
 
@@ -55,21 +57,34 @@ class Preprocessing(nn.Module):
 
     def fit(self, matrix: Tensor, weights: Tensor | None = None) -> None:
         """Fit fill values and scales to training rows: (N, V + K), as their weights (N) count."""
-        for column in range(self.num_values):
-            values = matrix[:, column]
-            is_known = ~values.isnan()
-            if weights is not None:
-                is_known &= weights > 0
-            known = values[is_known]
-            known_weights = None if weights is None else weights[is_known].double()
-            if len(known) == 0:
-                known, known_weights = known.new_zeros(1), None
+        for column, known, known_weights in self._known(matrix, weights):
             self.fill[column] = (
                 _median(known, known_weights)
                 if self._impute == "median"
                 else mean_and_scale(known, known_weights)[0]
             )
             self.scale.fit(column, known, known_weights)
+
+    def _known(
+        self, matrix: Tensor, weights: Tensor | None
+    ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+        """Yield each column's index, its known values and their weights; a zero if none is known.
+
+        A few columns at a time are copied: a column of the matrix has gaps between its values.
+        """
+        for start in range(0, self.num_values, _BLOCK_COLUMNS):
+            block = matrix[:, start : min(start + _BLOCK_COLUMNS, self.num_values)].t().contiguous()
+            for column, values in enumerate(block, start):
+                is_known = ~values.isnan()
+                if weights is not None:
+                    is_known &= weights > 0
+                if is_known.all():
+                    yield column, values, None if weights is None else weights.double()
+                elif is_known.any():
+                    known_weights = None if weights is None else weights[is_known].double()
+                    yield column, values[is_known], known_weights
+                else:
+                    yield column, values.new_zeros(1), None
 
     def forward(self, matrix: Tensor) -> Tensor:
         values = matrix[:, : self.num_values]
@@ -227,13 +242,15 @@ def _median(values: Tensor, weights: Tensor | None) -> Tensor:
 
     A value of weight 2 counts like two of weight 1.
     """
-    ordered, order = values.sort()
-    low, high = (len(ordered) - 1) // 2, len(ordered) // 2
-    if weights is not None:
+    last = len(values) - 1
+    if weights is None:
+        low, high = last // 2, (last + 1) // 2
+        ordered = torch.from_numpy(np.partition(values.numpy(), (low, high)))  # no whole sort
+    else:
+        ordered, order = values.sort()
         passed = weights[order].cumsum(0)
         middle = 0.5 * passed[-1]
         tolerance = 1e-6 * middle  # the weights are rounded to 32 bits
-        last = len(ordered) - 1
         low = min(int(torch.searchsorted(passed, middle - tolerance)), last)
         high = min(int(torch.searchsorted(passed, middle + tolerance)), last)
     return 0.5 * ordered[low] + 0.5 * ordered[high]
