@@ -35,6 +35,7 @@ COLUMNS_AT_ONCE = 2_000  # each takes some 20 KB of memory while it is parsed or
 MAX_CELL_BYTES = 1 << 20  # of text
 _MAX_NAME_CHARACTERS = 1_000
 _MAX_WARNINGS = 100
+_CELL_BYTES = 8
 
 
 def write(table: pl.LazyFrame, target: Path) -> None:
@@ -174,6 +175,15 @@ def array_columns(name: str, array: NDArray[np.generic]) -> list[pl.Series]:
 def check_num_columns(num_columns: int, max_columns: int) -> None:
     if num_columns > max_columns:
         raise DataError(f"{num_columns} columns, {max_columns} are allowed")
+
+
+def check_num_cells(num_rows: int, num_columns: int, max_bytes: int) -> None:
+    """Raise DataError if the cells, which a file may claim for nothing, take too many bytes."""
+    if num_rows * num_columns * _CELL_BYTES > max_bytes:
+        raise DataError(
+            f"{num_rows} rows of {num_columns} columns unpack to more than the {max_bytes} bytes "
+            "allowed"
+        )
 
 
 def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
