@@ -72,3 +72,17 @@ class DatasetAnswer(BaseModel):
     @classmethod
     def listed(cls, dataset: Dataset) -> Self:
         return cls(**{**vars(dataset), "columns": None})
+
+
+class RowsAnswer(BaseModel):
+    """Rows of a dataset as they were understood: a missing value is null, a date RFC 3339.
+
+    `rows` begin after `offset` rows, and each has a cell for each of `columns`. Text of more than
+    200 characters is cut. `num_rows` counts all rows of the dataset.
+    """
+
+    columns: list[str]
+    rows: list[list[bool | int | float | str | None]]
+    offset: int
+    num_rows: int
+    has_more: bool

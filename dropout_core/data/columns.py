@@ -33,7 +33,7 @@ _MANY_DISTINCT = 100
 _LONG_TEXT = 40  # characters
 _WORDS_OF_PROSE = 3
 
-_RFC_3339 = "%Y-%m-%dT%H:%M:%S%.fZ"
+RFC_3339 = "%Y-%m-%dT%H:%M:%S%.fZ"
 _STATISTICS = ("minimum", "maximum", "mean", "standard_deviation")
 _DATES = ("earliest", "latest")
 
@@ -152,8 +152,8 @@ def _first_questions(values: pl.Expr, summary: Mapping[str, Any]) -> dict[str, p
     elif summary["stored_as"] == "datetime":
         # As text, because Python's dates end with the year 9999.
         questions |= {
-            "earliest": values.min().cast(pl.Datetime("us")).dt.to_string(_RFC_3339),
-            "latest": values.max().cast(pl.Datetime("us")).dt.to_string(_RFC_3339),
+            "earliest": values.min().cast(pl.Datetime("us")).dt.to_string(RFC_3339),
+            "latest": values.max().cast(pl.Datetime("us")).dt.to_string(RFC_3339),
         }
     return questions
 
