@@ -49,9 +49,13 @@ def get(connection: Connection, dataset_id: str, *, tenant: str, lock: bool = Fa
 
 
 def page(connection: Connection, *, tenant: str, **part: Unpack[Part]) -> list[Dataset]:
-    """Return a part of the tenant's datasets, newest first by default."""
+    """Return a part of the tenant's datasets, newest first by default.
+
+    Their `columns` are left out and empty: a page could have millions.
+    """
     query = listed(datasets, tenant=tenant, **part)
-    return [Dataset(**row) for row in connection.execute(query).mappings()]
+    query = query.with_only_columns(*(c for c in datasets.columns if c.name != "columns"))
+    return [Dataset(columns=[], **row) for row in connection.execute(query).mappings()]
 
 
 def remove(connection: Connection, dataset_id: str, *, tenant: str) -> Dataset:

@@ -76,7 +76,7 @@ def predict_file(
     caller: CallerDep,
     http: Request,
     model_id: str,
-    file: Annotated[UploadFile, File(description="CSV, TSV, Parquet, NPZ or IDX, also in gzip.")],
+    file: Annotated[UploadFile, File(description="A table in any format of a dataset's upload.")],
     options: UploadOptions,
 ) -> StreamingResponse:
     """Predict every row of a file, and return its columns with the predictions added.
@@ -98,6 +98,7 @@ def predict_file(
             options,
             limits=upload_limits(context.settings),
             media_type=media_type,
+            owner=caller.tenant,
         )
         # Opened while the upload's folder exists, which is deleted however the answer ends.
         return download(path, filename=f"predictions{path.suffix}", media_type=media_type)

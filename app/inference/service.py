@@ -64,7 +64,13 @@ def answer_type(accept: Sequence[str]) -> str:
 
 
 def predict_file(
-    predictor: Predictor, upload: Upload, options: ReadOptions, *, limits: Limits, media_type: str
+    predictor: Predictor,
+    upload: Upload,
+    options: ReadOptions,
+    *,
+    limits: Limits,
+    media_type: str,
+    owner: str = "",
 ) -> Path:
     """Predict every row of the upload's file; return a file in the upload's folder.
 
@@ -78,6 +84,7 @@ def predict_file(
             options=options,
             limits=limits,
             media_type=media_type,
+            owner=owner,
         )
 
 

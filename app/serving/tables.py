@@ -44,6 +44,7 @@ def predict_file(
     options: ReadOptions,
     limits: Limits,
     media_type: str,
+    owner: str = "",
 ) -> Path:
     """Predict every row of an uploaded file; return a file in `folder` with the predictions added.
 
@@ -51,7 +52,7 @@ def predict_file(
     row and the column that cannot be used, or the option that the file was read with.
     """
     path = folder / "table"
-    read = ingest(paths, path, options=options, limits=limits, as_text=True)
+    read = ingest(paths, path, options=options, limits=limits, as_text=True, owner=owner)
     table = pl.scan_parquet(path, glob=False)
     answer = (
         ParquetFile(folder)

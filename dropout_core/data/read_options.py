@@ -1,7 +1,7 @@
 """Options of reading a text file, and the words that stand for a missing value."""
 
 import codecs
-import io
+import re
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -23,11 +23,18 @@ MISSING_WORDS = (
     *("?", "-", "--", "---", "\u2013", "\u2014", ".", ".."),
 )
 
+# Codecs that take linear time, by their names in Python: not punycode, idna or escapes.
+_ENCODING = re.compile(
+    r"ascii|utf-(?:8|8-sig|(?:16|32)(?:-[bl]e)?)|iso8859-\d+|cp\d+|koi8-[rtu]|mac-\w+|kz1048"
+    r"|ptcp154|tis-620|hp-roman8|gb2312|gbk|gb18030|hz|big5(?:hkscs)?|shift_jis\w*|euc_\w+|johab"
+    r"|iso2022_\w+"
+)
+
 
 class ReadOptions(Config):
     """Options of CSV and TSV files. None is detected.
 
-    `quote` is empty where quotes have no meaning. `encoding` is any text codec of Python. With a
+    `quote` is empty where quotes have no meaning. `encoding` is a text codec of Python. With a
     `header` the first row names the columns. The words `missing` stand for a missing value, and so
     do MISSING_WORDS unless `default_missing` is false. An empty cell is always missing. Blank lines
     are no rows: in a file of one column, write a missing value as `""` or as a word.
@@ -59,12 +66,16 @@ class ReadOptions(Config):
     def _is_a_text_codec(cls, encoding: str | None) -> str | None:
         if encoding is not None:
             try:
-                codecs.getincrementaldecoder(encoding)
-                io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses codecs of bytes
-            except (LookupError, ValueError) as error:
+                name = codecs.lookup(encoding).name
+            except (LookupError, ValueError):
+                name = ""
+            if _ENCODING.fullmatch(name) is None:
                 raise PydanticCustomError(
-                    "encoding", "no text encoding of this name is known"
-                ) from error
+                    "encoding",
+                    "no text encoding of this name is known; there are utf-8, utf-16, utf-32, "
+                    "latin-1, cp1252 and other code pages, gb18030, big5, shift_jis, euc-kr and "
+                    "their like",
+                )
         return encoding
 
     @property

@@ -20,6 +20,7 @@ from dropout_core.data.readers.csv_structure import (
 )
 from dropout_core.data.readers.dialect import Dialect, detect_dialect, settle_encoding, transcode
 from dropout_core.data.readers.table import (
+    COLUMNS_AT_ONCE,
     Contents,
     scan,
     unique_names,
@@ -39,7 +40,6 @@ from dropout_core.data.wide_tables import column_ranges
 from dropout_core.errors import DataError
 
 _MAX_RETRIES = 3
-_COLUMNS_AT_ONCE = 2_000  # each takes some 20 KB of memory while it is parsed
 _TEXT = InferredType("text")
 _LATER = InferredType("text", is_certain=False)
 _BAD_COLUMN = re.compile(r"\(column number (\d+)\)")
@@ -172,7 +172,7 @@ class _Text:
 
     @property
     def _parts(self) -> Iterator[range]:
-        return column_ranges(len(self.names), _COLUMNS_AT_ONCE)
+        return column_ranges(len(self.names), COLUMNS_AT_ONCE)
 
     def _sampled_types(self) -> tuple[list[InferredType], bool]:
         """Return the types that the first rows suggest, and whether to look for missing words.

@@ -2,12 +2,14 @@ import gzip
 import io
 import json
 import os
+import pickle
 import signal
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from multiprocessing import Pipe, forkserver
 from pathlib import Path
 from typing import Any
@@ -220,7 +222,33 @@ def test_a_reader_that_dies_while_it_answers_has_said_nothing() -> None:
         with theirs:
             os.write(theirs.fileno(), struct.pack("!i", 100) + b"half of it")
         with pytest.raises(EOFError):
-            module._received(ours)
+            module._received(ours, LIMITS)
+
+
+@pytest.mark.parametrize("answer", [pickle.dumps(Table("csv", {}, 1, [], [])), b"{}", b"[" * 9999])
+def test_a_reader_says_nothing_but_an_answer(answer: bytes) -> None:
+    ours, theirs = Pipe(duplex=False)
+    with ours, theirs:
+        theirs.send_bytes(answer)
+        with pytest.raises(EOFError):
+            module._received(ours, LIMITS)
+
+
+def test_a_flaw_of_a_reader_has_a_name() -> None:
+    with pytest.raises(DataError, match="the file cannot be read: invalid literal"):
+        module._ask(partial(int, "x"), LIMITS)  # type: ignore[arg-type]
+
+
+def environment() -> Table:
+    """What a reader sees, as the answer of one."""
+    start = Path("/proc/self/environ").read_bytes().strip(b"\0").decode()
+    return Table("csv", {"environment": dict(os.environ), "at the start": start}, 1, [], [])
+
+
+def test_a_reader_inherits_no_environment() -> None:
+    table = module._ask(environment, LIMITS)
+    assert set(table.options["environment"]) <= {"POLARS_MAX_THREADS"}
+    assert table.options["at the start"] == ""
 
 
 @pytest.mark.parametrize(
@@ -241,10 +269,10 @@ def test_a_parser_without_memory_is_told_by_what_it_says(reason: str, is_memory:
 def test_a_fifth_reader_waits_for_its_turn(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"a,b\n1,2\n")
     with ThreadPoolExecutor(1) as pool, ExitStack() as turns:
-        for _ in range(4):
-            turns.enter_context(module._readers)
+        for owner in ("a", "a", "b", "b"):
+            turns.enter_context(module._readers.take(owner))
         reading = pool.submit(ingest, [tmp_path / "file"], tmp_path / "table", limits=LIMITS)
-        wait_until(lambda: module._readers._cond._waiters)  # type: ignore[attr-defined]
+        wait_until(lambda: module._readers.num_waiting)
         assert not readers()
         turns.close()
         assert reading.result().num_rows == 1

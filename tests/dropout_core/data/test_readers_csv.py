@@ -242,6 +242,8 @@ def test_utf8_may_be_marked_however_it_is_declared(
         {"quote": "`"},
         {"encoding": "klingon"},
         {"encoding": "base64"},
+        {"encoding": "punycode"},  # decodes in quadratic time
+        {"encoding": "unicode_escape"},
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:

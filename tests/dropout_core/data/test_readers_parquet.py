@@ -177,7 +177,7 @@ def test_text_that_a_dictionary_repeats_is_bounded(tmp_path: Path, dtype: Any) -
     column = pl.Series(["x" * 20_000] * 20_000).cast(dtype)
     content = written(pl.DataFrame({"a": range(20_000), "x": column}))
     assert len(content) < MEBIBYTE
-    with pytest.raises(DataError, match="its text unpacks to 400000000 bytes, more than the 104"):
+    with pytest.raises(DataError, match="its text unpacks to more than the 104"):
         read_bytes(tmp_path, content)
     assert len(read_bytes(tmp_path, content, max_bytes=400_000_000)) == 20_000
 
