@@ -5,6 +5,8 @@ from typing import Any, Unpack
 
 from sqlalchemy import Connection, delete, insert, select
 
+from dropout_core.data.read_options import MISSING_WORDS
+from dropout_core.data.reading import FIRST_MISSING_WORDS, Reading
 from store.database.lists import Part, listed
 from store.database.tables import database_now, datasets, jobs
 from store.errors import DatasetInUse, DatasetNotFound
@@ -28,6 +30,15 @@ class Dataset:
     warnings: list[str]
     artifact: str
     created_at: float
+
+    @property
+    def reading(self) -> Reading:
+        """Return how its text was read. Text files of the first release do not tell their words."""
+        formats = {c["name"]: c["format"] for c in self.columns if c.get("format") is not None}
+        usual = FIRST_MISSING_WORDS if self.options else MISSING_WORDS
+        missing = self.options.get("missing", usual)
+        lenient = self.options.get("lenient", ())
+        return Reading.model_validate({"formats": formats, "missing": missing, "lenient": lenient})
 
 
 def create(connection: Connection, **values: Any) -> Dataset:

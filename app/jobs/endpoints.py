@@ -70,7 +70,13 @@ def create_job(
     """Submit a job. After the answer 202 the job will run, even if the service crashes."""
     if validate_only:
         with context.database.write() as transaction:
-            resolved = resolve(transaction, spec, context.settings, tenant=caller.tenant)
+            resolved = resolve(
+                transaction,
+                spec,
+                context.settings,
+                artifacts=context.artifacts,
+                tenant=caller.tenant,
+            )
         config = resolved.spec.model_dump(mode="json")
         checked = ValidationAnswer(**vars(resolved), resolved_config=config)
         return JSONResponse(checked.model_dump(mode="json"))
@@ -85,7 +91,13 @@ def create_job(
         quotas.require_queue_quota(
             transaction, tenant=caller.tenant, max_queued=context.settings.tenant_queued_jobs
         )
-        resolved = resolve(transaction, spec, context.settings, tenant=caller.tenant)
+        resolved = resolve(
+            transaction,
+            spec,
+            context.settings,
+            artifacts=context.artifacts,
+            tenant=caller.tenant,
+        )
         created = jobs.create(
             transaction,
             resolved.spec,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import Field
 
-from dropout_core.config import ColumnType, Config, FeatureType
+from dropout_core.config import ColumnType, Config, FeatureType, added
 from dropout_core.data.formats import CellFormat
 from dropout_core.data.stored_types import StoredAs, as_stored, stored_as
 from dropout_core.data.wide_tables import column_parts
@@ -89,7 +89,7 @@ class Column(Config):
     earliest: str | None = None
     latest: str | None = None
     top_values: Annotated[tuple[TopValue, ...], Field(strict=False)] = ()
-    format: CellFormat | None = None
+    format: CellFormat | None = added(None)
 
 
 def describe(table: pl.LazyFrame | pl.DataFrame, *, index: Collection[str] = ()) -> list[Column]:

@@ -114,10 +114,10 @@ def _why_not(column: Column, type_: FeatureType) -> str | None:
     """Return why the column cannot have the type, or None if it can."""
     stored_as = column.stored_as
     possible = {
-        "numeric": stored_as in ("number", "boolean"),
+        "numeric": stored_as in ("number", "boolean", "text"),  # text is read by force
         "categorical": True,
         "boolean": stored_as == "boolean" or _is_zero_or_one(column),
-        "datetime": stored_as == "datetime",
+        "datetime": stored_as in ("datetime", "text"),
         "text": stored_as == "text",
     }
     if possible[type_]:
@@ -266,6 +266,8 @@ def _is_label(target: Column, type_: FeatureType | None) -> bool:
 
 
 def _is_number(target: Column, type_: FeatureType | None) -> bool:
+    if target.stored_as == "text":
+        return type_ == "numeric"
     return target.stored_as == "number" and type_ in (None, "numeric")
 
 

@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
@@ -91,11 +91,13 @@ def convert(
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_columns: int = DEFAULT_MAX_COLUMNS,
     as_text: bool = False,
+    names: Collection[str] = (),
 ) -> tuple[Format, Contents]:
     """Read one file, or IDX images and labels, and write the stored table to `target`.
 
     Temporary files are put beside `target`, and removed. With `as_text` the cells of a text file
-    stay as they are written, Parquet keeps its dtypes, and no column is left out. Raises DataError.
+    stay as they are written, Parquet keeps its dtypes, and no column is left out. A
+    first row of text with all of the `names`, if there are any, is a header. Raises DataError.
     """
     with tempfile.TemporaryDirectory(
         dir=target.parent, prefix=".reading-", ignore_cleanup_errors=True
@@ -108,6 +110,12 @@ def convert(
         formats = [detect_format(file) for file in files]
         if len(files) != 1 and formats != ["idx", "idx"]:
             raise DataError("an upload is one file, or IDX images and their labels")
+        is_text = formats[0] in ("csv", "json", "xlsx")
+        if not is_text and options is not None and options.types:
+            raise DataError(
+                "types are for text files; those of other files can be given in a job",
+                field="types",
+            )
         table = folder / "table"
         limits = {"max_bytes": max_bytes, "max_columns": max_columns}
         try:
@@ -122,6 +130,7 @@ def convert(
                         max_bytes=max_bytes,
                         max_columns=max_columns,
                         as_text=as_text,
+                        names=names,
                     )
                 case "idx":
                     contents = idx.read_idx(files, table, max_columns=max_columns)
@@ -153,6 +162,7 @@ def _read_text(
     max_bytes: int,
     max_columns: int,
     as_text: bool,
+    names: Collection[str],
 ) -> Contents:
     """Read CSV, or what is first written as CSV so that its cells mean the same."""
     warnings: list[str] = []
@@ -166,7 +176,13 @@ def _read_text(
             warnings = excel.write_csv(given, source, max_bytes=max_bytes, max_columns=max_columns)
         options = options.model_copy(update=_WRITTEN)
     contents = read_csv(
-        source, target, folder=folder, options=options, max_columns=max_columns, as_text=as_text
+        source,
+        target,
+        folder=folder,
+        options=options,
+        max_columns=max_columns,
+        as_text=as_text,
+        names=names,
     )
     if format_ == "csv":
         return contents

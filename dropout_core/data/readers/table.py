@@ -3,7 +3,7 @@
 import math
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dropout_core.data.formats import CellFormat
 from dropout_core.data.stored_types import as_given, as_stored, without_nan
 from dropout_core.data.wide_tables import column_parts, column_ranges
 from dropout_core.errors import DataError
@@ -21,11 +22,12 @@ from dropout_core.errors import DataError
 class Contents:
     """The result of reading a file besides its table: the options used, and warnings.
 
-    `index` names columns that only number or name the rows, as the program that wrote the file
-    says.
+    `formats` say how the cells of columns were written, by name. `index` names columns that only
+    number or name the rows, as the program that wrote the file says.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
+    formats: Mapping[str, CellFormat] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     num_rows: int = 0
     index: tuple[str, ...] = ()
@@ -76,7 +78,9 @@ def named_parts(table: pl.LazyFrame | pl.DataFrame, names: Sequence[str]) -> Ite
 def write_as_stored(
     parts: Iterable[pl.LazyFrame], target: Path, *, max_bytes: int, keep_dtypes: bool = False
 ) -> None:
-    """Write tables of any dtypes side by side; with `keep_dtypes` check and write their own dtypes.
+    """Write tables of any dtypes side by side, their words without white space around them.
+
+    With `keep_dtypes` check the values, and write them as they are.
 
     Raises DataError naming a column that cannot be stored, and if the text takes more than
     `max_bytes`: a dictionary repeats a long text at no cost.
@@ -91,6 +95,8 @@ def write_as_stored(
             num_bytes += sum(lengths.collect(engine="streaming").row(0))
         if num_bytes > max_bytes:
             raise DataError(f"its text unpacks to more than the {max_bytes} bytes allowed")
+        if not keep_dtypes:
+            part = part.with_columns(pl.col(pl.String).str.strip_chars())
         return without_nan(part)
 
     write_parts(map(checked, parts), target)
@@ -151,7 +157,7 @@ def _refuse(table: pl.LazyFrame, index: int, is_beyond: pl.Expr) -> NoReturn:
         pl.arg_where(is_beyond).first(), what.filter(is_beyond).first().alias("what")
     )
     position, found = row.collect(engine="streaming").row(0)
-    detail = f"{found} is not a finite number"
+    detail = f"{found} is not a finite number: write NaN or null for a missing value"
     if dtype == pl.String:
         detail = f"the cell has {found} bytes, {MAX_CELL_BYTES} are allowed"
     raise DataError(detail, row=position + 1, column=name)
