@@ -27,7 +27,7 @@ WITHIN = {"alias": "production", "version": "1"}
 """What else may be in a path, after a name, and what each tenant's has of it."""
 
 PARAMETERS = {
-    *("limit", "after", "state", "after_epoch", "validate_only", "format"),
+    *("limit", "after", "offset", "state", "after_epoch", "validate_only", "format"),
     *("Idempotency-Key", "Last-Event-ID"),
 }
 """What a request may say beside its path and body. `after` and the keys have tests of their own."""
