@@ -188,12 +188,12 @@ def parse_json(body: bytes | memoryview) -> Any:
         raise RequestError(400, "malformed_json", f"the body is not JSON: {error}") from error
 
 
-def documented(body: type[BaseModel]) -> dict[str, Any]:
-    """Return the documentation of an endpoint's body."""
+def documented(body: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """Return the documentation of an endpoint's body, which some clients leave out if they may."""
     schema = body.model_json_schema()
     definitions = schema.pop("$defs", {})
     content = {JSON: {"schema": _inlined(schema, definitions)}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:

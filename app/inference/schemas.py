@@ -21,6 +21,16 @@ class MonteCarloDropout(Config):
     seed: Seed = 0
 
 
+Policy = Literal["refuse", "impute"]
+Missing = Annotated[
+    Policy,
+    Field(
+        description="Whether a number, boolean or date that is missing is refused, where no row of "
+        "the model's table missed one, or imputed as in training."
+    ),
+]
+
+
 class PredictRequest(Config):
     """Rows to predict: objects by column name, or arrays in the order of the model's features.
 
@@ -54,7 +64,7 @@ class PredictRequest(Config):
             },
         ),
     ]
-    missing: Literal["refuse", "impute"] = "refuse"
+    missing: Missing = "refuse"
     mc_dropout: MonteCarloDropout | None = None
 
 
@@ -95,6 +105,7 @@ class EvaluateRequest(Config):
     )
 
     dataset: str
+    missing: Missing = "refuse"
 
 
 class ImportanceRequest(Config):
@@ -114,6 +125,7 @@ class ImportanceRequest(Config):
     metric: str | None = None
     num_repeats: Annotated[int, Field(ge=1, le=100)] = 5
     seed: Seed = 0
+    missing: Missing = "refuse"
 
 
 class FeatureImportance(BaseModel):

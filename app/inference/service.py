@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import orjson
@@ -20,6 +20,7 @@ from app.http.answers import answer, preferred
 from app.http.errors import RequestError, invalid
 from app.http.uploads import Upload, refusing_unusable
 from app.inference import requests
+from app.inference.schemas import Policy
 from app.serving import instances, tables
 from app.serving.model_server import QUICK_BYTES, ServedModel, run_inline_or_in_thread
 from app.serving.tables import CSV, PARQUET
@@ -64,12 +65,25 @@ def answer_type(accept: Sequence[str]) -> str:
 
 
 def predict_file(
-    predictor: Predictor, upload: Upload, options: ReadOptions, *, limits: Limits, media_type: str
+    predictor: Predictor,
+    upload: Upload,
+    options: ReadOptions,
+    *,
+    limits: Limits,
+    media_type: str,
+    with_inputs: bool,
+    owner: str = "",
 ) -> Path:
     """Predict every row of the upload's file; return a file in the upload's folder.
 
+    `missing` of the options may say `refuse` or `impute` too, as in the requests for predictions.
     Raises RequestError (422) naming the row and the column that cannot be used.
     """
+    policies = set(options.missing) & set(get_args(Policy))
+    if len(policies) > 1:
+        raise invalid("/missing", "missing values are either refused or imputed, not both")
+    words = tuple(word for word in options.missing if word not in policies)
+    options = options.model_copy(update={"missing": words})
     with refusing_unusable():
         return tables.predict_file(
             predictor,
@@ -78,6 +92,9 @@ def predict_file(
             options=options,
             limits=limits,
             media_type=media_type,
+            refuse_missing="impute" not in policies,
+            with_inputs=with_inputs,
+            owner=owner,
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel
 
 from app.http.answers import Time
+from dropout_core.config import Config
 from store.events import Event
 from store.jobs import Job
 
@@ -76,6 +77,12 @@ class JobAnswer(BaseModel):
             resolved_config=job.spec,
             metadata=job.spec["metadata"],
         )
+
+
+class CancelRequest(Config):
+    """Whether a job that runs keeps the model that it has so far."""
+
+    keep_model: bool = False
 
 
 class ValidationAnswer(BaseModel):

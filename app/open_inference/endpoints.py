@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel
 
 from app.context import CallerDep, Context, ContextDep
 from app.http import bodies
@@ -230,14 +229,10 @@ async def _infer(http: Request, model: str, version: str | None) -> Response:
     return done.response
 
 
-def _optional(schema: type[BaseModel]) -> dict[str, Any]:
-    """Return the documentation of a body that may be empty, as some clients send it."""
-    body = bodies.documented(schema)["requestBody"]
-    return {"requestBody": {**body, "required": False}}
-
-
 @router.post(
-    "/repository/index", openapi_extra=_optional(IndexBody), responses=error_responses(400, 413)
+    "/repository/index",
+    openapi_extra=bodies.documented(IndexBody, required=False),
+    responses=error_responses(400, 413),
 )
 @demands(Scope.READ)
 async def repository_index(
@@ -251,7 +246,7 @@ async def repository_index(
 
 @router.post(
     "/repository/models/{model}/load",
-    openapi_extra=_optional(LoadBody),
+    openapi_extra=bodies.documented(LoadBody, required=False),
     responses=error_responses(400, 404, 413, 503),
 )
 @demands(Scope.TRAIN)
@@ -265,7 +260,7 @@ async def load_model(http: Request, context: ContextDep, caller: CallerDep, mode
 
 @router.post(
     "/repository/models/{model}/unload",
-    openapi_extra=_optional(UnloadBody),
+    openapi_extra=bodies.documented(UnloadBody, required=False),
     responses=error_responses(400, 404, 413),
 )
 @demands(Scope.TRAIN)

@@ -1,6 +1,6 @@
 """What all configs share: strict, frozen values, and numbers with bounds."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,3 +19,11 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def added(default: Any) -> Any:
+    """Return a field that values stored by earlier releases lack: its default means the same.
+
+    It is written only where it says more, so that they are written as they were.
+    """
+    return Field(default, exclude_if=lambda value: value == default)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     text,
     true,
 )
@@ -83,6 +84,8 @@ jobs = Table(
     Column("queue", String(16), nullable=False),
     Column("state", String(16), nullable=False),
     Column("state_reason", String(32)),
+    # Of a job that is asked to stop: whether it keeps the model that it has so far.
+    Column("keep_model", Boolean, nullable=False, server_default=false()),
     Column("detail", Text),
     # The fencing token: every claim takes the next one, and every later write must carry it.
     Column("attempt", Integer, nullable=False),

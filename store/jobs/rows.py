@@ -31,6 +31,7 @@ class Job:
     queue: str
     state: str
     state_reason: str | None
+    keep_model: bool
     detail: str | None
     attempt: int
     failures: int

@@ -16,6 +16,7 @@ ROUTES = {
     "GET /v1/datasets": ("read", "config", V1),
     "POST /v1/datasets": ("train", "file", V1),
     "GET /v1/datasets/{dataset_id}": ("read", "config", V1),
+    "GET /v1/datasets/{dataset_id}/rows": ("read", "config", V1),
     "DELETE /v1/datasets/{dataset_id}": ("train", "config", V1),
     "GET /v1/jobs": ("read", "config", V1),
     "POST /v1/jobs": ("train", "columns", V1),

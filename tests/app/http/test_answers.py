@@ -32,6 +32,12 @@ CSV, PARQUET = OFFERS
         ("text/csv;q=0", None),
         ("text/csv;q=much", None),
         ("*/*;q=0", None),
+        ("application/json, */*;q=0", None),
+        (f'text/csv;x="a, {PARQUET}";q=0.5, {PARQUET};q=0.4', CSV),
+        (f'a/b;x=", {PARQUET}, ", text/csv', CSV),
+        (f'a/b;x="\\", {PARQUET}, ", text/csv;q="0.5;"', None),
+        (f'a/b;x="not closed, {PARQUET}', None),
+        ('a/b;x="\\', None),
     ],
 )
 def test_what_a_client_would_rather_have_is_chosen(accept: str | None, chosen: str | None) -> None:

@@ -12,6 +12,9 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("step", sa.String(16)))
     op.add_column("epochs", sa.Column("monitored", sa.Double))
+    op.add_column(
+        "jobs", sa.Column("keep_model", sa.Boolean, nullable=False, server_default=sa.false())
+    )
     _name_jobs()
     _index_lists()
 
