@@ -154,7 +154,7 @@ class Trainer:
             raise DataError(message) from error
         except (FileNotFoundError, PolarsError) as error:
             raise DataError(f"the dataset's table cannot be read: {error}") from error
-        table = resolve_table(frame, self._spec.problem)
+        table = resolve_table(frame, self._spec.problem, reading=self._assignment.dataset_reading)
         if table.split_warnings:
             self._connection.send(Warned(table.split_warnings))
         return TabularRun(

@@ -9,13 +9,20 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import Field
 
-from dropout_core.config import ColumnType, Config, FeatureType
+from dropout_core.config import ColumnType, Config, FeatureType, added
 from dropout_core.data.formats import CellFormat
 from dropout_core.data.stored_types import StoredAs, as_stored, stored_as
 from dropout_core.data.wide_tables import column_parts
 from dropout_core.errors import DataError
 
 MAX_INTEGER_CLASSES = 50
+
+MAX_NAME_CHARACTERS = 200
+"""The longest text that is the name of a class, or is shown whole in an answer."""
+
+LONG_CLASS = (
+    f"a value has more than {MAX_NAME_CHARACTERS} characters, which the name of a class cannot have"
+)
 
 MIN_IDENTIFIERS = 50
 """With fewer rows than this, a column of distinct values need not hold identifiers."""
@@ -26,7 +33,7 @@ _MANY_DISTINCT = 100
 _LONG_TEXT = 40  # characters
 _WORDS_OF_PROSE = 3
 
-_RFC_3339 = "%Y-%m-%dT%H:%M:%S%.fZ"
+RFC_3339 = "%Y-%m-%dT%H:%M:%S%.fZ"
 _STATISTICS = ("minimum", "maximum", "mean", "standard_deviation")
 _DATES = ("earliest", "latest")
 
@@ -64,7 +71,8 @@ class Column(Config):
     - `num_distinct` leaves missing values out; it is exact up to 10,000 and an estimate above.
     - Numbers have `minimum`, `maximum`, `mean` and `standard_deviation` (dividing by N); dates have
       `earliest` and `latest` (RFC 3339).
-    - Booleans, categories and few whole numbers have `top_values`, the most frequent first.
+    - Booleans, categories and few whole numbers have `top_values`, the most frequent first; those
+      of more than 200 characters are cut.
     - `format` says how the cells of a text file were written, unless numbers are plain as 1234.5.
     """
 
@@ -81,7 +89,7 @@ class Column(Config):
     earliest: str | None = None
     latest: str | None = None
     top_values: Annotated[tuple[TopValue, ...], Field(strict=False)] = ()
-    format: CellFormat | None = None
+    format: CellFormat | None = added(None)
 
 
 def describe(table: pl.LazyFrame | pl.DataFrame, *, index: Collection[str] = ()) -> list[Column]:
@@ -144,8 +152,8 @@ def _first_questions(values: pl.Expr, summary: Mapping[str, Any]) -> dict[str, p
     elif summary["stored_as"] == "datetime":
         # As text, because Python's dates end with the year 9999.
         questions |= {
-            "earliest": values.min().cast(pl.Datetime("us")).dt.to_string(_RFC_3339),
-            "latest": values.max().cast(pl.Datetime("us")).dt.to_string(_RFC_3339),
+            "earliest": values.min().cast(pl.Datetime("us")).dt.to_string(RFC_3339),
+            "latest": values.max().cast(pl.Datetime("us")).dt.to_string(RFC_3339),
         }
     return questions
 
@@ -270,4 +278,9 @@ def _is_sequence(summary: Mapping[str, Any]) -> bool:
 
 def _top_values(counts: Sequence[Mapping[str, Any]]) -> tuple[TopValue, ...]:
     most = heapq.nsmallest(_MAX_TOP_VALUES, counts, key=lambda c: (-c["count"], c["value"]))
-    return tuple(TopValue(value=entry["value"], count=entry["count"]) for entry in most)
+    return tuple(TopValue(value=_cut(entry["value"]), count=entry["count"]) for entry in most)
+
+
+def _cut(value: bool | int | float | str) -> bool | int | float | str:
+    is_long = isinstance(value, str) and len(value) > MAX_NAME_CHARACTERS
+    return f"{value[:MAX_NAME_CHARACTERS]}..." if is_long else value  # type: ignore[index]

@@ -6,7 +6,9 @@ from typing import NoReturn
 
 from dropout_core.config import ColumnType, FeatureType, SplitConfig, Task
 from dropout_core.data.columns import (
+    LONG_CLASS,
     MAX_INTEGER_CLASSES,
+    MAX_NAME_CHARACTERS,
     MIN_IDENTIFIERS,
     TYPE_AS_STORED,
     Column,
@@ -112,10 +114,10 @@ def _why_not(column: Column, type_: FeatureType) -> str | None:
     """Return why the column cannot have the type, or None if it can."""
     stored_as = column.stored_as
     possible = {
-        "numeric": stored_as in ("number", "boolean"),
+        "numeric": stored_as in ("number", "boolean", "text"),  # text is read by force
         "categorical": True,
         "boolean": stored_as == "boolean" or _is_zero_or_one(column),
-        "datetime": stored_as == "datetime",
+        "datetime": stored_as in ("datetime", "text"),
         "text": stored_as == "text",
     }
     if possible[type_]:
@@ -264,6 +266,8 @@ def _is_label(target: Column, type_: FeatureType | None) -> bool:
 
 
 def _is_number(target: Column, type_: FeatureType | None) -> bool:
+    if target.stored_as == "text":
+        return type_ == "numeric"
     return target.stored_as == "number" and type_ in (None, "numeric")
 
 
@@ -284,6 +288,8 @@ def _check_target(
             refuse("all values are the same, and a label needs both")
     elif not 2 <= num_distinct <= MAX_CLASSES:
         refuse(f"{num_distinct} distinct values, classes need 2 to {MAX_CLASSES}")
+    elif any(len(str(top.value)) > MAX_NAME_CHARACTERS for top in target.top_values):
+        refuse(LONG_CLASS)
     elif task == "binary" and num_distinct != 2:
         refuse(f"a binary target has 2 classes, this one has {num_distinct}")
     elif num_rows is not None and _is_a_class_a_row(num_distinct, num_rows - target.num_missing):

@@ -1,16 +1,18 @@
 """Read CSV and TSV files."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
 
-from dropout_core.data.dates import date_values
+from dropout_core.config import FeatureType
 from dropout_core.data.read_options import ReadOptions, spell_values
+from dropout_core.data.readers.cell_counts import count_cells, present
 from dropout_core.data.readers.csv_structure import (
     StrayQuote,
     Structure,
@@ -18,8 +20,15 @@ from dropout_core.data.readers.csv_structure import (
     starts_a_field,
     without_blank_lines,
 )
-from dropout_core.data.readers.dialect import Dialect, detect_dialect, settle_encoding, transcode
+from dropout_core.data.readers.dialect import (
+    Dialect,
+    detect_dialect,
+    drop_lines,
+    settle_encoding,
+    transcode,
+)
 from dropout_core.data.readers.table import (
+    COLUMNS_AT_ONCE,
     Contents,
     scan,
     unique_names,
@@ -28,18 +37,21 @@ from dropout_core.data.readers.table import (
 )
 from dropout_core.data.readers.type_inference import (
     InferredType,
-    count_cells,
+    finite,
+    has_warnings,
     infer,
+    strict_values,
     strictly,
-    text_values,
+    told_formats,
     typed_values,
-    unfit_cells,
+    warnings_of,
 )
 from dropout_core.data.wide_tables import column_ranges
 from dropout_core.errors import DataError
 
 _MAX_RETRIES = 3
-_COLUMNS_AT_ONCE = 2_000  # each takes some 20 KB of memory while it is parsed
+_SIGNS = ("-",)  # words for a missing value that are values in some columns
+_MAX_TOLD = 100  # columns whose warnings show cells, because each takes a pass over the file
 _TEXT = InferredType("text")
 _LATER = InferredType("text", is_certain=False)
 _BAD_COLUMN = re.compile(r"\(column number (\d+)\)")
@@ -58,39 +70,54 @@ def read_csv(
     options: ReadOptions,
     max_columns: int,
     as_text: bool,
+    names: Collection[str],
 ) -> Contents:
     """Write the stored table of a delimited text file; put temporary files into `folder`.
 
     The first rows suggest the types of the columns. The parser reads the file as these types, while
     `csv_structure` checks the whole file. Where a later row is of another type, the column is
-    parsed as text, and all of its cells decide. `as_text` keeps every cell as it is written.
+    parsed as text, and all of its cells decide. `as_text` keeps every cell as it is written. A
+    first row with all of the `names`, if there are any, is a header.
     """
     encoding = settle_encoding(source, options.encoding)
     if encoding != "utf-8":
         transcode(source, folder / "utf-8", encoding=encoding)
         source = folder / "utf-8"
-    dialect = detect_dialect(source, options)
+    if options.skip_rows or options.comment is not None:
+        drop_lines(source, folder / "lines", options)
+        source = folder / "lines"
+    dialect = detect_dialect(source, options, names)
     if dialect.num_columns > max_columns:
         raise DataError(f"{dialect.num_columns} columns, {max_columns} are allowed")
-    names, warnings = _names(dialect)
-    missing = None if as_text else options.missing_words
-    text = _Text(source, dialect, names, missing, folder)
+    columns, warnings = _names(dialect)
+    if dialect.warning is not None:
+        warnings.append(dialect.warning)
+    text = _Text(source, dialect, columns, options, as_text=as_text, folder=folder)
     try:
-        warnings += text.write(target)
+        types, found = text.write(target)
     except StrayQuote:
         if options.quote is not None or not text.has_stray_quotes_alone():
             raise
         dialect = replace(dialect, quote="")
-        warnings += _Text(source, dialect, names, missing, folder).write(target)
+        types, found = replace(text, dialect=dialect).write(target)
+    warnings += found
     settled = {
         "delimiter": dialect.delimiter,
         "quote": dialect.quote,
         "encoding": encoding,
         "header": dialect.header,
         "missing": list(options.missing_words),
+        "lenient": [
+            n for n, t in zip(columns, types, strict=True) if t.num_unfit and t.type != "text"
+        ],
     }
-    index = unnamed_index(dialect.names or (), names)
-    return Contents(options=settled, warnings=tuple(warnings), index=index)
+    formats = dict(zip(columns, told_formats(types, options), strict=True))
+    return Contents(
+        options=settled,
+        warnings=tuple(warnings),
+        formats={name: format_ for name, format_ in formats.items() if format_ is not None},
+        index=unnamed_index(dialect.names or (), columns),
+    )
 
 
 def _names(dialect: Dialect) -> tuple[list[str], list[str]]:
@@ -101,23 +128,25 @@ def _names(dialect: Dialect) -> tuple[list[str], list[str]]:
 
 @dataclass(frozen=True)
 class _Text:
-    """A text file in UTF-8, parsed until every type fits. None for `missing` keeps all as text."""
+    """A text file in UTF-8, parsed until every type fits; `as_text` keeps all as text."""
 
     source: Path
     dialect: Dialect
     names: Sequence[str]
-    missing: tuple[str, ...] | None
+    options: ReadOptions
+    _: KW_ONLY
+    as_text: bool
     folder: Path
 
-    def write(self, target: Path) -> list[str]:
-        """Write its table; return warnings."""
+    def write(self, target: Path) -> tuple[list[InferredType], list[str]]:
+        """Write its table; return the types of its columns, and warnings."""
         if self.dialect.begins_blank:  # which the parser takes for a row of one cell
             self._structure(())
             return self._without_blank_lines().write(target)
         types, has_words = self._sampled_types()
         # The parser reads a padded number, even if it is one of the words for a missing value.
-        watched_types = ("integer", "number") if self._words_spell_values else ("integer",)
-        watched = [index for index, inferred in enumerate(types) if inferred.type in watched_types]
+        watched_types = {"integer", "number"} if self._words_spell_values else {"integer"}
+        watched = [i for i, t in enumerate(types) if t.is_parsed and t.type in watched_types]
         staged = self.folder / "staged"
         with ThreadPoolExecutor(1) as pool:
             checking = pool.submit(self._structure, watched)
@@ -134,11 +163,10 @@ class _Text:
                 _LATER if i in structure.padded else inferred for i, inferred in enumerate(types)
             ]
             self._parse(staged, types, has_words=True)
-        if self.missing is None or all(inferred.is_certain for inferred in types):
+        if self.as_text or all(inferred.is_certain for inferred in types):
             staged.replace(target)
-            return []
-        later = [index for index, inferred in enumerate(types) if not inferred.is_certain]
-        return self._settle(staged, target, later)
+            return types, []
+        return self._settle(staged, target, types)
 
     def has_stray_quotes_alone(self) -> bool:
         """Return whether no quote stands where a quoted field would begin."""
@@ -148,31 +176,82 @@ class _Text:
                 file, delimiter=dialect.delimiter, quote=dialect.quote
             )
 
-    def _settle(self, staged: Path, target: Path, later: Sequence[int]) -> list[str]:
-        """Infer the types of the columns `later` from all of their cells, and write the table."""
-        cells, missing = scan(staged), self.missing or ()
-        found = count_cells(cells, later, missing)
-        types = {index: infer(counts) for index, counts in zip(later, found, strict=True)}
-        warnings = self._warnings(cells, types)
-        if all(inferred.type == "text" for inferred in types.values()):
-            staged.replace(target)
-            return warnings
-        write_parts((self._settled(cells, part, types) for part in self._parts), target)
-        return warnings
+    def _settle(
+        self, staged: Path, target: Path, types: list[InferredType]
+    ) -> tuple[list[InferredType], list[str]]:
+        """Infer the types that are not certain from all cells, and write the table."""
+        cells, missing = scan(staged), self.options.missing_words
+        later = [index for index, inferred in enumerate(types) if not inferred.is_certain]
+        types = self._inferred(cells, types, later, self.options)
+        known = {
+            name: found.pop()
+            for name in ("decimal", "day_first")
+            if len(found := {getattr(inferred, name) for inferred in types} - {None}) == 1
+        }
+        # What one column tells decides for the others, where both readings fit.
+        ambiguous = [index for index in later if types[index].is_ambiguous]
+        types = self._inferred(cells, types, ambiguous, self.options.model_copy(update=known))
+        told = [index for index in later if has_warnings(types[index])]
+        warnings = [
+            f"column {self.names[index]!r}: {warning}"
+            for index in told[:_MAX_TOLD]
+            for warning in warnings_of(cells, index, self.names[index], types[index], missing)
+        ]
+        if len(told) > _MAX_TOLD:
+            warnings.append(f"{len(told) - _MAX_TOLD} more columns may be read otherwise")
+        settled = (self._settled(cells, part, types, frozenset(later)) for part in self._parts)
+        write_parts(settled, target)
+        return types, warnings
+
+    def _inferred(
+        self,
+        cells: pl.LazyFrame,
+        types: list[InferredType],
+        columns: Sequence[int],
+        options: ReadOptions,
+    ) -> list[InferredType]:
+        """Return the types, those of these columns inferred from the cells."""
+        declared = self._declared
+        types = list(types)
+        for index, counts in zip(
+            columns, count_cells(cells, columns, options, declared), strict=True
+        ):
+            try:
+                types[index] = infer(counts, declared.get(index))
+            except DataError as error:
+                raise DataError(
+                    error.message, column=self.names[index], field=error.field
+                ) from error
+        return types
+
+    @cached_property
+    def _declared(self) -> dict[int, FeatureType]:
+        """Return the types that the options give, by column. Raises DataError."""
+        indices = {name: index for index, name in enumerate(self.names)}
+        for name in self.options.types:
+            if name not in indices:
+                raise DataError("there is no such column", column=name, field="types")
+        return {indices[name]: type_ for name, type_ in self.options.types.items()}
 
     def _settled(
-        self, cells: pl.LazyFrame, part: range, types: Mapping[int, InferredType]
+        self,
+        cells: pl.LazyFrame,
+        part: range,
+        types: Sequence[InferredType],
+        later: Collection[int],
     ) -> pl.LazyFrame:
         return cells.select(
-            typed_values(index, types[index], self.missing or ()).alias(self.names[index])
-            if index in types
+            typed_values(pl.nth(index), types[index], self.options.missing_words).alias(
+                self.names[index]
+            )
+            if index in later
             else pl.nth(index)
             for index in part
         )
 
     @property
     def _parts(self) -> Iterator[range]:
-        return column_ranges(len(self.names), _COLUMNS_AT_ONCE)
+        return column_ranges(len(self.names), COLUMNS_AT_ONCE)
 
     def _sampled_types(self) -> tuple[list[InferredType], bool]:
         """Return the types that the first rows suggest, and whether to look for missing words.
@@ -180,20 +259,33 @@ class _Text:
         The parser fails at a word that is not a number, so words in later rows are found too.
         """
         texts = [_TEXT for _ in self.names]
-        if self.missing is None:
+        if self.as_text:
             return texts, False
+        later = [_LATER for _ in self.names]
+        declared = self._declared
         if self.dialect.is_sampled_whole:  # so that all cells decide at once
-            return [_LATER for _ in self.names], False
+            return later, False
         cells = self._scan(texts, num_rows=self.dialect.num_sampled_rows).collect().lazy()
-        types = list(map(infer, count_cells(cells, range(len(texts)), self.missing)))
-        parsed = [index for index, inferred in enumerate(types) if inferred.type in _PARSED]
-        is_word = pl.nth(parsed).is_in(list(self.missing)).any()
+        types = self._inferred(
+            cells,
+            later,
+            [index for index in range(len(later)) if index not in declared],
+            self.options,
+        )
+        parsed = [index for index, inferred in enumerate(types) if inferred.is_parsed]
+        has_signs = dict.fromkeys(parsed, False)
+        if parsed:
+            is_sign = pl.nth(parsed).is_in(list(_SIGNS)).any()
+            has_signs = dict(zip(parsed, cells.select(is_sign).collect().row(0), strict=True))
+        is_word = pl.nth(parsed).is_in(self._parsed_words).any()
         has_words = bool(parsed) and (
             self._words_spell_values or any(cells.select(is_word).collect().row(0))
         )
         sure = [
-            inferred if inferred.is_certain and inferred.type != "missing" else _LATER
-            for inferred in types
+            inferred
+            if inferred.is_certain and inferred.type != "missing" and not has_signs.get(index)
+            else _LATER
+            for index, inferred in enumerate(types)
         ]
         return sure, has_words
 
@@ -223,31 +315,36 @@ class _Text:
         self, cells: pl.LazyFrame, part: range, types: Sequence[InferredType]
     ) -> pl.LazyFrame:
         cells = cells.select(pl.nth(part))  # numbers stay their names
-        if self.missing is not None:
+        if not self.as_text:
             cells = cells.with_columns(
-                text_values(pl.col(str(index)), self.missing)
+                present(pl.col(f"{index}"), types[index].missing(self.options.missing_words))
                 for index in part
-                if types[index].type not in _PARSED
+                if not types[index].is_parsed and types[index] != _LATER
             )
         # In columns of their own, because polars computes an expression used twice twice.
         cells = cells.with_columns(
-            date_values(pl.col(str(index)), types[index].forms).alias(f"{index} parsed")
+            strict_values(pl.col(f"{index}"), types[index]).alias(f"{index} parsed")
             for index in part
-            if types[index].type == "datetime"
+            if types[index].is_converted
         )
         columns = []
         for index in part:
-            column = pl.col(str(index))
-            if types[index].type == "datetime":
+            column = pl.col(f"{index}")
+            if types[index].is_converted:
                 column = strictly(pl.col(f"{index} parsed"), column)
             elif types[index].type == "number":
-                column = column.fill_nan(None)
+                column = finite(column)
             columns.append(column.alias(self.names[index]))
         return cells.select(columns)
 
     @property
     def _words_spell_values(self) -> bool:
-        return self.missing is not None and spell_values(frozenset(self.missing))
+        return not self.as_text and spell_values(frozenset(self.options.missing_words))
+
+    @property
+    def _parsed_words(self) -> list[str]:
+        """Return the words that the parser may take for missing in every column."""
+        return [word for word in self.options.missing_words if word not in _SIGNS]
 
     def _scan(
         self, types: Sequence[InferredType], *, num_rows: int | None = None, has_words: bool = False
@@ -262,12 +359,12 @@ class _Text:
             quote_char=dialect.quote or None,
             # Numbers instead of the header's names, which polars may take for patterns.
             schema={
-                str(index): _PARSED.get(inferred.type, pl.String())
+                str(index): _PARSED[inferred.type] if inferred.is_parsed else pl.String()
                 for index, inferred in enumerate(types)
             },
             # Comparing every cell with every word takes a third of the parser's time.
-            null_values=list(self.missing or ()) if has_words else None,
-            empty_string_is_null=self.missing is not None,
+            null_values=self._parsed_words if has_words else None,
+            empty_string_is_null=not self.as_text,
             glob=False,
         )
 
@@ -292,22 +389,13 @@ class _Text:
             without_blank_lines(source, lines, delimiter=dialect.delimiter, quote=dialect.quote)
         return replace(self, source=target, dialect=replace(dialect, begins_blank=False))
 
-    def _warnings(self, cells: pl.LazyFrame, types: Mapping[int, InferredType]) -> list[str]:
-        warnings = []
-        for index, inferred in types.items():
-            warning = inferred.warning
-            if inferred.unfit is not None:
-                warning = unfit_cells(cells, index, inferred, self.missing or ())
-            if warning is not None:
-                warnings.append(f"column {self.names[index]!r}: {warning}")
-        return warnings
-
 
 def _without_the_bad(types: Sequence[InferredType], error: PolarsError) -> list[InferredType]:
-    """Parse the column that the error names as text, or all dates if it names none."""
+    """Parse the column that the error names as text, or all dates and numbers if it names none."""
     bad = _BAD_COLUMN.search(str(error))
-    if bad is None:
-        return [_LATER if inferred.type == "datetime" else inferred for inferred in types]
     return [
-        _LATER if index + 1 == int(bad[1]) else inferred for index, inferred in enumerate(types)
+        _LATER
+        if (inferred.type in ("datetime", "number") if bad is None else index + 1 == int(bad[1]))
+        else inferred
+        for index, inferred in enumerate(types)
     ]

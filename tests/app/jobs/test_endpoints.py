@@ -434,6 +434,40 @@ def test_a_running_job_is_cancelled_once_and_for_all(live: Client, flowers: dict
     assert live.post(f"/v1/jobs/{job_id}/cancel").json() == job
 
 
+def test_a_cancelled_job_keeps_its_model_if_it_is_asked_to(
+    live: Client, flowers: dict[str, Any]
+) -> None:
+    job_id = submit(live, flowers["id"], "label", name="kept", training={"epochs": 100_000})["id"]
+    wait_for_event(live, job_id, "epoch")
+    answer = live.post(f"/v1/jobs/{job_id}/cancel", json={"keep_model": True})
+    assert (answer.status_code, answer.json()["state"]) == (202, "cancelling")
+    job = finished(live, job_id)
+    assert (job["state"], job["state_reason"]) == ("cancelled", "cancelled_by_user")
+    model = live.get("/v1/models/kept@1").json()
+    assert (model["id"], model["job"]) == (job["model"], job_id)
+    asked = {"instances": [[4.9, 1.6]]}
+    assert live.post("/v1/models/kept/predict", json=asked).status_code == 200
+    assert live.delete(f"/v1/jobs/{job_id}").status_code == 204
+    assert live.delete(f"/v1/models/{model['id']}").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b'{"keep_model": 1}', 422, "invalid_request"),
+        (b'{"keep": true}', 422, "invalid_request"),
+        (b"[]", 422, "invalid_request"),
+        (b"keep_model=true", 400, "malformed_json"),
+    ],
+)
+def test_a_cancel_that_cannot_be_meant_stops_nothing(
+    client: Client, dataset_id: str, body: bytes, status: int, code: str
+) -> None:
+    job_id = submit(client, dataset_id, "label")["id"]
+    assert_problem(client.post(f"/v1/jobs/{job_id}/cancel", content=body), status, code)
+    assert client.get(f"/v1/jobs/{job_id}").json()["state"] == "queued"
+
+
 def test_a_queued_job_is_cancelled_at_once(client: Client, dataset_id: str) -> None:
     job_id = submit(client, dataset_id, "label")["id"]
     response = client.post(f"/v1/jobs/{job_id}/cancel")

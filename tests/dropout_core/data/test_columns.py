@@ -657,6 +657,27 @@ def test_a_warning_names_a_few_columns_of_many() -> None:
     assert "'pixel_3', 'pixel_4' and 65 more; to use one" in warning
 
 
+def test_long_values_are_cut() -> None:
+    words = ["x" * 10_000, "y" * 200, "z"]
+    (column,) = describe(pl.DataFrame({"word": words * 2}))
+    assert [top.value for top in column.top_values] == ["x" * 200 + "...", "y" * 200, "z"]
+
+
+def test_a_long_value_is_no_class() -> None:
+    columns = describe(pl.DataFrame({"x": [1.0, 2.0], "target": ["x" * 201, "y"]}))
+    with pytest.raises(DataError, match="more than 200 characters") as caught:
+        select(columns, target="target")
+    assert caught.value.field == "target"
+
+
+@pytest.mark.parametrize("num_rows", [2, 60_000])
+def test_each_of_many_columns_gets_its_own_facts_whether_it_is_held_or_streamed(
+    num_rows: int,
+) -> None:
+    frame = pl.DataFrame({f"x{i}": [float(i), i + 2.0] * (num_rows // 2) for i in range(101)})
+    assert [column.mean for column in describe(frame)] == [i + 1.0 for i in range(101)]
+
+
 def test_each_of_many_columns_gets_its_own_facts() -> None:
     columns = describe(pl.DataFrame({f"x{i}": [float(i), i + 2.0] for i in range(250)}))
     assert [column.mean for column in columns] == [i + 1.0 for i in range(250)]
