@@ -76,7 +76,7 @@ def predict_file(
     caller: CallerDep,
     http: Request,
     model_id: str,
-    file: Annotated[UploadFile, File(description="CSV, TSV, Parquet, NPZ or IDX, also in gzip.")],
+    file: Annotated[UploadFile, File(description="A table in any format of a dataset's upload.")],
     options: UploadOptions,
     inputs: Annotated[
         bool, Form(description="Whether the answer has the file's columns too.")

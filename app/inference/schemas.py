@@ -31,7 +31,7 @@ Missing = Annotated[
 ]
 
 
-class PredictRequest(BaseModel):
+class PredictRequest(Config):
     """Rows to predict: objects by column name, or arrays in the order of the model's features.
 
     An array may also have all columns of the table that the model was trained on, in its order,
@@ -41,7 +41,6 @@ class PredictRequest(BaseModel):
 
     # The model's encoder reads the rows, and its errors name the cell.
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"instances": [[5.1, 3.5], [6.7, 3.1]]},

@@ -19,7 +19,8 @@ from app.http import bodies
 from app.http.answers import answer, preferred
 from app.http.errors import RequestError, invalid
 from app.http.uploads import Upload, refusing_unusable
-from app.inference.schemas import Policy, PredictRequest
+from app.inference import requests
+from app.inference.schemas import Policy
 from app.serving import instances, tables
 from app.serving.model_server import QUICK_BYTES, ServedModel, run_inline_or_in_thread
 from app.serving.tables import CSV, PARQUET
@@ -28,6 +29,7 @@ from dropout_core.data.read_options import ReadOptions
 from dropout_core.model.predictor import Predictor
 from dropout_core.model.uncertainty import Uncertainty
 
+QUICK_ROWS = 10_000  # read one by one on the event loop, in a few milliseconds
 MAX_SAMPLED_ROWS = 1_000_000  # rows times samples
 MAX_SAMPLED_PRODUCTS = 10**12  # rows times samples times parameters: about twenty seconds
 
@@ -38,7 +40,7 @@ async def predict(context: Context, served: ServedModel, body: bytes) -> tuple[R
     Raises RequestError and RequestValidationError for a body that is no PredictRequest, and
     ServingError for rows that cannot be predicted.
     """
-    is_quick = len(body) <= QUICK_BYTES
+    is_quick = len(body) <= QUICK_BYTES and body.count(b"[") <= QUICK_ROWS
     tenant = served.model.tenant
     async with nullcontext() if is_quick else context.slots.hold(tenant):
         matrix = await run_inline_or_in_thread(
@@ -100,9 +102,8 @@ async def _predict_cell_by_cell(
     context: Context, served: ServedModel, body: bytes, *, has_slot: bool
 ) -> tuple[Response, int]:
     """Predict rows whose cells are encoded one by one."""
-    request = await run_in_threadpool(bodies.read_json, body, PredictRequest)
-    num_rows = len(request.instances)
-    instances.require_row_count(num_rows)
+    request, rows = await run_in_threadpool(requests.read, body)
+    num_rows = len(rows)
     served.require_room(num_rows)
     sampling = request.mc_dropout
     if sampling is not None:
@@ -121,9 +122,7 @@ async def _predict_cell_by_cell(
     outputs, uncertainties = [], []
     is_quick = sampling is None or has_slot
     async with nullcontext() if is_quick else context.slots.hold(tenant):
-        parts = instances.encode(
-            served.predictor, request.instances, refuse_missing=request.missing == "refuse"
-        )
+        parts = instances.encode(served.predictor, rows, refuse_missing=request.missing == "refuse")
         while (matrix := await run_in_threadpool(next, parts, None)) is not None:
             outputs.append(await context.model_server.outputs(served, matrix))
             if sampling is not None:

@@ -131,7 +131,7 @@ def _sizes(dataset: Dataset, spec: JobSpec, plan: _Plan, settings: Settings) -> 
 def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> _Plan:
     """Return the job's plan. Raises DataError if the columns make the job impossible."""
     columns = [Column.model_validate(column) for column in dataset.columns]
-    selection = select(columns, **dict(spec.problem))
+    selection = select(columns, **dict(spec.problem), num_rows=dataset.num_rows)
     targets = [column for column in columns if column.name in selection.targets]
     num_labelled = dataset.num_rows - max(target.num_missing for target in targets)
     return _Plan(

@@ -12,7 +12,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**53)]  # exact in every JSON parser
 
 
 class Config(BaseModel):
-    """A frozen value. Unknown fields, coerced types, NaN and Infinity are refused."""
+    """A frozen value. Unknown fields, coerced types, NaN and Infinity are refused.
+
+    Arrays and objects within it stop at their first wrong entry (`fail_fast`): a request may have a
+    million, and the cost of refusing it should be small.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 

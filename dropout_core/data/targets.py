@@ -10,6 +10,7 @@ from torch import Tensor
 from dropout_core.config import Task
 from dropout_core.data.by_name import exactly, existing, numbered
 from dropout_core.data.categories import CategoricalFeature, names_as
+from dropout_core.data.columns import LONG_CLASS, MAX_NAME_CHARACTERS
 from dropout_core.data.formats import NumberFormat
 from dropout_core.data.parsing import parse_numbers, refusal, refuse_unreadable
 from dropout_core.data.reading import Reading
@@ -67,7 +68,10 @@ def find_classes(frame: pl.DataFrame, targets: Sequence[str], task: Task) -> Cla
         case "multilabel":
             return tuple(targets)
         case _:
-            return tuple(frame[targets[0]].alias("").unique().sort().to_list())
+            values = frame[targets[0]]
+            if values.dtype == pl.String and values.str.len_chars().max() > MAX_NAME_CHARACTERS:  # type: ignore[operator]
+                raise DataError(LONG_CLASS, column=targets[0])
+            return tuple(values.alias("").unique().sort().to_list())
 
 
 def target_tensor(

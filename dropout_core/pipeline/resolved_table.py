@@ -93,7 +93,7 @@ def resolve_table(
     require_type(frame, pl.DataFrame, name="frame", hint=hint)
     require_type(problem, ProblemConfig, name="problem", hint="give ProblemConfig(target=...)")
     frame = without_nan(frame_as_stored(frame).lazy()).collect()
-    selection = select(describe(frame), **dict(problem))
+    selection = select(describe(frame), **dict(problem), num_rows=len(frame))
     types = {**problem.types, **selection.features}
     frame, reading = read_by_force(frame, types, reading=reading or Reading())
     incomplete = frozenset(column.name for column in frame if column.null_count())

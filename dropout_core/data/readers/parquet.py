@@ -8,6 +8,7 @@ import polars as pl
 
 from dropout_core.data.readers.table import (
     Contents,
+    check_num_cells,
     check_num_columns,
     named_parts,
     unique_names,
@@ -17,7 +18,6 @@ from dropout_core.data.stored_types import LAST_NANOSECOND, check_storable, lost
 from dropout_core.errors import DataError
 
 SIGNATURE = b"PAR1"
-_CELL_BYTES = 8
 
 
 def read_parquet(
@@ -36,11 +36,7 @@ def read_parquet(
     schema = table.collect_schema()
     check_num_columns(len(schema), max_columns)
     num_rows = table.select(pl.len()).collect().item()
-    if num_rows * len(schema) * _CELL_BYTES > max_bytes:
-        raise DataError(
-            f"{num_rows} rows of {len(schema)} columns unpack to more than the {max_bytes} bytes "
-            "allowed"
-        )
+    check_num_cells(num_rows, len(schema), max_bytes)
     names, warnings = unique_names(schema.names())
     if not keep_dtypes:
         warnings += [lost for part in named_parts(table, names) for lost in lost_digits(part)]

@@ -36,7 +36,8 @@ class Contents:
 COLUMNS_AT_ONCE = 2_000  # each takes some 20 KB of memory while it is parsed or cast
 MAX_CELL_BYTES = 1 << 20  # of text
 _MAX_NAME_CHARACTERS = 1_000
-_MAX_NAMED = 20  # columns that a kind of warning names
+_MAX_WARNINGS = 100
+_CELL_BYTES = 8
 
 
 def write(table: pl.LazyFrame, target: Path) -> None:
@@ -116,7 +117,7 @@ def finish(path: Path, contents: Contents, *, keep_empty_columns: bool) -> Conte
     if num_rows == 0:
         raise DataError("the file has no rows")
     num_missing = [num for part in column_parts(table) for num in _checked(part)]
-    contents = replace(contents, num_rows=num_rows)
+    contents = replace(contents, num_rows=num_rows, warnings=_few(contents.warnings))
     empty = [index for index, missing in enumerate(num_missing) if missing == num_rows]
     if keep_empty_columns or not empty:
         return contents
@@ -125,9 +126,7 @@ def finish(path: Path, contents: Contents, *, keep_empty_columns: bool) -> Conte
     kept = sorted(set(range(len(names))).difference(empty))
     write(table.select(pl.nth(kept)), path)
     dropped = [f"column {names[index]!r} has no values and is left out" for index in empty]
-    return replace(
-        contents, warnings=(*contents.warnings, *_few(dropped, "columns have no values"))
-    )
+    return replace(contents, warnings=_few((*contents.warnings, *dropped)))
 
 
 def _checked(table: pl.LazyFrame) -> list[int]:
@@ -164,11 +163,10 @@ def _refuse(table: pl.LazyFrame, index: int, is_beyond: pl.Expr) -> NoReturn:
     raise DataError(detail, row=position + 1, column=name)
 
 
-def _few(warnings: Sequence[str], what: str) -> list[str]:
+def _few(warnings: tuple[str, ...]) -> tuple[str, ...]:
     """Return the first of the warnings, and how many more there are."""
-    if len(warnings) <= _MAX_NAMED:
-        return list(warnings)
-    return [*warnings[:_MAX_NAMED], f"{len(warnings) - _MAX_NAMED} more {what}"]
+    num_more = len(warnings) - _MAX_WARNINGS
+    return (*warnings[:_MAX_WARNINGS], f"{num_more} more warnings") if num_more > 0 else warnings
 
 
 def array_columns(name: str, array: NDArray[np.generic]) -> list[pl.Series]:
@@ -183,6 +181,15 @@ def array_columns(name: str, array: NDArray[np.generic]) -> list[pl.Series]:
 def check_num_columns(num_columns: int, max_columns: int) -> None:
     if num_columns > max_columns:
         raise DataError(f"{num_columns} columns, {max_columns} are allowed")
+
+
+def check_num_cells(num_rows: int, num_columns: int, max_bytes: int) -> None:
+    """Raise DataError if the cells, which a file may claim for nothing, take too many bytes."""
+    if num_rows * num_columns * _CELL_BYTES > max_bytes:
+        raise DataError(
+            f"{num_rows} rows of {num_columns} columns unpack to more than the {max_bytes} bytes "
+            "allowed"
+        )
 
 
 def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -216,10 +223,10 @@ def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
             if name
             else f"column {index} had no name: it is now {new!r}"
         )
-    return unique, _few(warnings, "columns have a new name")
+    return unique, warnings
 
 
 def unnamed_index(given: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Return the name of a first column that had none among others that had, as an index has."""
-    is_index = bool(given) and not given[0].strip() and any(name.strip() for name in given)
-    return tuple(names[:1]) if is_index else ()
+    """Return the names of the first columns if they had none and others had, as an index has."""
+    named = (index for index, name in enumerate(given) if name.strip())
+    return tuple(names[: next(named, 0)])

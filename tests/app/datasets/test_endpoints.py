@@ -6,6 +6,7 @@ import httpx
 import numpy as np
 import pytest
 
+from app.datasets import service
 from dropout_core.data.read_options import MISSING_WORDS
 from tests.support import tables
 from tests.support.client import submit, upload
@@ -18,7 +19,8 @@ UNUSABLE: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "empty"),
     "header alone": (b"a,b\n", "no rows"),
     "ragged": (b"a,b\n1,2\n3\n", "row 2"),
-    "binary": (b"\x89PNG\r\n\x1a\n\0\0\0", "binary"),
+    "an image": (b"\x89PNG\r\n\x1a\n\0\0\0", "an image"),
+    "binary": (b"\x89binary\0\0\0", "binary"),
     "another encoding": ("größe\n1\n".encode("latin-1"), "UTF-8"),
     "no values": (b"a,b\n,\n,\n", "missing"),
     "object array": (tables.npz(a=np.array([1, None], dtype=object)), "pickles"),
@@ -267,10 +269,42 @@ def test_a_list_shows_every_dataset_once_newest_first(client: Client) -> None:
         params = {"limit": 2} | ({} if after is None else {"after": after})
         page = client.get("/v1/datasets", params=params).json()
         found += [dataset["id"] for dataset in page["data"]]
+        assert [dataset["columns"] for dataset in page["data"]] == [None] * len(page["data"])
         after = page["last_id"]
         assert page["has_more"] is more
         assert after == found[-1]
     assert found == sorted(ids, reverse=True)
+
+
+def test_rows_are_shown_as_they_were_understood(client: Client) -> None:
+    cells = "n,word,day,yes\n1,NA,2024-02-01,true\n2.5," + "x" * 300 + ",,false\n"
+    dataset = upload(client, cells.encode())
+    path = f"/v1/datasets/{dataset['id']}/rows"
+    rows = client.get(path).json()
+    assert rows == {
+        "columns": ["n", "word", "day", "yes"],
+        "rows": [
+            [1.0, None, "2024-02-01T00:00:00Z", True],
+            [2.5, "x" * 200 + "...", None, False],
+        ],
+        "offset": 0,
+        "num_rows": 2,
+        "has_more": False,
+    }
+    first = client.get(path, params={"limit": 1}).json()
+    assert (first["rows"], first["has_more"]) == (rows["rows"][:1], True)
+    second = client.get(path, params={"limit": 1, "offset": 1}).json()
+    assert (second["rows"], second["has_more"]) == (rows["rows"][1:], False)
+    assert client.get(path, params={"offset": 10**9}).json()["rows"] == []
+
+
+def test_a_page_of_a_wide_table_has_few_rows(
+    sqlite_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_MAX_CELLS", 5)
+    dataset = upload(sqlite_client, b"a,b\n" + b"1,2\n" * 9)
+    answer = sqlite_client.get(f"/v1/datasets/{dataset['id']}/rows").json()
+    assert (len(answer["rows"]), answer["has_more"]) == (2, True)
 
 
 def test_an_empty_list_is_one(client: Client) -> None:

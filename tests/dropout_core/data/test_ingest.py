@@ -91,6 +91,11 @@ def test_a_first_column_without_a_name_is_an_index(tmp_path: Path, text: bytes) 
     assert columns[1].type != "identifier"
 
 
+def test_several_first_columns_without_a_name_are_an_index(tmp_path: Path) -> None:
+    columns = ingest_bytes(tmp_path, b",,a\n0,1,1\n0,2,3\n1,1,3\n").columns
+    assert [column.type for column in columns] == ["identifier", "identifier", "numeric"]
+
+
 def test_an_unnamed_column_among_others_is_no_index(tmp_path: Path) -> None:
     columns = ingest_bytes(tmp_path, b"a,\n1,1\n2,1\n2,5\n").columns
     assert [column.type for column in columns] == ["numeric", "numeric"]
