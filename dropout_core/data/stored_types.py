@@ -81,16 +81,34 @@ def as_stored(table: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def as_given(table: pl.LazyFrame) -> pl.LazyFrame:
-    """Check every column as `as_stored` does, and keep its dtype; categories become text.
+    """Keep every column's dtype, also where values cannot be stored; categories become text.
 
-    `frame_as_stored` of the result is `frame_as_stored` of the table. Raises DataError.
+    `frame_as_stored` of the result is `frame_as_stored` of the table. `unstorable` names columns
+    without a stored dtype, such as lists. Raises DataError for a date that cannot be written as
+    text.
     """
-    stored = check_storable(table)
-    kept = (pl.Categorical, pl.Enum, pl.Null)
+    dtypes = table.collect_schema().dtypes()
+    dates = [i for i, dtype in enumerate(dtypes) if isinstance(dtype, pl.Datetime | pl.Date)]
+    check_storable(table.select(pl.nth(dates)))
+    changed = (pl.Categorical, pl.Enum, pl.Null)
     return table.select(
-        pl.nth(i).cast(stored[i]) if isinstance(dtype, kept) else pl.nth(i)
-        for i, dtype in enumerate(table.collect_schema().dtypes())
+        pl.nth(i).cast(stored_dtype(dtype, column="")) if isinstance(dtype, changed) else pl.nth(i)
+        for i, dtype in enumerate(dtypes)
     )
+
+
+def unstorable(table: pl.LazyFrame) -> list[str]:
+    """Return the columns that have no stored dtype, such as lists."""
+    schema = table.collect_schema()
+    return [name for name, dtype in schema.items() if not _is_storable(dtype)]
+
+
+def _is_storable(dtype: pl.DataType) -> bool:
+    try:
+        stored_dtype(dtype, column="")
+    except DataError:
+        return False
+    return True
 
 
 def frame_as_stored(frame: pl.DataFrame) -> pl.DataFrame:

@@ -183,7 +183,7 @@ def test_a_card_says_what_there_is_to_know(
     data = [row for row in cells(parts["Data"]) if len(row) == 2]
     assert dict(data)["rows"] == "90"
     assert dict(data)["SHA-256 of the upload"] == flowers["sha256"]
-    assert ["petal\\_length", "numeric", "refused: none in training"] in cells(parts["Data"])
+    assert ["petal\\_length", "numeric", "refused: none in the table"] in cells(parts["Data"])
     curves = cells(parts["Curves"])
     assert [row[0] for row in curves if row[0].isdigit()] == [str(n) for n in range(1, 13)]
     assert re.fullmatch("`[▁▂▃▄▅▆▇█]{12}`", dict(row[:2] for row in curves)["training loss"])
