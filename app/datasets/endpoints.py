@@ -7,7 +7,7 @@ from fastapi import Depends, File, Form, Query, Response, UploadFile
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from app.context import SLOT, After, CallerDep, Context, ContextDep, Limit, Number
+from app.context import SLOT, CallerDep, Context, ContextDep, Limit, Listing, Number, listing
 from app.datasets.schemas import DatasetAnswer, RowsAnswer
 from app.datasets.service import rows_of, stored_table
 from app.http.answers import Page, page_of
@@ -94,12 +94,12 @@ def create_dataset(
 @router.get("")
 @demands(Scope.READ)
 def list_datasets(
-    context: ContextDep, caller: CallerDep, limit: Limit = 20, after: After = None
+    context: ContextDep, caller: CallerDep, asked: Annotated[Listing, listing("ds")]
 ) -> Page[DatasetAnswer]:
     """Datasets, newest first, without their columns."""
     with context.database.read() as transaction:
-        found = datasets.page(transaction, tenant=caller.tenant, limit=limit + 1, after=after)
-    return page_of([DatasetAnswer.listed(d) for d in found], [d.id for d in found], limit)
+        found = datasets.page(transaction, tenant=caller.tenant, **asked.part)
+    return page_of([DatasetAnswer.listed(d) for d in found], [d.id for d in found], asked.limit)
 
 
 @router.get("/{dataset_id}", responses=problem_responses(404))

@@ -38,7 +38,6 @@ class DatasetAnswer(BaseModel):
                         "earliest": None,
                         "latest": None,
                         "top_values": [],
-                        "format": None,
                     }
                 ],
                 "options": {
@@ -47,6 +46,7 @@ class DatasetAnswer(BaseModel):
                     "encoding": "utf-8",
                     "header": True,
                     "missing": ["", "NA", "None"],
+                    "lenient": [],
                 },
                 "warnings": [],
                 "created_at": "2026-11-21T07:00:00.000Z",

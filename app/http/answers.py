@@ -1,5 +1,6 @@
 """Parts of answers: times, pages of lists, files, and the media type that a client prefers."""
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +15,8 @@ from pydantic import BaseModel, BeforeValidator, PlainSerializer
 MAX_BYTES_IN_MEMORY = 512 * 1024  # of an answer that its client has not read yet
 
 _CHUNK_BYTES = 256 * 1024
+# A part, or a separator; a quote that is not closed reaches to the end.
+_PARTS = {mark: rf'(?:[^"{mark}]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+|{mark}' for mark in ",;"}
 
 Item = TypeVar("Item", bound=BaseModel)
 
@@ -89,7 +92,7 @@ def preferred(accept: str | None, offers: Sequence[str]) -> str | None:
 
     None if no offer is acceptable.
     """
-    ranges = [_range(entry) for entry in (accept or "").split(",") if entry.strip()]
+    ranges = [_range(entry) for entry in _split(accept or "", ",") if entry.strip()]
     if not ranges:
         return offers[0]
     ranked = [(*_rank(offer, ranges), offer) for offer in offers]
@@ -97,8 +100,13 @@ def preferred(accept: str | None, offers: Sequence[str]) -> str | None:
     return best if quality > 0 else None
 
 
+def _split(text: str, separator: str) -> list[str]:
+    """Split at each separator that is in no quoted text."""
+    return [part for part in re.findall(_PARTS[separator], text) if part != separator]
+
+
 def _range(entry: str) -> tuple[str, float]:
-    media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
+    media_type, *parameters = (part.strip().lower() for part in _split(entry, ";"))
     quality = 1.0
     for parameter in parameters:
         name, _, value = parameter.partition("=")

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars, reset_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars, unbind_contextvars
 
 from app.http.routes import METHODS, found_demands
 from app.monitoring.instruments import Instruments
@@ -54,6 +54,7 @@ class RequestIds:
             return await self._app(scope, receive, send_named)
         finally:
             reset_contextvars(**before)
+            unbind_contextvars("key")  # which Authentication has bound
 
 
 class RequestDurations:
@@ -163,4 +164,5 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
         status=status,
         duration_seconds=round(seconds, 6),
         tenant=None if caller is None else caller.tenant,
+        client=scope["client"][0] if scope.get("client") else None,
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import Field
 
-from dropout_core.config import ColumnType, Config, FeatureType
+from dropout_core.config import ColumnType, Config, FeatureType, added
 from dropout_core.data.formats import CellFormat
 from dropout_core.data.stored_types import StoredAs, as_stored, stored_as
 from dropout_core.data.wide_tables import column_parts
@@ -89,7 +89,7 @@ class Column(Config):
     earliest: str | None = None
     latest: str | None = None
     top_values: Annotated[tuple[TopValue, ...], Field(strict=False)] = ()
-    format: CellFormat | None = None
+    format: CellFormat | None = added(None)
 
 
 def describe(table: pl.LazyFrame | pl.DataFrame, *, index: Collection[str] = ()) -> list[Column]:
@@ -196,7 +196,11 @@ def _may_decide(summary: Mapping[str, Any]) -> bool:
     share: float = summary["num_distinct"] / max(1, summary["num_values"])
     if summary["stored_as"] == "text":
         return 0.4 < share < 0.6
-    return bool(summary["integral"]) and share > 0.8 and _counts_rows(summary)
+    if not summary["integral"]:
+        return False
+    if _is_named_as_identifiers(summary):
+        return 0.4 < share < 0.6
+    return share > 0.8 and _is_sequence(summary)
 
 
 def _column(summary: Mapping[str, Any]) -> Column:
@@ -225,7 +229,7 @@ def _type(summary: Mapping[str, Any]) -> ColumnType:
         return "identifier"
     if summary["stored_as"] == "text":
         return _type_of_text(summary)
-    if summary["integral"] and _are_all_different(summary) and _counts_rows(summary):
+    if summary["integral"] and _are_identifiers(summary):
         return "identifier"
     return TYPE_AS_STORED[summary["stored_as"]]
 
@@ -239,19 +243,36 @@ def _type_of_text(summary: Mapping[str, Any]) -> ColumnType:
     is_prose = num_words > _WORDS_OF_PROSE or (is_long and num_words >= 2)
     if is_prose and is_long + are_many + are_most >= 2:
         return "text"
-    if not is_prose and (_are_all_different(summary) or (are_many and are_most)):
+    if not is_prose and (_are_all_different(summary) or _are_most_different(summary)):
         return "identifier"
     return "categorical"
+
+
+def _are_identifiers(summary: Mapping[str, Any]) -> bool:
+    """Return whether whole numbers count the rows, or are named as identifiers and rarely repeat.
+
+    Rows that were drawn with replacement repeat their numbers.
+    """
+    if _are_all_different(summary) and _is_sequence(summary):
+        return True
+    are_different = _are_all_different(summary) or _are_most_different(summary)
+    return are_different and _is_named_as_identifiers(summary)
+
+
+def _are_most_different(summary: Mapping[str, Any]) -> bool:
+    num_distinct: int = summary["num_distinct"]
+    return num_distinct > _MANY_DISTINCT and bool(2 * num_distinct > summary["num_values"])
 
 
 def _are_all_different(summary: Mapping[str, Any]) -> bool:
     return bool(MIN_IDENTIFIERS <= summary["num_values"] == summary["num_distinct"])
 
 
-def _counts_rows(summary: Mapping[str, Any]) -> bool:
-    """Return whether distinct whole numbers are a sequence, or named as identifiers are."""
-    if _IDENTIFIER_NAME.fullmatch(summary["name"]):
-        return True
+def _is_named_as_identifiers(summary: Mapping[str, Any]) -> bool:
+    return _IDENTIFIER_NAME.fullmatch(summary["name"]) is not None
+
+
+def _is_sequence(summary: Mapping[str, Any]) -> bool:
     return bool(summary["maximum"] - summary["minimum"] + 1 == summary["num_values"])
 
 

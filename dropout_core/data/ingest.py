@@ -13,7 +13,7 @@ import signal
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -28,7 +28,7 @@ from dropout_core.data.columns import Column, describe
 from dropout_core.data.isolation import isolate
 from dropout_core.data.read_options import ReadOptions
 from dropout_core.data.readers import Format, convert
-from dropout_core.data.readers.table import scan
+from dropout_core.data.readers.table import Contents, scan
 from dropout_core.data.turns import Turns
 from dropout_core.errors import DataError
 from dropout_core.files import NO_SPACE, is_disk_full
@@ -73,9 +73,10 @@ class Limits:
 class Table:
     """The description of a stored table: its origin and its columns.
 
-    `options` are those of a text file as settled (`delimiter`, `quote`, `encoding`, `header`, and
-    `missing`: all the words that stood for a missing value), and `warnings` say what was changed or
-    looks like a mistake.
+    `options` are those of a text file as settled: `delimiter`, `quote`, `encoding`, `header`,
+    `missing`, all the words that stood for a missing value, and `lenient`, the columns in which
+    cells that could not be read are missing. `warnings` say what was changed or looks like a
+    mistake.
     """
 
     format: Format
@@ -121,20 +122,28 @@ def ingest(
     options: ReadOptions | None = None,
     limits: Limits,
     as_text: bool = False,
+    names: Collection[str] = (),
     owner: str = "",
 ) -> Table:
     """Read an upload (one file, or IDX images and their labels); write its table to `target`.
 
     With `as_text` the cells of a text file stay as they are written, all strings, and columns are
-    not described. A failure leaves no `target`. Each reader may take all the memory of its limits:
-    at most four read at once, three of them for one `owner`, and others wait for their turn. Raises
+    not described. A first row of a text file with all of the `names`, if there are any, is a
+    header. A failure leaves no `target`. Each reader may take all the memory of its limits: at most
+    four read at once, three of them for one `owner`, and others wait for their turn. Raises
     DataError if the file cannot be used or takes more than the limits, and OSError if the disk is
     full.
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ingest-") as folder:
         table = Path(folder) / "table"
         read = partial(
-            _read, tuple(sources), table, options=options, limits=limits, as_text=as_text
+            _read,
+            tuple(sources),
+            table,
+            options=options,
+            limits=limits,
+            as_text=as_text,
+            names=tuple(names),
         )
         with _readers.take(owner):
             answer = _ask(read, limits)
@@ -249,6 +258,7 @@ def _read(
     options: ReadOptions | None,
     limits: Limits,
     as_text: bool,
+    names: Collection[str],
 ) -> Table:
     format_, contents = convert(
         sources,
@@ -257,14 +267,27 @@ def _read(
         max_bytes=limits.max_bytes,
         max_columns=limits.max_columns,
         as_text=as_text,
+        names=names,
     )
     return Table(
         format=format_,
         options=contents.options,
         num_rows=contents.num_rows,
-        columns=[] if as_text else describe(scan(target), index=contents.index),
+        columns=[] if as_text else _described(target, contents, options),
         warnings=list(contents.warnings),
     )
+
+
+def _described(target: Path, contents: Contents, options: ReadOptions | None) -> list[Column]:
+    """Return the description of the columns, with what reading them found out or was told."""
+    declared = options.types if options is not None else {}
+    described = []
+    for column in describe(scan(target), index=contents.index):
+        told: dict[str, Any] = {"format": contents.formats.get(column.name)}
+        if column.name in declared and column.type != "constant":
+            told["type"] = declared[column.name]
+        described.append(column.model_copy(update=told))
+    return described
 
 
 def _is_memory(error: BaseException | None) -> bool:

@@ -28,9 +28,10 @@ WITHIN = {"alias": "production", "version": "1"}
 
 PARAMETERS = {
     *("limit", "after", "offset", "state", "after_epoch", "validate_only", "format"),
+    *("name", "created_after", "order", "dataset"),
     *("Idempotency-Key", "Last-Event-ID"),
 }
-"""What a request may say beside its path and body. `after` and the keys have tests of their own."""
+"""What a request may say beside its path and body. `after`, `dataset` and the keys have tests."""
 
 ID_FIELDS = {
     ("/v1/jobs", "/dataset/id"),
@@ -294,8 +295,11 @@ def test_a_list_holds_ones_own_and_no_cursor_leads_out_of_it(
         # A cursor says when: what is no row of anybody's leads to the same place.
         nothing = theirs[:-1] + ("0" if theirs[-1] != "0" else "1")
         assert listed(after=theirs) == listed(after=nothing) == sorted(first, reverse=True)
+        assert listed(name="nobody's") == []
     if kind == "jobs":
         assert listed(state="running") == [second[1], first[1]]
+        for theirs in tenants[1].ids("dataset_id"):
+            assert listed(dataset=theirs) == []
 
 
 def test_a_list_of_names_holds_ones_own(

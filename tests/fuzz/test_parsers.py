@@ -127,6 +127,11 @@ OPTIONS = st.one_of(
         encoding=st.sampled_from([None, "utf-8", "latin-1", "utf-16", "shift_jis", "iso2022_jp"]),
         header=st.sampled_from([None, True, False]),
         missing=st.sampled_from([(), ("1",), ("", "x")]),
+        decimal=st.sampled_from([None, ",", "."]),
+        date_format=st.sampled_from([None, "%Y%m%d"]),
+        types=st.sampled_from([{}, {"a": "numeric"}, {"b": "datetime"}]),
+        skip_rows=st.sampled_from([0, 1]),
+        comment=st.sampled_from([None, "#", "1"]),
     ),
 )
 

@@ -3,10 +3,10 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
@@ -41,7 +41,18 @@ _SEPARATOR_LINE = re.compile(
     rb"(?:\xef\xbb\xbf)?\"?sep=([!-/:-@\[-`{-~ \t])\"?\r?\n", re.IGNORECASE
 )
 _SEPARATOR_BYTES = 16
-_WRITTEN = {"delimiter": ",", "quote": '"', "encoding": "utf-8", "header": True}
+
+# How formats are written as CSV, instead of what the options of a text file say of it.
+_WRITTEN: dict[str, Any] = {
+    "delimiter": ",",
+    "quote": '"',
+    "encoding": "utf-8",
+    "header": True,
+    "skip_rows": 0,
+    "comment": None,
+    "decimal": None,
+    "thousands": None,
+}
 DEFAULT_MAX_BYTES = 1 << 32
 DEFAULT_MAX_COLUMNS = 100_000
 
@@ -91,11 +102,13 @@ def convert(
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_columns: int = DEFAULT_MAX_COLUMNS,
     as_text: bool = False,
+    names: Collection[str] = (),
 ) -> tuple[Format, Contents]:
     """Read one file, or IDX images and labels, and write the stored table to `target`.
 
     Temporary files are put beside `target`, and removed. With `as_text` the cells of a text file
-    stay as they are written, Parquet keeps its dtypes, and no column is left out. Raises DataError.
+    stay as they are written, Parquet keeps its dtypes, and no column is left out. A
+    first row of text with all of the `names`, if there are any, is a header. Raises DataError.
     """
     with tempfile.TemporaryDirectory(
         dir=target.parent, prefix=".reading-", ignore_cleanup_errors=True
@@ -108,6 +121,12 @@ def convert(
         formats = [detect_format(file) for file in files]
         if len(files) != 1 and formats != ["idx", "idx"]:
             raise DataError("an upload is one file, or IDX images and their labels")
+        is_text = formats[0] in ("csv", "json", "xlsx")
+        if not is_text and options is not None and options.types:
+            raise DataError(
+                "types are for text files; those of other files can be given in a job",
+                field="types",
+            )
         table = folder / "table"
         limits = {"max_bytes": max_bytes, "max_columns": max_columns}
         try:
@@ -122,6 +141,7 @@ def convert(
                         max_bytes=max_bytes,
                         max_columns=max_columns,
                         as_text=as_text,
+                        names=names,
                     )
                 case "idx":
                     contents = idx.read_idx(files, table, max_columns=max_columns)
@@ -153,6 +173,7 @@ def _read_text(
     max_bytes: int,
     max_columns: int,
     as_text: bool,
+    names: Collection[str],
 ) -> Contents:
     """Read CSV, or what is first written as CSV so that its cells mean the same."""
     warnings: list[str] = []
@@ -166,7 +187,13 @@ def _read_text(
             warnings = excel.write_csv(given, source, max_bytes=max_bytes, max_columns=max_columns)
         options = options.model_copy(update=_WRITTEN)
     contents = read_csv(
-        source, target, folder=folder, options=options, max_columns=max_columns, as_text=as_text
+        source,
+        target,
+        folder=folder,
+        options=options,
+        max_columns=max_columns,
+        as_text=as_text,
+        names=names,
     )
     if format_ == "csv":
         return contents

@@ -1,9 +1,10 @@
 """The stored table: the Parquet file that every upload becomes."""
 
 import math
+import re
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,20 +13,25 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dropout_core.data.formats import CellFormat
 from dropout_core.data.stored_types import as_given, as_stored, without_nan
 from dropout_core.data.wide_tables import column_parts, column_ranges
 from dropout_core.errors import DataError
+
+AMBIGUOUS = re.compile(r"-?\d{1,3}\.\d{3}")
+"""A number whose point could separate thousands in text, where another format has no doubt."""
 
 
 @dataclass(frozen=True)
 class Contents:
     """The result of reading a file besides its table: the options used, and warnings.
 
-    `index` names columns that only number or name the rows, as the program that wrote the file
-    says.
+    `formats` say how the cells of columns were written, by name. `index` names columns that only
+    number or name the rows, as the program that wrote the file says.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
+    formats: Mapping[str, CellFormat] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     num_rows: int = 0
     index: tuple[str, ...] = ()
@@ -76,7 +82,9 @@ def named_parts(table: pl.LazyFrame | pl.DataFrame, names: Sequence[str]) -> Ite
 def write_as_stored(
     parts: Iterable[pl.LazyFrame], target: Path, *, max_bytes: int, keep_dtypes: bool = False
 ) -> None:
-    """Write tables of any dtypes side by side; with `keep_dtypes` check and write their own dtypes.
+    """Write tables of any dtypes side by side, their words without white space around them.
+
+    With `keep_dtypes` check the values, and write them as they are.
 
     Raises DataError naming a column that cannot be stored, and if the text takes more than
     `max_bytes`: a dictionary repeats a long text at no cost.
@@ -91,6 +99,8 @@ def write_as_stored(
             num_bytes += sum(lengths.collect(engine="streaming").row(0))
         if num_bytes > max_bytes:
             raise DataError(f"its text unpacks to more than the {max_bytes} bytes allowed")
+        if not keep_dtypes:
+            part = part.with_columns(pl.col(pl.String).str.strip_chars())
         return without_nan(part)
 
     write_parts(map(checked, parts), target)
@@ -151,7 +161,7 @@ def _refuse(table: pl.LazyFrame, index: int, is_beyond: pl.Expr) -> NoReturn:
         pl.arg_where(is_beyond).first(), what.filter(is_beyond).first().alias("what")
     )
     position, found = row.collect(engine="streaming").row(0)
-    detail = f"{found} is not a finite number"
+    detail = f"{found} is not a finite number: write NaN or null for a missing value"
     if dtype == pl.String:
         detail = f"the cell has {found} bytes, {MAX_CELL_BYTES} are allowed"
     raise DataError(detail, row=position + 1, column=name)
@@ -221,6 +231,6 @@ def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def unnamed_index(given: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Return the name of a first column that had none among others that had, as an index has."""
-    is_index = bool(given) and not given[0].strip() and any(name.strip() for name in given)
-    return tuple(names[:1]) if is_index else ()
+    """Return the names of the first columns if they had none and others had, as an index has."""
+    named = (index for index, name in enumerate(given) if name.strip())
+    return tuple(names[: next(named, 0)])

@@ -21,6 +21,7 @@ import pytest
 from polars.exceptions import PolarsError
 
 from dropout_core.data import ingest as module
+from dropout_core.data.formats import NumberFormat
 from dropout_core.data.ingest import Limits, Table, ingest, warm_up
 from dropout_core.data.read_options import MISSING_WORDS, ReadOptions
 from dropout_core.errors import DataError
@@ -67,7 +68,7 @@ def test_an_upload_becomes_a_table_with_its_columns(tmp_path: Path) -> None:
     table = ingest_bytes(tmp_path, b"a;b;c\n1;x;\n2;y;\n", options=ReadOptions(quote=""))
     assert table.format == "csv"
     settled = {"delimiter": ";", "quote": "", "encoding": "utf-8", "header": True}
-    assert table.options == settled | {"missing": list(MISSING_WORDS)}
+    assert table.options == settled | {"missing": list(MISSING_WORDS), "lenient": []}
     assert table.num_rows == 2
     assert [(column.name, column.stored_as) for column in table.columns] == [
         ("a", "number"),
@@ -88,6 +89,11 @@ def test_a_first_column_without_a_name_is_an_index(tmp_path: Path, text: bytes) 
         ("a", columns[1].type),
     ]
     assert columns[1].type != "identifier"
+
+
+def test_several_first_columns_without_a_name_are_an_index(tmp_path: Path) -> None:
+    columns = ingest_bytes(tmp_path, b",,a\n0,1,1\n0,2,3\n1,1,3\n").columns
+    assert [column.type for column in columns] == ["identifier", "identifier", "numeric"]
 
 
 def test_an_unnamed_column_among_others_is_no_index(tmp_path: Path) -> None:
@@ -133,9 +139,24 @@ def test_images_and_labels_are_one_table(tmp_path: Path) -> None:
     assert [column.name for column in table.columns] == ["pixel_0", "pixel_1", "label"]
 
 
+def test_a_column_tells_how_its_text_was_written_and_what_it_was_told(tmp_path: Path) -> None:
+    options = ReadOptions(types={"zip": "categorical", "id": "numeric"})
+    rows = "".join(f"{row + 1};{row};1.234,5;{row}\n" for row in range(60))
+    table = ingest_bytes(tmp_path, f"id;zip;price;no\n{rows}".encode(), options=options)
+    german = NumberFormat(decimal=",", thousands=".")
+    assert [(column.name, column.type, column.format) for column in table.columns] == [
+        ("id", "numeric", german),
+        ("zip", "categorical", None),
+        ("price", "constant", german),
+        ("no", "identifier", german),
+    ]
+
+
 def test_an_error_carries_its_place(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    np.savez(file, b=np.array([2, np.inf]))
     with pytest.raises(DataError, match="row 2, column 'b': inf is not") as caught:
-        ingest_bytes(tmp_path, b"a,b\n1,2\n3,inf\n")
+        ingest_bytes(tmp_path, file.getvalue())
     assert (caught.value.row, caught.value.column) == (2, "b")
 
 
