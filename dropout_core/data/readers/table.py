@@ -37,7 +37,7 @@ class Contents:
     index: tuple[str, ...] = ()
 
 
-COLUMNS_AT_ONCE = 2_000  # each takes some 20 KB of memory while it is parsed or cast
+COLUMNS_AT_ONCE = 1_000  # each takes up to 150 KB of memory while it is parsed or cast
 MAX_CELL_BYTES = 1 << 20  # of text
 _MAX_NAME_CHARACTERS = 1_000
 _MAX_WARNINGS = 100
