@@ -78,6 +78,8 @@ def as_stored(table: pl.LazyFrame) -> pl.LazyFrame:
     DataError that names a column without a stored dtype, or the row and column of such a value.
     """
     dtypes = table.collect_schema().dtypes()
+    if all(dtype in _UNBOUNDED for dtype in dtypes):
+        return table
     stored = check_storable(table)
     return table.select(_cast(pl.nth(i), dtypes[i], stored[i]) for i in range(len(dtypes)))
 
