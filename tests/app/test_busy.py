@@ -25,6 +25,7 @@ from app.http.routes import BodyClass
 from app.http.security import Caller
 from app.http.uploads import Upload
 from app.inference.schemas import EvaluateRequest, ImportanceRequest
+from app.jobs.schemas import CancelRequest
 from app.main import create_app
 from app.names.schemas import AliasRequest
 from dropout_core.data.read_options import ReadOptions
@@ -43,7 +44,7 @@ def test_a_slot_is_free_again_while_the_answer_is_read() -> None:
 
     @app.middleware("http")
     async def know_the_caller(request: Request, go_on: Any) -> Any:
-        request.state.caller = Caller("a tenant", frozenset(), "")
+        request.state.caller = Caller("a tenant", frozenset(), None, "")
         return await go_on(request)
 
     @app.get("/", dependencies=[SLOT])
@@ -143,7 +144,10 @@ def test_other_configs_are_as_cheap_to_refuse(app: Any) -> None:
             assert client.post(path, content=content * 2, headers=JSON).status_code == 413
 
 
-@pytest.mark.parametrize("schema", [JobSpec, EvaluateRequest, ImportanceRequest, AliasRequest])
+SCHEMAS = [JobSpec, ReadOptions, EvaluateRequest, ImportanceRequest, AliasRequest, CancelRequest]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
 def test_a_config_stops_at_its_first_wrong_entry(schema: type[BaseModel]) -> None:
     """A field that holds several values has `fail_fast=True`."""
     not_read = ("default", "metadata", "serialization", "json_schema_input_schema")
@@ -214,7 +218,7 @@ def test_a_table_whose_row_may_be_committed_is_kept(
     with (
         Upload(context.uploads, [file]) as upload,
         pytest.raises(type(error)),
-        stored_table(context, upload, ReadOptions()),
+        stored_table(context, upload, ReadOptions(), tenant="a tenant"),
     ):
         raise error
     assert len(context.artifacts.list("datasets")) == num_kept
