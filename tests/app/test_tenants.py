@@ -27,7 +27,7 @@ WITHIN = {"alias": "production", "version": "1"}
 """What else may be in a path, after a name, and what each tenant's has of it."""
 
 PARAMETERS = {
-    *("limit", "after", "state", "after_epoch", "validate_only", "format"),
+    *("limit", "after", "offset", "state", "after_epoch", "validate_only", "format"),
     *("name", "created_after", "order", "dataset"),
     *("Idempotency-Key", "Last-Event-ID"),
 }

@@ -108,7 +108,7 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "numbers of words": (
         {"dataset": {"types": {"word": "numeric"}}},
-        *("/dataset/types/word", "words cannot be numeric"),
+        *("/dataset/types/word", "none of its values is a number"),
     ),
     "no such type": ({"dataset": {"types": {"x": "date"}}}, "/dataset/types/x", "numeric"),
     "type of no column": ({"dataset": {"types": {"a/b": "text"}}}, "/dataset/types/a~1b", "'a/b'"),

@@ -448,7 +448,11 @@ EVERY_TYPE = [
 
 
 @pytest.mark.parametrize(
-    "name", ["__index_level_0__", "Unnamed: 0", "Unnamed: 0.1", "...1", "rownames", "row.names"]
+    "name",
+    [
+        *("__index_level_0__", "__UNNAMED__0", "Unnamed: 0", "Unnamed: 0.1", "...1"),
+        *("rownames", "row.names"),
+    ],
 )
 def test_what_a_library_names_an_index_is_no_feature(name: str) -> None:
     frame = pl.DataFrame({name: [7, 7, 3, 4], "a": [1, 2, 3, 3], "y": ["b", "c", "b", "c"]})
