@@ -5,6 +5,7 @@ import io
 import json
 import tracemalloc
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -183,6 +184,29 @@ def test_a_body_that_stops_coming_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 
     guard = BodyLimit(read_all, max_bytes={BodyClass.CONFIG: 9})
     with pytest.raises(BodyTooSlow):
+        asyncio.run(guard({"type": "http", "path": "/", "headers": []}, receive, receive))
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_body_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """A byte now and then is no progress; parts of some size are."""
+    monkeypatch.setattr(limits, "BODY_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "MIN_RECEIVED_BYTES", 100)
+    num_left = 60
+
+    async def receive() -> Message:
+        nonlocal num_left
+        num_left -= 1
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"x" * size, "more_body": num_left > 0}
+
+    async def read_all(_: Scope, receive: Receive, __: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    guard = BodyLimit(read_all, max_bytes={BodyClass.CONFIG: 10_000})
+    expected = pytest.raises(BodyTooSlow) if size == 1 else nullcontext()
+    with expected:
         asyncio.run(guard({"type": "http", "path": "/", "headers": []}, receive, receive))
 
 
