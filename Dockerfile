@@ -23,4 +23,5 @@ USER dropout
 VOLUME /data
 EXPOSE 8000
 ENV DROPOUT_DATA_DIR=/data PYTHONUNBUFFERED=1
-CMD ["dropout-service", "serve"]
+# Open to whoever reaches the published port, so it does not start before there is a key: see the README.
+CMD ["dropout-service", "serve", "--host", "0.0.0.0"]

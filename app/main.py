@@ -27,6 +27,7 @@ from app.inference import endpoints as inference
 from app.jobs import endpoints as jobs
 from app.jobs import stream
 from app.models import endpoints as models
+from app.monitoring.disk import Disk
 from app.monitoring.instruments import Instruments
 from app.monitoring.readiness import Readiness
 from app.monitoring.recorded_jobs import RecordedJobs
@@ -50,6 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     artifacts = open_artifacts(settings)
     release = version("dropout-service")
     predictors = Predictors(artifacts, max_bytes=settings.max_loaded_model_bytes)
+    disk = Disk(settings)
     context = Context(
         settings=settings,
         database=database,
@@ -57,12 +59,12 @@ def create_app(settings: Settings) -> FastAPI:
         predictors=predictors,
         model_server=ModelServer(database, predictors),
         instruments=Instruments(
-            recorded=RecordedJobs(database),
+            collectors=(RecordedJobs(database), disk),
             versions={"version": release, "torch": torch.__version__},
         ),
         watched_jobs=WatchedJobs(database, encode=stream.encode),
         keyring=Keyring(database),
-        readiness=Readiness(database, artifacts, settings.redis_url),
+        readiness=Readiness(database, artifacts, disk=disk, redis_url=settings.redis_url),
     )
 
     @asynccontextmanager
@@ -82,6 +84,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # Each file has a descriptor, or up to 1 MiB of memory.
+        form_limits={"max_files": 10, "max_fields": 200},
         redirect_slashes=False,  # behind a proxy the service does not know its own address
         # The service has its own traces and metrics: see app/http/telemetry.py.
         telemetry={"tracing": False, "metrics": False, "logs": False},

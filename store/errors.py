@@ -78,6 +78,16 @@ class StorageUnavailable(OSError):
     """The artifact storage does not answer, or refuses; a later call can succeed."""
 
 
+class NewerDatabase(StoreError):
+    """The database has a schema that this release does not know."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(
+            f"the database is of a newer release (schema {revision!r}): run that release, or "
+            "restore a backup of this one"
+        )
+
+
 class ArtifactDamaged(StoreError):
     """A stored file is not what was stored; no retry helps."""
 

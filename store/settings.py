@@ -4,6 +4,10 @@ Each edge reads them once, with `Settings()`, and passes them on; no import read
 """
 
 import os
+import re
+from collections.abc import Collection
+from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -14,6 +18,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MiB = 1024**2
 PREFIX = "DROPOUT_"
 SQLITE_FILE = "dropout.db"  # in the data directory
+DATABASE_SCHEMES = ("postgresql", "sqlite")
+REDIS_SCHEMES = ("redis", "rediss")
+
+# Kubernetes describes a Service that is called `dropout` to the pods beside it.
+_OF_KUBERNETES = re.compile(
+    r"DROPOUT_(\w+_)?(SERVICE_HOST=|SERVICE_PORT(_\w+)?=|PORT_\d+_\w+=|PORT=(tcp|udp|sctp)://)"
+)
 
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
@@ -96,6 +107,9 @@ class Settings(BaseSettings):
     finish_seconds: Seconds = Field(
         600, description="A trainer's time to score and save after max_runtime_seconds."
     )
+    hang_seconds: Seconds = Field(
+        30, description="Silence after which `serve` replaces one of its processes."
+    )
     sweep_seconds: Seconds = Field(600, description="Time between two sweeps of unneeded data.")
     keep_events_days: float = Field(
         30,
@@ -105,6 +119,11 @@ class Settings(BaseSettings):
 
     access_log: bool = Field(
         True, description="One log line per request, except for successful probes."
+    )
+    trusted_proxies: str | None = Field(
+        None,
+        description="Addresses or networks of proxies, separated by commas, whose X-Forwarded-For "
+        "and X-Forwarded-Proto headers are believed; none without.",
     )
     worker_metrics_port: int | None = Field(
         None,
@@ -125,11 +144,58 @@ class Settings(BaseSettings):
             raise ValueError("use s3://bucket/prefix, and set credentials in the AWS_* variables")
         return url
 
+    @field_validator("database_url")
+    @classmethod
+    def _names_a_database(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        example = "postgresql://user:password@host/name"
+        scheme = _scheme_of(url, known=DATABASE_SCHEMES, example=example)
+        if scheme == "sqlite" and not re.match(r"sqlite(\+\w+)?:///.", url):
+            raise ValueError("use sqlite:///folder/file, or sqlite:////folder/file from the root")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _names_a_broker(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            _scheme_of(
+                url.get_secret_value(), known=REDIS_SCHEMES, example="redis://:password@host:6379/0"
+            )
+        return url
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, value: str | None) -> str | None:
+        for part in (value or "").split(","):
+            try:
+                if value is not None:
+                    ip_network(part.strip())
+            except ValueError as error:
+                raise ValueError(
+                    "use addresses or networks, such as 10.0.0.2,10.1.0.0/16"
+                ) from error
+        return value
+
     @field_validator("api_key", mode="before")
     @classmethod
     def _keys_are_made(cls, value: object) -> None:
         if value is not None:  # to ignore it would open a service that was locked
             raise ValueError("unset DROPOUT_API_KEY, and make a key with `keys create`")
+
+    @model_validator(mode="after")
+    def _knows_every_variable(self) -> Self:
+        known = [f"{PREFIX}{name}".upper() for name in type(self).model_fields]
+        unknown = [
+            f"there is no setting {name.upper()}{_nearest(name.upper(), known)}"
+            for name, value in sorted(os.environ.items())
+            if name.upper().startswith(PREFIX)
+            and name.upper() not in known
+            and not _OF_KUBERNETES.match(f"{name}={value}")
+        ]
+        if unknown:  # a setting that is misspelt would have no effect
+            raise ValueError("; ".join(unknown))
+        return self
 
     @model_validator(mode="after")
     def _lease_outlives_its_holder(self) -> Self:
@@ -144,6 +210,12 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """Return the configured database URL, or that of SQLite in the data directory."""
         return self.database_url or f"sqlite:///{self.data_dir / SQLITE_FILE}"
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """Return the path of the database's file; None for PostgreSQL."""
+        scheme, _, path = self.database.partition(":///")
+        return Path(path.partition("?")[0]) if scheme.startswith("sqlite") else None
 
     @property
     def artifact_root(self) -> Path:
@@ -165,3 +237,25 @@ class Settings(BaseSettings):
 
 def _plain(value: object) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def _scheme_of(url: str, *, known: Collection[str], example: str) -> str:
+    """Return the scheme of a URL without its driver. Raises ValueError for an unknown one."""
+    scheme, found, _ = url.partition("://")
+    scheme = scheme.partition("+")[0]
+    if not found or scheme not in known:
+        # A URL without a scheme can begin with a password.
+        told = repr(scheme) if found and re.fullmatch(r"\w{1,20}", scheme) else "of the URL"
+        hint = _nearest(scheme, known) if found else ""
+        raise ValueError(f"unknown scheme {told}{hint}: use {example}")
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise ValueError(f"the URL has no valid host and port: use {example}") from error
+    return scheme
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    """Return a question for the known name that is most like this one; "" if none is."""
+    nearest = get_close_matches(name, known, n=1)
+    return f" (did you mean {nearest[0]}?)" if nearest else ""

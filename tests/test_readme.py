@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from app.http.walkthrough import WALKTHROUGH
+from store.settings import PREFIX, Settings
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -41,3 +42,11 @@ def test_the_example_of_the_library_trains_saves_and_predicts(tmp_path: Path) ->
     assert float(r2[1]) > 0.7
     assert re.fullmatch(r"\[\d+\.\d+(, \d+\.\d+){4}\]", predictions)
     assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_every_setting_is_in_the_table() -> None:
+    settings = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} - {"DROPOUT_API_KEY"}
+    table = [
+        line.split("|")[1] for line in section("Settings").splitlines() if line.startswith("|")
+    ]
+    assert {name for cell in table for name in re.findall(r"`(DROPOUT_\w+)`", cell)} == settings

@@ -9,7 +9,8 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from store.operations.gc_freeze import frozen_imports
@@ -20,6 +21,7 @@ with frozen_imports():
     from store import jobs
     from store.artifacts.artifact_store import open_artifacts
     from store.database.engine import Database
+    from store.errors import NewerDatabase
     from store.operations.lifetime import AlreadyRunning, on_parent_exit
     from store.operations.logs import configure_logging
     from store.operations.private_files import create_private_files
@@ -48,7 +50,7 @@ def _begin() -> None:
 
 
 @cli.command("local")
-def run_local(*, with_parent: bool = False) -> None:
+def run_local(*, with_parent: bool = False, heartbeat_fd: int | None = None) -> None:
     """Claim and run jobs of the embedded service."""
     settings = Settings()
     worker = _worker(settings, owner=local.OWNER)
@@ -57,7 +59,11 @@ def run_local(*, with_parent: bool = False) -> None:
         on_parent_exit(worker.draining.set)
     try:
         # The worker of a service that was killed can need a moment to requeue its jobs.
-        local.run(worker, lock_timeout_seconds=2 * settings.grace_seconds if with_parent else 0)
+        local.run(
+            worker,
+            lock_timeout_seconds=2 * settings.grace_seconds if with_parent else 0,
+            beat=_heart(heartbeat_fd),
+        )
     except AlreadyRunning as error:
         sys.exit(f"error: {error}")
 
@@ -156,9 +162,25 @@ def _process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+def _heart(descriptor: int | None) -> Callable[[], None]:
+    """Return a function that tells the parent that the worker's loop goes on."""
+    if descriptor is None:
+        return lambda: None
+    os.set_blocking(descriptor, False)  # a parent that is stopped reads nothing
+
+    def beat() -> None:
+        with suppress(OSError):
+            os.write(descriptor, b".")
+
+    return beat
+
+
 def _worker(settings: Settings, *, owner: str) -> Worker:
     database = Database(settings.database)
-    database.migrate()
+    try:
+        database.migrate()
+    except NewerDatabase as error:
+        sys.exit(f"error: {error}")
     return Worker(
         settings=settings,
         database=database,

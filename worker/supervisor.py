@@ -166,6 +166,7 @@ def _assignment(job: Job, worker: Worker) -> Assignment:
         attempt=job.attempt,
         spec=job.spec,
         dataset_artifact=dataset.artifact,
+        dataset_reading=dataset.reading,
         artifacts=RetryingArtifacts(worker.artifacts),
         scratch=worker.scratch,
         num_threads=job.num_threads or worker.settings.threads_per_job,

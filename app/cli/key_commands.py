@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from app.cli.terminal import DataDir, fail, say, settings_of
 from store.access import keys
 from store.access.keys import DEFAULT_TENANT, TENANT, ApiKey, Scope
-from store.errors import KeyNotFound
+from store.errors import KeyNotFound, NewerDatabase
 
 DAY_SECONDS = 86400.0
 MAX_DAYS = 36500
@@ -70,7 +70,7 @@ def create(
 ) -> None:
     """Make a key and print it, only now. Once a key exists, every call needs one."""
     lifetime_seconds = None if days is None else days * DAY_SECONDS
-    with _transaction(data_dir=data_dir) as transaction:
+    with _transaction(data_dir=data_dir, creates=True) as transaction:
         _, token = keys.create(
             transaction,
             tenant=tenant,
@@ -109,11 +109,13 @@ def revoke(
 
 
 @contextmanager
-def _transaction(*, data_dir: DataDir) -> Iterator[Connection]:
-    """Open a transaction on the service's database, which is created if there is none."""
+def _transaction(*, data_dir: DataDir, creates: bool = False) -> Iterator[Connection]:
+    """Open a transaction on the service's database; one that `creates` can make a new database."""
     from store.database.engine import Database  # slow to import: other commands start without it
 
     settings = settings_of(data_dir=data_dir)
+    if not creates and settings.sqlite_path is not None and not settings.sqlite_path.exists():
+        fail(f"there is no database at {settings.sqlite_path}: give the service's --data-dir")
     try:
         with closing(Database(settings.database)) as database:
             database.migrate()
@@ -121,7 +123,7 @@ def _transaction(*, data_dir: DataDir) -> Iterator[Connection]:
                 yield transaction
     except DBAPIError as error:
         fail(f"the database failed: {error.orig}")
-    except OSError as error:
+    except (NewerDatabase, OSError) as error:
         fail(str(error))
 
 

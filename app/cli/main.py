@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,7 +16,7 @@ try:
     import typer
 
     from app.cli import key_commands
-    from app.cli.terminal import DataDir, fail, say, settings_of, warn
+    from app.cli.terminal import RELEASE, DataDir, fail, say, settings_of, warn
     from store.operations.private_files import create_private_files
 except ModuleNotFoundError as missing:  # the library alone is installed
     print(  # noqa: T201
@@ -42,6 +42,23 @@ def main() -> None:
     cli()
 
 
+def _tell_release(asked: bool) -> None:
+    if asked:
+        say(f"dropout-service {RELEASE}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _begin(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_release, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
 @cli.command()
 def serve(
     *,
@@ -56,6 +73,7 @@ def serve(
 
         from app.cli import serve as embedded
         from app.http import bind
+        from store.errors import NewerDatabase
         from store.operations.lifetime import AlreadyRunning
         from store.operations.logs import configure_logging
 
@@ -64,7 +82,7 @@ def serve(
     try:
         bind.check_bind(host, settings)
         embedded.serve(settings, host=host, port=port, num_processes=processes)
-    except (bind.UnsafeBind, AlreadyRunning, embedded.NotReady, OSError) as error:
+    except (bind.UnsafeBind, AlreadyRunning, NewerDatabase, embedded.NotReady, OSError) as error:
         fail(str(error))
     except DBAPIError as error:
         fail(f"the database failed: {error.orig}")
@@ -77,17 +95,21 @@ def api(
     port: Port = 8000,
     data_dir: DataDir = None,
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    probe_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run the API alone; workers run elsewhere."""
     with frozen_imports():
         import uvicorn
+        from sqlalchemy.exc import DBAPIError
 
         from app.http import bind
         from app.http.protocol import BoundedHttp
         from app.http.server import Server
         from app.main import create_app
         from dropout_core.data.ingest import warm_up
+        from store.database.engine import Database
+        from store.errors import NewerDatabase
         from store.operations.lifetime import on_parent_exit
         from store.operations.logs import configure_logging
         from store.operations.tracing import configure_tracing
@@ -98,31 +120,37 @@ def api(
     try:
         if fd is None:
             bind.check_bind(host, settings)
+            with closing(Database(settings.database)) as database:
+                database.migrate()  # here, where a failure is one line
         app = create_app(settings)
         config = uvicorn.Config(
             app,
-            host=host,
-            port=port,
             loop="uvloop",
             http=BoundedHttp,
             log_config=None,  # its lines go to the service's own log
             log_level="warning",
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # the service does not use the client's address
+            proxy_headers=settings.trusted_proxies is not None,
+            forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=5,
         )
         server = Server(config, end_streams=app.state.context.watched_jobs.close)
-        listener = config.bind_socket() if fd is None else socket.socket(fileno=fd)
-    except (bind.UnsafeBind, OSError) as error:
+        listener = bind.listen(host, port) if fd is None else socket.socket(fileno=fd)
+        probed = [] if probe_fd is None else [socket.socket(fileno=probe_fd)]
+    except (bind.UnsafeBind, NewerDatabase, OSError) as error:
         fail(str(error))
+    except DBAPIError as error:
+        fail(f"the database failed: {error.orig}")
     if with_parent:
         on_parent_exit(lambda: setattr(server, "should_exit", True))
     # A thread that computes yields to waiting requests after 1 ms instead of Python's 5 ms.
     sys.setswitchinterval(0.001)
     # So that the first upload does not wait for the imports of its reader.
     threading.Thread(target=warm_up, daemon=True).start()
-    server.run(sockets=[listener])
+    if fd is None:
+        say(f"Dropout Service {RELEASE} listens at {bind.address_of(listener, host)}")
+    server.run(sockets=[listener, *probed])
 
 
 @cli.command()

@@ -1,6 +1,7 @@
 """Parts of every command: settings from its flags, and errors of one line."""
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -9,6 +10,8 @@ from pydantic import ValidationError
 
 from store.operations.private_files import make_private
 from store.settings import PREFIX, Settings
+
+RELEASE = version("dropout-service")
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder of all data.")]
 
@@ -25,11 +28,12 @@ def settings_of(**flags: Any) -> Settings:
 
 
 def _flaw(location: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
     return ": ".join([*(f"{PREFIX}{name}".upper() for name in location[:1]), message])
 
 
 def say(message: str) -> None:
-    print(message)  # noqa: T201
+    print(message, flush=True)  # noqa: T201
 
 
 def warn(message: str) -> None:

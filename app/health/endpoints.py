@@ -20,7 +20,10 @@ _metrics_threads = CapacityLimiter(2)
 
 
 class Ready(BaseModel):
-    """The state of each part. Redis never fails the check: jobs are accepted without it."""
+    """The state of each part. Redis never fails the check: jobs are accepted without it.
+
+    The disk fails it while there is no space left for a job. Predictions go on without space.
+    """
 
     ready: bool
     checks: dict[str, Literal["ok", "failed", "not used"]]
@@ -36,9 +39,9 @@ async def livez() -> dict[str, str]:  # async: needs no free thread
 @router.get("/readyz", responses={200: {"model": Ready}, 503: {"model": Ready}})
 @demands(None, is_probe=True)
 async def readyz(context: ContextDep) -> JSONResponse:
-    """The service is ready: 200, or 503 while the database or the storage does not work."""
+    """The service is ready: 200; 503 while its database, storage or disk cannot take a job."""
     checks = await context.readiness.look()
-    ready = checks["database"] == checks["storage"] == "ok"
+    ready = checks["database"] == checks["storage"] == checks["disk"] == "ok"
     body = Ready.model_validate({"ready": ready, "checks": checks})
     return JSONResponse(body.model_dump(), 200 if ready else 503)
 

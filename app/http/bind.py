@@ -1,6 +1,7 @@
 """The addresses that the service may bind to: see docs/decisions/0014."""
 
 import ipaddress
+import socket
 from contextlib import closing
 
 from sqlalchemy.exc import DBAPIError
@@ -33,6 +34,19 @@ def check_bind(host: str, settings: Settings) -> None:
         f"{host} is open to other machines, and there is no API key: make one with "
         "`dropout-service keys create`, or bind to 127.0.0.1"
     )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at the address. Raises OSError, for instance if it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def address_of(listener: socket.socket, host: str) -> str:
+    """Return a URL by which this machine reaches the listener at `host`."""
+    port = listener.getsockname()[1]
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 def is_loopback(host: str) -> bool:

@@ -23,6 +23,7 @@ from starlette.types import Scope as AsgiScope
 from structlog.contextvars import bind_contextvars
 
 from app.http.bind import is_loopback
+from app.http.bodies import BoundedRoute
 from app.http.errors import database_problem, problem, problem_responses
 from app.http.routes import found_demands
 from store.access import keys
@@ -72,6 +73,7 @@ def keyed_router(
         prefix=prefix,
         tags=[tag],
         dependencies=[Depends(documented_key)],
+        route_class=BoundedRoute,
         responses={**problem_responses(401, 403, 422, 429, 503, 507), **(responses or {})},
     )
 

@@ -164,4 +164,5 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
         status=status,
         duration_seconds=round(seconds, 6),
         tenant=None if caller is None else caller.tenant,
+        client=scope["client"][0] if scope.get("client") else None,
     )

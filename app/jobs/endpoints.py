@@ -22,7 +22,7 @@ from app.http.answers import Page, page_of, preferred
 from app.http.bodies import JSON, body_of, documented, read_json, require_json
 from app.http.errors import RequestError, problem_responses
 from app.http.idempotency import IdempotencyKey, reserve
-from app.http.routes import demands
+from app.http.routes import BodyClass, demands
 from app.http.security import Caller, keyed_router
 from app.jobs.schemas import (
     EXAMPLE,
@@ -58,7 +58,7 @@ log = structlog.get_logger()
     },
     dependencies=[Depends(require_json)],
 )
-@demands(Scope.TRAIN)
+@demands(Scope.TRAIN, body=BodyClass.COLUMNS)
 def create_job(
     context: ContextDep,
     caller: CallerDep,
@@ -70,7 +70,13 @@ def create_job(
     """Submit a job. After the answer 202 the job will run, even if the service crashes."""
     if validate_only:
         with context.database.write() as transaction:
-            resolved = resolve(transaction, spec, context.settings, tenant=caller.tenant)
+            resolved = resolve(
+                transaction,
+                spec,
+                context.settings,
+                artifacts=context.artifacts,
+                tenant=caller.tenant,
+            )
         config = resolved.spec.model_dump(mode="json")
         checked = ValidationAnswer(**vars(resolved), resolved_config=config)
         return JSONResponse(checked.model_dump(mode="json"))
@@ -85,7 +91,13 @@ def create_job(
         quotas.require_queue_quota(
             transaction, tenant=caller.tenant, max_queued=context.settings.tenant_queued_jobs
         )
-        resolved = resolve(transaction, spec, context.settings, tenant=caller.tenant)
+        resolved = resolve(
+            transaction,
+            spec,
+            context.settings,
+            artifacts=context.artifacts,
+            tenant=caller.tenant,
+        )
         created = jobs.create(
             transaction,
             resolved.spec,

@@ -6,7 +6,7 @@ machine writes its numbers to that folder too.
 """
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Histogram, Metric
 from prometheus_client.core import InfoMetricFamily
@@ -25,12 +25,12 @@ BATCH_ROWS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 1
 
 
 class Instruments:
-    """The instruments of one process, exposed together with the metrics of `recorded`.
+    """The instruments of one process, exposed together with the metrics of the collectors.
 
     `versions` are the labels of the build, such as `{"version": "1.0"}`.
     """
 
-    def __init__(self, *, recorded: Collector, versions: dict[str, str]) -> None:
+    def __init__(self, *, collectors: Iterable[Collector], versions: dict[str, str]) -> None:
         self._registry = CollectorRegistry()
         shared = metrics.shared_folder()
         if shared is not None:
@@ -52,7 +52,8 @@ class Instruments:
             registry=own,
         )
         self._registry.register(_Build(versions))
-        self._registry.register(recorded)
+        for collector in collectors:
+            self._registry.register(collector)
 
     def expose(self, accept: str | None) -> tuple[bytes, str]:
         """Return all metrics and the media type: OpenMetrics if `accept` has it, else text."""

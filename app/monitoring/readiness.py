@@ -8,6 +8,7 @@ from anyio import CapacityLimiter, to_thread
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.monitoring.disk import MIN_FREE_BYTES, Disk
 from store.artifacts.artifact_store import ArtifactStore
 from store.database.engine import Database
 
@@ -19,17 +20,23 @@ log = structlog.get_logger()
 
 
 class Readiness:
-    """Check the database, the storage and Redis; probes at the same time share one check.
+    """Check the database, the storage, the disk and Redis; probes at one time share one check.
 
     It has its own threads: requests to a database that hangs may occupy all others.
     """
 
     def __init__(
-        self, database: Database, artifacts: ArtifactStore, redis_url: SecretStr | None
+        self,
+        database: Database,
+        artifacts: ArtifactStore,
+        *,
+        disk: Disk,
+        redis_url: SecretStr | None,
     ) -> None:
         self._checks: dict[str, Callable[[], str]] = {
             "database": lambda: _check_database(database),
             "storage": lambda: _check_storage(artifacts),
+            "disk": lambda: _check_disk(disk),
             "redis": lambda: _check_redis(redis_url),
         }
         self._running: dict[str, asyncio.Task[str]] = {}
@@ -66,6 +73,18 @@ def _check_storage(artifacts: ArtifactStore) -> str:
         artifacts.require_writable()
     except OSError as error:
         log.warning("the artifact storage cannot be written", error=str(error))
+        return "failed"
+    return "ok"
+
+
+def _check_disk(disk: Disk) -> str:
+    try:
+        free_bytes = disk.free_bytes()
+    except OSError as error:
+        log.warning("the disk cannot be asked for its space", error=str(error))
+        return "failed"
+    if free_bytes < MIN_FREE_BYTES:
+        log.warning("the disk is full", free_bytes=free_bytes)
         return "failed"
     return "ok"
 

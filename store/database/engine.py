@@ -9,11 +9,14 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from store.database import postgresql
+from store.errors import NewerDatabase
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -68,14 +71,19 @@ class Database:
                 yield connection
 
     def migrate(self) -> None:
-        """Bring the schema up to date. Safe to call from several processes at once."""
+        """Bring the schema up to date. Safe to call from several processes at once.
+
+        Raises NewerDatabase if a newer release has changed it.
+        """
         url = self._url.render_as_string(hide_password=False)
         with closing(Database(url, no_timeout=True)) as database, database.write() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
-            config = Config()
-            config.set_main_option("script_location", str(MIGRATIONS))
+            config = _migrations()
             config.attributes["connection"] = connection
+            found = MigrationContext.configure(connection).get_current_revision()
+            if found is not None and found not in known_revisions():
+                raise NewerDatabase(found)
             command.upgrade(config, "head")
 
     def ping(self) -> None:
@@ -85,6 +93,12 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def known_revisions() -> set[str]:
+    """Return every revision of the schema that this release can migrate from."""
+    scripts = ScriptDirectory.from_config(_migrations())
+    return {script.revision for script in scripts.walk_revisions()}
 
 
 def is_unavailable(error: Exception) -> bool:
@@ -106,6 +120,12 @@ def is_full(error: BaseException) -> bool:
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_FULL
     return getattr(cause, "sqlstate", None) == _DISK_FULL
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
 
 
 def _sqlite_engine(url: URL) -> Engine:

@@ -15,8 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from sqlalchemy import make_url
-
 from dropout_core.config import Config
 from dropout_core.files import sync_folder
 from store import models
@@ -186,18 +184,17 @@ class _Archive:
 
 def _database_path(settings: Settings) -> Path:
     """Return the path of the database file. Raises CannotBackUp."""
-    url = make_url(settings.database)
-    if url.get_backend_name() != "sqlite":
+    path = settings.sqlite_path
+    if path is None:
         raise CannotBackUp(
             "the database is PostgreSQL: back it up with pg_dump, and then copy the artifacts in "
             f"{settings.artifact_root}"
         )
     if settings.artifact_url is not None:
         raise CannotBackUp(
-            f"the artifacts are in {settings.artifact_url}: copy {url.database} with sqlite3's "
+            f"the artifacts are in {settings.artifact_url}: copy {path} with sqlite3's "
             ".backup, and then the bucket with its own tools"
         )
-    path = Path(url.database or "")
     if not path.is_file():
         raise CannotBackUp(f"there is no database at {path}")
     return path

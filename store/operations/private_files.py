@@ -34,9 +34,8 @@ def _stored(settings: Settings) -> Iterator[Path]:
     if folder.is_dir() and found <= ours:
         yield folder
     yield from (folder / name for name in sorted(found & ours))
-    scheme, _, path = settings.database.partition(":///")
-    if scheme.startswith("sqlite") and path:
-        files = (Path(f"{path}{end}") for end in ("", "-wal", "-shm"))
+    if settings.sqlite_path is not None:
+        files = (Path(f"{settings.sqlite_path}{end}") for end in ("", "-wal", "-shm"))
         yield from (file for file in files if file.exists())
 
 

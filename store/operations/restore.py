@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import DBAPIError
@@ -19,10 +17,11 @@ from dropout_core.files import delete_path, sha256_of, sync_folder
 from store import jobs, models
 from store.artifacts.checksums import digest_in
 from store.artifacts.local_folder import LocalArtifacts
-from store.database.engine import MIGRATIONS, Database
+from store.database.engine import Database, known_revisions
 from store.database.tables import idempotency_keys
 from store.database.tables import jobs as jobs_table
 from store.database.tables import models as models_table
+from store.errors import NewerDatabase
 from store.jobs import Claim
 from store.operations.backup import ARTIFACTS, MANIFEST, Manifest
 from store.operations.lifetime import only_one
@@ -130,7 +129,7 @@ def _unpack(file: IO[bytes], folder: Path, *, name: Path) -> Manifest:
     for member in sorted(manifest.sha256.keys() | found.keys()):
         if manifest.sha256.get(member) != found.get(member):
             raise CannotRestore(f"{name} is damaged at {member!r}")
-    if manifest.schema_revision not in _known_revisions():
+    if manifest.schema_revision not in known_revisions():
         raise CannotRestore(
             f"{name} comes from a newer release, with schema {manifest.schema_revision!r}"
         )
@@ -156,12 +155,6 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) 
     return sha256_of(path)
 
 
-def _known_revisions() -> set[str]:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-
-
 def _migrate(path: Path, *, name: Path) -> int:
     """Migrate a database, requeue its running jobs, and return how many jobs are queued again."""
     try:
@@ -174,7 +167,7 @@ def _migrate(path: Path, *, name: Path) -> int:
                 return _requeue_jobs(transaction)
     except DBAPIError as error:
         raise CannotRestore(f"{name} has a damaged database: {error.orig}") from error
-    except CommandError as error:  # no release had its schema
+    except (NewerDatabase, CommandError) as error:  # no release had its schema
         raise CannotRestore(f"{name} has a damaged database: {error}") from error
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ParamSpec
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, delete, func, make_url, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from dropout_core.files import delete_path
 from store.access.idempotency import KEPT_SECONDS
@@ -119,8 +119,7 @@ def _lie_beside_another_database(settings: Settings) -> bool:
     if settings.artifact_url is not None:
         return False  # the artifacts are not in the data directory
     beside = settings.data_dir / SQLITE_FILE
-    url = make_url(settings.database)
-    configured = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+    configured = settings.sqlite_path
     return beside.exists() and (configured is None or configured.resolve() != beside.resolve())
 
 

@@ -27,7 +27,7 @@ WITHIN = {"alias": "production", "version": "1"}
 """What else may be in a path, after a name, and what each tenant's has of it."""
 
 PARAMETERS = {
-    *("limit", "after", "state", "after_epoch", "validate_only", "format"),
+    *("limit", "after", "offset", "state", "after_epoch", "validate_only", "format"),
     *("name", "created_after", "order", "dataset"),
     *("Idempotency-Key", "Last-Event-ID"),
 }
@@ -235,10 +235,10 @@ def test_what_is_anothers_is_not_found_on_any_route(
                     first, second = (outcome(answer, theirs, unknown) for answer in answers)
                     assert first == second, (method, path)
                     asked["/".join(path.split("/")[:3])] += 1
-    # Of datasets 2 routes, of jobs 5 and the stream for each of 3, of models 8 and of names 3 for
+    # Of datasets 3 routes, of jobs 5 and the stream for each of 3, of models 8 and of names 3 for
     # each reference.
     assert asked == {
-        "/v1/datasets": 2,
+        "/v1/datasets": 3,
         "/v1/jobs": 6 * 3,
         "/v1/models": 8 * 4,
         "/v1/names": 3 * 4,

@@ -26,7 +26,8 @@ def embedded_service(
         variables.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         variables.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
         folder = tmp_path_factory.mktemp("embedded")
-        with service.embedded(folder, **SETTINGS, checkpoint_seconds=0) as embedded:
+        options = {"checkpoint_seconds": 0, "trusted_proxies": "127.0.0.1"}
+        with service.embedded(folder, **SETTINGS, **options) as embedded:
             yield embedded
 
 

@@ -1,5 +1,6 @@
 """What docker-compose.yml says, and that its own commands and health checks do work."""
 
+import json
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ import httpx
 import pytest
 import yaml
 
+from store.settings import PREFIX, Settings
 from tests.support.client import Client
 from tests.support.databases import new_postgresql
 from tests.support.ports import free_port
@@ -69,8 +71,22 @@ def test_every_secret_is_a_variable() -> None:
         for name, value in service.get("environment", {}).items()
         if re.search("PASSWORD|KEY|AUTH|URL", name)
     ]
+    values = [value for value in values if value is not None]  # the others come from .env as well
     assert values
     assert all("${" in value for value in values)
+
+
+def test_every_setting_reaches_our_services() -> None:
+    """As it is, or by a value that fits the other services. One is of earlier releases."""
+    settings = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} - {"DROPOUT_API_KEY"}
+    theirs = re.compile(r"(?<![\w.])(?:AWS|OTEL)_[A-Z_]+[A-Z0-9]")
+    sources = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "store").rglob("*.py")]
+    documented = {name for path in sources for name in theirs.findall(path.read_text())}
+    documented -= {"AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3"}  # other names of AWS_ENDPOINT_URL
+    for name in OURS:
+        given = SERVICES[name]["environment"]
+        assert settings | documented <= given.keys()
+        assert {n for n in given if n.startswith(PREFIX)} == settings
 
 
 def test_the_example_names_every_secret_and_tells_none() -> None:
@@ -98,6 +114,12 @@ def test_the_image_does_not_run_as_root() -> None:
     assert users == ["dropout"]
 
 
+def test_the_image_answers_on_its_port_and_only_with_keys() -> None:
+    """`serve` at an address that is not loopback refuses to start before there is a key."""
+    (command,) = re.findall(r"^CMD (.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert json.loads(command) == ["dropout-service", "serve", "--host", "0.0.0.0"]
+
+
 def test_a_worker_has_time_to_hand_its_jobs_back() -> None:
     for name in ("worker-cpu", "worker-gpu"):
         assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > 30
@@ -122,7 +144,8 @@ class Stand:
         }
 
     def environment(self, name: str) -> dict[str, str]:
-        return {variable: self._places[variable] for variable in SERVICES[name]["environment"]}
+        given = SERVICES[name]["environment"]
+        return {variable: self._places[variable] for variable in given if given[variable]}
 
     def start(self, name: str) -> Any:
         program, *arguments = self._arguments(shlex.split(SERVICES[name]["command"]))

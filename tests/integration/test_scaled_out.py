@@ -1,3 +1,5 @@
+from importlib.metadata import version
+
 import pytest
 
 from tests.support.client import Client
@@ -26,3 +28,11 @@ def test_a_job_that_is_cancelled_keeps_its_model(client: Client) -> None:
     assert client.wait_until_over(job_id)["state"] == "cancelled"
     model = client.read(f"/v1/models/{client.job(job_id)['model']}")
     assert model["job"] == job_id
+
+
+def test_an_api_tells_its_release_and_its_address(scaled_out: Service) -> None:
+    """Of `--port 0` nobody would know it otherwise."""
+    stdout = scaled_out.started["api-0"].stdout
+    assert stdout is not None
+    release = version("dropout-service")
+    assert stdout.readline() == f"Dropout Service {release} listens at {scaled_out.address}\n"

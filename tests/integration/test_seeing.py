@@ -103,6 +103,16 @@ def test_every_line_says_what_it_belongs_to(seen: Seen) -> None:
     assert accepted["trace_id"] == over["trace_id"] == TRACE
 
 
+def test_a_request_is_its_callers_and_not_its_proxys(seen: Seen) -> None:
+    """The service of these tests trusts proxies of this machine; by default it trusts none."""
+    caller = {"X-Forwarded-For": "203.0.113.7", "X-Request-ID": "through-a-proxy"}
+    seen.service.client.get("/v1/models", headers=caller)
+    seen.service.client.get("/v1/models", headers={"X-Request-ID": "without-a-proxy"})
+    clients = {line["request_id"]: line["client"] for line in seen.told("request")}
+    assert clients["through-a-proxy"] == "203.0.113.7"
+    assert clients["without-a-proxy"] == "127.0.0.1"
+
+
 def test_every_request_is_a_line_but_a_probe_that_went_well(seen: Seen) -> None:
     seen.service.client.get("/v1/jobs/%1B[31mred")
     seen.service.client.get("/livez")

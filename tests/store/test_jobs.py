@@ -69,7 +69,13 @@ def reap(connection: Connection, *, max_attempts: int = 3) -> list[Job]:
 Write = Callable[[Connection, Claim], Any]
 ENDS: list[Write] = [succeed, fail]
 HANDOVERS: list[Write] = [jobs.release, retry]
-WRITES: list[Write] = [renew, record, jobs.progressed, jobs.cancelled, *ENDS, *HANDOVERS]
+
+
+def warn(connection: Connection, claim: Claim) -> None:
+    jobs.warn(connection, claim, ["no training row has the class 'C'"])
+
+
+WRITES: list[Write] = [renew, record, warn, jobs.progressed, jobs.cancelled, *ENDS, *HANDOVERS]
 
 
 def event_types(connection: Connection, job_id: str) -> list[str]:
@@ -377,6 +383,17 @@ def test_progress_without_an_epoch_forgives_as_well_and_tells_no_event(
     jobs.progressed(connection, second)
     assert get_job(connection, mine.job_id).failures == 0
     assert event_types(connection, mine.job_id) == before
+
+
+def test_a_warning_is_added_once_whatever_attempt_finds_it(connection: Connection) -> None:
+    mine = new_claim(connection)
+    jobs.warn(connection, mine, ["b", "a"])
+    jobs.release(connection, mine)
+    jobs.warn(connection, claim_again(connection, mine.job_id), ["a", "c"])
+    assert get_job(connection, mine.job_id).warnings == ["b", "a", "c"]
+    page = events.page(connection, mine.job_id, after=0, limit=99)
+    told = [event.data["warnings"] for event in page if event.type == "warning"]
+    assert told == [["b", "a"], ["c"]]
 
 
 def test_an_epoch_after_a_cancel_is_left_out(connection: Connection) -> None:

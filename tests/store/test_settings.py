@@ -90,6 +90,17 @@ def test_settings_cannot_change_under_a_reader() -> None:
         ("threads_per_job", "0"),
         ("auto_device_queue", "tpu"),
         ("artifact_cache_bytes", "0"),
+        ("hang_seconds", "0"),
+        ("database_url", "db/dropout"),
+        ("database_url", "sqlite://"),
+        ("database_url", "sqlite://dropout.db"),
+        ("database_url", "mysql://db/dropout"),
+        ("database_url", "postgresql://db:port/dropout"),
+        ("redis_url", "cache:6379"),
+        ("redis_url", "amqp://cache"),
+        ("trusted_proxies", "*"),
+        ("trusted_proxies", "10.0.0.1,"),
+        ("trusted_proxies", "proxy.example"),
         ("artifact_url", "gs://bucket/prefix"),
         ("artifact_url", "/some/folder"),
         ("artifact_url", "s3:///prefix"),
@@ -129,3 +140,60 @@ def test_a_key_of_earlier_releases_is_not_passed_over(monkeypatch: pytest.Monkey
     with pytest.raises(ValidationError, match="keys create") as refusal:
         Settings()
     assert "horse" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [
+        ("DROPOUT_CONCURENCY", "2", "DROPOUT_CONCURRENCY"),
+        ("DROPOUT_DATABASE", "postgresql://db/x", "DROPOUT_DATABASE_URL"),
+        ("dropout_leese_seconds", "9", "DROPOUT_LEASE_SECONDS"),
+        ("DROPOUT_DATABASE_URL", "postgres://me:horse@db/x", "postgresql"),
+        ("DROPOUT_DATABASE_URL", "sqlite3:///x", "sqlite"),
+        ("DROPOUT_REDIS_URL", "reddis://:horse@cache", "redis"),
+    ],
+)
+def test_a_name_that_is_not_known_is_told_with_the_nearest_that_is(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, known: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError, match=rf"did you mean {known}\?") as refusal:
+        Settings()
+    assert "horse" not in str(refusal.value)
+
+
+def test_what_kubernetes_tells_of_a_service_called_dropout_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address = "tcp://10.0.0.1:8000"
+    set_all(
+        monkeypatch,
+        {
+            "DROPOUT_SERVICE_HOST": "10.0.0.1",
+            "DROPOUT_API_SERVICE_PORT": "8000",
+            "DROPOUT_SERVICE_PORT_HTTP": "8000",
+            "DROPOUT_PORT": address,
+            "DROPOUT_PORT_8000_TCP": address,
+            "DROPOUT_PORT_8000_TCP_PROTO": "tcp",
+            "DROPOUT_PORT_8000_TCP_ADDR": "10.0.0.1",
+        },
+    )
+    Settings()
+    monkeypatch.setenv("DROPOUT_PORT", "8000")
+    with pytest.raises(ValidationError, match="DROPOUT_PORT"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        (None, "/data/dropout.db"),
+        ("sqlite:////other/x.db", "/other/x.db"),
+        ("sqlite+pysqlite:///x.db?timeout=5", "x.db"),
+        ("postgresql://db/x", None),
+        ("postgresql+psycopg:///x", None),
+    ],
+)
+def test_the_file_of_the_database_is_known(url: str | None, path: str | None) -> None:
+    found = Settings(data_dir=Path("/data"), database_url=url).sqlite_path
+    assert found == (None if path is None else Path(path))

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from store.settings import Settings
+from store.settings import REDIS_SCHEMES, Settings
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -20,10 +20,14 @@ def create_celery(settings: Settings) -> "Celery":
     if settings.redis_url is None:
         raise ValueError("DROPOUT_REDIS_URL is not set: this role needs the broker")
     from celery import Celery  # the embedded service runs without it
+    from kombu.transport import TRANSPORT_ALIASES
+
+    # Under kombu's own names, which its log lines have.
+    for scheme in REDIS_SCHEMES:
+        TRANSPORT_ALIASES[scheme] = "worker.broker.transport:Transport"
 
     app = Celery("dropout-service", broker=settings.redis_url.get_secret_value(), backend=None)
     app.conf.update(
-        broker_transport="worker.broker.transport:Transport",
         # The row owns the job, so a message is done once it arrives. Redis would send a message
         # that is acknowledged late again after an hour.
         task_acks_late=False,

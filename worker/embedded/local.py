@@ -1,8 +1,8 @@
 """The embedded worker, the default: it claims rows itself, without a broker."""
 
 import shutil
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 
 import structlog
 
@@ -17,8 +17,12 @@ REAP_SECONDS = 2.0
 log = structlog.get_logger()
 
 
-def run(worker: Worker, *, lock_timeout_seconds: float = 0) -> None:
+def run(
+    worker: Worker, *, lock_timeout_seconds: float = 0, beat: Callable[[], None] = lambda: None
+) -> None:
     """Run jobs until `worker.draining` is set, then release those in progress.
+
+    `beat` is called at each look for jobs, so that a parent can tell a worker that hangs.
 
     Raises AlreadyRunning if another worker serves the data directory beyond the timeout.
     """
@@ -32,7 +36,13 @@ def run(worker: Worker, *, lock_timeout_seconds: float = 0) -> None:
             jobs.expire_leases(transaction, owner=worker.owner)
         warm_up()
         log.info("worker ready", concurrency=worker.settings.concurrency)
-        repeat(partial(_start_jobs, worker, pool, {}), worker, reap_seconds=REAP_SECONDS)
+        running: dict[str, Future[bool]] = {}
+
+        def step() -> None:
+            beat()
+            _start_jobs(worker, pool, running)
+
+        repeat(step, worker, reap_seconds=REAP_SECONDS)
 
 
 def _start_jobs(worker: Worker, pool: ThreadPoolExecutor, running: dict[str, Future[bool]]) -> None:

@@ -67,7 +67,19 @@ def test_a_key_that_has_expired_is_listed_as_that(tmp_path: Path) -> None:
     assert "  expired " in call(tmp_path, "list").splitlines()[1]
 
 
+@pytest.mark.parametrize("arguments", [["list"], ["revoke", "key_0"]])
+def test_a_data_directory_that_is_not_there_is_not_made(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    data_dir = tmp_path / "misspelt"
+    answer = CliRunner().invoke(cli, ["keys", *arguments, "--data-dir", str(data_dir)])
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert f"there is no database at {data_dir}" in answer.stderr
+    assert not data_dir.exists()
+
+
 def test_an_unknown_key_is_refused_in_one_line(tmp_path: Path) -> None:
+    call(tmp_path, "create", "laptop")
     assert_refused(run("revoke", "key_0", data_dir=tmp_path), "there is no key 'key_0'")
 
 
@@ -90,7 +102,7 @@ def test_what_makes_no_sense_is_named_and_makes_no_key(
     answer = CliRunner().invoke(cli, asked)
     assert (answer.exit_code, answer.stdout) == (2, "")
     assert named in answer.stderr
-    assert len(call(tmp_path, "list").splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_database_that_is_away_is_told_without_its_password(tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
+import shutil
+import sqlite3
 import subprocess
+from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -28,6 +32,14 @@ def test_help_names_every_role() -> None:
         assert role in answer.output
 
 
+def test_the_release_is_told() -> None:
+    answer = CliRunner().invoke(cli, ["--version"])
+    assert (answer.exit_code, answer.stdout) == (
+        0,
+        f"dropout-service {version('dropout-service')}\n",
+    )
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_explains_itself(role: str) -> None:
     answer = CliRunner().invoke(cli, [role, "--help"])
@@ -43,6 +55,17 @@ def test_an_open_address_without_a_key_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("role", ["worker", "dispatch"])
 def test_a_role_that_needs_a_broker_says_so(tmp_path: Path, role: str) -> None:
     assert_refused(run(role, data_dir=tmp_path), "DROPOUT_REDIS_URL")
+
+
+@pytest.mark.parametrize("command", [["serve"], ["dispatch"], ["keys", "list"]], ids=" ".join)
+def test_a_database_of_a_newer_release_is_told_in_one_line(
+    tmp_path: Path, sqlite_template: Path, command: list[str]
+) -> None:
+    shutil.copy(sqlite_template, tmp_path / "dropout.db")
+    with closing(sqlite3.connect(tmp_path / "dropout.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    done = run(*command, data_dir=tmp_path, redis_url="redis://127.0.0.1:1")
+    assert_refused(done, "the database is of a newer release (schema '9999')")
 
 
 def test_a_setting_that_makes_no_sense_is_named() -> None:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -24,7 +25,7 @@ LONG = {"epochs": 100_000, "batch_size": 1}
 @pytest.fixture
 def own_service(tmp_path: Path) -> Iterator[Service]:
     """A service that the test may end as it likes."""
-    with embedded(tmp_path, **SETTINGS) as service:
+    with embedded(tmp_path, **SETTINGS, hang_seconds=6) as service:
         yield service
 
 
@@ -46,7 +47,8 @@ def test_serve_heals_and_ends_in_order(own_service: Service) -> None:
     address = own_service.address
     stdout = own_service.started["serve"].stdout
     assert stdout is not None
-    assert stdout.readline() == f"Dropout Service is ready at {address}\n"
+    release = version("dropout-service")
+    assert stdout.readline() == f"Dropout Service {release} is ready at {address}\n"
 
     dataset = upload(own_service.client, tables.flowers())
     model = train(own_service.client, dataset["id"], "label", training={"epochs": 1})["model"]
@@ -66,8 +68,15 @@ def test_serve_heals_and_ends_in_order(own_service: Service) -> None:
         wait_for_event(client, job["id"], "epoch")
         own_service.only("worker").kill()
         wait_until(lambda: client.get(f"/v1/jobs/{job['id']}").json()["attempt"] == 2, 60)
+        # Who stands still is not dead, and would be waited for without an end.
+        stopped = [own_service.only("api"), own_service.only("worker")]
+        for process in stopped:
+            own_service.stop(process)
+    with httpx.Client(base_url=address, timeout=60) as client:
         client.post(f"/v1/jobs/{job['id']}/cancel")
         assert finished(client, job["id"])["state"] == "cancelled"
+        assert not any(is_alive(process) for process in stopped)
+        assert own_service.log().count("process hangs, killing it") == 2
 
     # A stream that is open ends when the service does, and is not cut off.
     job = submit(own_service.client, dataset["id"], "label", training=LONG)

@@ -5,8 +5,10 @@ import httpx
 from app.main import create_app
 from store.settings import Settings
 from tests.support.in_process import TestClient
+from tests.support.metrics import scrape, value
 from tests.support.problems import assert_problem
 from tests.support.servers import PostgresServer, RedisServer
+from tests.support.small_disks import MiB, small_disk
 from tests.support.stored_databases import load
 from tests.support.waiting import wait_until
 
@@ -17,7 +19,7 @@ def test_a_service_that_can_work_is_ready(client: Client) -> None:
     assert client.get("/livez").json() == {"status": "ok"}
     response = client.get("/readyz")
     assert response.status_code == 200
-    checks = {"database": "ok", "storage": "ok", "redis": "not used"}
+    checks = {"database": "ok", "storage": "ok", "disk": "ok", "redis": "not used"}
     assert response.json() == {"ready": True, "checks": checks}
 
 
@@ -81,8 +83,32 @@ def test_a_storage_that_cannot_be_written_is_not_ready(sqlite_url: str, tmp_path
     assert response.json()["checks"] == {
         "database": "ok",
         "storage": "failed",
+        "disk": "ok",
         "redis": "not used",
     }
+
+
+def test_a_full_disk_is_not_ready_and_its_space_is_a_metric(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", size_bytes=4 * MiB, num_files=1000) as disk:
+        settings = Settings(data_dir=disk.folder / "data", database_url=sqlite_url)
+        with TestClient(create_app(settings)) as client:
+            assert client.get("/readyz").status_code == 200
+            assert value(scrape(client), "dropout_disk_free_bytes") > 0
+            disk.fill()
+            assert_disk_not_ready(client)
+            assert client.get("/v2/health/ready").status_code == 200  # predictions go on
+            disk.free()
+            disk.use_up_names()
+            assert_disk_not_ready(client)
+
+
+def assert_disk_not_ready(client: Client) -> None:
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["ready"]) == (503, False)
+    assert answer.json()["checks"]["disk"] == "failed"
+    assert value(scrape(client), "dropout_disk_free_bytes") == 0
 
 
 def test_a_redis_that_is_down_is_told_and_stops_nothing(

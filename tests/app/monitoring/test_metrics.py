@@ -99,7 +99,7 @@ def test_an_event_stream_counts_until_it_begins() -> None:
     async def send(_message: Message) -> None:
         pass
 
-    instruments = Instruments(recorded=Nothing(), versions={})
+    instruments = Instruments(collectors=[Nothing()], versions={})
     app = RequestDurations(stream, instruments=instruments, access_log=False)
     started_at = time.perf_counter()
     asyncio.run(app({"type": "http", "method": "GET", "root_path": ""}, receive, send))
@@ -221,7 +221,7 @@ def test_work_is_bounded_and_a_long_queue_hides_no_wait(database: Database) -> N
 
 def told(database: Database) -> Samples:
     """What is told of a database's jobs."""
-    instruments = Instruments(recorded=RecordedJobs(database), versions={})
+    instruments = Instruments(collectors=[RecordedJobs(database)], versions={})
     return samples_of(instruments.expose(None)[0].decode())
 
 
@@ -271,7 +271,7 @@ class Recorded(Collector):
     def collect(self):
         yield GaugeMetricFamily("dropout_database_up", "Up.", 1)
 
-instruments = Instruments(recorded=Recorded(), versions={"version": "1"})
+instruments = Instruments(collectors=[Recorded()], versions={"version": "1"})
 instruments.predict_rows.observe(int(sys.argv[1]))
 instruments.request_seconds.labels("GET", "/livez", "2xx").observe(0.5)
 print(json.dumps(instruments.expose(None)[0].decode()))

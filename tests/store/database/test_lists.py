@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -87,7 +88,8 @@ def test_datasets_and_models_have_names(connection: Connection) -> None:
     dataset = new_dataset(connection)
     model = models.create(connection, TRAINED, tenant=DEFAULT_TENANT, job_id="job_1", name="a/b")
     part: dict[str, Any] = {"tenant": DEFAULT_TENANT, "limit": 9, "after": None}
-    assert datasets.page(connection, **part, name="flowers") == [dataset]
+    listed = replace(dataset, columns=[])  # a list leaves them out
+    assert datasets.page(connection, **part, name="flowers") == [listed]
     assert datasets.page(connection, **part, name="other") == []
     assert models.page(connection, **part, name="a/b") == [model]
     assert models.page(connection, **part, name="a") == []
