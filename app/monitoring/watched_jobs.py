@@ -17,7 +17,7 @@ from store.jobs import TERMINAL, Job
 POLL_SECONDS = 0.2
 AWAY_SECONDS = 2.0  # between two attempts while the database is down
 BATCH = 100  # events in a read; a client that does not read keeps them in memory
-CLOSE_SECONDS = 1.0  # for a watcher to end, once it was woken for the last time
+CLOSE_SECONDS = 3.0  # for a watcher to end, once it was woken for the last time
 
 Message = tuple[int, bytes]  # an event's number, and the event as it is sent
 
@@ -171,6 +171,8 @@ class WatchedJobs:
         return found
 
     def _read_history(self, job_id: str, after: int) -> list[Message]:
+        if self.is_closed:  # many may wait for their turn
+            return []
         with self._database.read() as transaction:
             return self._encoded(events.page(transaction, job_id, after=after, limit=BATCH))
 
