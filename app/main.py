@@ -17,18 +17,21 @@ from app.health import endpoints as health
 from app.http import docs, errors
 from app.http.headers import SecurityHeaders
 from app.http.inference_errors import InferenceErrors
-from app.http.limits import BodyLimit, RequestRate
+from app.http.limits import FORM_BYTES, BodyLimit, FilesUnderWay, RequestRate
+from app.http.query import KnownQuery
 from app.http.routes import BodyClass, FastRoute, FindRoute, FoundRoute, demands
 from app.http.security import Authentication, Keyring
 from app.http.telemetry import RequestDurations, RequestIds, RequestSpans
 from app.http.walkthrough import DESCRIPTION
 from app.inference import endpoints as inference
 from app.jobs import endpoints as jobs
+from app.jobs import stream
 from app.models import endpoints as models
 from app.monitoring.disk import Disk
 from app.monitoring.instruments import Instruments
 from app.monitoring.readiness import Readiness
 from app.monitoring.recorded_jobs import RecordedJobs
+from app.monitoring.watched_jobs import WatchedJobs
 from app.names import endpoints as names
 from app.open_inference import endpoints as open_inference
 from app.serving.model_server import ModelServer
@@ -38,8 +41,8 @@ from store.database.engine import Database
 from store.operations import tracing
 from store.settings import Settings
 
-_FORM_BYTES = 64 * 1024  # added to a file by the multipart form around it
-_CONFIG_BYTES = 4 * 1024**2
+_CONFIG_BYTES = 256 * 1024
+_COLUMNS_BYTES = 4 * 1024**2
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -59,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
             collectors=(RecordedJobs(database), disk),
             versions={"version": release, "torch": torch.__version__},
         ),
+        watched_jobs=WatchedJobs(database, encode=stream.encode),
         keyring=Keyring(database),
         readiness=Readiness(database, artifacts, disk=disk, redis_url=settings.redis_url),
     )
@@ -80,18 +84,25 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # behind a proxy the service does not know its own address
         # The service has its own traces and metrics: see app/http/telemetry.py.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.context = context
     errors.install(app)
     docs.install(app)
+    app.add_middleware(KnownQuery)
+    max_file_bytes = settings.max_upload_bytes + FORM_BYTES
+    app.add_middleware(
+        FilesUnderWay, max_file_bytes=max_file_bytes, quota_bytes=settings.tenant_dataset_bytes
+    )
     app.add_middleware(
         BodyLimit,
         max_bytes={
             BodyClass.CONFIG: min(_CONFIG_BYTES, settings.max_request_bytes),
+            BodyClass.COLUMNS: min(_COLUMNS_BYTES, settings.max_request_bytes),
             BodyClass.ROWS: settings.max_request_bytes,
-            BodyClass.FILE: settings.max_upload_bytes + _FORM_BYTES,
+            BodyClass.FILE: max_file_bytes,
         },
     )
     if settings.tenant_requests_per_second is not None:

@@ -32,3 +32,11 @@ class DataError(ValueError):
 
 class ModelError(Exception):
     """The files are not a model, or the model cannot run correctly on this machine."""
+
+
+def require_type(value: object, wanted: type, *, name: str, hint: str) -> None:
+    """Raise TypeError unless an argument is of the type; `hint` says how to get one."""
+    if not isinstance(value, wanted):
+        raise TypeError(
+            f"{name} has to be of type {wanted.__name__}, not {type(value).__name__}: {hint}"
+        )

@@ -14,7 +14,7 @@ from store.database.tables import database_now, events
 
 @dataclass(frozen=True)
 class Event:
-    """A row of the table. `type` is the state that the job entered, `requeued`, or `epoch`."""
+    """A row. `type` is the state that the job entered, `requeued`, `step`, `warning` or `epoch`."""
 
     job_id: str
     sequence: int

@@ -1,6 +1,6 @@
 """A job as submitted: the data, the model and how to train it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -44,6 +44,20 @@ class JobSpec(Config):
     model: MLPConfig = MLPConfig()
     training: TrainingConfig = TrainingConfig()
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = Field({})
+
+    @classmethod
+    def of_stored(cls, values: dict[str, Any]) -> Self:
+        """Return the spec of a stored job, which means what it meant when it was submitted.
+
+        In release 0.1 early stopping could watch the plain validation loss alone.
+        """
+        spec = cls.model_validate(values)
+        stopping = spec.training.early_stopping
+        if stopping is None or stopping.monitor is not None:
+            return spec
+        stopping = stopping.model_copy(update={"monitor": "validation_loss"})
+        training = spec.training.model_copy(update={"early_stopping": stopping})
+        return spec.model_copy(update={"training": training})
 
     @property
     def problem(self) -> ProblemConfig:

@@ -83,6 +83,34 @@ def test_one_that_did_would_be_found(source: str) -> None:
     assert len(list(faults_of(source))) == 1
 
 
+def patterns_of(source: str) -> Iterator[str]:
+    """Yield the `pl.col(...)` of a source whose argument is a value: polars reads it as a pattern.
+
+    Names in quotes and dtypes are no values. `data.by_name` and `pl.nth` take columns exactly.
+    """
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="col" | "exclude"), args=args):
+                if not all(_is_exact(argument) for argument in args):
+                    yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+def _is_exact(argument: ast.expr) -> bool:
+    if isinstance(argument, ast.Constant | ast.JoinedStr):
+        return True
+    return isinstance(argument, ast.Attribute) and ast.unparse(argument.value) == "pl"
+
+
+def test_no_source_takes_the_name_of_a_column_for_a_pattern() -> None:
+    faults = {str(path.relative_to(ROOT)): list(patterns_of(path.read_text())) for path in SOURCES}
+    assert {path: found for path, found in faults.items() if found} == {}
+
+
+def test_a_pattern_would_be_found() -> None:
+    assert len(list(patterns_of("pl.col(name); pl.col([name]); pl.all().exclude(name)"))) == 3
+    assert not list(patterns_of('pl.col("name"); pl.col(pl.String); pl.col(f"{index} parsed")'))
+
+
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 

@@ -30,6 +30,7 @@ from worker.fence import Fence
 from worker.instruments import Instruments
 from worker.messages import (
     Assignment,
+    Began,
     EpochCompleted,
     Failed,
     Finished,
@@ -38,6 +39,7 @@ from worker.messages import (
     Order,
     Stopped,
     Timed,
+    Warned,
 )
 
 TRAINER = "worker.trainer"
@@ -172,6 +174,12 @@ class Attempt:
     def _store(self, transaction: Transaction, message: Message) -> Job | None:
         """Apply a message to the job; return the job if that ends the attempt."""
         match message:
+            case Began(step):
+                jobs.began(transaction, self._claim, step)
+                return None
+            case Warned(warnings):
+                jobs.warn(transaction, self._claim, warnings)
+                return None
             case EpochCompleted(metrics):
                 jobs.record(transaction, self._claim, metrics)
                 return None

@@ -12,7 +12,8 @@ from store.artifacts.artifact_store import JOBS, ArtifactStore
 from store.models import TrainedModel
 
 Order = Literal["checkpoint_and_stop", "finish_now"]
-Step = Literal["read data", "train", "checkpoint", "evaluate", "save"]
+Step = Literal["reading", "encoding", "scaling", "training", "evaluating"]
+TimedStep = Literal["read data", "train", "checkpoint", "evaluate", "save"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,20 @@ class Assignment:
 def job_prefix(job_id: str) -> str:
     """Return the prefix of the artifacts of all attempts of a job."""
     return f"{JOBS}/{job_id}"
+
+
+@dataclass(frozen=True)
+class Began:
+    """The trainer began a step; a long one would else look as if nothing happened."""
+
+    step: Step
+
+
+@dataclass(frozen=True)
+class Warned:
+    """What the trainer found in the rows that the job's owner should know."""
+
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -73,9 +88,9 @@ class Stopped:
 class Timed:
     """The duration of a finished step, for metrics and traces; it does not change the job."""
 
-    step: Step
+    step: TimedStep
     started_at: float  # Unix seconds, by the trainer's clock
     seconds: float
 
 
-Message = EpochCompleted | FoldScored | Finished | Failed | Stopped
+Message = Began | Warned | EpochCompleted | FoldScored | Finished | Failed | Stopped

@@ -35,12 +35,12 @@ from dropout_core.training.checkpoint import (
     save_checkpoint,
 )
 from dropout_core.training.loop import Diverged
-from store.artifacts.artifact_store import ArtifactStore
 from store.errors import ArtifactDamaged, StorageUnavailable
 from store.job_spec import JobSpec
 from store.models import TrainedModel
 from worker.messages import (
     Assignment,
+    Began,
     EpochCompleted,
     Failed,
     Finished,
@@ -50,6 +50,8 @@ from worker.messages import (
     Step,
     Stopped,
     Timed,
+    TimedStep,
+    Warned,
     job_prefix,
 )
 
@@ -91,9 +93,9 @@ class Trainer:
         self._connection = connection
         self._assignment = assignment
         self._artifacts = assignment.artifacts
-        self._spec = JobSpec.model_validate(assignment.spec)
+        self._spec = JobSpec.of_stored(assignment.spec)
         with self._timed("read data"):
-            self._tabular_run = _build_run(assignment, self._spec, self._artifacts)
+            self._tabular_run = self._build_run()
         self._training = self._tabular_run.training
         self._order: Order | None = None
         self._saved_at = time.monotonic()
@@ -102,6 +104,7 @@ class Trainer:
         """Train until the end or an order to stop, and return the last message."""
         self._resume()
         threading.Thread(target=self._take_orders, daemon=True).start()
+        self._tell("training")
         with self._timed("train"):
             for metrics in self._training:
                 self._connection.send(EpochCompleted(asdict(metrics)))
@@ -118,6 +121,30 @@ class Trainer:
             return self._finish_now()
         self._checkpoint()
         return Stopped()
+
+    def _build_run(self) -> TabularRun:
+        """Read the dataset's table and prepare the training. Raises DataError."""
+        self._tell("reading")
+        try:
+            frame = pl.read_parquet(self._artifacts.fetch(self._assignment.dataset_artifact))
+        except ArtifactDamaged as error:
+            message = "the dataset's table is damaged: it does not match its checksum"
+            raise DataError(message) from error
+        except (FileNotFoundError, PolarsError) as error:
+            raise DataError(f"the dataset's table cannot be read: {error}") from error
+        table = resolve_table(frame, self._spec.problem)
+        if table.split_warnings:
+            self._connection.send(Warned(table.split_warnings))
+        return TabularRun(
+            table,
+            preprocessing=self._spec.preprocessing,
+            model=self._spec.model,
+            training=self._spec.training,
+            on_step=self._tell,
+        )
+
+    def _tell(self, step: Step) -> None:
+        self._connection.send(Began(step))
 
     def _cross_validate(self) -> bool:
         """Train and score the folds that no attempt has scored; False if ordered to stop before."""
@@ -187,7 +214,7 @@ class Trainer:
             return
 
     @contextmanager
-    def _timed(self, step: Step) -> Iterator[None]:
+    def _timed(self, step: TimedStep) -> Iterator[None]:
         """Send the duration of a step, unless it fails."""
         started_at, began = time.time(), time.monotonic()
         yield
@@ -216,6 +243,7 @@ class Trainer:
 
     def _finish(self, reason: str) -> Finished:
         """Evaluate and store the model, and describe it; the supervisor inserts its row."""
+        self._tell("evaluating")
         with self._timed("evaluate"):
             evaluations = _evaluate_as_served(self._tabular_run)
         metrics = {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
@@ -236,22 +264,6 @@ class Trainer:
             artifact=artifact,
         )
         return Finished(reason, trained)  # type: ignore[arg-type]
-
-
-def _build_run(assignment: Assignment, spec: JobSpec, artifacts: ArtifactStore) -> TabularRun:
-    try:
-        path = artifacts.fetch(assignment.dataset_artifact)
-        frame = pl.read_parquet(path)
-    except ArtifactDamaged as error:
-        raise DataError("the dataset's table is damaged: it does not match its checksum") from error
-    except (FileNotFoundError, PolarsError) as error:
-        raise DataError(f"the dataset's table cannot be read: {error}") from error
-    return TabularRun(
-        resolve_table(frame, spec.problem),
-        preprocessing=spec.preprocessing,
-        model=spec.model,
-        training=spec.training,
-    )
 
 
 def _evaluate_as_served(run: TabularRun) -> dict[str, Evaluation]:

@@ -119,7 +119,9 @@ def _watch(client: httpx.Client, job_id: str, progress: Progress, bar: TaskID) -
     last: dict[str, Any] = {}
     for last in _events(client, job_id):
         data = last["data"]
-        if last["type"] == "epoch":
+        if last["type"] == "step":
+            progress.update(bar, news=data["step"])
+        elif last["type"] == "epoch":
             loss, accuracy = data["train_loss"], data["validation_score"]
             news = f"loss {loss:.3f}  accuracy {accuracy:.1%}"
             progress.update(bar, completed=data["epoch"], news=news)

@@ -105,6 +105,7 @@ def api(
 
         from app.http import bind
         from app.http.protocol import BoundedHttp
+        from app.http.server import Server
         from app.main import create_app
         from dropout_core.data.ingest import warm_up
         from store.database.engine import Database
@@ -121,8 +122,9 @@ def api(
             bind.check_bind(host, settings)
             with closing(Database(settings.database)) as database:
                 database.migrate()  # here, where a failure is one line
+        app = create_app(settings)
         config = uvicorn.Config(
-            create_app(settings),
+            app,
             loop="uvloop",
             http=BoundedHttp,
             log_config=None,  # its lines go to the service's own log
@@ -133,7 +135,7 @@ def api(
             forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=5,
         )
-        server = uvicorn.Server(config)
+        server = Server(config, end_streams=app.state.context.watched_jobs.close)
         listener = bind.listen(host, port) if fd is None else socket.socket(fileno=fd)
         probed = [] if probe_fd is None else [socket.socket(fileno=probe_fd)]
     except (bind.UnsafeBind, NewerDatabase, OSError) as error:

@@ -7,7 +7,7 @@ from fastapi import Depends, File, Form, Response, UploadFile
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from app.context import After, CallerDep, Context, ContextDep, Limit, hold_slot
+from app.context import SLOT, After, CallerDep, Context, ContextDep, Limit
 from app.datasets.schemas import DatasetAnswer
 from app.datasets.service import stored_table
 from app.http.answers import Page, page_of
@@ -37,7 +37,7 @@ NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes none in text
     dependencies=[
         Depends(require_form),
         Depends(only_fields("file", "name")),
-        Depends(hold_slot),
+        SLOT,
     ],
 )
 @demands(Scope.TRAIN, body=BodyClass.FILE)

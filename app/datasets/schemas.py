@@ -36,9 +36,16 @@ class DatasetAnswer(BaseModel):
                         "earliest": None,
                         "latest": None,
                         "top_values": [],
+                        "format": None,
                     }
                 ],
-                "options": {"delimiter": ",", "quote": '"', "encoding": "utf-8", "header": True},
+                "options": {
+                    "delimiter": ",",
+                    "quote": '"',
+                    "encoding": "utf-8",
+                    "header": True,
+                    "missing": ["", "NA", "None"],
+                },
                 "warnings": [],
                 "created_at": "2026-11-21T07:00:00.000Z",
             }

@@ -4,10 +4,10 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import Depends, Query, Response
+from fastapi import Query, Response
 from fastapi.responses import StreamingResponse
 
-from app.context import CallerDep, ContextDep, hold_slot
+from app.context import SLOT, CallerDep, ContextDep
 from app.exports import service
 from app.exports.card import card, records_of
 from app.http.answers import download
@@ -31,7 +31,7 @@ _MEDIA_TYPES: dict[Format, str] = {
 @router.get(
     "/export",
     response_class=StreamingResponse,
-    dependencies=[Depends(hold_slot)],
+    dependencies=[SLOT],
     responses={
         200: {
             "content": {media_type: {} for media_type in _MEDIA_TYPES.values()},

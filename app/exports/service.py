@@ -3,8 +3,9 @@
 import threading
 from pathlib import Path
 
-from app.context import SLOT_SECONDS, Context
+from app.context import Context
 from app.http.errors import RequestError, invalid
+from app.http.slots import SLOT_SECONDS
 from dropout_core.export.process import MAX_ONNX_BYTES, SUFFIXES, Format, export
 from store.errors import ModelNotFound
 from store.models import Model

@@ -13,7 +13,7 @@ from app.http.routes import demands
 from app.http.security import documented_key
 from store.access.keys import Scope
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], responses=problem_responses(422))
 
 # Its own threads: requests to a database that hangs may occupy all others.
 _metrics_threads = CapacityLimiter(2)

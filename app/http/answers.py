@@ -1,15 +1,19 @@
 """Parts of answers: times, pages of lists, files, and the media type that a client prefers."""
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from os import fstat
 from pathlib import Path
 from typing import Annotated, BinaryIO, Generic, TypeVar
 
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, BeforeValidator, PlainSerializer
 
-_CHUNK_BYTES = 1024**2
+MAX_BYTES_IN_MEMORY = 512 * 1024  # of an answer that its client has not read yet
+
+_CHUNK_BYTES = 256 * 1024
 
 Item = TypeVar("Item", bound=BaseModel)
 
@@ -48,14 +52,30 @@ def download(path: Path, *, filename: str, media_type: str) -> StreamingResponse
     `filename` is ASCII without quotes. Raises OSError.
     """
     file = path.open("rb")  # an open file can still be read once it is deleted
-    return StreamingResponse(
-        _chunks(file),
-        media_type=media_type,
-        headers={
-            "Content-Length": str(fstat(file.fileno()).st_size),
-            "Content-Disposition": f'attachment; filename="{filename}"',
-        },
-    )
+    disposition = {"Content-Disposition": f'attachment; filename="{filename}"'}
+    return _from_file(file, media_type=media_type, headers=disposition)
+
+
+def answer(
+    content: bytes, *, scratch: Path, media_type: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return an answer. A large one waits for its client in a file in `scratch`, not in memory.
+
+    Call it in a thread unless the content is small.
+    """
+    if len(content) > MAX_BYTES_IN_MEMORY:
+        with suppress(OSError):  # a full disk is no reason to refuse an answer
+            scratch.mkdir(parents=True, exist_ok=True)
+            file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
+            file.write(content)
+            file.seek(0)
+            return _from_file(file, media_type=media_type, headers=headers or {})
+    return Response(content, media_type=media_type, headers=headers)
+
+
+def _from_file(file: BinaryIO, *, media_type: str, headers: Mapping[str, str]) -> StreamingResponse:
+    length = {"Content-Length": str(fstat(file.fileno()).st_size)}
+    return StreamingResponse(_chunks(file), media_type=media_type, headers={**headers, **length})
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

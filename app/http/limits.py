@@ -2,42 +2,59 @@
 
 import asyncio
 import math
+import time
 from collections import Counter
 from collections.abc import Mapping
 
 from fastapi import HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.http.encodings import ENCODINGS, Decoder, encoding_of
 from app.http.errors import RequestError, database_problem, problem
 from app.http.routes import BodyClass, found_demands
-from store.access import rate_limits
+from store.access import keys, rate_limits
 from store.database.engine import Database
 
 BODY_IDLE_SECONDS = 30.0
+MIN_RECEIVED_BYTES = 30 * 1024  # in that time, unless the body ends
+NUM_FILES_UNDER_WAY = 8  # of the largest size, for a tenant without a quota
+FORM_BYTES = 64 * 1024  # added to a file by the multipart form around it
+# They are about a body that is decompressed further in.
+_OF_ENCODED = (b"content-encoding", b"content-length", b"transfer-encoding")
 _DRAWS = 20  # a process takes this part of the bucket at a time
 
 
-class BodyTooLarge(RequestError, HTTPException):
-    """The body is larger than the limit. FastAPI would wrap any error but an HTTPException."""
+class BodyError(RequestError, HTTPException):
+    """An error while the body arrives. FastAPI would wrap any error but an HTTPException."""
 
+
+class BodyTooLarge(BodyError):
     def __init__(self, limit: int) -> None:
         detail = f"the body may have {limit} bytes here; it has more"
         super().__init__(413, "body_too_large", detail)
 
 
-class BodyTooSlow(RequestError, HTTPException):
-    """The body has stopped arriving."""
-
+class BodyTooSlow(BodyError):
     def __init__(self) -> None:
-        detail = f"no more of the body arrived for {BODY_IDLE_SECONDS:.0f} seconds"
+        detail = (
+            f"less than {MIN_RECEIVED_BYTES} more bytes of the body arrived in "
+            f"{BODY_IDLE_SECONDS:.0f} seconds"
+        )
         super().__init__(408, "body_too_slow", detail)
 
 
+class FilesTooLarge(BodyError):
+    def __init__(self, limit: int) -> None:
+        detail = f"the limit is {limit} bytes for all files that you upload at a time"
+        super().__init__(429, "quota_exceeded", detail)
+
+
 class BodyLimit:
-    """Refuse a body that stops arriving, or whose size or Content-Length is over the limit.
+    """Decompress bodies, and refuse one that stops arriving or is larger than its limit.
 
     FastAPI's own limit answers with plain text if the length was declared.
     """
@@ -51,27 +68,128 @@ class BodyLimit:
             return await self._app(scope, receive, send)
         demands = found_demands(scope)
         limit = self._max_bytes[BodyClass.CONFIG if demands is None else demands.body]
-        declared = int(dict(scope["headers"]).get(b"content-length", 0))
-        received, is_whole = 0, False
-
-        async def receive_limited() -> Message:
-            nonlocal received, is_whole
-            if declared > limit:
-                raise BodyTooLarge(limit)
-            if is_whole:  # the next message is the end of the connection, with no time limit
-                return await receive()
+        headers = Headers(scope=scope)
+        declared = int(headers.get("content-length", 0))
+        decoder = None
+        if declared > 0 or "transfer-encoding" in headers:
             try:
-                async with asyncio.timeout(BODY_IDLE_SECONDS):
-                    message = await receive()
-            except TimeoutError as error:
-                raise BodyTooSlow from error
-            received += len(message.get("body", b""))
-            is_whole = not message.get("more_body", False)
-            if received > limit:
-                raise BodyTooLarge(limit)
+                encoding = encoding_of(",".join(headers.getlist("content-encoding")))
+            except RequestError as error:
+                known = {"Accept-Encoding": ", ".join(ENCODINGS)}
+                refusal = problem(error.status, error.code, error.detail, headers=known)
+                return await refusal(scope, receive, send)
+            if encoding is not None:
+                decoder = Decoder(encoding)
+                # In place: everything further out has the same scope.
+                kept = [header for header in scope["headers"] if header[0] not in _OF_ENCODED]
+                scope["headers"] = kept
+        body = _Body(receive, limit=limit, declared=declared, decoder=decoder)
+        return await self._app(scope, body.receive, send)
+
+
+class _Body:
+    """The messages of a body. Raises BodyTooLarge, BodyTooSlow and InvalidEncoding."""
+
+    def __init__(
+        self, receive: Receive, *, limit: int, declared: int, decoder: Decoder | None
+    ) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._declared = declared
+        self._decoder = decoder
+        self._num_arrived = self._num_received = 0
+        self._seconds = BODY_IDLE_SECONDS  # left until MIN_RECEIVED_BYTES more have to be there
+        self._due_bytes = MIN_RECEIVED_BYTES
+        self._has_arrived = self._is_received = False
+
+    async def receive(self) -> Message:
+        if self._declared > self._limit:
+            raise BodyTooLarge(self._limit)
+        if self._is_received:  # the next message is the end of the connection, with no time limit
+            return await self._receive()
+        if self._decoder is None:
+            message = await self._arriving()
+            self._is_received = self._has_arrived
+        else:
+            message = await self._decoded(self._decoder)
+        self._num_received += len(message.get("body", b""))
+        if self._num_received > self._limit:
+            raise BodyTooLarge(self._limit)
+        return message
+
+    async def _decoded(self, decoder: Decoder) -> Message:
+        while not (piece := decoder.read()):
+            if self._has_arrived:
+                decoder.end()
+                self._is_received = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            message = await self._arriving()
+            if message["type"] == "http.disconnect":
+                self._is_received = True
+                return message
+            decoder.feed(message.get("body", b""))
+        await asyncio.sleep(0)  # other requests have their turn between two pieces
+        return {"type": "http.request", "body": piece, "more_body": True}
+
+    async def _arriving(self) -> Message:
+        started_at = time.monotonic()
+        try:
+            async with asyncio.timeout(self._seconds):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise BodyTooSlow from error
+        self._num_arrived += len(message.get("body", b""))
+        if self._num_arrived > self._limit:
+            raise BodyTooLarge(self._limit)
+        if self._num_arrived >= self._due_bytes:
+            self._due_bytes = self._num_arrived + MIN_RECEIVED_BYTES
+            self._seconds = BODY_IDLE_SECONDS
+        else:
+            self._seconds -= time.monotonic() - started_at
+        self._has_arrived = not message.get("more_body", False)
+        return message
+
+
+class FilesUnderWay:
+    """Answer 429 to a tenant whose files on their way into this process are too large together.
+
+    A quota counts datasets once they are stored; this counts what an upload takes before that.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_file_bytes: int, quota_bytes: int | None) -> None:
+        self._app = app
+        self._max_file_bytes = max_file_bytes
+        self._quota_bytes = quota_bytes
+        self._under_way: Counter[tuple[str, bool]] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = scope.get("state", {}).get("caller")
+        demands = found_demands(scope)
+        if caller is None or demands is None or demands.body is not BodyClass.FILE:
+            return await self._app(scope, receive, send)
+        is_stored = demands.scope is not keys.Scope.PREDICT
+        limit = NUM_FILES_UNDER_WAY * self._max_file_bytes
+        if self._quota_bytes is not None:  # a file that is not stored may be larger than the quota
+            quota = self._quota_bytes + FORM_BYTES
+            limit = quota if is_stored else max(quota, self._max_file_bytes)
+        whose = caller.tenant, is_stored
+        received = 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            size = len(message.get("body", b""))
+            received += size
+            self._under_way[whose] += size
+            if self._under_way[whose] > limit:
+                raise FilesTooLarge(limit)
             return message
 
-        return await self._app(scope, receive_limited, send)
+        try:
+            return await self._app(scope, receive_counted, send)
+        finally:
+            self._under_way[whose] -= received
+            self._under_way += Counter()  # forget tenants that have none
 
 
 class RequestRate:

@@ -29,6 +29,7 @@ class BodyClass(Enum):
     """The content of a body, which decides its size limit; `create_app` sets the limits."""
 
     CONFIG = "config"  # JSON whose values are checked one by one
+    COLUMNS = "columns"  # the same, with settings for each column of a table
     ROWS = "rows"  # JSON or tensors
     FILE = "file"  # a form with uploads
 
@@ -73,6 +74,7 @@ class _Found:
     route: BaseRoute
     child_scope: AsgiScope
     demands: Demands | None
+    has_method: bool = True
 
 
 class FindRoute:
@@ -96,6 +98,12 @@ def found_demands(scope: AsgiScope) -> Demands | None:
     return None if found is None else found.demands
 
 
+def found_route(scope: AsgiScope) -> BaseRoute | None:
+    """Return the route that has the path and the method of the request, if there is one."""
+    found: _Found | None = scope.get(_FOUND)
+    return found.route if found is not None and found.has_method else None
+
+
 def _find(scope: AsgiScope) -> _Found | None:
     """Search as Starlette's router does, so that the route found is the one that is called."""
     partial = None
@@ -105,7 +113,8 @@ def _find(scope: AsgiScope) -> _Found | None:
             return _Found(route, child_scope, demands_of(child_scope["endpoint"]))
         if match is Match.PARTIAL and partial is None:
             declared = demands_of(child_scope["endpoint"])
-            partial = _Found(route, child_scope, declared if declared.scope is None else None)
+            is_open = declared.scope is None
+            partial = _Found(route, child_scope, declared if is_open else None, has_method=False)
     return partial
 
 

@@ -4,6 +4,7 @@ While there are no keys, only programs on this machine may call, and they may do
 binds to loopback alone, and refuses pages that a browser has loaded from other hosts.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import Mapping
@@ -77,6 +78,7 @@ class Keyring:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._callers: dict[str, tuple[Caller, float]] = {}
+        self._looking: dict[str, asyncio.Task[Caller | None]] = {}
         self._noted: dict[str, float] = {}
         self._has_keys = False  # once true, it stays true: revoking the last key opens nothing
         self._open_until = 0.0
@@ -87,7 +89,15 @@ class Keyring:
         if now < self._open_until:
             return ANYBODY
         caller, until = self._callers.get(token, (None, 0.0))
-        return caller if now < until else await run_in_threadpool(self._look_up, token)
+        if now < until:
+            return caller
+        # Streams of one key ask at the same moment: they share one look-up.
+        looking = self._looking.get(token)
+        if looking is None:
+            look_up = run_in_threadpool(self._look_up, token)
+            looking = self._looking[token] = asyncio.create_task(look_up)
+            looking.add_done_callback(lambda done: self._looked_up(token, done))
+        return await asyncio.shield(looking)
 
     def last_known(self, token: str) -> Caller | None:
         """Return the caller that the last look-up of the token found, if any."""
@@ -100,6 +110,11 @@ class Keyring:
             return await self.caller(caller.token) is not None
         except SQLAlchemyError:
             return True
+
+    def _looked_up(self, token: str, looking: asyncio.Task[Caller | None]) -> None:
+        self._looking.pop(token, None)
+        if not looking.cancelled():
+            looking.exception()  # taken, or asyncio logs it if the callers have left
 
     def _look_up(self, token: str) -> Caller | None:
         with self._database.read() as transaction:

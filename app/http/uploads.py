@@ -79,15 +79,22 @@ def _upload_options(
     ] = None,
     missing: Annotated[
         list[str] | None,
-        Form(description="A word for a missing value; may be repeated. By default common words."),
+        Form(
+            description="A word for a missing value, beside the usual ones such as `NA`, `None` "
+            "and `-`; may be repeated."
+        ),
     ] = None,
+    default_missing: Annotated[
+        bool, Form(description="Whether the usual words for a missing value count.")
+    ] = True,
 ) -> ReadOptions:
     given = {
         "delimiter": None if delimiter is None else _DELIMITERS.get(delimiter, delimiter),
         "quote": None if quote is None else _QUOTES.get(quote, quote),
         "encoding": encoding,
         "header": header,
-        "missing": None if missing is None else tuple(missing),
+        "missing": tuple(missing or ()),
+        "default_missing": default_missing,
     }
     try:
         return ReadOptions.model_validate(given)

@@ -63,4 +63,6 @@ this page, such as `export SERVICE=http://127.0.0.1:8000`:
 
 Errors are `application/problem+json` (RFC 9457); `errors` has a JSON pointer to each wrong value.
 Under `/v2` they are JSON with a text `error`, as the Open Inference Protocol defines them.
+
+A call refuses (422) a query parameter that it does not list here, or that is given twice.
 """

@@ -6,7 +6,7 @@ import polars as pl
 from fastapi import Depends, File, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
-from app.context import CallerDep, Context, ContextDep, hold_slot
+from app.context import SLOT, CallerDep, Context, ContextDep
 from app.http import bodies
 from app.http.answers import download
 from app.http.bodies import body_of, require_form, require_json
@@ -53,15 +53,15 @@ async def predict(http: Request, model_id: str) -> Response:
     bodies.require_media_type(http, bodies.JSON)
     body = await body_of(http)
     served = await context.model_server.find(model_id, tenant=caller.tenant)
-    answer, num_rows = await service.predict(context, served, body)
+    response, num_rows = await service.predict(context, served, body)
     context.instruments.predict_rows.observe(num_rows)
-    return Response(answer, media_type=bodies.JSON)
+    return response
 
 
 @router.post(
     "/predict-file",
     response_class=StreamingResponse,
-    dependencies=[Depends(require_form), Depends(only_fields("file")), Depends(hold_slot)],
+    dependencies=[Depends(require_form), Depends(only_fields("file")), SLOT],
     responses={
         200: {
             "content": {CSV: {"schema": {"type": "string"}}, PARQUET: {}},
@@ -103,7 +103,7 @@ def predict_file(
         return download(path, filename=f"predictions{path.suffix}", media_type=media_type)
 
 
-@router.post("/evaluate", dependencies=[Depends(require_json), Depends(hold_slot)])
+@router.post("/evaluate", dependencies=[Depends(require_json), SLOT])
 @demands(Scope.PREDICT)
 def evaluate(
     context: ContextDep, caller: CallerDep, model_id: str, request: EvaluateRequest
@@ -119,7 +119,7 @@ def evaluate(
 
 @router.post(
     "/importance",
-    dependencies=[Depends(require_json), Depends(hold_slot)],
+    dependencies=[Depends(require_json), SLOT],
 )
 @demands(Scope.PREDICT)
 def measure_importance(

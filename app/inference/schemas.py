@@ -12,7 +12,10 @@ _CELL = {"type": ["number", "string", "boolean", "null"]}
 
 
 class MonteCarloDropout(Config):
-    """The number of predictions with dropout on; the seed decides the masks."""
+    """The number of predictions with dropout on; the seed decides the masks.
+
+    A model without dropout is refused: its samples would all be equal, as if it were certain.
+    """
 
     samples: Annotated[int, Field(ge=2, le=1_000)] = 100
     seed: Seed = 0
@@ -22,7 +25,8 @@ class PredictRequest(BaseModel):
     """Rows to predict: objects by column name, or arrays in the order of the model's features.
 
     An array may also have all columns of the table that the model was trained on, in its order,
-    without the targets. A cell means the same as in a file; null, or an absent name, is missing.
+    without the targets. Where both have one length but different orders, arrays are refused. A cell
+    means the same as in a file; null, or an absent name, is missing.
     """
 
     # The model's encoder reads the rows, and its errors name the cell.

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import orjson
 import torch
+from fastapi import Response
 from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.context import Context, slow_slot
+from app.context import Context
 from app.http import bodies
-from app.http.answers import preferred
+from app.http.answers import answer, preferred
 from app.http.errors import RequestError, invalid
 from app.http.uploads import Upload, refusing_unusable
 from app.inference.schemas import PredictRequest
@@ -31,14 +32,15 @@ MAX_SAMPLED_ROWS = 1_000_000  # rows times samples
 MAX_SAMPLED_PRODUCTS = 10**12  # rows times samples times parameters: about twenty seconds
 
 
-async def predict(context: Context, served: ServedModel, body: bytes) -> tuple[bytes, int]:
-    """Return the body of the answer, and the number of rows predicted.
+async def predict(context: Context, served: ServedModel, body: bytes) -> tuple[Response, int]:
+    """Return the answer, and the number of rows predicted.
 
     Raises RequestError and RequestValidationError for a body that is no PredictRequest, and
     ServingError for rows that cannot be predicted.
     """
     is_quick = len(body) <= QUICK_BYTES
-    async with nullcontext() if is_quick else slow_slot(context):
+    tenant = served.model.tenant
+    async with nullcontext() if is_quick else context.slots.hold(tenant):
         matrix = await run_inline_or_in_thread(
             is_quick, instances.numbers_of, body, served.predictor
         )
@@ -47,7 +49,8 @@ async def predict(context: Context, served: ServedModel, body: bytes) -> tuple[b
         served.require_room(matrix.shape[0])
         outputs = await context.model_server.outputs(served, matrix)
         is_quick = outputs.nbytes <= QUICK_BYTES
-        return await run_inline_or_in_thread(is_quick, _answer, served, outputs), len(outputs)
+        response = await run_inline_or_in_thread(is_quick, _answer, context, served, outputs)
+        return response, len(outputs)
 
 
 def answer_type(accept: Sequence[str]) -> str:
@@ -79,7 +82,7 @@ def predict_file(
 
 async def _predict_cell_by_cell(
     context: Context, served: ServedModel, body: bytes, *, has_slot: bool
-) -> tuple[bytes, int]:
+) -> tuple[Response, int]:
     """Predict rows whose cells are encoded one by one."""
     request = await run_in_threadpool(bodies.read_json, body, PredictRequest)
     num_rows = len(request.instances)
@@ -87,13 +90,21 @@ async def _predict_cell_by_cell(
     served.require_room(num_rows)
     sampling = request.mc_dropout
     if sampling is not None:
+        if not served.predictor.has_dropout:
+            raise invalid(
+                "/mc_dropout",
+                "the model has no dropout, so that its samples would all be equal and say nothing "
+                "of its uncertainty: train one with dropout",
+            )
         most = min(MAX_SAMPLED_ROWS, MAX_SAMPLED_PRODUCTS // served.model.num_parameters)
         if sampling.samples * num_rows > most:
             raise invalid(
                 "/mc_dropout/samples", f"rows times samples may be at most {most} for this model"
             )
+    tenant = served.model.tenant
     outputs, uncertainties = [], []
-    async with slow_slot(context) if sampling is not None and not has_slot else nullcontext():
+    is_quick = sampling is None or has_slot
+    async with nullcontext() if is_quick else context.slots.hold(tenant):
         parts = instances.encode(
             served.predictor, request.instances, refuse_missing=request.missing == "refuse"
         )
@@ -108,17 +119,21 @@ async def _predict_cell_by_cell(
                 )
                 uncertainties.append(uncertainty)
         whole = np.concatenate(outputs)
-        return await run_in_threadpool(_answer, served, whole, uncertainties), len(whole)
+        response = await run_in_threadpool(_answer, context, served, whole, uncertainties)
+        return response, len(whole)
 
 
 def _answer(
-    served: ServedModel, outputs: NDArray[np.float64], uncertainties: Sequence[Uncertainty] = ()
-) -> bytes:
-    """Return the JSON of a PredictAnswer. Raises InvalidInstance for outputs that are infinite."""
+    context: Context,
+    served: ServedModel,
+    outputs: NDArray[np.float64],
+    uncertainties: Sequence[Uncertainty] = (),
+) -> Response:
+    """Return a PredictAnswer. Raises InvalidInstance for outputs that are infinite."""
     instances.require_finite(outputs)
     predictor = served.predictor
     description = predictor.description
-    answer: dict[str, Any] = {
+    told: dict[str, Any] = {
         "model": served.model.id,
         "task": description.task,
         "predictions": predictor.values(outputs),
@@ -127,11 +142,12 @@ def _answer(
         "fingerprint": predictor.fingerprint,
     }
     if uncertainties:
-        answer["uncertainty"] = {
+        told["uncertainty"] = {
             field.name: _joined([getattr(part, field.name) for part in uncertainties])
             for field in fields(Uncertainty)
         }
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    content = orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY)
+    return answer(content, scratch=context.uploads, media_type=bodies.JSON)
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Any:

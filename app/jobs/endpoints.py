@@ -4,16 +4,16 @@ from typing import Annotated
 
 import structlog
 from fastapi import Body, Depends, Header, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from app.context import MAX_NUMBER, After, CallerDep, ContextDep, Limit, Number
-from app.http.answers import Page, page_of
-from app.http.bodies import require_json
+from app.context import MAX_NUMBER, After, CallerDep, Context, ContextDep, Limit, Number
+from app.http.answers import Page, page_of, preferred
+from app.http.bodies import JSON, require_json
 from app.http.errors import RequestError, problem_responses
 from app.http.idempotency import IdempotencyKey, reserve
 from app.http.routes import demands
-from app.http.security import keyed_router
+from app.http.security import Caller, keyed_router
 from app.jobs.schemas import (
     EXAMPLE,
     EventAnswer,
@@ -24,7 +24,7 @@ from app.jobs.schemas import (
     ValidationAnswer,
 )
 from app.jobs.service import resolve
-from app.jobs.stream import require_free_stream, stream
+from app.jobs.stream import EVENT_STREAM, EventStream
 from store import events, jobs, models
 from store.access import quotas
 from store.access.idempotency import Answer
@@ -153,7 +153,8 @@ def get_metrics(
     "/{job_id}/events",
     response_model=EventPage,
     responses={
-        200: {"content": {"text/event-stream": {}}, "description": "A page, or the live stream."},
+        200: {"content": {EVENT_STREAM: {}}, "description": "A page, or the live stream."},
+        204: {"description": "A stream that has ended has nothing after `Last-Event-ID`."},
         **problem_responses(404),
     },
 )
@@ -166,23 +167,19 @@ def get_events(
     limit: Limit = 100,
     after: Annotated[Number, Query(description="The `last_id` of the previous page.")] = 0,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
-) -> EventPage | StreamingResponse:
+) -> EventPage | Response:
     """The events of a job.
 
     With `Accept: text/event-stream` they are a live stream, which resumes after `Last-Event-ID` and
-    ends with the terminal event.
+    ends with the terminal event. To resume it there is 204, at which an EventSource stops.
     """
+    accept = ",".join(request.headers.getlist("accept"))
     with context.database.read() as transaction:
-        jobs.get(transaction, job_id, tenant=caller.tenant)
+        job = jobs.get(transaction, job_id, tenant=caller.tenant)
+        if preferred(accept, [JSON, EVENT_STREAM]) == EVENT_STREAM:
+            seen = after if last_event_id is None else last_event_of(last_event_id)
+            return _stream(context, caller, job, after=seen)
         found = events.page(transaction, job_id, after=after, limit=limit + 1)
-    if "text/event-stream" in request.headers.get("accept", ""):
-        seen = after if last_event_id is None else last_event_of(last_event_id)
-        require_free_stream(caller.tenant)
-        return StreamingResponse(
-            stream(context, job_id, caller=caller, after=seen),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-        )
     page = [EventAnswer.of(event) for event in found[:limit]]
     return EventPage(data=page, has_more=len(found) > limit, last_id=page[-1].id if page else None)
 
@@ -191,9 +188,22 @@ def _answer(transaction: Connection, job: jobs.Job) -> JobAnswer:
     return JobAnswer.of(job, models.of_jobs(transaction, [job.id]).get(job.id))
 
 
+def _stream(context: Context, caller: Caller, job: jobs.Job, *, after: int) -> Response:
+    if after >= job.num_events and job.state in jobs.TERMINAL:
+        return Response(status_code=204)
+    if after > job.num_events:
+        raise RequestError(
+            422,
+            "invalid_request",
+            f"the stream cannot resume after event {after}: the job has {job.num_events} so far",
+        )
+    return EventStream(context, job, caller=caller, after=after)
+
+
 def last_event_of(last_event_id: str) -> int:
     """Return the id in a Last-Event-ID header. Raises RequestError (422) if it is no id."""
-    if not last_event_id.isdecimal() or len(last_event_id) > len(str(MAX_NUMBER)):
+    is_number = last_event_id.isascii() and last_event_id.isdecimal()
+    if not is_number or len(last_event_id) > len(str(MAX_NUMBER)):
         raise RequestError(
             422, "invalid_request", "Last-Event-ID has to be the id of one of this job's events"
         )

@@ -29,8 +29,13 @@ EXAMPLE = {
 
 
 class Progress(BaseModel):
-    """The number of epochs recorded, and the most that the job may train."""
+    """The number of epochs recorded, and the most that the job may train.
 
+    While a job runs, `step` is `reading`, `encoding` or `scaling` its data, `training` or
+    `evaluating`.
+    """
+
+    step: str | None
     epochs_completed: int
     epochs: int
 
@@ -65,7 +70,9 @@ class JobAnswer(BaseModel):
             dataset=job.dataset_id,
             model=model_id,
             progress=Progress(
-                epochs_completed=job.epochs_completed, epochs=job.spec["training"]["epochs"]
+                step=job.step,
+                epochs_completed=job.epochs_completed,
+                epochs=job.spec["training"]["epochs"],
             ),
             resolved_config=job.spec,
             metadata=job.spec["metadata"],
@@ -82,7 +89,10 @@ class ValidationAnswer(BaseModel):
 
 
 class MetricsAnswer(BaseModel):
-    """The history of a job: one list for each column, all of the same length."""
+    """The history of a job: one list for each column, all of the same length.
+
+    `monitored` is what early stopping watches.
+    """
 
     epoch: list[int]
     train_loss: list[float]
@@ -90,10 +100,15 @@ class MetricsAnswer(BaseModel):
     validation_score: list[float | None]
     learning_rate: list[float]
     samples_per_second: list[float]
+    monitored: list[float | None]
 
 
 class EventAnswer(BaseModel):
-    """Something that happened to a job: it entered the state `type`, or an epoch was recorded."""
+    """Something that happened to a job.
+
+    `type` is the state that it entered, `requeued`, `step` for a step that its trainer began, or
+    `epoch` for an epoch that was recorded.
+    """
 
     id: int
     type: str

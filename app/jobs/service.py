@@ -10,7 +10,7 @@ from app.http.errors import escaped, invalid
 from dropout_core.config import Task, TrainingConfig
 from dropout_core.data.columns import Column
 from dropout_core.data.selection import Selection, select
-from dropout_core.data.splits import check_split
+from dropout_core.data.splits import check_split, rare_classes
 from dropout_core.errors import DataError
 from dropout_core.training import memory
 from dropout_core.training.feasibility import InfeasibleError, check_feasible
@@ -41,6 +41,10 @@ class _Plan:
     inputs: InputSizes
     warnings: tuple[str, ...]
 
+    @property
+    def has_classes(self) -> bool:
+        return self.selection.task in ("binary", "multiclass")
+
 
 def resolve(
     transaction: Connection, spec: JobSpec, settings: Settings, *, tenant: str
@@ -64,6 +68,7 @@ def resolve(
         update={
             "features": tuple(selection.features),
             "types": {**spec.dataset.types, **selection.features},
+            "split": spec.dataset.split.settled(has_classes=plan.has_classes),
         }
     )
     return ResolvedJob(
@@ -71,7 +76,7 @@ def resolve(
             update={
                 "dataset": chosen,
                 "task": selection.task,
-                "training": _within_limits(spec.training, settings),
+                "training": _with_monitor(_within_limits(spec.training, settings)),
             }
         ),
         warnings=plan.warnings,
@@ -133,6 +138,7 @@ def _plan(dataset: Dataset, spec: JobSpec) -> _Plan:
         warnings=(
             *selection.warnings,
             *_rare_categories(columns, selection, spec.preprocessing.max_categories),
+            *rare_classes(columns, selection, spec.dataset.split),
         ),
     )
 
@@ -185,6 +191,15 @@ def _within_limits(training: TrainingConfig, settings: Settings) -> TrainingConf
     if training.max_runtime_seconds is not None:
         return training
     return training.model_copy(update={"max_runtime_seconds": settings.max_runtime_seconds})
+
+
+def _with_monitor(training: TrainingConfig) -> TrainingConfig:
+    """Return the config with what early stopping watches by default: stored jobs name it."""
+    stopping = training.early_stopping
+    if stopping is None or stopping.monitor is not None:
+        return training
+    named = stopping.model_copy(update={"monitor": "loss"})
+    return training.model_copy(update={"early_stopping": named})
 
 
 def _queue(spec: JobSpec, settings: Settings) -> str:

@@ -2,93 +2,99 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
-from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.types import Receive, Scope, Send
 
 from app.context import Context
+from app.http.errors import RequestError
 from app.http.security import Caller
 from app.jobs.schemas import EventAnswer
-from store import events
+from app.monitoring.watched_jobs import AWAY_SECONDS, WatchedJob
 from store.database.engine import is_unavailable
-from store.errors import JobNotFound, QuotaExceeded
-from store.jobs import TERMINAL, get
+from store.errors import QuotaExceeded
+from store.events import Event
+from store.jobs import Job
 
-POLL_SECONDS = 0.2
-AWAY_SECONDS = 2.0  # between two attempts while the database is down
+EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_SECONDS = 15
-BATCH = 500
-MAX_STREAMS = 100  # a tenant and process: each reads the database every POLL_SECONDS
-
-_num_open: Counter[str] = Counter()
-
-
-def require_free_stream(tenant: str) -> None:
-    """Raise QuotaExceeded if the tenant has as many streams open as it may."""
-    if _num_open[tenant] >= MAX_STREAMS:
-        raise QuotaExceeded(f"{MAX_STREAMS} event streams are open, which is the limit; close one")
+CALLER_SECONDS = 2.0  # until the caller's key is looked at again
+MAX_STREAMS = 1000  # of a process
+MAX_TENANT_STREAMS = 100  # of a tenant and process
 
 
-async def stream(
-    context: Context, job_id: str, *, caller: Caller, after: int
-) -> AsyncIterator[bytes]:
-    """Yield the events numbered above `after` as they happen, up to the terminal one.
+def encode(event: Event) -> bytes:
+    """Return the event as a server-sent event."""
+    answer = EventAnswer.of(event)
+    return format_sse_event(data_str=answer.model_dump_json(), event=answer.type, id=str(answer.id))
 
-    The stream stops early, and can be resumed, if the caller's key is no longer valid.
+
+class EventStream(StreamingResponse):
+    """Stream the events numbered above `after` as they happen, up to the terminal one.
+
+    The stream stops early, and can be resumed, if the caller's key is no longer valid or the
+    process stops. Sending it raises QuotaExceeded or RequestError (503) if too many are open.
     """
-    tenant = caller.tenant
-    _num_open[tenant] += 1
-    try:
-        async for event in _events(context, job_id, tenant=tenant, after=after):
-            if event is not None:
-                yield event
-            elif not await context.keyring.still_knows(caller):
+
+    def __init__(self, context: Context, job: Job, *, caller: Caller, after: int) -> None:
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        super().__init__((), media_type=EVENT_STREAM, headers=headers)
+        self._context = context
+        self._job = job
+        self._caller = caller
+        self._after = after
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Here, and not in the generator: one that is never begun would not give its place back.
+        with self._place() as job:
+            self.body_iterator = self._events(job)
+            await super().__call__(scope, receive, send)
+
+    @contextmanager
+    def _place(self) -> Iterator[WatchedJob]:
+        watched = self._context.watched_jobs
+        if watched.num_watchers[self._caller.tenant] >= MAX_TENANT_STREAMS:
+            detail = f"{MAX_TENANT_STREAMS} event streams are open, which is the limit; close one"
+            raise QuotaExceeded(detail)
+        if watched.num_watchers.total() >= MAX_STREAMS:
+            detail = f"{MAX_STREAMS} event streams are open, which is the limit here; try again"
+            raise RequestError(503, "busy", detail)
+        with watched.watching(self._job) as job:
+            yield job
+
+    async def _events(self, job: WatchedJob) -> AsyncIterator[bytes]:
+        after, sent_at = self._after, time.monotonic()
+        while not self._context.watched_jobs.is_closed:
+            if not await self._context.keyring.still_knows(self._caller):
                 return
-    finally:
-        _num_open[tenant] -= 1
+            changed = job.changed
+            try:
+                found = await self._context.watched_jobs.messages_of(job, after=after)
+            except SQLAlchemyError as error:
+                if not is_unavailable(error):
+                    raise
+                await asyncio.sleep(AWAY_SECONDS)
+                continue
+            if found:
+                yield b"".join(message for _, message in found)
+                after, sent_at = found[-1][0], time.monotonic()
+                continue
+            if job.is_over or job.is_deleted:
+                return
+            if time.monotonic() - sent_at > KEEP_ALIVE_SECONDS:
+                yield format_sse_event(comment="still here")
+                sent_at = time.monotonic()
+            await _wait(changed, CALLER_SECONDS)
 
 
-async def _events(
-    context: Context, job_id: str, *, tenant: str, after: int
-) -> AsyncIterator[bytes | None]:
-    """Yield events as bytes, and None after each read of the database."""
-    sent_at = time.monotonic()
-    while True:
-        try:
-            found, over = await run_in_threadpool(_read, context, job_id, tenant, after)
-        except JobNotFound:
-            return  # deleted while it was watched
-        except SQLAlchemyError as error:
-            if not is_unavailable(error):
-                raise
-            await asyncio.sleep(AWAY_SECONDS)
-            continue
-        yield None
-        for event in found:
-            answer = EventAnswer.of(event)
-            yield format_sse_event(
-                data_str=answer.model_dump_json(), event=answer.type, id=str(answer.id)
-            )
-            after = event.sequence
-        if found:
-            sent_at = time.monotonic()
-        elif over:
-            return
-        elif time.monotonic() - sent_at > KEEP_ALIVE_SECONDS:
-            yield format_sse_event(comment="still here")
-            sent_at = time.monotonic()
-        if len(found) < BATCH and not over:
-            await asyncio.sleep(POLL_SECONDS)
-
-
-def _read(
-    context: Context, job_id: str, tenant: str, after: int
-) -> tuple[list[events.Event], bool]:
-    """Return new events, and whether the job has ended, in one transaction."""
-    with context.database.read() as transaction:
-        # The state first: a job that has ended then has all its events.
-        over = get(transaction, job_id, tenant=tenant).state in TERMINAL
-        return events.page(transaction, job_id, after=after, limit=BATCH), over
+async def _wait(changed: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, so many seconds at most."""
+    try:
+        async with asyncio.timeout(seconds):
+            await changed.wait()
+    except TimeoutError:
+        pass

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
-from app.context import CallerDep, Context, ContextDep, slow_slot
+from app.context import CallerDep, Context, ContextDep
 from app.http import bodies
 from app.http.bodies import body_of
 from app.http.errors import RequestError
@@ -205,13 +205,14 @@ async def _infer(http: Request, model: str, version: str | None) -> Response:
     model_id = requested.served.model.id
     started_at = time.perf_counter_ns()
     try:
-        async with slow_slot(context) if service.is_large(http.headers, body) else nullcontext():
+        is_quick = not service.is_large(body)
+        async with nullcontext() if is_quick else context.slots.hold(caller.tenant):
             done = await service.infer(
                 context.model_server,
                 requested,
                 http.headers,
                 body,
-                max_bytes=context.settings.max_request_bytes,
+                scratch=context.uploads,
             )
     except Exception:
         context.statistics.failed(model_id, ns=time.perf_counter_ns() - started_at)

@@ -75,9 +75,9 @@ def _encoded_part(
             if name in table:
                 matrix[:, index] = table[name][rows]
         return encoder.encode_numbers(matrix, refuse_missing=refuse_missing)
-    nothing = [None] * size
-    cells = [table[name][rows].tolist() if name in table else nothing for name in features]
-    frame = predictor.frame_of(list(zip(*cells, strict=True)))
+    cells = {name: table[name][rows].tolist() for name in features if name in table}
+    values = zip(*cells.values(), strict=True)
+    frame = predictor.frame_of([dict(zip(cells, row, strict=True)) for row in values])
     return encoder.encode(frame, refuse_missing=refuse_missing)
 
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from app.http.answers import answer
 from app.http.inference_errors import bad_request
 from app.open_inference import bodies, inputs, outputs, requests
 from app.open_inference.inputs import Table
@@ -52,19 +54,17 @@ async def infer(
     headers: Headers,
     body: bytes,
     *,
-    max_bytes: int,
+    scratch: Path,
 ) -> Inference:
-    """Answer a request whose body may have `max_bytes` after decompression.
+    """Answer a request; a large answer is in a file in `scratch`.
 
     Raises RequestError for a request that cannot be read, and ServingError for rows that cannot be
     predicted.
     """
     started_at = time.perf_counter_ns()
     predictor = requested.served.predictor
-    is_quick = predictor.description.encoder.is_numeric and not is_large(headers, body)
-    request, table = await run_inline_or_in_thread(
-        is_quick, _read, predictor, headers, body, max_bytes
-    )
+    is_quick = predictor.description.encoder.is_numeric and not is_large(body)
+    request, table = await run_inline_or_in_thread(is_quick, _read, predictor, headers, body)
     read_at = time.perf_counter_ns()
     result = await _outputs(server, requested.served, request, table, is_quick=is_quick)
     computed_at = time.perf_counter_ns()
@@ -72,7 +72,7 @@ async def infer(
     most_bytes = QUICK_BYTES if accepted is None else bodies.MIN_COMPRESSED_BYTES
     is_quick = result.size * _NUMBER_BYTES <= most_bytes
     response = await run_inline_or_in_thread(
-        is_quick, _response, requested, request, result, accepted
+        is_quick, _response, requested, request, result, accepted, scratch
     )
     return Inference(
         response=response,
@@ -83,17 +83,13 @@ async def infer(
     )
 
 
-def is_large(headers: Headers, body: bytes) -> bool:
-    """Return whether the body takes long to read, or is compressed and so may take long."""
-    return len(body) > QUICK_BYTES or "content-encoding" in headers
+def is_large(body: bytes) -> bool:
+    """Return whether the body takes long to read."""
+    return len(body) > QUICK_BYTES
 
 
-def _read(
-    predictor: Predictor, headers: Headers, body: bytes, max_bytes: int
-) -> tuple[InferRequest, Table]:
-    encoding = bodies.content_encoding(headers)
-    content = bodies.decompressed(body, encoding, max_bytes=max_bytes)
-    request = requests.parse(content, bodies.header_length(headers))
+def _read(predictor: Predictor, headers: Headers, body: bytes) -> tuple[InferRequest, Table]:
+    request = requests.parse(body, bodies.header_length(headers))
     outputs.require(predictor.description, request.outputs)
     return request, inputs.table_of(predictor, request.inputs)
 
@@ -118,6 +114,7 @@ def _response(
     request: InferRequest,
     result: NDArray[np.float64],
     accepted: str | None,
+    scratch: Path,
 ) -> Response:
     predictor = requested.served.predictor
     head: dict[str, Any] = {"model_name": requested.name, "model_version": requested.version}
@@ -134,4 +131,4 @@ def _response(
     if encoding is not None:
         response_headers["Content-Encoding"] = encoding
     media_type = "application/json" if json_length is None else "application/octet-stream"
-    return Response(content, headers=response_headers, media_type=media_type)
+    return answer(content, scratch=scratch, headers=response_headers, media_type=media_type)

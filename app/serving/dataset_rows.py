@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from app.serving.errors import HeldOutRowsGone, UnknownDataset
 from dropout_core.config import SplitConfig
+from dropout_core.data.by_name import exactly
 from dropout_core.model.saved_model import Description
 from store import datasets, jobs
 from store.artifacts.artifact_store import ArtifactStore
@@ -74,4 +75,4 @@ def scan(artifacts: ArtifactStore, dataset: Dataset, *, columns: Collection[str]
     except FileNotFoundError as error:
         raise DatasetNotFound(dataset.id) from error
     wanted = set(columns)
-    return table.select(n for n in table.collect_schema().names() if n in wanted)
+    return table.select(exactly(*(n for n in table.collect_schema().names() if n in wanted)))

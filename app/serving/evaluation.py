@@ -16,9 +16,10 @@ from app.serving.errors import (
 )
 from app.serving.instances import first_not_finite
 from app.serving.tables import batches
+from dropout_core.data.by_name import exactly, existing
 from dropout_core.data.dates import settle_dates, with_settled_dates
 from dropout_core.data.read_options import MISSING_WORDS
-from dropout_core.data.targets import existing, labelled
+from dropout_core.data.targets import labelled
 from dropout_core.errors import DataError
 from dropout_core.evaluation.evaluator import Evaluation, Evaluator
 from dropout_core.model.predictor import Predictor
@@ -41,8 +42,8 @@ def evaluate(
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=scratch) as file, raising_misfits():
         evaluator = Evaluator(description.task, names=description.output_names, file=file)
-        existing(table.head(0).collect(), description.targets)
-        with_targets = table.drop_nulls(description.targets)
+        targets = existing(table.collect_schema().names(), description.targets)
+        with_targets = table.drop_nulls(exactly(*targets))
         dates = settle_dates(
             with_targets, description.encoder.datetime_columns, missing=MISSING_WORDS
         )
@@ -75,7 +76,7 @@ def _naming_rows_of_the_table(
     except DataError as error:
         if error.row is None:
             raise
-        has_target = pl.select(pl.all_horizontal(batch[name].is_not_null() for name in targets))
+        has_target = batch.select(pl.all_horizontal(exactly(*targets).is_not_null()))
         index = int(has_target.to_series().arg_true()[error.row - 1])
         raise error.shifted(start + index + 1 - error.row) from error
 

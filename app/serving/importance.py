@@ -108,7 +108,7 @@ def _matrix_and_targets(
     if split is not None:
         is_class = description.task in ("binary", "multiclass")
         target = targets if is_class else None
-        parts = split_rows(rows, split, target=target, classes=description.classes)
+        parts = split_rows(rows, split, target=target)
         chosen = parts.test if len(parts.test) else parts.validation
         if len(chosen) == 0:
             raise NothingHeldOut

@@ -35,7 +35,8 @@ def numbers_of(body: bytes, predictor: Predictor) -> NDArray[np.float64] | None:
     None for every other body, also one with errors: `encode` takes them cell by cell.
     """
     encoder = predictor.description.encoder
-    numbers = instance_numbers(body) if encoder.is_numeric else None
+    is_plain = encoder.is_numeric and not encoder.has_two_orders
+    numbers = instance_numbers(body) if is_plain else None
     num_features = len(predictor.description.features)
     if numbers is None or len(numbers) > MAX_ROWS or numbers.shape[1] != num_features:
         return None

@@ -59,8 +59,7 @@ class ModelServer:
         self._database = database
         self._predictors = predictors
         self._remembered: dict[tuple[str, str], tuple[Model, float]] = {}
-        self._looking: dict[tuple[str, str], asyncio.Future[Model]] = {}
-        self._num_changes = 0
+        self._looking: dict[tuple[str, str], asyncio.Task[Model]] = {}
         self._quick = PredictionQueue(None)
         self._long = PredictionQueue(ThreadPoolExecutor(1, thread_name_prefix="predict"))
 
@@ -94,10 +93,10 @@ class ModelServer:
 
     def forget_names(self, tenant: str) -> None:
         """Forget the models of the tenant's references: the next request looks them up."""
-        self._num_changes += 1
-        self._looking.clear()  # a look-up that began before the change may miss it
-        for key in [key for key in self._remembered if key[0] == tenant]:
-            del self._remembered[key]
+        # A look-up that began before the change may miss it: it answers those who wait, no others.
+        for known in (self._looking, self._remembered):
+            for key in [key for key in known if key[0] == tenant]:
+                del known[key]
 
     async def warm_up(self) -> None:
         """Load the models of aliases, the newest first, within the limits of memory and time."""
@@ -125,21 +124,21 @@ class ModelServer:
             return model
         looking = self._looking.get(key)
         if looking is None:
-            looking = self._looking[key] = asyncio.ensure_future(self._look(key))
+            looking = self._looking[key] = asyncio.create_task(self._look(key))
+            looking.add_done_callback(_retrieve)
         return await asyncio.shield(looking)
 
     async def _look(self, key: tuple[str, str]) -> Model:
+        """Look the model up and remember it, unless the key is forgotten meanwhile."""
         tenant, reference = key
-        num_changes = self._num_changes
+        self._remembered.pop(key, None)
         try:
             model = await to_thread.run_sync(self._look_up, reference, tenant)
-        except BaseException:
-            self._remembered.pop(key, None)
-            raise
         finally:
-            if num_changes == self._num_changes:
+            is_current = self._looking.get(key) is asyncio.current_task()
+            if is_current:
                 del self._looking[key]
-        if num_changes == self._num_changes:
+        if is_current:
             if len(self._remembered) >= _MAX_REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = model, time.monotonic() + REMEMBERED_SECONDS
@@ -168,6 +167,12 @@ async def run_inline_or_in_thread(
     if is_quick:
         return function(*arguments)
     return await to_thread.run_sync(function, *arguments)
+
+
+def _retrieve(looking: asyncio.Task[Model]) -> None:
+    """Take the error of a look-up whose callers have left, or asyncio logs it."""
+    if not looking.cancelled():
+        looking.exception()
 
 
 def _require_served(model: Model) -> Model:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from app.serving.errors import FEATURES_TOO_LARGE
 from app.serving.instances import first_not_finite
+from dropout_core.data.by_name import exactly
 from dropout_core.data.dates import settle_dates, with_settled_dates
 from dropout_core.data.ingest import Limits, ingest
 from dropout_core.data.read_options import ReadOptions
@@ -197,7 +198,7 @@ def without_formulas(rows: pl.DataFrame) -> pl.DataFrame:
     any_text = pl.col(pl.String)
     # Few columns need it, and looking at cells is quicker than changing them.
     found = rows.select((_is_formula(any_text) | (any_text == "")).any())
-    text = pl.col([column.name for column in found if column.item()])
+    text = exactly(*(column.name for column in found if column.item())).as_expr()
     cells = rows.with_columns(
         pl.when(_is_formula(text)).then("'" + text).when(text != "").then(text).name.keep()
     )

@@ -17,7 +17,7 @@ from benchmarks.serving_peers.network import (
     plain_network,
     probabilities,
 )
-from dropout_core.model.preprocessing import StandardScale
+from dropout_core.model.preprocessing import LinearScale
 from dropout_core.model.saved_model import load_model
 
 NAME = "benchmark"
@@ -53,7 +53,7 @@ def as_plain_network(folder: Path) -> nn.Sequential:
     """
     model, _ = load_model(folder)
     scale = model.preprocessing.scale
-    assert isinstance(scale, StandardScale)
+    assert isinstance(scale, LinearScale)
     network = plain_network()
     linears = [layer for layer in network if isinstance(layer, nn.Linear)]
     with torch.no_grad():

@@ -16,9 +16,11 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
 class PreprocessingConfig(Config):
     """How feature values become inputs of the first layer. All of it is fitted on training rows.
 
-    - Numbers and the parts of dates are scaled to `standard` (mean 0, variance 1) or by `quantile`
-      to a normal distribution. A missing value is replaced by the `impute` value. A column with
-      missing values in training has one more input, which is 1 where the value is missing.
+    - Numbers and the parts of dates are scaled to `standard` (mean 0, variance 1), by `quantile` to
+      a normal distribution, or to `minmax` (0 to 1). `pixels` divides them by 255, and `none` keeps
+      them as they are. A column that is constant, up to rounding, is divided by 1. A missing value
+      is replaced by the `impute` value. A column with missing values in training has one more
+      input, which is 1 where the value is missing. Rows count by their weight.
     - A column of up to `max_one_hot` categories is one-hot encoded. A column of more has a learned
       embedding (Guo and Berkhahn 2016) of `embedding_dim` numbers; the default is about
       1.6 * (number of categories) ** 0.56.
@@ -29,7 +31,7 @@ class PreprocessingConfig(Config):
       2009).
     """
 
-    scale: Literal["standard", "quantile"] = "standard"
+    scale: Literal["standard", "quantile", "minmax", "pixels", "none"] = "standard"
     impute: Literal["mean", "median"] = "median"
     max_one_hot: Annotated[int, Field(ge=0, le=1000)] = 16
     max_categories: Annotated[int, Field(ge=1, le=100_000)] = 10_000
@@ -42,8 +44,10 @@ class PreprocessingConfig(Config):
 class SplitConfig(Config):
     """Which rows are held out for validation and test. The fractions are fractions of all rows.
 
+    - `auto`: `stratified` for classes, `random` for other targets.
     - `random`: any rows.
-    - `stratified`: each part has the same proportions of the classes.
+    - `stratified`: each part has the same proportions of the classes, and the training rows have at
+      least one row of each class.
     - `grouped`: rows with the same value of `column` are in the same part, so the model is never
       tested on a group that it was trained on.
     - `time`: the latest rows by `column` are held out, the very latest for the test.
@@ -53,7 +57,7 @@ class SplitConfig(Config):
     `folds` adds a cross-validation: every row outside the test is held out once.
     """
 
-    kind: Literal["random", "stratified", "grouped", "time", "column"] = "random"
+    kind: Literal["auto", "random", "stratified", "grouped", "time", "column"] = "auto"
     column: str | None = Field(None, min_length=1, max_length=1000)
     validation: Fraction = 0.1
     test: Fraction = 0.1
@@ -72,6 +76,12 @@ class SplitConfig(Config):
         if self.kind == "column" and self.folds is not None:
             raise PydanticCustomError("folds", "a split by `column` has no `folds`")
         return self
+
+    def settled(self, *, has_classes: bool) -> Self:
+        """Return the same split with a kind other than `auto`."""
+        if self.kind != "auto":
+            return self
+        return self.model_copy(update={"kind": "stratified" if has_classes else "random"})
 
 
 class TableConfig(Config):

@@ -1,8 +1,15 @@
 """The training of a network: optimizer, schedule and what shapes the loss."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from dropout_core.config.base import Config, Count, Fraction, Positive, Seed
@@ -81,15 +88,38 @@ Scheduler = Annotated[
 ]
 
 
-class EarlyStoppingConfig(Config):
-    """Stop when the validation loss has not fallen by more than `min_delta` for `patience` epochs.
+Monitor = Literal[
+    "loss",
+    "validation_loss",
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "roc_auc",
+    "average_precision",
+    "r2",
+]
 
-    The model then gets the weights of the epoch with the lowest validation loss. It gets them too
-    when training runs to its last epoch.
+
+class EarlyStoppingConfig(Config):
+    """Stop when `monitor` has not become better by more than `min_delta` for `patience` epochs.
+
+    The model then gets the weights of the epoch with the best value. It gets them too when training
+    runs to its last epoch.
+
+    - `monitor` is measured on the validation rows. `loss`, the default, is the loss that training
+      minimises there, with its class weights, label smoothing and weights of rows. Without them it
+      is `validation_loss`. The others are metrics of classes, and `r2` of a regression.
+    - Small improvements add up: the value is compared with that of the last epoch that counted as
+      an improvement, as in Keras.
     """
 
     patience: Count = 5
     min_delta: Annotated[float, Field(ge=0)] = 0.0
+    monitor: Monitor | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_monitor(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialise(self).items() if value is not None}
 
 
 ClassWeights = Annotated[
@@ -111,7 +141,7 @@ class TrainingConfig(Config):
       of the sorted classes, or `balanced`, which is rows / (classes * rows of the class).
     - `label_smoothing` is the share of the target that is spread evenly over all classes (Szegedy
       et al. 2016, section 7); each share has the weight of its class. Class weights and smoothing
-      change the training loss only, so validation losses stay comparable between jobs.
+      change the training loss, not `validation_loss`, which stays comparable between jobs.
     - `max_grad_norm` clips the L2 norm of all gradients of a step together (Pascanu et al. 2013).
     - `ema_decay` keeps an exponential moving average of the weights, which moves by 1 - `ema_decay`
       at each step. Validation and early stopping look at the average, and the model keeps it.

@@ -1,5 +1,6 @@
 """Apportionment: whole rows of each class for each part of a stratified split."""
 
+import heapq
 import itertools
 from collections.abc import Sequence
 
@@ -24,6 +25,27 @@ def apportion(counts: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
             _push(table, left_over, cycle, total)
         unfinished = [row for row in unfinished if any(left_over[row])]
     return table
+
+
+def give_each_a_first(table: list[list[int]]) -> None:
+    """Give each class that has rows one in the first part; change the sizes only if it has to.
+
+    For each such row, the class with the most rows in the first part gives one of them back.
+    """
+    donors = [(-row[0], index) for index, row in enumerate(table) if row[0] > 1]
+    heapq.heapify(donors)
+    for row in table:
+        if row[0] or not any(row):
+            continue
+        part = max(range(1, len(row)), key=row.__getitem__)
+        row[part] -= 1
+        row[0] += 1
+        if donors:
+            num_rows, index = heapq.heappop(donors)
+            table[index][0] -= 1
+            table[index][part] += 1
+            if num_rows + 1 < -1:
+                heapq.heappush(donors, (num_rows + 1, index))
 
 
 def _find_cycle(left_over: list[list[int]], rows: list[int]) -> list[tuple[Cell, Cell]]:

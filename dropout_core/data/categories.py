@@ -37,7 +37,7 @@ class CategoricalFeature(Config):
     categories: tuple[str, ...]
 
     @classmethod
-    def fit(cls, column: pl.Series, *, max_categories: int) -> Self:
+    def fit(cls, name: str, column: pl.Series, *, max_categories: int) -> Self:
         """Keep the `max_categories` most frequent values; of equals the first by name."""
         values_are = stored_as(column.dtype)
         counts = column.drop_nulls().alias("value").value_counts(name="count")
@@ -50,7 +50,7 @@ class CategoricalFeature(Config):
             .sort("count", "name", descending=[True, False])
             .head(max_categories)
         )
-        return cls(name=column.name, stored_as=values_are, categories=tuple(kept["name"].sort()))
+        return cls(name=name, stored_as=values_are, categories=tuple(kept["name"].sort()))
 
     @property
     def cardinality(self) -> int:

@@ -3,14 +3,16 @@
 import heapq
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import polars as pl
 from pydantic import Field
 
 from dropout_core.config import ColumnType, Config, FeatureType
+from dropout_core.data.formats import CellFormat
 from dropout_core.data.stored_types import StoredAs, as_stored, stored_as
+from dropout_core.data.wide_tables import column_parts
 from dropout_core.errors import DataError
 
 MAX_INTEGER_CLASSES = 50
@@ -23,7 +25,6 @@ _NUM_COUNTED = 12_000  # count up to this estimate: it includes all true numbers
 _MANY_DISTINCT = 100
 _LONG_TEXT = 40  # characters
 _WORDS_OF_PROSE = 3
-_MAX_COLUMNS_AT_ONCE = 100  # polars takes more than linear time to plan for more
 
 _RFC_3339 = "%Y-%m-%dT%H:%M:%S%.fZ"
 _STATISTICS = ("minimum", "maximum", "mean", "standard_deviation")
@@ -34,6 +35,12 @@ _IDENTIFIER_NAME = re.compile(
     r"(?:(?:.*[\s_.-])?(?i:id|uuid|guid|key|index|idx|row|rownum|row[\s_]?(?:id|no\.?|number))"
     r"|.*[a-z](?:Id|ID|Uuid|UUID|Key|Index))",
     re.DOTALL,
+)
+
+# Names that libraries give to a column that only numbers the rows: pandas in Parquet, pandas and
+# tibbles for a column that had no name in CSV, R for the names of its rows.
+_INDEX_NAME = re.compile(
+    r"__index_level_\d+__|Unnamed: 0(?:\.\d+)?|Unnamed: 0_level_0|\.\.\.1|(?i:row[._]?names?)"
 )
 
 TYPE_AS_STORED: dict[StoredAs, FeatureType] = {
@@ -58,6 +65,7 @@ class Column(Config):
     - Numbers have `minimum`, `maximum`, `mean` and `standard_deviation` (dividing by N); dates have
       `earliest` and `latest` (RFC 3339).
     - Booleans, categories and few whole numbers have `top_values`, the most frequent first.
+    - `format` says how the cells of a text file were written, unless numbers are plain as 1234.5.
     """
 
     name: str
@@ -73,19 +81,30 @@ class Column(Config):
     earliest: str | None = None
     latest: str | None = None
     top_values: Annotated[tuple[TopValue, ...], Field(strict=False)] = ()
+    format: CellFormat | None = None
 
 
-def describe(table: pl.LazyFrame | pl.DataFrame) -> list[Column]:
+def describe(table: pl.LazyFrame | pl.DataFrame, *, index: Collection[str] = ()) -> list[Column]:
     """Return the description of each column, in the table's order.
 
-    Reads the table twice, without holding it in memory: to estimate everything, then to count where
+    Columns of `index`, and those named as libraries name an index, are identifiers. Reads each
+    column twice, and holds few in memory: to estimate everything, then to count where
     that is cheap or decides the type. Raises DataError for a dtype that cannot be stored, and for a
     number that is not finite.
     """
-    stored = as_stored(table.lazy())
+    return [column for part in column_parts(table.lazy()) for column in _described(part, index)]
+
+
+def _described(table: pl.LazyFrame, index: Collection[str]) -> list[Column]:
+    stored = as_stored(table)
     schema = stored.collect_schema()
     summaries: list[dict[str, Any]] = [
-        {"name": name, "stored_as": stored_as(dtype), "integral": dtype.is_integer()}
+        {
+            "name": name,
+            "stored_as": stored_as(dtype),
+            "integral": dtype.is_integer(),
+            "is_index": name in index or _INDEX_NAME.fullmatch(name) is not None,
+        }
         for name, dtype in schema.items()
     ]
     for questions in (_first_questions, _second_questions):
@@ -97,15 +116,11 @@ def describe(table: pl.LazyFrame | pl.DataFrame) -> list[Column]:
 
 def _ask(table: pl.LazyFrame, questions: Sequence[Mapping[str, pl.Expr]]) -> list[dict[str, Any]]:
     """Return the answers to all questions about all columns; reads each column once."""
-    answers: list[dict[str, Any]] = []
-    for start in range(0, len(questions), _MAX_COLUMNS_AT_ONCE):
-        columns = questions[start : start + _MAX_COLUMNS_AT_ONCE]
-        asked = [question for column in columns for question in column.values()]
-        numbered = [question.alias(str(i)) for i, question in enumerate(asked)]
-        row = table.select(numbered).collect(engine="streaming").row(0) if asked else ()
-        values = iter(row)
-        answers += [{name: next(values) for name in column} for column in columns]
-    return answers
+    asked = [question for column in questions for question in column.values()]
+    numbered = [question.alias(str(i)) for i, question in enumerate(asked)]
+    row = table.select(numbered).collect(engine="streaming").row(0) if asked else ()
+    values = iter(row)
+    return [{name: next(values) for name in column} for column in questions]
 
 
 def _first_questions(values: pl.Expr, summary: Mapping[str, Any]) -> dict[str, pl.Expr]:
@@ -198,6 +213,8 @@ def _column(summary: Mapping[str, Any]) -> Column:
 def _type(summary: Mapping[str, Any]) -> ColumnType:
     if summary["num_distinct"] == 1 and not summary["num_missing"]:
         return "constant"
+    if summary["is_index"]:
+        return "identifier"
     if summary["stored_as"] == "text":
         return _type_of_text(summary)
     if summary["integral"] and _are_all_different(summary) and _counts_rows(summary):

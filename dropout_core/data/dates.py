@@ -9,12 +9,14 @@ UTC. The second 60, a leap second, is the first second of the next minute. Years
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import polars as pl
 
+from dropout_core.data.by_name import exactly
+from dropout_core.data.formats import DateFormat
 from dropout_core.data.parsing import refusal, replace_distinct
 from dropout_core.data.stored_types import DATETIME
 from dropout_core.errors import DataError
@@ -24,6 +26,7 @@ _TIMES = (
     (r"[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?", "%H:%M:%S%.f"),
 )
 _ZONE, _ZONE_FORMAT = " ?(?:[Zz]|[+-][0-9]{2}:?(?:[0-9]{2})?)", "%#z"
+_HAS_ZONE = re.compile("%[:#]*[zZ+]")
 _SLASHED = r"^\s*[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}"  # how a date begins that may have two readings
 
 _FIRST = pl.datetime(1, 1, 1)
@@ -67,7 +70,7 @@ def _calendar(date: str, date_format: str) -> Calendar:
 
 _DAY, _YEAR = "[0-9]{1,2}", "[0-9]{4}"
 
-CALENDARS = {
+CALENDARS: Mapping[str, Calendar] = {
     "iso": _calendar(f"{_YEAR}-{_DAY}-{_DAY}", "%Y-%m-%d"),
     "dots": _calendar(rf"{_DAY}\.{_DAY}\.{_YEAR}", "%d.%m.%Y"),
     "year first": _calendar(f"{_YEAR}/{_DAY}/{_DAY}", "%Y/%m/%d"),
@@ -92,20 +95,23 @@ def date_values(cells: pl.Expr, forms: Iterable[DateForm]) -> pl.Expr:
 
 def _in_utc(cells: pl.Expr, format_: str) -> pl.Expr:
     values = cells.str.to_datetime(format_, time_unit="us", strict=False)
-    return values.dt.replace_time_zone(None) if format_.endswith(_ZONE_FORMAT) else values
+    return values.dt.replace_time_zone(None) if _HAS_ZONE.search(format_) else values
 
 
-def parse_dates(column: pl.Series) -> pl.Series:
+def parse_dates(column: pl.Series, format_: DateFormat | None = None) -> pl.Series:
     """Return Datetime in UTC of a stored column, null where a cell is no date.
 
-    31/12/2024 and 12/31/2024 are read in the order, day or month first, that fits all such dates of
-    the column, or else most of them. Raises DataError if both fit and differ. Numbers are no dates.
+    With a format each cell is read as it says, whatever the others hold. Without one, 31/12/2024
+    and 12/31/2024 are read in the order, day or month first, that fits all such dates of the
+    column, or else most of them; raises DataError if both fit and differ. Numbers are no dates.
     """
     if column.dtype == DATETIME:
         return column
     if column.dtype != pl.String:
         return pl.repeat(None, len(column), dtype=DATETIME, eager=True)
     distinct = column.unique().drop_nulls()
+    if format_ is not None:
+        return replace_distinct(column, distinct, _parse_as(distinct, format_.pattern))
     slashed = distinct.str.contains(_SLASHED)
     if not slashed.any():
         return replace_distinct(column, distinct, parse_each_date(distinct))
@@ -124,6 +130,14 @@ def parse_dates(column: pl.Series) -> pl.Series:
 def parse_each_date(text: pl.Series) -> pl.Series:
     """Return Datetime in UTC of text, each date read on its own: 31/12/2024 is null."""
     return _parse(text, _WITH_ONE_READING)
+
+
+def _parse_as(text: pl.Series, pattern: str) -> pl.Series:
+    if pattern in CALENDARS:
+        return _parse(text, tuple(dict.fromkeys((pattern, *_WITH_ONE_READING))))
+    cells = text.str.strip_chars().to_frame("cell")
+    values = cells.select(date_values(pl.col("cell"), [DateForm("", pattern)]))
+    return values.to_series().alias(text.name)
 
 
 def _parse(text: pl.Series, calendars: Sequence[str]) -> pl.Series:
@@ -178,13 +192,15 @@ def settle_dates(
 
 def with_settled_dates(rows: pl.DataFrame, settled: Iterable[SettledDates]) -> pl.DataFrame:
     """Return the rows with their settled dates in ISO 8601."""
-    return rows.with_columns(pl.col(s.column).replace(s.written, s.meant) for s in settled)
+    return rows.with_columns(
+        exactly(s.column).as_expr().replace(s.written, s.meant) for s in settled
+    )
 
 
 def _settle(table: pl.LazyFrame, name: str, missing: Collection[str]) -> SettledDates:
-    text = pl.col(name)
+    text = exactly(name).as_expr()
     slashed = text.str.contains(_SLASHED) & ~text.str.strip_chars().is_in(list(missing))
-    written = table.select(text.filter(slashed).unique()).collect()[name]
+    written = table.select(written=text.filter(slashed).unique()).collect()["written"]
     try:
         meant = parse_dates(written).dt.strftime(_ISO).fill_null(written)
     except DataError as error:  # its row counts the distinct dates

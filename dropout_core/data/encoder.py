@@ -5,7 +5,7 @@ Shapes: N rows, V value columns, K categorical features, C = V + K columns of th
 
 import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from dropout_core.config import Config, FeatureType, PreprocessingConfig
+from dropout_core.data.by_name import naming, numbered
 from dropout_core.data.categories import CategoricalFeature, names_as
 from dropout_core.data.dates import parse_dates
 from dropout_core.data.features import (
@@ -24,13 +25,13 @@ from dropout_core.data.features import (
     TextFeature,
     value_names,
 )
-from dropout_core.data.instances import instance_frame, text_column
+from dropout_core.data.instances import has_two_orders, instance_frame, text_column
 from dropout_core.data.parsing import parse_numbers, refusal, refuse_unreadable, without_missing
 from dropout_core.data.read_options import MISSING_WORDS, spell_values
 from dropout_core.data.stored_types import frame_as_stored
 from dropout_core.errors import DataError
 
-_CHUNK_ROWS = 16_384
+_CHUNK_CELLS = 1 << 20  # enough to outweigh the cost of a chunk
 _READ = ("numeric", "boolean", "datetime")  # features whose cells are read as values
 
 
@@ -51,26 +52,24 @@ class Encoder(Config):
 
         Raises DataError for a column that is not there, or has a cell that cannot be of its type.
         """
-        columns = _columns(frame, features)
-        types = _numbers_among(features)
-        block = np.empty((len(frame), len(types)))
-        _read_numbers(columns, types, block, range(len(types)), missing=MISSING_WORDS)
-        has_missing = {name: bool(np.isnan(block[:, i]).any()) for i, name in enumerate(types)}
         fitted: list[Feature] = []
-        for name, type_ in features.items():
-            match type_:
-                case "numeric":
-                    fitted.append(NumericFeature(name=name, may_be_missing=has_missing[name]))
-                case "boolean":
-                    fitted.append(BooleanFeature(name=name, may_be_missing=has_missing[name]))
-                case "datetime":
-                    fitted.append(DatetimeFeature.fit(_read_dates(columns[name], MISSING_WORDS)))
-                case "text":
-                    fitted.append(TextFeature(name=name, num_buckets=config.text_buckets))
-                case "categorical":
-                    fitted.append(
-                        CategoricalFeature.fit(columns[name], max_categories=config.max_categories)
-                    )
+        with numbered(frame, list(features)) as given:
+            for column, (name, type_) in zip(_stored(given), features.items(), strict=True):
+                match type_:
+                    case "numeric":
+                        missing = _misses(column, type_)
+                        fitted.append(NumericFeature(name=name, may_be_missing=missing))
+                    case "boolean":
+                        missing = _misses(column, type_)
+                        fitted.append(BooleanFeature(name=name, may_be_missing=missing))
+                    case "datetime":
+                        dates = _read_dates(column, MISSING_WORDS)
+                        fitted.append(DatetimeFeature.fit(name, dates))
+                    case "text":
+                        fitted.append(TextFeature(name=name, num_buckets=config.text_buckets))
+                    case "categorical":
+                        most = config.max_categories
+                        fitted.append(CategoricalFeature.fit(name, column, max_categories=most))
         return cls(features=tuple(fitted), columns=tuple(frame.columns))
 
     def encode(
@@ -91,19 +90,28 @@ class Encoder(Config):
         infinite or, with `refuse_missing`, missing where training saw none missing (categories and
         text may always be).
         """
-        columns = _columns(frame, self._types)
+        matrix = np.empty((len(frame), self.num_columns))
+        with numbered(frame, self._names) as columns:
+            self._fill(matrix, _stored(columns), missing)
+        if refuse_missing:
+            self._refuse_missing(matrix)
+        return matrix
+
+    def _fill(
+        self, matrix: NDArray[np.float64], columns: pl.DataFrame, missing: Collection[str]
+    ) -> None:
+        """Write the features' stored columns, in order, to the matrix (N, C)."""
         if spell_values(frozenset(missing)):
             columns = columns.with_columns(
-                without_missing(columns[feature.name], missing)
-                for feature in self.features
-                if feature.type in _READ and columns.schema[feature.name] == pl.String
+                without_missing(column, missing)
+                for feature, column in zip(self.features, columns, strict=True)
+                if feature.type in _READ and column.dtype == pl.String
             )
-        matrix = np.empty((len(frame), self.num_columns))
-        types = _numbers_among(self._types)
-        indices = [self._indices[name][0] for name in types]
+        types = _numbers_among(feature.type for feature in self.features)
+        indices = [self._indices[self._names[int(number)]][0] for number in types]
         _read_numbers(columns, types, matrix, indices, missing=missing)
-        for feature in self.features:
-            column, indices = columns[feature.name], self._indices[feature.name]
+        for feature, column in zip(self.features, columns, strict=True):
+            indices = self._indices[feature.name]
             match feature:
                 case DatetimeFeature():
                     values = feature.values(_read_dates(column, missing))
@@ -114,9 +122,6 @@ class Encoder(Config):
                     matrix[:, indices[0] : indices[-1] + 1] = feature.values(text)
                 case CategoricalFeature():
                     matrix[:, indices[0]] = feature.codes(column)
-        if refuse_missing:
-            self._refuse_missing(matrix)
-        return matrix
 
     def encode_numbers(
         self, numbers: NDArray[np.float64], *, refuse_missing: bool = True
@@ -130,9 +135,10 @@ class Encoder(Config):
         # If the sum of squares is finite, so is every number; if it is not, they may still be.
         if not self._has_booleans and math.isfinite(np.vdot(matrix, matrix)):
             return matrix
-        for index, feature in enumerate(self.features):
-            values = matrix[:, index]
-            _refuse_others(pl.Series(feature.name, values), values, self._types[feature.name])
+        with naming(self._names):
+            for index, feature in enumerate(self.features):
+                values = matrix[:, index]
+                _refuse_others(pl.Series(str(index), values), values, feature.type)
         if refuse_missing:
             self._refuse_missing(matrix)
         return matrix
@@ -143,8 +149,9 @@ class Encoder(Config):
         A row is an array in the order of the features or of all training columns, or an object by
         name, in which an absent name is missing. Training columns that are no features, and columns
         that are `ignored`, are skipped. Numbers, strings and booleans mean what they mean in a
-        file; null is missing. Raises DataError for a row of another length, an unknown name, a
-        value that is no scalar, and a date that cannot be read on its own.
+        file; null is missing. Raises DataError for a row of another length, an array where
+        `has_two_orders`, an unknown name, a value that is no scalar, and a date that cannot be read
+        on its own.
         """
         return instance_frame(
             instances,
@@ -168,6 +175,11 @@ class Encoder(Config):
     def is_numeric(self) -> bool:
         """Return whether every feature is a number or a boolean: the columns are the features."""
         return all(isinstance(f, NumericFeature | BooleanFeature) for f in self.features)
+
+    @cached_property
+    def has_two_orders(self) -> bool:
+        """Return whether an array could be in the order of the features, or of the columns."""
+        return has_two_orders(self._names, self.columns)
 
     @cached_property
     def value_names(self) -> list[str]:
@@ -208,6 +220,10 @@ class Encoder(Config):
         return any(isinstance(feature, BooleanFeature) for feature in self.features)
 
     @cached_property
+    def _names(self) -> list[str]:
+        return [feature.name for feature in self.features]
+
+    @cached_property
     def _types(self) -> dict[str, FeatureType]:
         return {feature.name: feature.type for feature in self.features}
 
@@ -237,17 +253,24 @@ class Encoder(Config):
                 )
 
 
-def _columns(frame: pl.DataFrame, names: Mapping[str, FeatureType]) -> pl.DataFrame:
-    for name in names:
-        if name not in frame.schema:
-            raise DataError("the data has no such column", column=name)
-    columns = frame.select(list(names))
+def _stored(columns: pl.DataFrame) -> pl.DataFrame:
     objects = [column for column in columns if column.dtype == pl.Object]
     return frame_as_stored(columns.with_columns(text_column(c.name, c.to_list()) for c in objects))
 
 
-def _numbers_among(types: Mapping[str, FeatureType]) -> dict[str, FeatureType]:
-    return {name: type_ for name, type_ in types.items() if type_ in ("numeric", "boolean")}
+def _numbers_among(types: Iterable[FeatureType]) -> dict[str, FeatureType]:
+    """Return the types of numeric and boolean columns, by the columns' numbers."""
+    numbers = {str(index): type_ for index, type_ in enumerate(types)}
+    return {number: type_ for number, type_ in numbers.items() if type_ in ("numeric", "boolean")}
+
+
+def _misses(column: pl.Series, type_: FeatureType) -> bool:
+    """Return whether a numeric or boolean column misses a value. Raises DataError as `encode`."""
+    if column.dtype.is_integer() and type_ == "numeric":
+        return column.null_count() > 0
+    values = np.empty((len(column), 1))
+    _read_numbers(column.to_frame(), {column.name: type_}, values, [0], missing=MISSING_WORDS)
+    return bool(np.isnan(values).any())
 
 
 def _read_numbers(
@@ -265,15 +288,18 @@ def _read_numbers(
     for name in itertools.compress(types, lost):
         what = "number" if types[name] == "numeric" else "truth value"
         refuse_unreadable(columns[name], values[name], missing, f"is no {what}")
-    suspect = np.array([type_ == "boolean" for type_ in types.values()], dtype=bool)
-    for start in range(0, len(values), _CHUNK_ROWS):
+    where: slice | Sequence[int] = indices
+    if list(indices) == list(range(matrix.shape[1])):
+        where = slice(None)  # much quicker than a list of all columns
+    num_rows = max(1, _CHUNK_CELLS // max(1, len(indices)))
+    for start in range(0, len(values), num_rows):
         # Adding zero turns -0.0 into 0.0, because the stored -0 of a file is 0.
-        chunk = values[start : start + _CHUNK_ROWS].to_numpy(order="c") + 0.0
-        matrix[start : start + _CHUNK_ROWS, np.asarray(indices, dtype=np.intp)] = chunk
-        suspect |= np.isinf(chunk).any(axis=0)
-    for index in np.flatnonzero(suspect):
-        column = columns.to_series(int(index))
-        _refuse_others(column, matrix[:, indices[int(index)]], types[column.name])
+        chunk = values[start : start + num_rows].to_numpy(order="c") + 0.0
+        matrix[start : start + num_rows, where] = chunk
+    is_infinite = values.select(pl.all().is_infinite().any()).row(0) if values.width else ()
+    for index, type_ in enumerate(types.values()):
+        if is_infinite[index] or type_ == "boolean":
+            _refuse_others(columns.to_series(index), matrix[:, indices[index]], type_)
 
 
 def _null_counts(frame: pl.DataFrame) -> tuple[int, ...]:

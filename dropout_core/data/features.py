@@ -48,13 +48,13 @@ class DatetimeFeature(Config):
     parts: tuple[DatePart, ...]
 
     @classmethod
-    def fit(cls, column: pl.Series) -> Self:
+    def fit(cls, name: str, column: pl.Series) -> Self:
         """Keep `days`, and the parts that vary."""
         seen = column.drop_nulls()
         values = {part: _part(seen, part) for part in DATE_PARTS[1:]}
         varying = (part for part, of_part in values.items() if (of_part != of_part[:1]).any())
         return cls(
-            name=column.name,
+            name=name,
             may_be_missing=column.null_count() > 0,
             parts=("days", *varying),
         )

@@ -64,8 +64,9 @@ class Limits:
 class Table:
     """The description of a stored table: its origin and its columns.
 
-    `options` are those of a text file as settled (`delimiter`, `quote`, `encoding`, `header`), and
-    `warnings` say what was changed or looks like a mistake.
+    `options` are those of a text file as settled (`delimiter`, `quote`, `encoding`, `header`, and
+    `missing`: all the words that stood for a missing value), and `warnings` say what was changed or
+    looks like a mistake.
     """
 
     format: Format
@@ -224,7 +225,7 @@ def _read(
         format=format_,
         options=contents.options,
         num_rows=contents.num_rows,
-        columns=[] if as_text else describe(scan(target)),
+        columns=[] if as_text else describe(scan(target), index=contents.index),
         warnings=list(contents.warnings),
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from dropout_core.config import FeatureType
+from dropout_core.data.by_name import naming
 from dropout_core.data.dates import parse_each_date
 from dropout_core.data.parsing import refuse_unreadable
 from dropout_core.data.read_options import MISSING_WORDS
@@ -39,6 +40,8 @@ def instance_frame(
     """
     names = list(types)
     known = {*names, *columns, *ignored}
+    if has_two_orders(names, columns):
+        _refuse_arrays(instances)
     indices = [columns.index(name) for name in names] if set(names) <= set(columns) else []
     rows = [
         _values(row, names, number, known=known, indices=indices, num_columns=len(columns))
@@ -49,14 +52,29 @@ def instance_frame(
         if matrix is not None:
             return pl.DataFrame(matrix, schema=dict.fromkeys(names, pl.Float64), orient="row")
     cells = zip(*rows, strict=True) if rows else [()] * len(names)
-    return pl.DataFrame(
-        [
-            _datetimes(name, values, types[name])
+    with naming(names):
+        columns = [
+            _datetimes(str(index), values, types[name])
             if name in datetimes
-            else _column(name, values, types[name])
-            for name, values in zip(names, cells, strict=True)
+            else _column(str(index), values, types[name])
+            for index, (name, values) in enumerate(zip(names, cells, strict=True))
         ]
-    )
+    return pl.DataFrame(dict(zip(names, columns, strict=True)))
+
+
+def has_two_orders(features: Sequence[str], columns: Sequence[str]) -> bool:
+    """Return whether an array row could be in either of two orders, and nothing says in which."""
+    return list(features) != list(columns) and sorted(features) == sorted(columns)
+
+
+def _refuse_arrays(instances: Sequence[Any]) -> None:
+    for number, row in enumerate(instances, 1):
+        if not isinstance(row, Mapping):
+            raise DataError(
+                "the model's features have another order than its table's columns, and an array "
+                "does not tell which it has: send the row as an object by column name",
+                row=number,
+            )
 
 
 def _values(

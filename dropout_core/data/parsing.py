@@ -4,44 +4,121 @@ Columns have the dtypes of a stored table. A result is null where a cell cannot 
 it is missing; `refuse_unreadable` tells the two apart. For dates see `dates`.
 """
 
-from collections.abc import Collection
-from typing import Any
+import math
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
 import polars as pl
 
+from dropout_core.data.by_name import exactly
+from dropout_core.data.formats import NumberFormat
 from dropout_core.errors import DataError
 
+PLAIN: Final = NumberFormat()
+
+_SPACES = "\u0020\u00a0\u2009\u202f"
+_MINUS = "\u2212\u2013"  # a minus, and the dash that is often typed for one
+_APOSTROPHES = "'\u2019"
+_GROUPS = {" ": "|".join(_SPACES), "'": "|".join(_APOSTROPHES)}
+_CURRENCY = (
+    r"(?:(?:US|CA|AU|NZ|HK|SG|NT|MX|[ACRS])?\$|\p{Sc}"
+    r"|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HUF|INR|JPY|KRW|MXN|NOK|NZD|PLN|RUB|SEK|TRY|USD|ZAR"
+    r"|kr|zł|Kč|Ft|Rs\.?|Fr\.?)"
+)
 _SHOWN_CHARACTERS = 60
 _TRUTH = {"true": True, "false": False}
 
 
-def parse_numbers(frame: pl.DataFrame) -> pl.DataFrame:
+def parse_numbers(
+    frame: pl.DataFrame, formats: Mapping[str, NumberFormat] | None = None
+) -> pl.DataFrame:
     """Return every column as Float64: true is 1, false is 0, NaN is as missing as null.
 
-    Text is read with white space around it, `true` and `false` in any case. A date is no number.
+    Text is read with white space around it, `true` and `false` in any case, and numbers as
+    `number_text` reads them in the column's format; the usual one is NumberFormat(). A date is no
+    number. A number that is not text has to be passed as a number: its text is no cell's.
     """
     if all(dtype == pl.Float64 for dtype in frame.dtypes):
         return frame
-    values = frame.select(_number(name, dtype) for name, dtype in frame.schema.items())
-    words = [
+    formats = formats or {}
+    values = frame.select(
+        _number(name, dtype, formats.get(name, PLAIN)) for name, dtype in frame.schema.items()
+    )
+    for name in _not_all_read(frame, values):
+        truth = parse_booleans(frame[name]).cast(pl.Float64)
+        values = values.with_columns(values[name].fill_null(truth))
+    # Most columns are plain: the grammar of all others is only asked about what is left.
+    for name in _not_all_read(frame, values):
+        if formats.get(name, PLAIN) == PLAIN:
+            written = frame.select(_written_number(name, PLAIN)).to_series()
+            values = values.with_columns(values[name].fill_null(written))
+    return values
+
+
+def _not_all_read(frame: pl.DataFrame, values: pl.DataFrame) -> list[str]:
+    return [
         name
         for name, dtype in frame.schema.items()
         if dtype == pl.String and values[name].null_count() > frame[name].null_count()
     ]
-    if not words:
-        return values
-    return values.with_columns(
-        values[name].fill_null(parse_booleans(frame[name]).cast(pl.Float64)) for name in words
-    )
 
 
-def _number(name: str, dtype: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
+def _number(name: str, dtype: pl.DataType, format_: NumberFormat) -> pl.Expr:
+    column = exactly(name).as_expr()
     if dtype == pl.String:
-        column = column.str.strip_chars()
-    elif isinstance(dtype, pl.Datetime):
+        if format_ != PLAIN:
+            return _written_number(name, format_)
+        # The bits of a result hold no sign of a NaN: `-nan` is as missing as `nan`.
+        return column.str.strip_chars().cast(pl.Float64, strict=False).fill_nan(math.nan)
+    if isinstance(dtype, pl.Datetime):
         column = pl.when(False).then(column.to_physical())
     return column.cast(pl.Float64, strict=False)
+
+
+def _written_number(name: str, format_: NumberFormat) -> pl.Expr:
+    text = number_text(exactly(name).as_expr().str.strip_chars(), format_)
+    return text.cast(pl.Float64, strict=False)
+
+
+def number_text(cells: pl.Expr, format_: NumberFormat) -> pl.Expr:
+    """Return numbers written in a format as plain text, null where a cell is no such number.
+
+    Cells have no white space around them. `$1,234.50` becomes 1234.50, `(12)` becomes -12, and
+    `45%` becomes 45e-2. A number has at most one sign, currency and `%`, in the usual places, and
+    groups of three digits if it has groups; other cells are not read, and no cell is read by
+    another format.
+    """
+    pattern = number_pattern(format_)
+    read = pl.when(cells.str.contains(pattern)).then(cells)
+    text = read.str.replace_all(_CURRENCY, "").str.replace_all(rf"[)+{_SPACES}{_APOSTROPHES}]", "")
+    if format_.thousands in (",", "."):
+        text = text.str.replace_all(format_.thousands, "", literal=True)
+    if format_.decimal == ",":
+        text = text.str.replace(",", ".", literal=True)
+    return text.str.replace_all(f"[({_MINUS}]", "-").str.replace("%", "e-2", literal=True)
+
+
+def number_pattern(format_: NumberFormat) -> str:
+    """Return the pattern of a whole cell that is a number in this format."""
+    point = re.escape(format_.decimal)
+    whole = "[0-9]+"
+    if format_.thousands:
+        group = _GROUPS.get(format_.thousands, re.escape(format_.thousands))
+        # The same sign separates all groups.
+        grouped = "|".join(f"[1-9][0-9]{{0,2}}(?:{sign}[0-9]{{3}})+" for sign in group.split("|"))
+        whole = f"(?:{grouped}|[0-9]+)"
+    exponent = "(?:[eE][+-]?[0-9]+)?"
+    digits = f"(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)"
+    space = f"[{_SPACES}]?"
+    before = f"(?:{_CURRENCY}{space})?"
+    after = f"(?:{space}%|{space}{_CURRENCY})?"
+    sign = f"[-+{_MINUS}]"
+    signed = f"(?:{sign}{space}{before}|{before}{sign}?){digits}"
+    return (
+        rf"^(?:{sign}?{digits}{exponent}|{signed}{after}"
+        rf"|{before}\({before}{digits}{after}\){space}%?)$"
+    )
 
 
 def parse_booleans(text: pl.Series) -> pl.Series:

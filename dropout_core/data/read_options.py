@@ -13,27 +13,34 @@ from dropout_core.config import Config
 from dropout_core.data.dates import may_be_dates
 from dropout_core.data.parsing import parse_numbers
 
-MISSING_WORDS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "<NA>", "#N/A", "?")
+# Those of pandas, R and SQL, the errors of spreadsheets, and signs that stand for no value. Not
+# `none` and `unknown`, which are as often an answer.
+MISSING_WORDS = (
+    *("", "NA", "na", "N/A", "n/a", "N.A.", "n.a.", "<NA>", "NaN", "nan", "NAN", "-NaN", "-nan"),
+    *("NaT", "None", "NULL", "null", "Null", "(null)", "<null>", r"\N"),
+    *("#N/A", "#N/A N/A", "#NA", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"),
+    *("#CALC!", "#SPILL!", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    *("?", "-", "--", "---", "\u2013", "\u2014", ".", ".."),
+)
 
 
 class ReadOptions(Config):
-    """Options of CSV and TSV files. None is detected; None for `missing` is MISSING_WORDS.
+    """Options of CSV and TSV files. None is detected.
 
     `quote` is empty where quotes have no meaning. `encoding` is any text codec of Python. With a
-    `header` the first row names the columns. An empty cell is always missing. Blank lines are no
-    rows: in a file of one column, write a missing value as `""` or as a word.
+    `header` the first row names the columns. The words `missing` stand for a missing value, and so
+    do MISSING_WORDS unless `default_missing` is false. An empty cell is always missing. Blank lines
+    are no rows: in a file of one column, write a missing value as `""` or as a word.
     """
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     quote: Literal['"', "'", ""] | None = None
     encoding: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     header: bool | None = None
-    missing: (
-        Annotated[
-            tuple[Annotated[str, Field(max_length=1000)], ...], Field(strict=False, max_length=1000)
-        ]
-        | None
-    ) = None
+    missing: Annotated[
+        tuple[Annotated[str, Field(max_length=1000)], ...], Field(strict=False, max_length=1000)
+    ] = ()
+    default_missing: bool = True
 
     @field_validator("delimiter")
     @classmethod
@@ -62,7 +69,9 @@ class ReadOptions(Config):
 
     @property
     def missing_words(self) -> tuple[str, ...]:
-        return MISSING_WORDS if self.missing is None else ("", *self.missing)
+        """Return all words that stand for a missing value, without white space around them."""
+        usual = MISSING_WORDS if self.default_missing else ("",)
+        return tuple(dict.fromkeys((*usual, *(word.strip() for word in self.missing))))
 
 
 @lru_cache(maxsize=64)

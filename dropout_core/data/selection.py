@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from dropout_core.config import ColumnType, FeatureType, SplitConfig, Task
 from dropout_core.data.columns import MAX_INTEGER_CLASSES, TYPE_AS_STORED, Column
+from dropout_core.data.parsing import shown
 from dropout_core.data.stored_types import StoredAs
 from dropout_core.errors import DataError
 
@@ -136,16 +137,20 @@ def _default_features(
             left_out.setdefault(_LEFT_OUT[column.type], []).append(column.name)
         else:
             chosen[column.name] = TYPE_AS_STORED[column.stored_as]
-    warnings = [f"left out, being {why}: {_listing(names)}" for why, names in left_out.items()]
+    warnings = {why: f"left out, being {why}: {listing(of)}" for why, of in left_out.items()}
     if not chosen:
-        detail = f" ({'; '.join(warnings)})" if warnings else ""
+        detail = f" ({'; '.join(warnings.values())})" if warnings else ""
         raise DataError(f"no other column is taken for a feature{detail}", field="features")
-    return chosen, warnings
+    advice = "; to use one, name it in `features` or `types`"
+    return chosen, [
+        warning + (advice if why in _LEFT_OUT.values() else "") for why, warning in warnings.items()
+    ]
 
 
-def _listing(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_MAX_NAMES])
-    return f"{shown} and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else shown
+def listing(names: Sequence[object]) -> str:
+    """Return a few of the names, as a message shows them."""
+    few = ", ".join(shown(name) for name in names[:_MAX_NAMES])
+    return f"{few} and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else few
 
 
 def _listed_features(

@@ -10,8 +10,10 @@ import torch
 from torch import Generator, Tensor
 
 from dropout_core.config import SplitConfig
-from dropout_core.data.apportionment import apportion
+from dropout_core.data.apportionment import apportion, give_each_a_first
+from dropout_core.data.by_name import numbered
 from dropout_core.data.columns import Column
+from dropout_core.data.parsing import shown
 from dropout_core.data.selection import Selection
 from dropout_core.errors import DataError
 from dropout_core.seeds import generator
@@ -47,19 +49,20 @@ def split_rows(
     config: SplitConfig,
     *,
     target: Tensor | None = None,
-    classes: Sequence[object] | None = None,
 ) -> Split:
     """Hold out rows as `config` says.
 
-    Stratified splits need `target` (N), the class index of each row; `classes` name the classes in
-    errors. Raises DataError, with the row where there is one.
+    Stratified splits need `target` (N), the class index of each row. Raises DataError, with the row
+    where there is one.
 
-    - `stratified`: each part's share of a class is within one row of its share of all rows.
+    - `auto`: `stratified` with a `target`, else `random`.
+    - `stratified`: each part's share of a class is within one row of its share of all rows. A class
+      that would be held out whole has one training row, in exchange for a row of a frequent class.
     - `grouped`: the parts are as large as whole groups allow when they are taken in random order.
     - `time`: rows with the same time are in the same part, if there are enough distinct times.
     """
-    keys = _keys(frame, config, target)
-    return _split(keys, config, generator(config.seed, "split"), classes)
+    config = config.settled(has_classes=target is not None)
+    return _split(_keys(frame, config, target), config, generator(config.seed, "split"))
 
 
 def folds(
@@ -67,7 +70,6 @@ def folds(
     config: SplitConfig,
     *,
     target: Tensor | None = None,
-    classes: Sequence[object] | None = None,
 ) -> list[Split]:
     """Return one split a fold, over the rows that `split_rows` trains and validates on.
 
@@ -78,20 +80,35 @@ def folds(
     """
     if config.folds is None:
         return []
+    config = config.settled(has_classes=target is not None)
     keys = _keys(frame, config, target)
-    whole = _split(keys, config, generator(config.seed, "split"), classes)
+    whole = _split(keys, config, generator(config.seed, "split"))
     rows = torch.cat([whole.train, whole.validation]).sort().values
-    parts = _fold_of(keys[rows], config, classes)
+    parts = _fold_of(keys[rows], config)
     inner = config.model_copy(update={"test": 0.0, "folds": None})
     result = []
-    for fold in range(config.folds):
+    for fold in range(config.folds or 0):
         is_earlier = parts < fold if config.kind == "time" else parts != fold
         others = rows[is_earlier]
         stream = generator(config.seed, "fold", fold)
-        split = _split(keys[others], inner, stream, classes)
+        split = _split(keys[others], inner, stream)
         held_out = rows[parts == fold]
         result.append(Split(others[split.train], others[split.validation], held_out))
     return result
+
+
+def untrained(rows: Tensor, target: Tensor, *, num_classes: int) -> list[int]:
+    """Return the classes of `target` (N) that none of the training `rows` has.
+
+    Of labels (N, C), return those that have the same value in all of these rows.
+    """
+    given = target[rows]
+    if target.dim() == 2:
+        same = (given == given[:1]).all(dim=0)
+    else:
+        same = given.bincount(minlength=num_classes) == 0
+    indices: list[int] = same.nonzero().flatten().tolist()
+    return indices
 
 
 def check_split(
@@ -108,8 +125,9 @@ def check_split(
     too small to be split again are found when the rows are split. Raises DataError with the field
     `split`.
     """
-    if config.kind == "stratified" and selection is not None:
-        _check_classes(columns, selection, max(_num_parts(config), config.folds or 0))
+    has_classes = selection is None or selection.task in ("binary", "multiclass")
+    if config.kind == "stratified" and not has_classes:
+        raise DataError("a stratified split needs one target with classes", field="split")
     if config.column is not None:
         column = _split_column(columns, config.column)
         if config.kind == "column":
@@ -126,6 +144,23 @@ def check_split(
     return num_train
 
 
+def rare_classes(columns: Sequence[Column], selection: Selection, config: SplitConfig) -> list[str]:
+    """Return a warning for each known class with fewer rows than a stratified split has parts."""
+    has_classes = selection.task in ("binary", "multiclass")
+    if config.settled(has_classes=has_classes).kind != "stratified":
+        return []
+    target = next(column for column in columns if column.name == selection.targets[0])
+    num_parts = max(_num_parts(config), config.folds or 0)
+    if len(target.top_values) < target.num_distinct:
+        return []
+    return [
+        f"the class {shown(top.value)} has only {top.count} {'row' if top.count == 1 else 'rows'}: "
+        "it is trained on, but not every held-out part has a row of it"
+        for top in target.top_values
+        if top.count < num_parts
+    ]
+
+
 def _split_column(columns: Sequence[Column], name: str) -> Column:
     column = next((column for column in columns if column.name == name), None)
     if column is None:
@@ -133,16 +168,6 @@ def _split_column(columns: Sequence[Column], name: str) -> Column:
     if column.num_missing:
         raise DataError(f"{column.num_missing} values are missing", column=name, field="split")
     return column
-
-
-def _check_classes(columns: Sequence[Column], selection: Selection, num_parts: int) -> None:
-    if selection.task not in ("binary", "multiclass"):
-        raise DataError("a stratified split needs one target with classes", field="split")
-    target = next(column for column in columns if column.name == selection.targets[0])
-    if len(target.top_values) == target.num_distinct:
-        rarest = target.top_values[-1]
-        if rarest.count < num_parts:
-            raise _too_rare(rarest.value, rarest.count, num_parts)
 
 
 def _check_num_groups(num_groups: int, config: SplitConfig) -> None:
@@ -174,13 +199,6 @@ def _not_a_part(value: object) -> str:
     return f"{value!r} is none of train, validation and test"
 
 
-def _too_rare(value: object, num_rows: int, num_parts: int) -> DataError:
-    rows = "1 row" if num_rows == 1 else f"{num_rows} rows"
-    return DataError(
-        f"the class {value!r} has {rows}, too few for {num_parts} parts", field="split"
-    )
-
-
 def _num_parts(config: SplitConfig) -> int:
     return 1 + (config.validation > 0) + (config.test > 0)
 
@@ -193,16 +211,22 @@ def _keys(frame: pl.DataFrame, config: SplitConfig, target: Tensor | None) -> Te
         return target.to(torch.int64)
     if config.column is None:
         return torch.zeros(len(frame), dtype=torch.int64)
-    if config.column not in frame.columns:
-        raise DataError("the data has no such column", column=config.column, field="split")
-    column = frame[config.column]
+    try:
+        with numbered(frame, [config.column]) as columns:
+            return _keys_of(columns.to_series(), config)
+    except DataError as error:
+        column = config.column
+        raise DataError(error.message, row=error.row, column=column, field="split") from error
+
+
+def _keys_of(column: pl.Series, config: SplitConfig) -> Tensor:
     if column.null_count():
         row = int(column.is_null().arg_max() or 0)
-        raise DataError("a value is missing", row=row + 1, column=column.name, field="split")
+        raise DataError("a value is missing", row=row + 1)
     if config.kind == "column":
         return _given_parts(column)
     if config.kind == "time" and not (column.dtype.is_temporal() or column.dtype.is_numeric()):
-        raise DataError("a time has to be a date or a number", column=column.name, field="split")
+        raise DataError("a time has to be a date or a number")
     return column.rank("dense").cast(pl.Int64).to_torch() - 1
 
 
@@ -211,15 +235,13 @@ def _given_parts(column: pl.Series) -> Tensor:
     parts = words.replace_strict(_PART_NAMED, default=None, return_dtype=pl.Int64)
     if parts.null_count():
         row = int(parts.is_null().arg_max() or 0)
-        raise DataError(_not_a_part(column[row]), row=row + 1, column=column.name, field="split")
+        raise DataError(_not_a_part(column[row]), row=row + 1)
     return parts.to_torch()
 
 
-def _split(
-    keys: Tensor, config: SplitConfig, stream: Generator, classes: Sequence[object] | None
-) -> Split:
+def _split(keys: Tensor, config: SplitConfig, stream: Generator) -> Split:
     if config.kind == "stratified":
-        return _stratified(keys, config, stream, classes)
+        return _stratified(keys, config, stream)
     if config.kind == "grouped":
         return _grouped(keys, config, stream)
     if config.kind == "time":
@@ -243,14 +265,12 @@ def _cut(order: Tensor, end_of_train: int, start_of_test: int) -> Split:
     )
 
 
-def _stratified(
-    labels: Tensor, config: SplitConfig, stream: Generator, classes: Sequence[object] | None
-) -> Split:
+def _stratified(labels: Tensor, config: SplitConfig, stream: Generator) -> Split:
     sizes = _split_sizes(len(labels), config)
     counts = labels.bincount()
-    _check_counts(counts, _num_parts(config), classes)
-    table = torch.tensor(apportion(counts.tolist(), sizes))
-    _check_trained(table[:, 0], counts, classes)
+    shares = apportion(counts.tolist(), sizes)
+    give_each_a_first(shares)
+    table = torch.tensor(shares)
     order = _by_class(labels, stream)
     first_of_class = counts.cumsum(0) - counts
     ordered = labels[order]
@@ -264,25 +284,6 @@ def _by_class(labels: Tensor, stream: Generator) -> Tensor:
     """Return the rows class by class, shuffled within each."""
     order = torch.randperm(len(labels), generator=stream)
     return order[labels[order].argsort(stable=True)]
-
-
-def _check_counts(counts: Tensor, num_parts: int, classes: Sequence[object] | None) -> None:
-    is_rare = (counts > 0) & (counts < num_parts)
-    if is_rare.any():
-        index = int(is_rare.nonzero()[0])
-        raise _too_rare(_class_name(index, classes), int(counts[index]), num_parts)
-
-
-def _class_name(index: int, classes: Sequence[object] | None) -> object:
-    return index if classes is None else classes[index]
-
-
-def _check_trained(trained: Tensor, counts: Tensor, classes: Sequence[object] | None) -> None:
-    """Raise DataError if the split holds all rows of a class out."""
-    is_held_out = (counts > 0) & (trained == 0)
-    if is_held_out.any():
-        name = _class_name(int(is_held_out.nonzero()[0]), classes)
-        raise DataError(f"no row of the class {name!r} is left to train on", field="split")
 
 
 def _grouped(groups: Tensor, config: SplitConfig, stream: Generator) -> Split:
@@ -356,7 +357,7 @@ def _as_given(parts: Tensor) -> Split:
     return Split(train, validation, test)
 
 
-def _fold_of(keys: Tensor, config: SplitConfig, classes: Sequence[object] | None) -> Tensor:
+def _fold_of(keys: Tensor, config: SplitConfig) -> Tensor:
     """Return the fold that tests each row, (N) int64; -1 for the oldest rows of a time split."""
     num_folds, num_rows = config.folds or 0, len(keys)
     stream = generator(config.seed, "folds")
@@ -371,7 +372,6 @@ def _fold_of(keys: Tensor, config: SplitConfig, classes: Sequence[object] | None
         fold_of = torch.bucketize(torch.arange(num_rows), cuts, right=True) - 1
     else:
         if config.kind == "stratified":
-            _check_counts(keys.bincount(), num_folds, classes)
             order = _by_class(keys, stream)
         else:
             order = torch.randperm(num_rows, generator=stream)

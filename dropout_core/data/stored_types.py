@@ -1,6 +1,8 @@
 """The dtypes of a stored table, and how any other dtype becomes one of them.
 
-A stored column is Int64, Float64, Boolean, String or Datetime in UTC with microseconds.
+A stored column is Int64, Float64, Boolean, String or Datetime in UTC with microseconds. A value
+that none of them holds is refused. Only digits behind the decimal point may be rounded, and
+`lost_digits` tells of it.
 """
 
 from typing import Literal
@@ -16,9 +18,15 @@ DATETIME = pl.Datetime("us")
 INT64_BOUND = 2.0**63
 """The smallest positive Float64 that no Int64 holds."""
 
+LAST_NANOSECOND = 2**63 - 1
+"""In 2262. It also stands for dates beyond nanoseconds where polars reads INT96."""
+
 _UNBOUNDED = (pl.Int64, pl.Float64, pl.Boolean, pl.String)  # stored dtypes that hold any value
 _STORED = (*_UNBOUNDED, DATETIME)
 _WIDE_INTEGERS = (pl.UInt64, pl.Int128, pl.UInt128)
+_MAX_DECIMAL_DIGITS = 38  # of polars
+_FLOAT_DIGITS = 15  # a Float64 keeps any decimal number of so many digits
+_EXACT_BOUND = 2**53  # a Float64 holds all whole numbers up to here
 
 # polars cannot write a date as text that is further than this from 1970, some 253,000 years.
 _MAX_DATE_MICROSECONDS = 8 * 10**18
@@ -29,7 +37,13 @@ def stored_dtype(dtype: pl.DataType, *, column: str) -> pl.DataType:
     """Return the dtype that a column of `dtype` is stored as. Raises DataError if there is none."""
     if dtype in _STORED:
         return dtype
-    if dtype.is_integer():
+    if isinstance(dtype, pl.Decimal) and dtype.precision > _MAX_DECIMAL_DIGITS:
+        raise DataError(
+            f"decimals of {dtype.precision} digits are not supported: "
+            f"use at most {_MAX_DECIMAL_DIGITS}",
+            column=column,
+        )
+    if dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0):
         return pl.Int64()
     if dtype.is_numeric():
         return pl.Float64()
@@ -39,7 +53,11 @@ def stored_dtype(dtype: pl.DataType, *, column: str) -> pl.DataType:
         return pl.String()
     if dtype == pl.Null:
         return pl.Boolean()
-    raise DataError(f"values of type {dtype} are not supported", column=column)
+    raise DataError(
+        f"values of type {dtype} are not supported: leave the column out, or store numbers, text, "
+        "booleans or dates",
+        column=column,
+    )
 
 
 def stored_as(dtype: pl.DataType) -> StoredAs:
@@ -57,12 +75,21 @@ def as_stored(table: pl.LazyFrame) -> pl.LazyFrame:
     Columns that may hold a value beyond the stored dtype are read at once, to check them. Raises
     DataError that names a column without a stored dtype, or the row and column of such a value.
     """
-    schema = table.collect_schema()
-    dtypes = [stored_dtype(dtype, column=name) for name, dtype in schema.items()]
-    _check_range(table, schema)
+    dtypes = table.collect_schema().dtypes()
+    stored = check_storable(table)
+    return table.select(_cast(pl.nth(i), dtypes[i], stored[i]) for i in range(len(dtypes)))
+
+
+def as_given(table: pl.LazyFrame) -> pl.LazyFrame:
+    """Check every column as `as_stored` does, and keep its dtype; categories become text.
+
+    `frame_as_stored` of the result is `frame_as_stored` of the table. Raises DataError.
+    """
+    stored = check_storable(table)
+    kept = (pl.Categorical, pl.Enum, pl.Null)
     return table.select(
-        _cast(pl.nth(index), dtype, stored)
-        for index, (dtype, stored) in enumerate(zip(schema.dtypes(), dtypes, strict=True))
+        pl.nth(i).cast(stored[i]) if isinstance(dtype, kept) else pl.nth(i)
+        for i, dtype in enumerate(table.collect_schema().dtypes())
     )
 
 
@@ -74,8 +101,40 @@ def frame_as_stored(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def without_nan(table: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the stored table with null for NaN, which is as missing."""
-    return table.with_columns(pl.col(pl.Float64).fill_nan(None))
+    """Return the table with null for NaN, which is as missing."""
+    return table.with_columns(pl.col(pl.Float64, pl.Float32).fill_nan(None))
+
+
+def lost_digits(table: pl.LazyFrame) -> list[str]:
+    """Return a warning for each column whose values `as_stored` rounds."""
+    schema = table.collect_schema()
+    asked = {
+        name: question.sum()
+        for index, (name, dtype) in enumerate(schema.items())
+        if (question := _loses_digits(pl.nth(index), dtype)) is not None
+    }
+    if not asked:
+        return []
+    answers = table.select(count.alias(str(i)) for i, count in enumerate(asked.values()))
+    counts = dict(zip(asked, answers.collect().row(0), strict=True))
+    kept = {True: "microseconds", False: f"numbers of 64 bits, about {_FLOAT_DIGITS} digits"}
+    return [
+        f"column {name!r}: {count} values are rounded to {kept[schema[name].is_temporal()]}"
+        for name, count in counts.items()
+        if count
+    ]
+
+
+def check_storable(table: pl.LazyFrame) -> list[pl.DataType]:
+    """Return the stored dtype of each column.
+
+    Columns that may hold a value beyond the stored dtype are read, to check them. Raises DataError
+    that names a column without a stored dtype, or the row and column of such a value.
+    """
+    schema = table.collect_schema()
+    dtypes = [stored_dtype(dtype, column=name) for name, dtype in schema.items()]
+    _check_range(table, schema)
+    return dtypes
 
 
 def _cast(column: pl.Expr, dtype: pl.DataType, stored: pl.DataType) -> pl.Expr:
@@ -97,18 +156,38 @@ def _check_range(table: pl.LazyFrame, schema: pl.Schema) -> None:
         return
     for name, index in table.select(first_beyond).collect().row(0, named=True).items():
         if index is not None:
-            what = "an integer is larger than 64 bits"
-            if schema[name].is_temporal():
-                what = "a date is more than 253,000 years away from 1970"
-            raise DataError(what, row=index + 1, column=name)
+            raise DataError(_what_is_beyond(schema[name]), row=index + 1, column=name)
+
+
+def _what_is_beyond(dtype: pl.DataType) -> str:
+    if dtype.is_temporal():
+        return "a date is more than 253,000 years away from 1970"
+    if isinstance(dtype, pl.Decimal) and dtype.scale:
+        return "a number with decimals is larger than 2^53 and would lose digits: store text"
+    return "an integer is larger than 64 bits: store text"
 
 
 def _is_beyond(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
     """Return whether each value is beyond the stored dtype; None if no value of `dtype` can be."""
-    if dtype in _WIDE_INTEGERS:
-        return column.is_not_null() & column.cast(pl.Int64, strict=False).is_null()
+    if dtype in _WIDE_INTEGERS or isinstance(dtype, pl.Decimal):
+        whole = column.cast(pl.Int64, strict=False)
+        is_beyond = column.is_not_null() & whole.is_null()
+        if isinstance(dtype, pl.Decimal) and dtype.scale:
+            is_beyond |= ~whole.is_between(-_EXACT_BOUND, _EXACT_BOUND)
+        return is_beyond
     unit = dtype.time_unit if isinstance(dtype, pl.Datetime) else "day"
     if not isinstance(dtype, pl.Datetime | pl.Date) or unit not in _MICROSECONDS:
         return None
     bound = _MAX_DATE_MICROSECONDS // _MICROSECONDS[unit]
     return ~column.to_physical().cast(pl.Int64).is_between(-bound, bound).fill_null(True)
+
+
+def _loses_digits(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
+    """Return whether each value is rounded; None if no value of `dtype` is."""
+    if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
+        nanoseconds = column.to_physical()
+        return (nanoseconds % 1_000 != 0) & (nanoseconds != LAST_NANOSECOND)
+    if isinstance(dtype, pl.Decimal) and dtype.scale and dtype.precision > _FLOAT_DIGITS:
+        digits = column.cast(pl.String).str.replace(".", "", literal=True).str.strip_chars("-0")
+        return digits.str.len_chars() > _FLOAT_DIGITS
+    return None

@@ -1,7 +1,6 @@
 """Turn the targets of a frame into tensors. Raises DataError naming the cell."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -9,22 +8,18 @@ import torch
 from torch import Tensor
 
 from dropout_core.config import Task
+from dropout_core.data.by_name import exactly, existing, numbered
+from dropout_core.data.categories import CategoricalFeature, names_as
+from dropout_core.data.parsing import parse_numbers, refusal, refuse_unreadable
+from dropout_core.data.stored_types import StoredAs, frame_as_stored
 from dropout_core.errors import DataError
 
 Classes = tuple[bool | int | float | str, ...]
 
 
-def existing(frame: pl.DataFrame, names: Iterable[str]) -> list[str]:
-    """Return the names. Raises DataError if one is no column."""
-    for name in names:
-        if name not in frame.columns:
-            raise DataError("the data has no such column", column=name)
-    return list(names)
-
-
 def with_targets(frame: pl.DataFrame, targets: Sequence[str]) -> pl.DataFrame:
     """Return the rows in which no target is missing. Raises DataError if a column is missing."""
-    return frame.drop_nulls(existing(frame, targets))
+    return frame.drop_nulls(exactly(*existing(frame.columns, targets)))
 
 
 def labelled(
@@ -46,7 +41,7 @@ def find_classes(frame: pl.DataFrame, targets: Sequence[str], task: Task) -> Cla
         case "multilabel":
             return tuple(targets)
         case _:
-            return tuple(frame[targets[0]].unique().sort().to_list())
+            return tuple(frame[targets[0]].alias("").unique().sort().to_list())
 
 
 def target_tensor(
@@ -54,20 +49,23 @@ def target_tensor(
 ) -> Tensor:
     """Return each row's index in `classes`: (N) int64.
 
-    Labels are 0 or 1, and a regression has its values: (N, C) float64.
+    Labels are 0 or 1, and a regression has its values: (N, C) float64. A cell means what it means
+    in a feature, however it is stored: text may spell a number, and a number the name of a class.
     """
-    for name in existing(frame, targets):
-        if frame[name].null_count():
-            row = int(frame[name].is_null().arg_max() or 0)
-            raise DataError("a value is missing", row=row + 1, column=name)
-    match task:
-        case "regression":
-            return _stack([_values(frame[name]) for name in targets])
-        case "multilabel":
-            return _stack([_labels(frame[name]) for name in targets])
-        case _:
-            assert classes is not None
-            return _indices(frame[targets[0]], classes)
+    with numbered(frame, targets) as numbers:
+        columns = frame_as_stored(numbers)
+        for column in columns:
+            if column.null_count():
+                row = int(column.is_null().arg_max() or 0)
+                raise DataError("a value is missing", row=row + 1, column=column.name)
+        match task:
+            case "regression":
+                return _stack([_values(column) for column in columns])
+            case "multilabel":
+                return _stack([_labels(column) for column in columns])
+            case _:
+                assert classes is not None
+                return _indices(columns.to_series(), classes)
 
 
 def _stack(columns: Sequence[pl.Series]) -> Tensor:
@@ -75,30 +73,29 @@ def _stack(columns: Sequence[pl.Series]) -> Tensor:
 
 
 def _values(column: pl.Series) -> pl.Series:
-    if not column.dtype.is_numeric():
-        raise DataError("the target of a regression has to be numeric", column=column.name)
-    return column.cast(pl.Float64)
+    values = parse_numbers(column.to_frame()).to_series()
+    refuse_unreadable(column, values.fill_nan(None), (), "is no number")
+    return values
 
 
 def _labels(column: pl.Series) -> pl.Series:
-    if not (column.dtype.is_numeric() or column.dtype == pl.Boolean):
-        raise DataError("a label has to be boolean, or 0 and 1", column=column.name)
-    values = column.cast(pl.Float64)
+    values = _values(column)
     if not (known := values.is_in([0.0, 1.0])).all():
-        row = int((~known).arg_max() or 0)
-        raise DataError(f"{column[row]} is neither 0 nor 1", row=row + 1, column=column.name)
+        raise refusal(column, int((~known).arg_max() or 0), "is neither 0 nor 1")
     return values
 
 
 def _indices(column: pl.Series, classes: Classes) -> Tensor:
-    index_of: dict[Any, int] = {value: index for index, value in enumerate(classes)}
-    values = column.to_list()
-    indices = [index_of.get(value, -1) for value in values]
-    if -1 in indices:
-        row = indices.index(-1)
-        raise DataError(
-            f"{values[row]!r} is none of the {len(classes)} classes",
-            row=row + 1,
-            column=column.name,
-        )
-    return torch.tensor(indices, dtype=torch.int64)
+    codes = _as_feature(classes).codes(column)
+    if not codes.all():
+        row = int(codes.argmin())
+        raise refusal(column, row, f"is none of the {len(classes)} classes")
+    return torch.from_numpy(codes.astype(np.int64) - 1)
+
+
+def _as_feature(classes: Classes) -> CategoricalFeature:
+    """Return the feature whose categories are the classes: labels are matched as features are."""
+    types = set(map(type, classes))
+    stored_as: StoredAs = "text" if types == {str} else "boolean" if types == {bool} else "number"
+    names = names_as(pl.Series(classes, strict=False), stored_as)
+    return CategoricalFeature(name="", stored_as=stored_as, categories=tuple(names))

@@ -24,13 +24,14 @@ from dropout_core.config import Task
 from dropout_core.data.targets import labelled
 from dropout_core.evaluation.calibration import Reliability, expected_calibration_error
 from dropout_core.evaluation.column_file import ColumnFile
-from dropout_core.evaluation.metrics import (
+from dropout_core.evaluation.metrics import metric_names
+from dropout_core.model.predictor import Predictor
+from dropout_core.training.class_scores import (
     PER_CLASS,
     mean_over_classes,
-    metric_names,
     scores_of_class,
+    scores_of_classes,
 )
-from dropout_core.model.predictor import Predictor
 from dropout_core.training.validation import r2
 
 MAX_LISTED = 200
@@ -158,18 +159,13 @@ class _ClassScores:
         num_classes, column = len(self._classes), self._columns.column
         targets, predicted = (column(num_classes + index).long() for index in range(2))
         log_loss, brier = (float(column(num_classes + index).mean()) for index in (2, 3))
-        of_classes = [
-            scores_of_class(name, column(i), predicted=predicted == i, true=targets == i)
-            for i, name in enumerate(self._classes)
-        ]
-        headline = of_classes[1:] if num_classes == 2 else of_classes
+        of_classes, of_all = scores_of_classes(column, predicted, targets, names=self._classes)
         bins = self._reliability.bins()
         return Evaluation(
             num_rows=len(targets),
             metrics={
                 "accuracy": float((predicted == targets).double().mean()),
-                "balanced_accuracy": mean_over_classes(of_classes, "recall"),
-                **{key: mean_over_classes(headline, key) for key in PER_CLASS},
+                **of_all,
                 "log_loss": log_loss,
                 "brier": brier / 2 if num_classes == 2 else brier,
                 "expected_calibration_error": expected_calibration_error(bins),

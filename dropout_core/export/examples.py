@@ -74,4 +74,4 @@ def _categories(feature: CategoricalFeature, num_rows: int, stream: Generator) -
     known = [*feature.categories, unknown]
     codes = torch.randint(len(known), (num_rows,), generator=stream)
     codes[_NUM_ROWS] = len(known) - 1
-    return pl.Series(feature.name, [known[code] for code in codes.tolist()], dtype=pl.String)
+    return pl.Series([known[code] for code in codes.tolist()], dtype=pl.String)

@@ -114,7 +114,7 @@ def _description(feature: Feature) -> str:
 
 
 def _add_codes(graph: Graph, name: str, feature: CategoricalFeature) -> str:
-    keys = pl.Series(feature.name, feature.categories or [""], dtype=pl.String)
+    keys = pl.Series(feature.categories or [""], dtype=pl.String)
     codes = graph.add(
         "LabelEncoder",
         name,

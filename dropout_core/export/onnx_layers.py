@@ -12,9 +12,9 @@ from dropout_core.config import PreprocessingConfig
 from dropout_core.export.onnx_graph import Graph
 from dropout_core.model.preprocessing import (
     NUM_QUANTILES,
+    LinearScale,
     Preprocessing,
     QuantileScale,
-    StandardScale,
 )
 from dropout_core.nn.inputs import CategoryInputs, category_widths
 from dropout_core.nn.layers import Dropout
@@ -41,7 +41,7 @@ def add_preprocessing(graph: Graph, values: str, preprocessing: Preprocessing) -
     return graph.concatenate([scaled, graph.cast(indicators, np.float32)])
 
 
-def _add_standard_scale(graph: Graph, values: str, scale: StandardScale) -> str:
+def _add_standard_scale(graph: Graph, values: str, scale: LinearScale) -> str:
     centred = graph.add("Sub", graph.add("Mul", values, 0.5), 0.5 * scale.mean)
     return graph.add("Div", centred, 0.5 * scale.deviation)
 

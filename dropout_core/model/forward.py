@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dropout_core.config import Task
-from dropout_core.model.preprocessing import Preprocessing, StandardScale
+from dropout_core.model.preprocessing import LinearScale, Preprocessing
 from dropout_core.model.saved_model import TabularModel
 from dropout_core.nn.layers import STOCHASTIC, Dropout
 from dropout_core.nn.mlp import MLP, HiddenLayer
@@ -88,7 +88,7 @@ def _step(module: nn.Module) -> Step:
 def _preprocess(preprocessing: Preprocessing) -> Step:
     """Return `forward`, or for models of numbers only a step that just scales complete rows."""
     scale = preprocessing.scale
-    if not isinstance(scale, StandardScale) or preprocessing.out_features != scale.mean.numel():
+    if not isinstance(scale, LinearScale) or preprocessing.out_features != scale.mean.numel():
         return preprocessing.forward
     half_mean, half_deviation = 0.5 * scale.mean, 0.5 * scale.deviation
 

@@ -111,6 +111,11 @@ class Predictor:
             raise ValueError(f"{matrix.shape[1]} columns given, the model takes {expected}")
         return self._outputs(matrix, self._forward)
 
+    @property
+    def has_dropout(self) -> bool:
+        """Return whether `monte_carlo` has dropout to sample: without any, every deviation is 0."""
+        return self._sub_networks.differ
+
     @torch.inference_mode()
     def monte_carlo(self, matrix: Tensor, *, num_samples: int, seed: int) -> Uncertainty:
         """Predict with dropout on: (N, V + K), as `encode` returns it.

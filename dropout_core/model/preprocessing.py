@@ -3,15 +3,21 @@
 Shapes: N rows, V values, K categorical features, I values with an indicator, Q quantiles.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dropout_core.config import PreprocessingConfig
 
 NUM_QUANTILES = 257
+MAX_PIXEL = 255.0
 _CHUNK_ROWS = 65_536
+_BLOCK_COLUMNS = 16
+
+LinearKind = Literal["standard", "minmax", "pixels", "none"]
 
 
 class Preprocessing(nn.Module):
@@ -40,24 +46,45 @@ class Preprocessing(nn.Module):
         self.register_buffer("fill", torch.zeros(num_values, dtype=torch.float64))
         self.register_buffer("indicated", torch.tensor(indicated, dtype=torch.int64))
         self.scale = (
-            QuantileScale(num_values) if config.scale == "quantile" else StandardScale(num_values)
+            QuantileScale(num_values)
+            if config.scale == "quantile"
+            else LinearScale(num_values, config.scale)
         )
 
     @property
     def out_features(self) -> int:
         return self.num_values + len(self.indicated) + self.num_codes
 
-    def fit(self, matrix: Tensor) -> None:
-        """Fit fill values and scales to training rows: (N, V + K)."""
-        for column in range(self.num_values):
-            values = matrix[:, column]
-            known = values[~values.isnan()]
-            if len(known) == 0:
-                known = known.new_zeros(1)
+    def fit(self, matrix: Tensor, weights: Tensor | None = None) -> None:
+        """Fit fill values and scales to training rows: (N, V + K), as their weights (N) count."""
+        for column, known, known_weights in self._known(matrix, weights):
             self.fill[column] = (
-                _median(known) if self._impute == "median" else mean_and_scale(known)[0]
+                _median(known, known_weights)
+                if self._impute == "median"
+                else mean_and_scale(known, known_weights)[0]
             )
-            self.scale.fit(column, known)
+            self.scale.fit(column, known, known_weights)
+
+    def _known(
+        self, matrix: Tensor, weights: Tensor | None
+    ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+        """Yield each column's index, its known values and their weights; a zero if none is known.
+
+        A few columns at a time are copied: a column of the matrix has gaps between its values.
+        """
+        for start in range(0, self.num_values, _BLOCK_COLUMNS):
+            block = matrix[:, start : min(start + _BLOCK_COLUMNS, self.num_values)].t().contiguous()
+            for column, values in enumerate(block, start):
+                is_known = ~values.isnan()
+                if weights is not None:
+                    is_known &= weights > 0
+                if is_known.all():
+                    yield column, values, None if weights is None else weights.double()
+                elif is_known.any():
+                    known_weights = None if weights is None else weights[is_known].double()
+                    yield column, values[is_known], known_weights
+                else:
+                    yield column, values.new_zeros(1), None
 
     def forward(self, matrix: Tensor) -> Tensor:
         values = matrix[:, : self.num_values]
@@ -76,20 +103,35 @@ class Preprocessing(nn.Module):
         return result
 
 
-class StandardScale(nn.Module):
-    """Scale to mean 0 and variance 1; a constant column has scale 1. Shape: (N, V) -> (N, V)."""
+class LinearScale(nn.Module):
+    """Subtract `mean` and divide by `deviation`: (N, V) -> (N, V).
+
+    `standard` has mean 0 and variance 1 then, `minmax` lies between 0 and 1, `pixels` are divided
+    by 255, and `none` stays as it is. A constant column is divided by 1.
+    """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, num_values: int) -> None:
+    def __init__(self, num_values: int, kind: LinearKind = "standard") -> None:
         super().__init__()
+        self._kind = kind
         self.register_buffer("mean", torch.zeros(num_values, dtype=torch.float64))
         self.register_buffer("deviation", torch.ones(num_values, dtype=torch.float64))
 
-    def fit(self, column: int, values: Tensor) -> None:
-        """Fit a column to its known values: (N)."""
-        self.mean[column], self.deviation[column] = mean_and_scale(values)
+    def fit(self, column: int, values: Tensor, weights: Tensor | None = None) -> None:
+        """Fit a column to its known values: (N), as their weights (N) count."""
+        match self._kind:
+            case "standard":
+                self.mean[column], self.deviation[column] = mean_and_scale(values, weights)
+            case "minmax":
+                low, high = values.aminmax()
+                varies = _mean_spread_varies(values, weights)[2]
+                extent = (high - low).clamp_max(torch.finfo(torch.float64).max)
+                self.mean[column] = low
+                self.deviation[column] = torch.where(varies, extent, 1.0)
+            case "pixels":
+                self.deviation[column] = MAX_PIXEL
 
     def forward(self, values: Tensor) -> Tensor:
         return standardise(values, self.mean, self.deviation)
@@ -119,10 +161,19 @@ class QuantileScale(nn.Module):
         scores = torch.special.ndtri(levels.clamp(half, 1 - half))
         self.register_buffer("scores", scores)
 
-    def fit(self, column: int, values: Tensor) -> None:
-        """Fit a column to its known values: (N)."""
-        ordered = values.sort().values
+    def fit(self, column: int, values: Tensor, weights: Tensor | None = None) -> None:
+        """Fit a column to its known values: (N), as their weights (N) count.
+
+        Values about a constant score their distance from it, as in other scales.
+        """
+        mean, _, varies = _mean_spread_varies(values, weights)
+        if not varies:
+            self.quantiles[column] = mean + self.scores
+            return
+        ordered, order = values.sort()
         levels = torch.linspace(0, len(ordered) - 1, NUM_QUANTILES, dtype=torch.float64)
+        if weights is not None:
+            levels = _weighted_levels(levels, weights[order])
         low, high = ordered[levels.floor().long()], ordered[levels.ceil().long()]
         share = levels - levels.floor()
         # Unlike high - low, the two products are always finite, but for low == high their sum may
@@ -155,19 +206,64 @@ def standardise(values: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     return (0.5 * values).sub_(0.5 * mean).div_(0.5 * scale)
 
 
-def mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each column, 1 if constant: (N, *) -> (*), (*)."""
-    # In units of a power of two at the largest value, so that sums and squares are finite.
-    unit = torch.exp2(values.abs().amax(dim=0).frexp().exponent.double())
-    unit = torch.where(unit.isfinite() & (unit > 0), unit, 2.0**1023)
-    mean = (values / unit).mean(dim=0) * unit
-    scale = (values / unit).std(dim=0, correction=0) * unit
-    # Rounding gives some constant columns a tiny scale that is not zero.
-    varies = (values != values[0]).any(dim=0) & (scale > 0)
+def mean_and_scale(values: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each column, 1 if constant: (N, *) -> (*), (*).
+
+    Rows count by their weights (N). A column that varies by rounding alone is constant.
+    """
+    mean, scale, varies = _mean_spread_varies(values, weights)
     return mean, torch.where(varies, scale, 1.0)
 
 
-def _median(values: Tensor) -> Tensor:
-    """Return the median, which for an even N is the mean of the middle two: (N) -> ()."""
-    ordered = values.sort().values
-    return 0.5 * ordered[(len(ordered) - 1) // 2] + 0.5 * ordered[len(ordered) // 2]
+def _mean_spread_varies(values: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean, standard deviation, and whether a column varies: (N, *) -> (*), (*), (*)."""
+    # In units of a power of two at the largest value, so that sums and squares are finite.
+    unit = torch.exp2(values.abs().amax(dim=0).frexp().exponent.double())
+    unit = torch.where(unit.isfinite() & (unit > 0), unit, 2.0**1023)
+    in_units = values / unit
+    if weights is None:
+        mean, spread = in_units.mean(dim=0), in_units.std(dim=0, correction=0)
+    else:
+        shares = (weights / weights.sum()).view(-1, *[1] * (values.dim() - 1))
+        mean = (shares * in_units).sum(dim=0)
+        spread = (shares * (in_units - mean).square()).sum(dim=0).sqrt()
+    # The error bound of a computed variance (Chan, Golub and LeVeque 1983), as in scikit-learn's
+    # `_is_constant_feature`: 0.3 and 0.1 + 0.2 in one column are rounding, no difference.
+    rounding = len(values) * torch.finfo(torch.float64).eps
+    varies = spread.square() > rounding * spread.square() + (rounding * mean).square()
+    varies &= (values != values[0]).any(dim=0)
+    # A subnormal spread has too few digits to divide by, and its half may be zero.
+    varies &= spread * unit >= 2 * torch.finfo(torch.float64).tiny
+    return mean * unit, spread * unit, varies
+
+
+def _median(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the median, where two are in the middle their mean: (N), (N) -> ().
+
+    A value of weight 2 counts like two of weight 1.
+    """
+    last = len(values) - 1
+    if weights is None:
+        low, high = last // 2, (last + 1) // 2
+        ordered = torch.from_numpy(np.partition(values.numpy(), (low, high)))  # no whole sort
+    else:
+        ordered, order = values.sort()
+        passed = weights[order].cumsum(0)
+        middle = 0.5 * passed[-1]
+        tolerance = 1e-6 * middle  # the weights are rounded to 32 bits
+        low = min(int(torch.searchsorted(passed, middle - tolerance)), last)
+        high = min(int(torch.searchsorted(passed, middle + tolerance)), last)
+    return 0.5 * ordered[low] + 0.5 * ordered[high]
+
+
+def _weighted_levels(levels: Tensor, weights: Tensor) -> Tensor:
+    """Return where `levels` of equal weights lie among ordered rows of these weights: (Q) -> (Q).
+
+    A row lies in the middle of its weight. Levels are row indices with a fraction.
+    """
+    middles = weights.cumsum(0) - 0.5 * weights
+    wanted = middles[0] + levels / levels[-1] * (middles[-1] - middles[0])
+    above = torch.searchsorted(middles, wanted).clamp(1, len(weights) - 1)
+    below = above - 1
+    share = (wanted - middles[below]) / (middles[above] - middles[below])
+    return (below + share.clamp(0, 1)).clamp_max(len(weights) - 1)

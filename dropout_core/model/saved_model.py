@@ -82,9 +82,11 @@ class TabularModel(nn.Module):
         self.register_buffer("target_mean", torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("target_scale", torch.ones(shape, dtype=torch.float64))
 
-    def fit_targets(self, targets: Tensor) -> None:
-        """Fit the scale of a regression's targets to training rows: (N, C)."""
-        self.target_mean, self.target_scale = mean_and_scale(targets)
+    def fit_targets(self, targets: Tensor, weights: Tensor | None = None) -> None:
+        """Fit the scale of a regression's targets to training rows: (N, C), by weights (N)."""
+        if weights is not None:
+            targets, weights = targets[weights > 0], weights[weights > 0].double()
+        self.target_mean, self.target_scale = mean_and_scale(targets, weights)
 
     def standardise_targets(self, targets: Tensor) -> Tensor:
         """Return the scaled targets that a regression is trained on: (N, C) float64 -> float32."""

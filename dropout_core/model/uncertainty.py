@@ -20,7 +20,7 @@ from torch import Generator, Tensor, nn
 from dropout_core.config import Task
 from dropout_core.model.forward import as_predicted
 from dropout_core.nn.inputs import CategoryInputs
-from dropout_core.nn.layers import DropConnectLinear
+from dropout_core.nn.layers import STOCHASTIC, DropConnectLinear
 from dropout_core.nn.mlp import MLP, HiddenLayer
 from dropout_core.seeds import generator
 
@@ -52,6 +52,16 @@ class SubNetworks:
     def __init__(self, network: MLP) -> None:
         shared = (*network.parameters(), *network.buffers())
         self._network = copy.deepcopy(network, {id(tensor): tensor for tensor in shared}).eval()
+
+    @property
+    def differ(self) -> bool:
+        """Return whether dropout has anything to sample: without it all sub-networks are equal."""
+        modules = [self._network.input_dropout]
+        for layer in cast(Iterable[HiddenLayer], self._network.hidden):
+            modules += [layer.linear, layer.dropout]
+        if self._network.inputs is not None and len(self._network.inputs.embeddings):
+            modules.append(self._network.inputs.dropout)
+        return any(isinstance(module, STOCHASTIC) and module.p > 0 for module in modules)
 
     def sample(self, *, seed: int, number: int) -> nn.Sequential:
         """Return sub-network `number` of `seed`, in which nothing is random: (N, F) -> (N, C).

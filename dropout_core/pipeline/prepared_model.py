@@ -31,9 +31,12 @@ def prepare_model(split: EncodedSplit, config: MLPConfig, *, seed: int = 0) -> P
         num_outputs=len(split.table.output_names),
         seed=seed,
     )
-    model.preprocessing.fit(split.train.matrix)
+    weights = split.weights
+    if weights is not None and (weights == weights[0]).all():
+        weights = None  # so that equal weights give the bits that none give
+    model.preprocessing.fit(split.train.matrix, weights)
     if split.table.task == "regression":
-        model.fit_targets(split.train.targets)
+        model.fit_targets(split.train.targets, weights)
 
     def tensors(rows: EncodedRows) -> tuple[Tensor, Tensor]:
         features = model.preprocessing.in_chunks(rows.matrix)
@@ -45,4 +48,5 @@ def prepare_model(split: EncodedSplit, config: MLPConfig, *, seed: int = 0) -> P
     validation: tuple[Tensor | None, Tensor | None] = (None, None)
     if len(split.validation):
         validation = tensors(split.validation)
-    return PreparedModel(model, TrainingData(*tensors(split.train), *validation, split.weights))
+    data = TrainingData(*tensors(split.train), *validation, split.weights, split.validation_weights)
+    return PreparedModel(model, data)

@@ -12,10 +12,11 @@ from torch import Tensor
 from dropout_core.config import ProblemConfig, Task
 from dropout_core.data import splits
 from dropout_core.data.columns import describe
-from dropout_core.data.selection import Selection, select
-from dropout_core.data.splits import Split
+from dropout_core.data.selection import Selection, listing, select
+from dropout_core.data.splits import Split, untrained
 from dropout_core.data.stored_types import frame_as_stored, without_nan
 from dropout_core.data.targets import Classes, find_classes, target_tensor, with_targets
+from dropout_core.errors import require_type
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,30 @@ class ResolvedTable:
         return self.selection.task
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return what the owner should know of the columns, the rows and their split."""
+        return *self.selection.warnings, *self.split_warnings
+
+    @property
+    def split_warnings(self) -> tuple[str, ...]:
+        """Return a warning for each split whose training rows say nothing of some class."""
+        if self.classes is None:
+            return ()
+        parts = {"training row": self.split.train}
+        parts |= {f"training row of fold {i}": fold.train for i, fold in enumerate(self.folds)}
+        warnings = []
+        for part, rows in parts.items():
+            counted = rows if self.weights is None else rows[self.weights[rows] > 0]
+            missing = untrained(counted, self.targets, num_classes=len(self.classes))
+            names = listing([self.classes[index] for index in missing])
+            if missing and self.task == "multilabel":
+                warnings.append(f"each {part} has the same value of {names}: nothing is learned")
+            elif missing:
+                noun = "class" if len(missing) == 1 else "classes"
+                warnings.append(f"no {part} has the {noun} {names}: nothing is learned of it")
+        return tuple(warnings)
+
+    @property
     def output_names(self) -> Sequence[object]:
         """Return what each output of a model stands for: a class, a label or a target."""
         return self.selection.targets if self.classes is None else self.classes
@@ -55,6 +80,9 @@ def resolve_table(frame: pl.DataFrame, problem: ProblemConfig) -> ResolvedTable:
     target are left out. Raises DataError if a column cannot be used as the problem says, or if the
     rows cannot be split.
     """
+    hint = "convert a frame of pandas with polars.from_pandas"
+    require_type(frame, pl.DataFrame, name="frame", hint=hint)
+    require_type(problem, ProblemConfig, name="problem", hint="give ProblemConfig(target=...)")
     frame = without_nan(frame_as_stored(frame).lazy()).collect()
     selection = select(describe(frame), **dict(problem))
     frame = with_targets(frame, selection.targets)
@@ -65,14 +93,14 @@ def resolve_table(frame: pl.DataFrame, problem: ProblemConfig) -> ResolvedTable:
     config = problem.split
     weights = None
     if selection.weight is not None:
-        weights = frame[selection.weight].cast(pl.Float64).to_torch()
+        weights = frame[selection.weight].alias("").cast(pl.Float64).to_torch()
     return ResolvedTable(
         frame=frame,
         selection=selection,
         classes=classes,
         targets=targets,
         weights=weights,
-        split=splits.split_rows(frame, config, target=labels, classes=classes),
+        split=splits.split_rows(frame, config, target=labels),
         # Made here, to refuse impossible folds before training.
-        folds=tuple(splits.folds(frame, config, target=labels, classes=classes)),
+        folds=tuple(splits.folds(frame, config, target=labels)),
     )

@@ -7,12 +7,15 @@ for metrics in run.training:
 print(run.evaluate()["test"].metrics)
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig
 from dropout_core.data.splits import Split
+from dropout_core.errors import require_type
 from dropout_core.evaluation.evaluator import Evaluation, score
 from dropout_core.model.predictor import Predictor, fingerprint
 from dropout_core.model.saved_model import Description, Manifest, save_model
@@ -26,7 +29,8 @@ class TabularRun:
     """One model trained on one split of a table: iterate over `training` to train `model`.
 
     `split` is the table's own by default. Raises DataError if the table cannot be encoded, and
-    InfeasibleError if it cannot be trained on as `training` says.
+    InfeasibleError if it cannot be trained on as `training` says. `on_step` is called before rows
+    are encoded, and before they are scaled: both take seconds if there are many.
     """
 
     def __init__(
@@ -37,12 +41,17 @@ class TabularRun:
         preprocessing: PreprocessingConfig | None = None,
         model: MLPConfig | None = None,
         training: TrainingConfig | None = None,
+        on_step: Callable[[Literal["encoding", "scaling"]], None] = lambda _: None,
     ) -> None:
+        hint = "pass the frame through resolve_table(frame, ProblemConfig(target=...)) first"
+        require_type(table, ResolvedTable, name="table", hint=hint)
         self.table = table
         self._preprocessing_config = preprocessing or PreprocessingConfig()
         self._model_config = model or MLPConfig()
         self._training_config = training or TrainingConfig()
+        on_step("encoding")
         encoded = encode_split(table, split or table.split, self._preprocessing_config)
+        on_step("scaling")
         prepared = prepare_model(encoded, self._model_config, seed=self._training_config.seed)
         device = _device(self._training_config)
         self.model = prepared.model.to(device)

@@ -1,11 +1,20 @@
 """Checks whether a config can be trained, made before a job is stored and by `Training`."""
 
-from dropout_core.config import MLPConfig, Task, TrainingConfig
+from dropout_core.config import MLPConfig, Monitor, Task, TrainingConfig
 
 _WITHOUT_CLASSES: dict[Task, str] = {
     "regression": "a regression has no classes",
     "multilabel": "a multilabel task has no classes: its labels are independent of each other",
 }
+
+
+METRICS_OF: dict[Task, tuple[Monitor, ...]] = {
+    "binary": ("accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision"),
+    "multiclass": ("accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision"),
+    "multilabel": ("accuracy",),
+    "regression": ("r2",),
+}
+"""The metrics that early stopping can monitor, besides the two losses."""
 
 
 class InfeasibleError(ValueError):
@@ -46,11 +55,22 @@ def check_feasible(
         raise InfeasibleError(
             ("training", "early_stopping"), "early stopping needs validation rows: split some off"
         )
+    if training.early_stopping is not None:
+        _check_monitor(training.early_stopping.monitor, task)
     batch_rows = min(num_rows, training.batch_size)
     if model.batch_norm and batch_rows < 2:
         raise InfeasibleError(
             ("model", "batch_norm"),
             f"batch norm needs batches of at least 2 rows, but the largest here has {batch_rows}",
+        )
+
+
+def _check_monitor(monitor: Monitor | None, task: Task) -> None:
+    metrics = METRICS_OF[task]
+    if monitor not in (None, "loss", "validation_loss", *metrics):
+        raise InfeasibleError(
+            ("training", "early_stopping", "monitor"),
+            f"a {task} task can monitor loss, validation_loss, {', '.join(metrics)}",
         )
 
 
@@ -64,4 +84,8 @@ def check_loss(training: TrainingConfig, *, task: Task, num_outputs: int) -> Non
     if isinstance(weights, tuple) and len(weights) != num_outputs:
         raise InfeasibleError(
             ("training", "class_weights"), f"{len(weights)} weights for {num_outputs} classes"
+        )
+    if isinstance(weights, tuple) and not any(weights):
+        raise InfeasibleError(
+            ("training", "class_weights"), "all weights are 0, so nothing would be learned"
         )

@@ -20,21 +20,25 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dropout_core.config import Task, TrainingConfig
+from dropout_core.errors import require_type
 from dropout_core.nn.mlp import MLP
 from dropout_core.seeds import derive_seed, generator
+from dropout_core.training.arguments import check_tensors, require_mlp
 from dropout_core.training.cuda_graph import GraphedStep
-from dropout_core.training.feasibility import check_feasible
+from dropout_core.training.early_stopping import EarlyStopping
+from dropout_core.training.feasibility import InfeasibleError, check_feasible
 from dropout_core.training.fused_step import Gradients, gradients_of
-from dropout_core.training.losses import training_loss
+from dropout_core.training.losses import Loss, training_loss
 from dropout_core.training.optimizers import ParameterGroups, build_optimizer, build_scheduler
-from dropout_core.training.validation import validate
+from dropout_core.training.validation import outputs_of, validate
 
 
 @dataclass(frozen=True)
 class TrainingData:
     """Tensors in memory: features (N, F) float32; targets (N) of classes or (N, C) float32.
 
-    `train_weights` (N) weigh the training rows in the loss; validation rows have equal weights.
+    `train_weights` (N) weigh the training rows in the loss, `validation_weights` (N) the rows of
+    the loss that early stopping watches; the validation loss itself has equal weights.
     """
 
     train_features: Tensor
@@ -42,6 +46,7 @@ class TrainingData:
     validation_features: Tensor | None = None
     validation_targets: Tensor | None = None
     train_weights: Tensor | None = None
+    validation_weights: Tensor | None = None
 
     def to(self, device: torch.device) -> "TrainingData":
         given = {name: tensor for name, tensor in vars(self).items() if tensor is not None}
@@ -53,7 +58,8 @@ class EpochMetrics:
     """One epoch, counted from 1. `train_loss` is the mean over the epoch with dropout on.
 
     `validation_loss` and `validation_score` are what `validate` returns, with dropout off; None
-    without validation rows. `learning_rate` is the last one used.
+    without validation rows. `learning_rate` is the last one used. `monitored` is the value that
+    early stopping watches; None without early stopping, or where the metric is undefined.
     """
 
     epoch: int
@@ -62,6 +68,7 @@ class EpochMetrics:
     validation_score: float | None
     learning_rate: float
     samples_per_second: float
+    monitored: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class Training:
     `parameter_groups` give torch's optimizer other options for some parameters, such as those of a
     `scaling_recipe.Recipe`; by default all have the config's. Raises Diverged when a loss is not
     finite, InfeasibleError when the config asks for what the data, the model or the
-    task does not allow, and ValueError for data without rows.
+    task does not allow, and TypeError or ValueError that names the argument that does not fit.
     """
 
     def __init__(
@@ -103,6 +110,8 @@ class Training:
         task: Task,
         parameter_groups: ParameterGroups | None = None,
     ) -> None:
+        require_mlp(model)
+        require_type(data, TrainingData, name="data", hint="give TrainingData(features, targets)")
         check_feasible(
             model.config,
             config,
@@ -115,6 +124,7 @@ class Training:
             raise ValueError("0 rows are too few to train on")
         if data.validation_features is not None and len(data.validation_features) == 0:
             raise ValueError("validation features have no rows: give None instead")
+        check_tensors(model, data, task=task)
         self.device = data.train_features.device
         self.model = model.to(self.device)
         self.data = data
@@ -125,8 +135,7 @@ class Training:
         self._batch = 0  # the next batch of the epoch in progress
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._seconds = 0.0  # spent so far on the epoch in progress
-        self._best_loss = math.inf
-        self._epochs_since_improved = 0
+        self._stopping = self._build_stopping()
         self._best_weights: dict[str, Tensor] = {}
         self._average = None if config.ema_decay is None else _average(model, config.ema_decay)
         self._masks = torch.Generator(self.device)
@@ -195,12 +204,11 @@ class Training:
             given = {name: slot for name, slot in slots.items() if isinstance(slot, Tensor)}
             tensors |= _prefixed(f"optimizer.{index}", given)
         values = {
-            "history": [asdict(metrics) for metrics in self.history],
+            "history": [_recorded(metrics) for metrics in self.history],
             "batch": self._batch,
             "seconds": self._seconds,
             "stopped_early": self.stopped_early,
-            "best_loss": self._best_loss if math.isfinite(self._best_loss) else None,
-            "epochs_since_improved": self._epochs_since_improved,
+            **({} if self._stopping is None else self._stopping.state()),
             "optimizer_groups": self._optimizer.state_dict()["param_groups"],
             "scheduler": None if self._scheduler is None else self._scheduler.state_dict(),
         }
@@ -219,8 +227,8 @@ class Training:
         self._batch = values["batch"]
         self._seconds = values["seconds"]
         self.stopped_early = values["stopped_early"]
-        self._best_loss = math.inf if values["best_loss"] is None else values["best_loss"]
-        self._epochs_since_improved = values["epochs_since_improved"]
+        if self._stopping is not None:
+            self._stopping.restore(values)
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under("optimizer", tensors).items():
             index, slot = name.split(".", 1)
@@ -231,14 +239,33 @@ class Training:
         if self._scheduler is not None:
             self._scheduler.load_state_dict(values["scheduler"])
 
-    def _build_step(self) -> Gradients:
-        loss = training_loss(
+    def _training_loss(self, *, weighted: bool) -> Loss:
+        return training_loss(
             self.config,
             self.task,
             targets=self.data.train_targets,
             num_outputs=self.model.out_features,
-            weighted=self.data.train_weights is not None,
+            weighted=weighted,
         )
+
+    def _build_stopping(self) -> EarlyStopping | None:
+        """Return what watches the validation rows. Raises InfeasibleError if they say nothing."""
+        stopping, targets = self.config.early_stopping, self.data.validation_targets
+        if stopping is None or targets is None:
+            return None
+        weights = self.data.validation_weights
+        loss = self._training_loss(weighted=weights is not None)
+        watching = EarlyStopping(stopping, task=self.task, loss=loss)
+        outputs = torch.zeros(len(targets), self.model.out_features, device=self.device)
+        if watching.value(outputs, targets, weights=weights, plain_loss=0.0) is None:
+            raise InfeasibleError(
+                ("training", "early_stopping", "monitor"),
+                f"{stopping.monitor} is undefined for the validation rows, which lack a class",
+            )
+        return watching
+
+    def _build_step(self) -> Gradients:
+        loss = self._training_loss(weighted=self.data.train_weights is not None)
         if self.device.type == "cuda" and self.data.train_weights is None:
             # A graph would keep the learning rate of its capture, so the optimizer's step stays
             # outside. It has no input for the weights of rows.
@@ -291,7 +318,7 @@ class Training:
         train_loss = float(self._loss_sum) / num_trained
         if not math.isfinite(train_loss):
             raise Diverged(epoch, train_loss)
-        validation_loss, validation_score = self._validate()
+        validation_loss, validation_score, monitored = self._validate()
         if validation_loss is not None and not math.isfinite(validation_loss):
             raise Diverged(epoch, validation_loss)
         metrics = EpochMetrics(
@@ -301,33 +328,39 @@ class Training:
             validation_score=validation_score,
             learning_rate=self._learning_rate,
             samples_per_second=num_trained / max(self._seconds, 1e-9),
+            monitored=monitored,
         )
         self.history.append(metrics)
         self._batch = 0
         self._seconds = 0.0
         self._loss_sum.zero_()
         self._masks.manual_seed(self._mask_seed(epoch=epoch + 1))
-        if validation_loss is not None:
-            self._watch_validation(validation_loss)
+        if self._stopping is not None:
+            self._stop_or_keep(self._stopping, monitored)
         return metrics
 
-    def _validate(self) -> tuple[float | None, float | None]:
+    def _validate(self) -> tuple[float | None, float | None, float | None]:
+        """Return the validation loss, the score, and the value that early stopping watches."""
         features, targets = self.data.validation_features, self.data.validation_targets
         if features is None or targets is None:
-            return None, None
-        return validate(self._validated_network, features, targets, task=self.task)
+            return None, None, None
+        outputs = outputs_of(self._validated_network, features)
+        loss, score = validate(outputs, targets, task=self.task)
+        if self._stopping is None:
+            return loss, score, None
+        weights = self.data.validation_weights
+        return (
+            loss,
+            score,
+            self._stopping.value(outputs, targets, weights=weights, plain_loss=loss),
+        )
 
-    def _watch_validation(self, loss: float) -> None:
-        stopping = self.config.early_stopping
-        if stopping is None:
-            return
-        improved = loss < self._best_loss - stopping.min_delta
-        self._epochs_since_improved = 0 if improved else self._epochs_since_improved + 1
-        self.stopped_early = self._epochs_since_improved >= stopping.patience
-        if loss < self._best_loss:
-            self._best_loss = loss
+    def _stop_or_keep(self, stopping: EarlyStopping, value: float | None) -> None:
+        """Stop if the monitored value stays as it is; keep the weights if it is the best."""
+        if stopping.watch(value):
             weights = self._validated_network.state_dict()
             self._best_weights = {name: tensor.clone() for name, tensor in weights.items()}
+        self.stopped_early = stopping.is_over
 
 
 def train(
@@ -347,6 +380,14 @@ def _average(model: MLP, decay: float) -> AveragedModel:
     model.use_generator(None)  # the average is only run in eval mode
     average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+
+
+def _recorded(metrics: EpochMetrics) -> dict[str, Any]:
+    """Return the metrics as release 0.1 recorded them, unless early stopping watches a value."""
+    values = asdict(metrics)
+    if metrics.monitored is None:
+        del values["monitored"]
+    return values
 
 
 def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The validation of a network during training: its plain loss, and one score.
+"""The validation of a network during training: its plain loss, one score, and what is monitored.
 
 Shapes: N rows, F features, C classes, L labels, T regression targets.
 """
@@ -6,24 +6,46 @@ Shapes: N rows, F features, C classes, L labels, T regression targets.
 import torch
 from torch import Tensor, nn
 
-from dropout_core.config import Task
+from dropout_core.config import Monitor, Task
+from dropout_core.training.class_scores import scores_of_classes
 from dropout_core.training.losses import plain_loss
 
 BATCH_SIZE = 8192
 
 
 @torch.inference_mode()
-def validate(
-    network: nn.Module, features: Tensor, targets: Tensor, *, task: Task
-) -> tuple[float, float]:
-    """Return the plain loss and `validation_score` of all rows; leave `network` in eval mode.
-
-    Shapes: features (N, F), targets as of `validation_score`.
-    """
+def outputs_of(network: nn.Module, features: Tensor) -> Tensor:
+    """Return the outputs of all rows: (N, F) -> (N, C); leave `network` in eval mode."""
     network.eval()
-    outputs = torch.cat([network(part) for part in torch.split(features, BATCH_SIZE)])
+    return torch.cat([network(part) for part in torch.split(features, BATCH_SIZE)])
+
+
+def validate(outputs: Tensor, targets: Tensor, *, task: Task) -> tuple[float, float]:
+    """Return the plain loss and `validation_score` of all rows.
+
+    Shapes: as of `validation_score`.
+    """
     loss = float(plain_loss(task)(outputs, targets))
     return loss, validation_score(outputs, targets, task=task)
+
+
+def monitored_metric(
+    outputs: Tensor, targets: Tensor, *, task: Task, monitor: Monitor
+) -> float | None:
+    """Return a metric of the task as an evaluation defines it, None where it is undefined.
+
+    Shapes: as of `validation_score`.
+    """
+    if monitor in ("accuracy", "r2"):
+        return validation_score(outputs, targets, task=task)
+    probabilities = outputs.double().softmax(dim=1).cpu()
+    _, of_all = scores_of_classes(
+        lambda i: probabilities[:, i],
+        probabilities.argmax(dim=1),
+        targets.cpu(),
+        names=range(outputs.shape[1]),
+    )
+    return of_all[monitor]
 
 
 def validation_score(outputs: Tensor, targets: Tensor, *, task: Task) -> float:

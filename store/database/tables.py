@@ -95,6 +95,8 @@ jobs = Table(
     Column("num_threads", Integer),
     # The span of the request that submitted the job (W3C Trace Context), if requests are traced.
     Column("traceparent", String(55)),
+    # Of a running job: what its trainer does, such as "encoding".
+    Column("step", String(16)),
     Column("epochs_completed", Integer, nullable=False),
     Column("num_events", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -116,6 +118,7 @@ epochs = Table(
     Column("validation_score", Double),
     Column("learning_rate", Double, nullable=False),
     Column("samples_per_second", Double, nullable=False),
+    Column("monitored", Double),  # what early stopping watches
     Column("recorded_at", Double, nullable=False),
 )
 

@@ -2,6 +2,7 @@
 
 from store.jobs.ownership import (
     Claim,
+    began,
     cancel,
     cancelled,
     claim,
@@ -14,6 +15,7 @@ from store.jobs.ownership import (
     renew,
     retry,
     succeed,
+    warn,
 )
 from store.jobs.rows import (
     STATES,
@@ -27,6 +29,7 @@ from store.jobs.rows import (
     metrics,
     page,
     remove,
+    states,
 )
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "TERMINAL",
     "Claim",
     "Job",
+    "began",
     "cancel",
     "cancelled",
     "claim",
@@ -53,5 +57,7 @@ __all__ = [
     "remove",
     "renew",
     "retry",
+    "states",
     "succeed",
+    "warn",
 ]

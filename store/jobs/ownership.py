@@ -7,6 +7,7 @@ write of a claim says `WHERE attempt = mine`, so a claim whose lease was lost ch
               running -> cancelling -> cancelled          terminal states never change
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,32 @@ def record(connection: Connection, claim: Claim, epoch_metrics: dict[str, Any]) 
     connection.execute(
         insert(epochs).values(job_id=claim.job_id, recorded_at=database_now(), **epoch_metrics)
     )
+
+
+def began(connection: Connection, claim: Claim, step: str) -> None:
+    """Store the step that the trainer began; ignore it after a cancel request. Raises LeaseLost."""
+    data = {"step": step}
+    job = change(connection, claim.job_id, _owned(claim, "running"), data, event="step", data=data)
+    if job is None:
+        _require_owner(connection, claim)
+
+
+def warn(connection: Connection, claim: Claim, warnings: Sequence[str]) -> None:
+    """Add warnings that the job does not have yet; ignore them after a cancel request.
+
+    Raises LeaseLost.
+    """
+    query = select(jobs.c.warnings).where(_owned(claim, "running"))
+    known = connection.execute(query).scalar_one_or_none()
+    if known is None:
+        _require_owner(connection, claim)
+        return
+    new = [warning for warning in warnings if warning not in known]
+    if new:
+        values, data = {"warnings": [*known, *new]}, {"warnings": new}
+        change(
+            connection, claim.job_id, _owned(claim, "running"), values, event="warning", data=data
+        )
 
 
 def progressed(connection: Connection, claim: Claim) -> None:

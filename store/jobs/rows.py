@@ -1,6 +1,6 @@
 """The rows of jobs: create, get, list, deliver and delete."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ class Job:
     dispatched_at: float | None
     num_threads: int | None
     traceparent: str | None
+    step: str | None
     epochs_completed: int
     num_events: int
     created_at: float
@@ -102,6 +103,12 @@ def page(
     if state is not None:
         query = query.where(jobs.c.state == state)
     return [Job(**row) for row in connection.execute(query).mappings()]
+
+
+def states(connection: Connection, job_ids: Collection[str]) -> dict[str, tuple[int, str]]:
+    """Return the number of events and the state of each of the jobs that exist, by id."""
+    query = select(jobs.c.id, jobs.c.num_events, jobs.c.state).where(jobs.c.id.in_(job_ids))
+    return {row.id: (row.num_events, row.state) for row in connection.execute(query)}
 
 
 def metrics(connection: Connection, job_id: str, *, after_epoch: int) -> list[dict[str, Any]]:

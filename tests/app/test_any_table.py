@@ -37,7 +37,7 @@ CELLS = [
     st.one_of(WORDS, NUMBERS, st.none()),
     st.one_of(st.just("same")),
 ]
-NAMES = st.one_of(st.sampled_from(["id", "x", "target", ""]), WORDS)
+NAMES = st.one_of(st.sampled_from(["id", "x", "target", "", "*", "^x$", "^.*$"]), WORDS)
 
 
 @st.composite

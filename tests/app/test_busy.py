@@ -10,9 +10,8 @@ from fastapi import UploadFile
 from sqlalchemy.exc import OperationalError
 from starlette.types import Message, Receive, Scope, Send
 
-from app import context
 from app.datasets.service import stored_table
-from app.http import limits
+from app.http import limits, slots
 from app.http.errors import MAX_FLAWS
 from app.http.limits import BodyLimit, BodyTooSlow
 from app.http.routes import BodyClass
@@ -35,18 +34,18 @@ def app(sqlite_url: str, tmp_path: Path) -> Any:
 def test_requests_that_take_long_leave_threads_to_others(
     app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(context, "SLOT_SECONDS", 0.1)
-    slots = app.state.context.slots
+    monkeypatch.setattr(slots, "SLOT_SECONDS", 0.1)
+    shared = app.state.context.slots
     with TestClient(app, raise_server_exceptions=False) as client:
         assert client.portal is not None
-        for _ in range(context.NUM_SLOTS):
-            client.portal.call(slots.acquire)
+        for number in range(slots.NUM_SLOTS):
+            client.portal.call(shared.acquire, f"tenant {number}")
         assert client.get("/v1/jobs").status_code == 200
         refused = client.post("/v1/datasets", files={"file": tables.flowers()})
         assert_problem(refused, 503, "busy")
         assert int(refused.headers["retry-after"]) > 0
 
-        client.portal.call(slots.release)
+        client.portal.call(shared.release, "tenant 0")
         for _ in range(2):  # a slot that was held is free again
             sent = client.post("/v1/datasets", files={"file": tables.flowers()})
             assert sent.status_code == 201

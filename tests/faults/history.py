@@ -17,6 +17,7 @@ Row = dict[str, Any]
 MOVES: dict[str, tuple[tuple[str | None, ...], str | None]] = {
     "queued": ((None,), "queued"),
     "running": (("queued", "running"), "running"),  # or its lease had run out
+    "step": (("running",), None),
     "epoch": (("running",), None),
     "requeued": (("running",), "queued"),
     "cancelling": (("running",), "cancelling"),

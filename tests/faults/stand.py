@@ -72,7 +72,7 @@ class Stand:
 
     def happened(self, job_id: str) -> list[str]:
         """Return the types of the job's events, without epochs."""
-        return [e["type"] for e in self.client.events(job_id) if e["type"] != "epoch"]
+        return [e["type"] for e in self.client.events(job_id) if e["type"] not in ("step", "epoch")]
 
 
 @contextmanager

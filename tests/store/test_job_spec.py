@@ -36,7 +36,7 @@ EVERYTHING: dict[str, Any] = {
 STORED = {
     "least": (
         '{"name":null,"dataset":{"id":"ds_1","target":"label","features":null,"types":{},'
-        '"weight":null,"split":{"kind":"random","column":null,"validation":0.1,"test":0.1,'
+        '"weight":null,"split":{"kind":"auto","column":null,"validation":0.1,"test":0.1,'
         '"folds":null,"seed":0}},"task":"auto","preprocessing":{"scale":"standard",'
         '"impute":"median","max_one_hot":16,"max_categories":10000,"embedding_dim":null,'
         '"embedding_dropout":0.0,"unknown_rate":0.01,"text_buckets":128},"model":{"hidden":[256,'
@@ -51,7 +51,7 @@ STORED = {
     ),
     "full": (
         '{"name":"fashion","dataset":{"id":"ds_1","target":"label","features":["a","b"],"types":{},'
-        '"weight":null,"split":{"kind":"random","column":null,"validation":0.2,"test":0.0,'
+        '"weight":null,"split":{"kind":"auto","column":null,"validation":0.2,"test":0.0,'
         '"folds":null,"seed":5}},"task":"multiclass","preprocessing":{"scale":"standard",'
         '"impute":"median","max_one_hot":16,"max_categories":10000,"embedding_dim":null,'
         '"embedding_dropout":0.0,"unknown_rate":0.01,"text_buckets":128},"model":{"hidden":[8,4],'

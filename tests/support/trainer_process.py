@@ -10,7 +10,7 @@ from store.artifacts.local_folder import LocalArtifacts
 from store.job_spec import JobSpec
 from tests.support.worker_examples import MODEL, TRAINING
 from worker import trainer
-from worker.messages import Assignment, EpochCompleted, FoldScored, Timed
+from worker.messages import Assignment, Began, EpochCompleted, FoldScored, Timed
 
 ANSWER_SECONDS = 60
 
@@ -54,10 +54,10 @@ class Trainer:
         theirs.close()
 
     def next(self) -> Any:
-        """Return the next message about the job."""
+        """Return the next message about the job that tells of more than a step."""
         while True:
             assert self.pipe.poll(ANSWER_SECONDS), "the trainer says nothing"
-            if not isinstance(message := self.pipe.recv(), Timed):
+            if not isinstance(message := self.pipe.recv(), Began | Timed):
                 return message
 
     def epochs(self, number: int) -> list[int]:

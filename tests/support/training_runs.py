@@ -38,14 +38,15 @@ def blob_data(*, num_rows: int = 60, num_validation: int = 30) -> TrainingData:
 def blob_training(
     data: TrainingData | None = None, *, model: dict[str, Any] | None = None, **config: Any
 ) -> Training:
+    data = data or blob_data()
     network = MLP(
         MLPConfig(**{"hidden": (8,), "hidden_dropout": 0.2, **(model or {})}),
         in_features=4,
         out_features=3,
         seed=config.get("seed", 0),
-    )
+    ).to(data.train_features.dtype)
     config = {"epochs": 3, "batch_size": 16, **config}
-    return Training(network, data or blob_data(), TrainingConfig(**config), task="multiclass")
+    return Training(network, data, TrainingConfig(**config), task="multiclass")
 
 
 def full_training(

@@ -164,10 +164,10 @@ def get_job(worker: Worker, job_id: str) -> Job:
 
 
 def event_types(worker: Worker, job_id: str) -> list[str]:
-    """Return the types of the job's events, without epochs."""
+    """Return the types of the job's events, without its trainer's steps and epochs."""
     with worker.database.read() as transaction:
         happened = events.page(transaction, job_id, after=0, limit=1_000_000)
-    return [event.type for event in happened if event.type != "epoch"]
+    return [event.type for event in happened if event.type not in ("step", "epoch")]
 
 
 def models_of(worker: Worker, job_id: str) -> list[models.Model]:

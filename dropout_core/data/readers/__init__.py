@@ -67,7 +67,7 @@ def convert(
     """Read one file, or IDX images and labels, and write the stored table to `target`.
 
     Temporary files are put beside `target`, and removed. With `as_text` the cells of a text file
-    stay as they are written, and no column is left out. Raises DataError.
+    stay as they are written, Parquet keeps its dtypes, and no column is left out. Raises DataError.
     """
     with tempfile.TemporaryDirectory(
         dir=target.parent, prefix=".reading-", ignore_cleanup_errors=True
@@ -98,7 +98,7 @@ def convert(
                 case "npz":
                     contents = npz.read_npz(files[0], table, **limits)
                 case "parquet":
-                    contents = parquet.read_parquet(files[0], table, **limits)
+                    contents = parquet.read_parquet(files[0], table, keep_dtypes=as_text, **limits)
             contents = finish(table, contents, keep_empty_columns=as_text)
         except (PolarsError, PanicException) as error:
             # The message of a panic helps only the authors of the parser.

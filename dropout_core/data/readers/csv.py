@@ -1,7 +1,7 @@
 """Read CSV and TSV files."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,13 @@ from dropout_core.data.readers.csv_structure import (
     without_blank_lines,
 )
 from dropout_core.data.readers.dialect import Dialect, detect_dialect, settle_encoding, transcode
-from dropout_core.data.readers.table import Contents, scan, unique_names, write
+from dropout_core.data.readers.table import (
+    Contents,
+    scan,
+    unique_names,
+    unnamed_index,
+    write_parts,
+)
 from dropout_core.data.readers.type_inference import (
     InferredType,
     count_cells,
@@ -29,9 +35,11 @@ from dropout_core.data.readers.type_inference import (
     typed_values,
     unfit_cells,
 )
+from dropout_core.data.wide_tables import column_ranges
 from dropout_core.errors import DataError
 
 _MAX_RETRIES = 3
+_COLUMNS_AT_ONCE = 2_000  # each takes some 20 KB of memory while it is parsed
 _TEXT = InferredType("text")
 _LATER = InferredType("text", is_certain=False)
 _BAD_COLUMN = re.compile(r"\(column number (\d+)\)")
@@ -79,8 +87,10 @@ def read_csv(
         "quote": dialect.quote,
         "encoding": encoding,
         "header": dialect.header,
+        "missing": list(options.missing_words),
     }
-    return Contents(options=settled, warnings=tuple(warnings))
+    index = unnamed_index(dialect.names or (), names)
+    return Contents(options=settled, warnings=tuple(warnings), index=index)
 
 
 def _names(dialect: Dialect) -> tuple[list[str], list[str]]:
@@ -147,12 +157,22 @@ class _Text:
         if all(inferred.type == "text" for inferred in types.values()):
             staged.replace(target)
             return warnings
-        values = cells.with_columns(
-            typed_values(index, inferred, missing).alias(self.names[index])
-            for index, inferred in types.items()
-        )
-        write(values, target)
+        write_parts((self._settled(cells, part, types) for part in self._parts), target)
         return warnings
+
+    def _settled(
+        self, cells: pl.LazyFrame, part: range, types: Mapping[int, InferredType]
+    ) -> pl.LazyFrame:
+        return cells.select(
+            typed_values(index, types[index], self.missing or ()).alias(self.names[index])
+            if index in types
+            else pl.nth(index)
+            for index in part
+        )
+
+    @property
+    def _parts(self) -> Iterator[range]:
+        return column_ranges(len(self.names), _COLUMNS_AT_ONCE)
 
     def _sampled_types(self) -> tuple[list[InferredType], bool]:
         """Return the types that the first rows suggest, and whether to look for missing words.
@@ -197,27 +217,33 @@ class _Text:
     ) -> None:
         """Parse all rows as these types. Raises PolarsError if a cell does not fit."""
         cells = self._scan(types, has_words=has_words)
+        write_parts((self._parsed(cells, part, types) for part in self._parts), target)
+
+    def _parsed(
+        self, cells: pl.LazyFrame, part: range, types: Sequence[InferredType]
+    ) -> pl.LazyFrame:
+        cells = cells.select(pl.nth(part))  # numbers stay their names
         if self.missing is not None:
             cells = cells.with_columns(
-                text_values(pl.nth(index), self.missing)
-                for index, inferred in enumerate(types)
-                if inferred.type not in _PARSED
+                text_values(pl.col(str(index)), self.missing)
+                for index in part
+                if types[index].type not in _PARSED
             )
         # In columns of their own, because polars computes an expression used twice twice.
         cells = cells.with_columns(
-            date_values(pl.nth(index), inferred.forms).alias(f"{index} parsed")
-            for index, inferred in enumerate(types)
-            if inferred.type == "datetime"
+            date_values(pl.col(str(index)), types[index].forms).alias(f"{index} parsed")
+            for index in part
+            if types[index].type == "datetime"
         )
         columns = []
-        for index, (name, inferred) in enumerate(zip(self.names, types, strict=True)):
-            column = pl.nth(index)
-            if inferred.type == "datetime":
+        for index in part:
+            column = pl.col(str(index))
+            if types[index].type == "datetime":
                 column = strictly(pl.col(f"{index} parsed"), column)
-            elif inferred.type == "number":
+            elif types[index].type == "number":
                 column = column.fill_nan(None)
-            columns.append(column.alias(name))
-        write(cells.select(columns), target)
+            columns.append(column.alias(self.names[index]))
+        return cells.select(columns)
 
     @property
     def _words_spell_values(self) -> bool:

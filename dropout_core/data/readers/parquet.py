@@ -1,19 +1,32 @@
 """Read Parquet files of any dtypes."""
 
+import json
 from pathlib import Path
+from typing import Literal, TypeGuard
 
 import polars as pl
 
 from dropout_core.data.readers.table import Contents, check_num_columns, unique_names, write
-from dropout_core.data.stored_types import as_stored, without_nan
+from dropout_core.data.stored_types import (
+    LAST_NANOSECOND,
+    as_given,
+    as_stored,
+    check_storable,
+    lost_digits,
+    without_nan,
+)
 from dropout_core.errors import DataError
 
 SIGNATURE = b"PAR1"
 _CELL_BYTES = 8
 
 
-def read_parquet(source: Path, target: Path, *, max_bytes: int, max_columns: int) -> Contents:
+def read_parquet(
+    source: Path, target: Path, *, max_bytes: int, max_columns: int, keep_dtypes: bool = False
+) -> Contents:
     """Rewrite a Parquet file. Raises DataError naming a column that a table cannot hold.
+
+    With `keep_dtypes` the columns are checked and written with their own dtypes.
 
     The footer may claim any number of rows, so a table whose cells would take more than `max_bytes`
     is refused before it is read. So is one whose text would: a dictionary repeats a long text at
@@ -31,10 +44,62 @@ def read_parquet(source: Path, target: Path, *, max_bytes: int, max_columns: int
             "allowed"
         )
     names, warnings = unique_names(schema.names())
-    stored = as_stored(table.select(pl.nth(i).alias(name) for i, name in enumerate(names)))
+
+    def named(given: pl.LazyFrame) -> pl.LazyFrame:
+        return given.select(pl.nth(i).alias(name) for i, name in enumerate(names))
+
+    given = named(table)
+    if _exceeds_nanoseconds(table):
+        check_storable(named(_scan(source, schema, "ms")))  # microseconds may overflow too
+        given = named(_scan(source, schema, "us"))
+    stored = as_given(given) if keep_dtypes else as_stored(given)
+    if not keep_dtypes:
+        warnings += lost_digits(named(table))
     _refuse_much_text(stored, max_bytes)
     write(without_nan(stored), target)
-    return Contents(warnings=tuple(warnings))
+    name_of = dict(zip(schema.names(), names, strict=True))
+    index = [name_of[column] for column in _pandas_index(source) if column in name_of]
+    return Contents(warnings=tuple(warnings), index=tuple(index))
+
+
+def _pandas_index(source: Path) -> list[str]:
+    """Return the columns of the file that were the index of a pandas frame."""
+    try:
+        described = json.loads(pl.read_parquet_metadata(source).get("pandas", "{}"))
+        return [column for column in described["index_columns"] if isinstance(column, str)]
+    except (ValueError, TypeError, KeyError, RecursionError):  # anything may be written there
+        return []
+
+
+def _is_in_nanoseconds(dtype: pl.DataType) -> TypeGuard[pl.Datetime]:
+    return isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns"
+
+
+def _exceeds_nanoseconds(table: pl.LazyFrame) -> bool:
+    """Return whether a date is beyond 2262, or so early that nanoseconds cannot count it.
+
+    INT96, the timestamp of Spark and Impala, has such dates. polars reads them all as the last
+    nanosecond.
+    """
+    dtypes = table.collect_schema().dtypes()
+    is_last = [
+        (pl.nth(index).to_physical() == LAST_NANOSECOND).any().alias(str(index))
+        for index, dtype in enumerate(dtypes)
+        if _is_in_nanoseconds(dtype)
+    ]
+    return bool(is_last) and any(table.select(is_last).collect().row(0))
+
+
+def _scan(source: Path, schema: pl.Schema, unit: Literal["ms", "us"]) -> pl.LazyFrame:
+    """Scan the file with timestamps of nanoseconds read in another unit."""
+    dtypes = {
+        name: pl.Datetime(unit, dtype.time_zone) if _is_in_nanoseconds(dtype) else dtype
+        for name, dtype in schema.items()
+    }
+    cast = pl.ScanCastOptions(datetime_cast="nanosecond-downcast")
+    return pl.scan_parquet(
+        source, glob=False, hive_partitioning=False, schema=dtypes, cast_options=cast
+    )
 
 
 def _refuse_much_text(stored: pl.LazyFrame, max_bytes: int) -> None:

@@ -2,7 +2,8 @@
 
 import math
 import secrets
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,16 @@ from dropout_core.errors import DataError
 
 @dataclass(frozen=True)
 class Contents:
-    """The result of reading a file besides its table: the options used, and warnings."""
+    """The result of reading a file besides its table: the options used, and warnings.
+
+    `index` names columns that only number or name the rows, as the program that wrote the file
+    says.
+    """
 
     options: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     num_rows: int = 0
+    index: tuple[str, ...] = ()
 
 
 def write(table: pl.LazyFrame, target: Path) -> None:
@@ -33,6 +39,19 @@ def write(table: pl.LazyFrame, target: Path) -> None:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_parts(parts: Iterable[pl.LazyFrame], target: Path) -> None:
+    """Write tables of equally many rows side by side, each computed by itself to save memory."""
+    with tempfile.TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True) as folder:
+        paths = []
+        for index, part in enumerate(parts):
+            paths.append(Path(folder) / str(index))
+            write(part, paths[-1])
+        if len(paths) == 1:
+            paths[0].replace(target)
+        else:
+            write(pl.concat(map(scan, paths), how="horizontal"), target)
 
 
 def scan(path: Path) -> pl.LazyFrame:
@@ -120,6 +139,12 @@ def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
             else f"column {index} had no name: it is now {new!r}"
         )
     return unique, warnings
+
+
+def unnamed_index(given: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the name of a first column that had none among others that had, as an index has."""
+    is_index = bool(given) and not given[0].strip() and any(name.strip() for name in given)
+    return tuple(names[:1]) if is_index else ()
 
 
 def _new_name(name: str, index: int, taken: set[str]) -> str:

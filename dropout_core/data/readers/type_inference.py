@@ -6,7 +6,9 @@ from typing import Literal
 
 import polars as pl
 
+from dropout_core.data.by_name import exactly
 from dropout_core.data.dates import CALENDARS, DateForm, date_values
+from dropout_core.data.wide_tables import column_parts
 
 NAMED_SHARE = 0.9  # a column so full of numbers that its words are worth a warning
 _NUM_EXAMPLES = 3
@@ -49,9 +51,14 @@ def count_cells(
     cells: pl.LazyFrame, columns: Iterable[int], missing: Sequence[str]
 ) -> list[CellCounts]:
     """Count the cells of these columns of strings, which are indices from 0."""
-    names = [str(column) for column in columns]
+    parts = column_parts(cells.select(pl.nth(list(columns))))
+    return [counts for part in parts for counts in _count_cells(part, missing)]
+
+
+def _count_cells(cells: pl.LazyFrame, missing: Sequence[str]) -> list[CellCounts]:
+    names = [str(column) for column in range(len(cells.collect_schema()))]
     cells = cells.select(pl.nth(int(name)).alias(name) for name in names)
-    cells = cells.select(_cell(pl.col(names), missing))
+    cells = cells.select(_cell(exactly(*names).as_expr(), missing))
     counts = dict.fromkeys(names, CellCounts())
     counts |= _update(cells, counts, _NUMBERS)
     counts |= _update(cells, _where(counts, lambda c: c.num_cells == c.num_numbers > 0), _DIGITS)
@@ -209,7 +216,9 @@ def _update(
     """Count more of some columns, all in one pass."""
     if not counts:
         return {}
-    asked = [ask(pl.col(list(counts))).name.suffix(f" {name}") for name, ask in questions.items()]
+    asked = [
+        ask(exactly(*counts).as_expr()).name.suffix(f" {name}") for name, ask in questions.items()
+    ]
     answers = cells.select(asked).collect().row(0, named=True)
     updated = {}
     for column, count in counts.items():
@@ -222,7 +231,7 @@ def _update(
 def _with_dates(cells: pl.LazyFrame, name: str, counts: CellCounts, calendar: str) -> CellCounts:
     """Count the cells that are dates, and not 2024-02-30, which only matches a pattern."""
     forms = CALENDARS[calendar].forms
-    cell = pl.col(name)
+    cell = exactly(name).as_expr()
     occurs = cells.select(
         cell.str.contains(form.pattern).any().alias(str(index)) for index, form in enumerate(forms)
     )
@@ -244,7 +253,8 @@ def _has_two_orders(counts: CellCounts) -> bool:
 
 def _with_two_readings(cells: pl.LazyFrame, name: str, counts: CellCounts) -> CellCounts:
     day_first, month_first = (
-        date_values(pl.col(name), counts.forms[order]) for order in ("day first", "month first")
+        date_values(exactly(name).as_expr(), counts.forms[order])
+        for order in ("day first", "month first")
     )
     has_two_readings = cells.select((day_first != month_first).any()).collect().item()
     return replace(counts, has_two_readings=has_two_readings)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.support import tables
-from tests.support.client import finished, submit, train, upload, wait_for_event
+from tests.support.client import events, finished, submit, train, upload, wait_for_event
 from tests.support.problems import assert_refused
 from tests.support.processes import STOP_SECONDS, environment, is_alive
 from tests.support.service import SETTINGS, Service, embedded
@@ -78,13 +78,19 @@ def test_serve_heals_and_ends_in_order(own_service: Service) -> None:
         assert not any(is_alive(process) for process in stopped)
         assert own_service.log().count("process hangs, killing it") == 2
 
+    # A stream that is open ends when the service does, and is not cut off.
+    job = submit(own_service.client, dataset["id"], "label", training=LONG)
+    stream = events(own_service.client, job["id"])
+    assert next(stream)["event"] == "queued"
+
     processes = own_service.processes()
     folder = Path(psutil.Process(own_service.started["serve"].pid).environ()["TMPDIR"])
     said = own_service.end("serve", signal.SIGTERM)
     assert own_service.started["serve"].returncode == 0
     assert said == ""
     assert_all_gone(processes)
-    assert "Traceback" not in own_service.log()
+    assert {event["event"] for event in stream} <= {"running", "epoch"}
+    assert not re.search("Traceback|timeout graceful shutdown", own_service.log())
     assert list(folder.iterdir()) == []  # nothing of the processes that were killed, either
 
 

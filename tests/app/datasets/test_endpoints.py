@@ -6,6 +6,7 @@ import httpx
 import numpy as np
 import pytest
 
+from dropout_core.data.read_options import MISSING_WORDS
 from tests.support import tables
 from tests.support.client import submit, upload
 from tests.support.problems import assert_problem, stored
@@ -72,8 +73,9 @@ def test_an_unusable_file_is_refused_and_not_kept(
 def test_a_file_is_read_as_its_owner_says(live: Client) -> None:
     table = "'1|2'|é\n-|ü\n7|-\n".encode("latin-1")
     options = {"delimiter": "|", "quote": "'", "encoding": "latin-1", "header": "false"}
-    answer = upload(live, table, data=options | {"missing": ["-", "none"]})
-    assert answer["options"] == options | {"header": False}
+    words = {"missing": ["-", "none"], "default_missing": "false"}
+    answer = upload(live, table, data=options | words)
+    assert answer["options"] == options | {"header": False, "missing": ["", "-", "none"]}
     first, second = answer["columns"]
     assert (first["name"], first["type"], first["num_missing"]) == ("column_1", "categorical", 1)
     assert [top["value"] for top in second["top_values"]] == ["é", "ü"]
@@ -88,6 +90,7 @@ def test_what_was_found_out_and_changed_is_told(live: Client) -> None:
         "quote": '"',
         "encoding": "utf-8",
         "header": True,
+        "missing": list(MISSING_WORDS),
     }
     assert [column["name"] for column in answer["columns"]] == ["a", "a_2"]
     assert ["'a_2'" in answer["warnings"][0], "'b'" in answer["warnings"][1]] == [True, True]
@@ -100,6 +103,7 @@ def test_what_was_found_out_and_changed_is_told(live: Client) -> None:
         ("quote", "x"),
         ("encoding", "klingon"),
         ("header", "perhaps"),
+        ("default_missing", "perhaps"),
         ("missing", "x" * 2000),
     ],
 )

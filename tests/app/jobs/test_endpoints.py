@@ -188,7 +188,11 @@ def test_a_submitted_job_is_accepted_as_a_whole(client: Client, dataset_id: str)
     assert client.get(response.headers["location"]).json() == answer
     assert answer["state"] == "queued"
     assert answer["dataset"] == dataset_id
-    assert answer["progress"] == {"epochs_completed": 0, "epochs": TrainingConfig().epochs}
+    assert answer["progress"] == {
+        "step": None,
+        "epochs_completed": 0,
+        "epochs": TrainingConfig().epochs,
+    }
     assert {name: answer[name] for name in job} == job
     assert answer["created_at"].endswith("Z")
     assert answer["started_at"] is answer["finished_at"] is answer["model"] is None
@@ -307,7 +311,7 @@ def test_a_device_is_refused_exactly_where_it_is_not(live: Client, table: str) -
 def test_jobs_train_while_they_are_watched(live: Client, flower_job: dict[str, Any]) -> None:
     assert flower_job["state"] == "succeeded"
     assert flower_job["state_reason"] == "completed"
-    assert flower_job["progress"] == {"epochs_completed": 12, "epochs": 12}
+    assert flower_job["progress"] == {"step": None, "epochs_completed": 12, "epochs": 12}
     assert flower_job["attempt"] == 1
     assert flower_job["created_at"] <= flower_job["started_at"] <= flower_job["finished_at"]
     assert live.get(f"/v1/models/{flower_job['model']}").json()["job"] == flower_job["id"]

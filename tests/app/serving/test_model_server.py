@@ -61,6 +61,43 @@ def test_a_look_that_began_before_a_change_is_not_believed_after_it(
     asyncio.run(ask())
 
 
+@pytest.mark.parametrize("tenant", [DEFAULT_TENANT, "another"])
+def test_a_change_at_any_moment_fails_no_look(sqlite_client: TestClient, tenant: str) -> None:
+    model = new_version(sqlite_client)
+
+    async def ask() -> None:
+        delayed = Delayed(sqlite_client)
+        delayed.may_tell.set()
+        for num_steps in range(6):
+            finding = asyncio.ensure_future(delayed.find("flowers", tenant=DEFAULT_TENANT))
+            for _ in range(num_steps):
+                await asyncio.sleep(0)
+            delayed.forget_names(tenant)
+            again = asyncio.ensure_future(delayed.find("flowers", tenant=DEFAULT_TENANT))
+            assert {found.model.id for found in await asyncio.gather(finding, again)} == {model.id}
+            delayed.forget_names(DEFAULT_TENANT)
+        assert not delayed._looking
+
+    asyncio.run(ask())
+
+
+def test_a_change_of_another_tenant_makes_nobody_look_again(sqlite_client: TestClient) -> None:
+    new_version(sqlite_client)
+
+    async def ask() -> None:
+        delayed = Delayed(sqlite_client)
+        finding = asyncio.ensure_future(delayed.find("flowers", tenant=DEFAULT_TENANT))
+        await in_a_thread(delayed.found)
+        delayed.forget_names("another")
+        again = asyncio.ensure_future(delayed.find("flowers", tenant=DEFAULT_TENANT))
+        delayed.may_tell.set()
+        await asyncio.gather(finding, again)
+        await delayed.find("flowers", tenant=DEFAULT_TENANT)
+        assert delayed.num_looks == 1
+
+    asyncio.run(ask())
+
+
 def test_requests_that_come_together_look_once(sqlite_client: TestClient) -> None:
     new_version(sqlite_client)
 

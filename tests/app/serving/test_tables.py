@@ -44,6 +44,15 @@ def test_numbers_in_words_stay_numbers(tmp_path: Path, text: str) -> None:
     assert cells(written(tmp_path, pl.DataFrame({"a": [text], "b": [1]})))[1] == [text, "1"]
 
 
+def test_a_column_whose_name_is_a_pattern_is_one_column(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"x": ["a", None], "*": ["=1", ""], "^x$": ["b", "=2"], "^.*$": ["", "c"]})
+    assert cells(written(tmp_path, frame)) == [
+        ["x", "*", "^x$", "^.*$"],
+        ["a", "'=1", "b", ""],
+        ["", "", "'=2", "c"],
+    ]
+
+
 def test_names_stay_different(tmp_path: Path) -> None:
     names = cells(written(tmp_path, pl.DataFrame({"=a": [1], "'=a": [2], "'=a_2": [3]})))[0]
     assert len(set(names)) == 3

@@ -424,6 +424,8 @@ def test_targets_that_do_not_go_together_are_refused(
     assert caught.value.field == "target"
 
 
+TO_USE_ONE = "to use one, name it in `features` or `types`"
+
 EVERY_TYPE = [
     column("numeric", 90, name="number"),
     column("numeric", 2, name="bit", minimum=0.0, maximum=1.0),
@@ -439,6 +441,25 @@ EVERY_TYPE = [
 ]
 
 
+@pytest.mark.parametrize(
+    "name", ["__index_level_0__", "Unnamed: 0", "Unnamed: 0.1", "...1", "rownames", "row.names"]
+)
+def test_what_a_library_names_an_index_is_no_feature(name: str) -> None:
+    frame = pl.DataFrame({name: [7, 7, 3, 4], "a": [1, 2, 3, 3], "y": ["b", "c", "b", "c"]})
+    columns = describe(frame)
+    assert [column.type for column in columns] == ["identifier", "numeric", "categorical"]
+    selection = select(columns, target="y")
+    assert list(selection.features) == ["a"]
+    assert selection.warnings == (f"left out, being of identifiers: {name!r}; {TO_USE_ONE}",)
+    assert list(select(columns, target="y", features=[name]).features) == [name]
+    assert select(columns, target="y", types={name: "numeric"}).features[name] == "numeric"
+
+
+@pytest.mark.parametrize("name", ["index", "Unnamed: 1", "level", "row", "name"])
+def test_a_name_that_may_be_a_features_is_no_index(name: str) -> None:
+    assert describe(pl.DataFrame({name: [1, 1, 2, 5]}))[0].type == "numeric"
+
+
 def test_features_are_by_default_all_that_can_be_learnt_from() -> None:
     selection = select(EVERY_TYPE, target="target")
     assert list(selection.features.items()) == [
@@ -450,9 +471,9 @@ def test_features_are_by_default_all_that_can_be_learnt_from() -> None:
     ]
     assert selection.warnings == (
         "column 'target': 1 row is left out, having no target",
-        "left out, being of text: 'prose'",
-        "left out, being of one value: 'same'",
-        "left out, being of identifiers: 'id', 'hash'",
+        f"left out, being of text: 'prose'; {TO_USE_ONE}",
+        f"left out, being of one value: 'same'; {TO_USE_ONE}",
+        f"left out, being of identifiers: 'id', 'hash'; {TO_USE_ONE}",
         "left out, being without a value: 'nothing'",
     )
 
@@ -585,7 +606,7 @@ def test_a_doubtful_target_is_warned_of(target: Column, task: Any, warning: str)
 def test_a_warning_names_a_few_columns_of_many() -> None:
     many = [column("constant", 1, name=f"pixel_{i}") for i in range(70)]
     (warning,) = select([*many, FEATURE, column("boolean", 2)], target="target").warnings
-    assert warning.endswith("'pixel_3', 'pixel_4' and 65 more")
+    assert "'pixel_3', 'pixel_4' and 65 more; to use one" in warning
 
 
 def test_each_of_many_columns_gets_its_own_facts() -> None:

@@ -503,10 +503,10 @@ def test_what_training_never_missed_may_be_missing_where_that_is_allowed() -> No
 
 def test_other_words_for_missing_can_be_given() -> None:
     encoder = fit_one([1, None], "numeric")
-    frame = pl.DataFrame({"x": ["-", "1", ""]})
-    values = encoder.encode(frame, missing=["-"])
+    frame = pl.DataFrame({"x": ["!", "1", ""]})
+    values = encoder.encode(frame, missing=["!"])
     np.testing.assert_array_equal(values, [[math.nan], [1], [math.nan]])
-    with pytest.raises(DataError, match="row 1, column 'x': '-' is no number"):
+    with pytest.raises(DataError, match="row 1, column 'x': '!' is no number"):
         encoder.encode(frame)
 
 

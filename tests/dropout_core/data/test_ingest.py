@@ -1,11 +1,13 @@
 import gzip
 import io
+import json
 import os
 import signal
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import datetime
 from multiprocessing import Pipe, forkserver
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from polars.exceptions import PolarsError
 
 from dropout_core.data import ingest as module
 from dropout_core.data.ingest import Limits, Table, ingest, warm_up
-from dropout_core.data.read_options import ReadOptions
+from dropout_core.data.read_options import MISSING_WORDS, ReadOptions
 from dropout_core.errors import DataError
 from tests.support.waiting import wait_until
 
@@ -62,7 +64,8 @@ def readers() -> list[psutil.Process]:
 def test_an_upload_becomes_a_table_with_its_columns(tmp_path: Path) -> None:
     table = ingest_bytes(tmp_path, b"a;b;c\n1;x;\n2;y;\n", options=ReadOptions(quote=""))
     assert table.format == "csv"
-    assert table.options == {"delimiter": ";", "quote": "", "encoding": "utf-8", "header": True}
+    settled = {"delimiter": ";", "quote": "", "encoding": "utf-8", "header": True}
+    assert table.options == settled | {"missing": list(MISSING_WORDS)}
     assert table.num_rows == 2
     assert [(column.name, column.stored_as) for column in table.columns] == [
         ("a", "number"),
@@ -71,6 +74,46 @@ def test_an_upload_becomes_a_table_with_its_columns(tmp_path: Path) -> None:
     assert table.warnings == ["column 'c' has no values and is left out"]
     stored = pl.read_parquet(tmp_path / "table")
     assert stored.to_dict(as_series=False) == {"a": [1, 2], "b": ["x", "y"]}
+
+
+@pytest.mark.parametrize(
+    "text", [b",a\n7,1\n8,2\n7,2\n", b'"","a"\n"x","1"\n"y","2"\n', b"\ta\n1\t3\n2\t4\n"]
+)
+def test_a_first_column_without_a_name_is_an_index(tmp_path: Path, text: bytes) -> None:
+    columns = ingest_bytes(tmp_path, text).columns
+    assert [(column.name, column.type) for column in columns] == [
+        ("column_1", "identifier"),
+        ("a", columns[1].type),
+    ]
+    assert columns[1].type != "identifier"
+
+
+def test_an_unnamed_column_among_others_is_no_index(tmp_path: Path) -> None:
+    columns = ingest_bytes(tmp_path, b"a,\n1,1\n2,1\n2,5\n").columns
+    assert [column.type for column in columns] == ["numeric", "numeric"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "index"),
+    [
+        ({"index_columns": ["day", {"kind": "range", "name": None}]}, ["day"]),
+        ({"index_columns": ["day", "none such", "a"]}, ["day", "a"]),
+        ({"index_columns": [{"kind": "range"}]}, []),
+        ({}, []),
+        ([], []),
+        ("x", []),
+    ],
+)
+def test_the_index_of_a_pandas_frame_is_no_feature(
+    tmp_path: Path, metadata: Any, index: list[str]
+) -> None:
+    frame = pl.DataFrame({"a": [1.5, 2.5], "day": [datetime(2024, 1, 1), datetime(2024, 1, 2)]})
+    content = io.BytesIO()
+    frame.write_parquet(content, metadata={"pandas": json.dumps(metadata)})
+    columns = ingest_bytes(tmp_path, content.getvalue()).columns
+    assert [column.name for column in columns if column.type == "identifier"] == sorted(
+        index, key=frame.columns.index
+    )
 
 
 def test_cells_are_left_as_text_where_that_is_asked_for(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dropout_core.data.dates import parse_dates
-from dropout_core.data.read_options import ReadOptions
+from dropout_core.data.read_options import MISSING_WORDS, ReadOptions
 from dropout_core.data.readers import convert
 from dropout_core.data.readers.dialect import SAMPLE_BYTES
 from dropout_core.data.readers.table import Contents
@@ -47,7 +47,7 @@ DAY, SILVESTER = dt.datetime(2024, 2, 1), dt.datetime(2024, 12, 31)
         ("a,b\n1,é\n", {"a": [1], "b": ["é"]}),
         ("a,b\n9007199254740993,x\n", {"a": [9007199254740993], "b": ["x"]}),
         ("PK,b\n1,2\n", {"PK": [1], "b": [2]}),
-        ("a,b\n1,NA\n2,?\n3,None\n", {"a": [1, 2, 3], "b": [None, None, "None"]}),
+        ("a,b\n1,NA\n2,None\n3,x\n", {"a": [1, 2, 3], "b": [None, None, "x"]}),
         ("a,b\n1,nan\n2,0.5\n3,NAN\n", {"a": [1, 2, 3], "b": [None, 0.5, None]}),
         ("zip,b\n007,01.5\n010,2\n", {"zip": ["007", "010"], "b": [1.5, 2.0]}),
         ("a,b\n18446744073709551616,x\n0.5,y\n", {"a": [2.0**64, 0.5], "b": ["x", "y"]}),
@@ -112,6 +112,21 @@ def test_a_date_is_read_as_it_is_in_a_prediction(tmp_path: Path, cell: str) -> N
     assert found == {"when": [cell if moment is None else moment]}
 
 
+@pytest.mark.parametrize("word", MISSING_WORDS[1:])
+def test_the_usual_words_for_a_missing_value_are_read_as_one_in_every_column(
+    tmp_path: Path, word: str
+) -> None:
+    text = f"number,date,flag,word\n1.5,2024-02-01,true,x\n{word},{word},{word},{word}\n"
+    found, contents = convert_bytes(tmp_path, text)
+    assert found == {
+        "number": [1.5, None],
+        "date": [DAY, None],
+        "flag": [True, None],
+        "word": ["x", None],
+    }
+    assert contents.warnings == ()
+
+
 ROWS = range(1, 21)
 
 
@@ -140,7 +155,13 @@ def test_what_looks_like_a_mistake_is_said(tmp_path: Path, text: str, warning: s
     assert found.startswith(warning)
 
 
-PLAIN = {"delimiter": ",", "quote": '"', "encoding": "utf-8", "header": True}
+PLAIN = {
+    "delimiter": ",",
+    "quote": '"',
+    "encoding": "utf-8",
+    "header": True,
+    "missing": list(MISSING_WORDS),
+}
 
 
 @pytest.mark.parametrize(
@@ -179,7 +200,17 @@ def test_how_a_file_is_delimited_is_found_out(
         ("1,x\n2,y\n", {"header": True}, {"1": [2], "x": ["y"]}),
         ("a\n1\n", {"header": False}, {"column_1": ["a", "1"]}),
         ("a\n1\n-9\n", {"missing": ("-9",)}, {"a": [1, None]}),
-        ("a,b\n1,NA\n", {"missing": ()}, {"a": [1], "b": ["NA"]}),
+        ("a,b\n1,NA\n", {"default_missing": False}, {"a": [1], "b": ["NA"]}),
+        (
+            "a,b\n1,tbd\ntbd,-\nNone,x\n",
+            {"missing": (" tbd",)},
+            {"a": [1, None, None], "b": [None, None, "x"]},
+        ),
+        (
+            "a,b\n1,tbd\ntbd,-\n3,x\n",
+            {"missing": ("tbd",), "default_missing": False},
+            {"a": [1, None, 3], "b": [None, "-", "x"]},
+        ),
         ("é\n1\n".encode("cp1252"), {"encoding": "cp1252"}, {"é": [1]}),
         ("é\n1\n".encode("utf-16-le"), {"encoding": "utf-16-le"}, {"é": [1]}),
         ("\ufeffé\n1\n".encode("utf-16-le"), {"encoding": "utf-16-le"}, {"é": [1]}),

@@ -1,3 +1,4 @@
+import base64
 import datetime as dt
 import io
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropout_core.data.readers import read
+from dropout_core.data.readers import convert, read
 from dropout_core.errors import DataError
 
 MEBIBYTE = 1 << 20
@@ -92,6 +93,54 @@ def test_a_table_that_cannot_be_used_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         read_bytes(tmp_path, written(frame))
+
+
+# A column `x` of INT96, which polars cannot write: the first second of the year 1, noon of
+# 2024-06-01, and the last second of 9999.
+INT96 = base64.b64decode(
+    "UEFSMRUAFVQVVCwVBhUAFQYVBhwAAAACAAAABgEAAAAAAAAAAFJEGgAAgKdISicAAC+LJQAANrRVlE4AACz+UQAVBBks"
+    "NQAYBnNjaGVtYRUCABUGJQIYAXgAFgYZHBkcJgAcFQYZJQAYGRgBeBUAFgYWehZ6JghJHBUAFQAVAgA8KQYZJgAGAAAA"
+    "FnoWBiYIFnoAKCBwYXJxdWV0LWNwcC1hcnJvdyB2ZXJzaW9uIDI2LjAuMRkcHAAAAHoAAABQQVIx"
+)
+
+
+def test_dates_of_int96_are_read_beyond_nanoseconds(tmp_path: Path) -> None:
+    assert read_bytes(tmp_path, INT96)["x"].to_list() == [
+        dt.datetime(1, 1, 1),
+        dt.datetime(2024, 6, 1, 12),
+        dt.datetime(9999, 12, 31, 23, 59, 59),
+    ]
+
+
+def test_a_date_of_int96_that_no_column_holds_is_refused(tmp_path: Path) -> None:
+    last_day = bytes.fromhex("2cfe5100")
+    with pytest.raises(DataError, match="row 3, column 'x': a date is more than 253,000 years"):
+        read_bytes(tmp_path, INT96.replace(last_day, b"\xff\xff\xff\x7f"))
+
+
+def test_a_file_to_predict_keeps_its_dtypes(tmp_path: Path) -> None:
+    day = pl.Series([NOON], dtype=pl.Datetime("ns")).dt.replace_time_zone("Asia/Tokyo")
+    frame = pl.DataFrame(
+        {
+            "id": pl.Series([2**53 + 1], dtype=pl.Decimal(20, 0)),
+            "price": pl.Series(["90071992547409.93"]).cast(pl.Decimal(18, 2)),
+            "x": pl.Series([0.1], dtype=pl.Float32),
+            "day": day,
+        }
+    )
+    (tmp_path / "file").write_bytes(written(frame.with_columns(word=pl.lit("a", pl.Categorical))))
+    _, contents = convert([tmp_path / "file"], tmp_path / "table", as_text=True)
+    assert pl.read_parquet(tmp_path / "table").equals(frame.with_columns(word=pl.lit("a")))
+    assert contents.warnings == ()
+
+
+def test_rounded_digits_are_told(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"price": pl.Series(["90071992547409.93"]).cast(pl.Decimal(18, 2))})
+    (tmp_path / "file").write_bytes(written(frame))
+    _, contents = convert([tmp_path / "file"], tmp_path / "table")
+    assert contents.warnings == (
+        "column 'price': 1 values are rounded to numbers of 64 bits, about 15 digits",
+    )
 
 
 def varint(value: int) -> bytes:

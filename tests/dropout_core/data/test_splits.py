@@ -14,7 +14,14 @@ from torch import Tensor
 from dropout_core.config import SplitConfig
 from dropout_core.data.columns import describe
 from dropout_core.data.selection import select
-from dropout_core.data.splits import Split, check_split, folds, split_rows
+from dropout_core.data.splits import (
+    Split,
+    check_split,
+    folds,
+    rare_classes,
+    split_rows,
+    untrained,
+)
 from dropout_core.errors import DataError
 
 SEEDS = st.integers(0, 2**53 - 1)
@@ -149,24 +156,59 @@ def test_every_part_has_its_share_of_every_class_to_within_one_row(
         assert (found - share).abs().max() < 1
 
 
-def test_a_class_that_would_be_held_out_whole_is_named() -> None:
-    config = SplitConfig(kind="stratified", validation=0.4, test=0.4)
-    target = torch.tensor([0] * 97 + [1] * 3)
-    with pytest.raises(DataError, match="no row of the class 'rare' is left to train on"):
-        split_rows(rows_of(100), config, target=target, classes=["common", "rare"])
+@given(
+    counts=st.lists(st.integers(1, 12), min_size=1, max_size=30),
+    validation=FRACTIONS,
+    test=FRACTIONS,
+    seed=SEEDS,
+)
+@settings(deadline=None)
+def test_every_class_is_trained_on_however_rare(
+    counts: list[int], validation: float, test: float, seed: int
+) -> None:
+    config = SplitConfig(validation=validation, test=test, seed=seed)
+    target = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    num_rows, num_classes = len(target), len(counts)
+    held_out = sum(max(1, round(num_rows * part)) for part in (validation, test) if part)
+    assume(num_rows - held_out >= 1)
+    split = split_rows(rows_of(num_rows), config, target=target)
+    assert_every_row_once(split, num_rows)
+    assert untrained(split.train, target, num_classes=num_classes) == []
+    if num_rows - held_out >= num_classes:  # there is a row for each class, so sizes are kept
+        assert_sizes(split, num_rows, config)
 
 
-def test_a_class_with_fewer_rows_than_parts_is_named() -> None:
-    target = torch.tensor([0] * 20 + [1] * 2)
-    config = SplitConfig(kind="stratified")
-    frame = frame_of(y=["no"] * 20 + ["yes"] * 2, x=[0.5, 1.5] * 11)
-    message = "the class 'yes' has 2 rows, too few for 3 parts"
-    with pytest.raises(DataError, match=message) as caught:
-        split_rows(frame, config, target=target, classes=("no", "yes"))
-    assert caught.value.field == "split"
-    columns = describe(frame)
-    with pytest.raises(DataError, match=message):
-        check_split(22, config, columns, selection=select(columns, target="y"))
+def test_classes_without_a_training_row_are_found() -> None:
+    target = torch.tensor([0, 2, 0, 3])
+    assert untrained(torch.tensor([0, 3]), target, num_classes=5) == [1, 2, 4]
+    labels = torch.tensor([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
+    assert untrained(torch.tensor([0, 1]), labels, num_classes=2) == [1]
+
+
+def test_the_kind_is_stratified_for_classes_unless_the_config_says_another() -> None:
+    target = torch.tensor([0, 1] * 50)
+    frame = rows_of(100)
+
+    def test_rows(kind: Any, target: Tensor | None) -> list[int]:
+        return split_rows(frame, SplitConfig(kind=kind), target=target).test.tolist()
+
+    assert test_rows("auto", target) == test_rows("stratified", target)
+    assert test_rows("auto", None) == test_rows("random", target) == test_rows("random", None)
+    assert test_rows("auto", target) != test_rows("random", target)
+
+
+def test_a_class_with_fewer_rows_than_parts_is_told() -> None:
+    columns = describe(frame_of(y=["no"] * 20 + ["yes"] * 2 + ["so"], x=[0.5] * 23))
+    selection = select(columns, target="y", features=["x"])
+    assert rare_classes(columns, selection, SplitConfig()) == [
+        "the class 'yes' has only 2 rows: it is trained on, but not every held-out part has a row "
+        "of it",
+        "the class 'so' has only 1 row: it is trained on, but not every held-out part has a row "
+        "of it",
+    ]
+    assert rare_classes(columns, selection, SplitConfig(kind="random")) == []
+    assert rare_classes(columns, selection, SplitConfig(validation=0.0, test=0.0)) == []
+    assert len(rare_classes(columns, selection, SplitConfig(folds=10))) == 2
 
 
 @pytest.mark.parametrize("target", [None, torch.zeros(20), torch.zeros(20, 2, dtype=torch.int64)])
@@ -410,7 +452,6 @@ def test_as_many_folds_as_groups_leave_one_group_out_each() -> None:
     [
         (SplitConfig(folds=9, test=0.0), "9 rows are too few for 9 folds"),
         (SplitConfig(kind="grouped", column="g", folds=3), "3 groups are too few"),
-        (SplitConfig(kind="stratified", folds=6, test=0.0), "too few for 6 parts"),
     ],
 )
 def test_too_few_rows_for_the_folds_are_refused(config: SplitConfig, message: str) -> None:

@@ -1,6 +1,7 @@
 """Every dtype of polars becomes the same stored column, however it comes."""
 
 import datetime as dt
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from dropout_core.config import PreprocessingConfig, ProblemConfig
 from dropout_core.data.columns import describe
 from dropout_core.data.encoder import Encoder
 from dropout_core.data.readers import read
-from dropout_core.data.stored_types import frame_as_stored, without_nan
+from dropout_core.data.stored_types import as_given, frame_as_stored, lost_digits, without_nan
 from dropout_core.errors import DataError
 from dropout_core.pipeline.resolved_table import resolve_table
 
@@ -34,6 +35,9 @@ STORABLE = [
     (column([-(2**63), None, 1], pl.Int128), pl.Int64),
     *((column([0.5, None, float("nan")], dtype), pl.Float64) for dtype in (pl.Float32, pl.Float64)),
     (column([1, None, 2], pl.Decimal(38, 6)), pl.Float64),
+    (column([Decimal("0.1"), None, Decimal(2**53)], pl.Decimal(38, 6)), pl.Float64),
+    (column([2**53 + 1, None, -(2**53) - 1], pl.Decimal(20, 0)), pl.Int64),
+    (column([0.5, None, float("nan")], pl.Float16), pl.Float64),
     (column([True, None, False], pl.Boolean), pl.Boolean),
     (column(["a", None, "b"], pl.String), pl.String),
     (column(["a", None, "b"], pl.Categorical), pl.String),
@@ -54,6 +58,12 @@ LARGE, FAR = "an integer is larger than 64 bits", "a date is more than 253,000 y
 REFUSED = [
     *((column([1, 2**63], dtype), 2, LARGE) for dtype in WIDE),
     (column([1, -(2**63) - 1], pl.Int128), 2, LARGE),
+    (column([Decimal(1), Decimal(2**63)], pl.Decimal(38, 0)), 2, LARGE),
+    (
+        column([Decimal(1), Decimal(2**53 + 1)], pl.Decimal(38, 6)),
+        2,
+        "larger than 2\\^53 and would lose",
+    ),
     (column([0, 2**31 - 1], pl.Int32).cast(pl.Date), 2, FAR),
     (column([0, -(2**63) + 1], pl.Int64).cast(pl.Datetime("us")), 2, FAR),
     (column([0, 2**62], pl.Int64).cast(pl.Datetime("ms", "UTC")), 2, FAR),
@@ -136,3 +146,36 @@ def test_what_cannot_be_stored_is_a_data_error_in_every_way_in(
         with pytest.raises(DataError, match=message) as caught:
             way()
         assert (caught.value.row, caught.value.column) == (row, "x")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"), STORABLE, ids=lambda value: str(getattr(value, "dtype", value))
+)
+def test_a_column_that_keeps_its_dtype_is_stored_alike(values: pl.Series, dtype: Any) -> None:
+    frame = frame_of(values)
+    kept = as_given(frame.lazy()).collect()
+    assert frame_as_stored(kept).equals(frame_as_stored(frame))
+    if values.dtype not in (pl.Categorical, pl.Enum):
+        assert kept.equals(frame)
+
+
+@pytest.mark.parametrize(
+    ("values", "warning"),
+    [
+        (
+            column([Decimal("90071992547409.93"), Decimal("1.50"), None], pl.Decimal(18, 2)),
+            "column 'x': 1 values are rounded to numbers of 64 bits, about 15 digits",
+        ),
+        (
+            column([1_001, None, -1_000], pl.Int64).cast(pl.Datetime("ns")),
+            "column 'x': 1 values are rounded to microseconds",
+        ),
+        (column([Decimal("-123456789012.345"), None], pl.Decimal(38, 18)), None),
+        (column([2**60, 1], pl.Int64).cast(pl.Decimal(38, 0)), None),
+        (column([1_000, None], pl.Int64).cast(pl.Datetime("ns")), None),
+        (column([0.1], pl.Float32), None),
+    ],
+    ids=str,
+)
+def test_digits_that_are_lost_are_told(values: pl.Series, warning: str | None) -> None:
+    assert lost_digits(frame_of(values).lazy()) == ([] if warning is None else [warning])

@@ -1,8 +1,10 @@
+import datetime as dt
+
 import polars as pl
 import pytest
 import torch
 
-from dropout_core.data.targets import existing, find_classes, target_tensor
+from dropout_core.data.targets import find_classes, target_tensor
 from dropout_core.errors import DataError
 
 
@@ -39,7 +41,7 @@ def test_the_targets_of_a_regression_are_numbers_in_their_own_units() -> None:
     targets = target_tensor(table, ["second", "first"], "regression", None)
     assert targets.dtype == torch.float64
     assert targets.tolist() == [[0.5, 1.0], [1e300, 2.0], [-2.0, 3.0]]
-    with pytest.raises(DataError, match=r"column 'word': .*numeric"):
+    with pytest.raises(DataError, match=r"row 1, column 'word': 'a' is no number"):
         target_tensor(frame(word=["a"]), ["word"], "regression", None)
 
 
@@ -51,7 +53,7 @@ def test_labels_are_zero_and_one_under_the_names_of_their_columns() -> None:
     assert targets.tolist() == [[1.0, 0.0], [0.0, 1.0]]
     with pytest.raises(DataError, match=r"row 2, column 'odd': 2 is neither 0 nor 1"):
         target_tensor(table, ["odd"], "multilabel", ("odd",))
-    with pytest.raises(DataError, match=r"column 'word': a label has to be boolean"):
+    with pytest.raises(DataError, match=r"row 1, column 'word': 'a' is no number"):
         target_tensor(table, ["word"], "multilabel", ("word",))
 
 
@@ -62,7 +64,39 @@ def test_a_missing_value_is_named_by_row_and_column(task: str) -> None:
         target_tensor(table, ["target"], task, (0, 1))
 
 
-def test_a_column_that_is_not_there_is_named() -> None:
-    assert existing(frame(a=[1], b=[2]), ["b", "a"]) == ["b", "a"]
-    with pytest.raises(DataError, match=r"column 'c': the data has no such column"):
-        existing(frame(a=[1]), ["a", "c"])
+WORDS = ("1", "2", "unk")
+
+
+@pytest.mark.parametrize(
+    ("classes", "values", "indices"),
+    [
+        (WORDS, [2, 1], [1, 0]),
+        (WORDS, [2.0, 1.0], [1, 0]),
+        (WORDS, [" 2", "unk ", "1.0"], [1, 2, 0]),
+        (("01", "02", "10"), [10, 1], [2, 0]),
+        (("False", "Maybe", "True"), [True, False], [2, 0]),
+        ((False, True), [1, 0], [1, 0]),
+        ((False, True), ["true", "FALSE"], [1, 0]),
+        ((0, 1), [True, False], [1, 0]),
+        ((1, 2), ["1.0", "2"], [0, 1]),
+        ((0.5, 2.0), ["2", ".5"], [1, 0]),
+        (("2024-01-31", "later"), [dt.datetime(2024, 1, 31)], [0]),
+        ((2**53, 2**53 + 1), [str(2**53 + 1)], [1]),
+    ],
+)
+def test_a_label_is_matched_as_a_feature_is_however_it_is_stored(
+    classes: tuple[object, ...], values: list[object], indices: list[int]
+) -> None:
+    table = frame(target=values)
+    assert target_tensor(table, ["target"], "multiclass", classes).tolist() == indices
+
+
+def test_numbers_and_labels_in_text_are_read() -> None:
+    table = frame(price=["1.5", " 2"], spam=["true", "0"])
+    assert target_tensor(table, ["price"], "regression", None).tolist() == [[1.5], [2.0]]
+    assert target_tensor(table, ["spam"], "multilabel", ("spam",)).tolist() == [[1.0], [0.0]]
+
+
+def test_a_class_that_was_not_seen_is_named_however_it_is_stored() -> None:
+    with pytest.raises(DataError, match=r"row 2, column 'target': 3 is none of the 3 classes"):
+        target_tensor(frame(target=[1, 3]), ["target"], "multiclass", WORDS)

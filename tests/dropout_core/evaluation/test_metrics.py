@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropout_core.evaluation.metrics import mean_over_classes, roc_auc_and_average_precision
+from dropout_core.training.class_scores import mean_over_classes, roc_auc_and_average_precision
 
 
 @st.composite

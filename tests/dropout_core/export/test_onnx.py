@@ -71,7 +71,7 @@ def test_onnxruntime_answers_as_the_service_does(
             num_classes=data.draw(st.sampled_from([None, 2, 3]), label="classes"),
             categories=categories,
             preprocessing=PreprocessingConfig(
-                scale=data.draw(st.sampled_from(["standard", "quantile"]), label="scale"),
+                scale=data.draw(st.sampled_from(["standard", "quantile", "minmax"]), label="scale"),
                 max_one_hot=data.draw(st.sampled_from([0, 16, 100]), label="one-hot"),
             ),
             hidden=data.draw(st.lists(st.integers(1, 40), max_size=3), label="hidden"),

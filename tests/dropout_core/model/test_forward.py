@@ -25,7 +25,7 @@ def test_a_pass_is_what_the_modules_do(data: st.DataObject) -> None:
         num_classes=data.draw(st.sampled_from([None, 3]), label="classes"),
         categories=categories,
         preprocessing=PreprocessingConfig(
-            scale=data.draw(st.sampled_from(["standard", "quantile"]), label="scale")
+            scale=data.draw(st.sampled_from(["standard", "quantile", "minmax"]), label="scale")
         ),
         hidden=data.draw(st.lists(st.integers(1, 40), max_size=3), label="hidden"),
         activation=data.draw(st.sampled_from(["relu", "tanh", "logistic", "gelu", "maxout"])),

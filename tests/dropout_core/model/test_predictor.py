@@ -32,7 +32,7 @@ def test_a_row_has_the_same_bits_in_any_company(data: st.DataObject) -> None:
             num_classes=data.draw(st.sampled_from([None, *range(2, 21)]), label="classes"),
             categories=categories,
             preprocessing=PreprocessingConfig(
-                scale=data.draw(st.sampled_from(["standard", "quantile"]), label="scale")
+                scale=data.draw(st.sampled_from(["standard", "quantile", "minmax"]), label="scale")
             ),
             hidden=data.draw(st.lists(st.integers(1, 70), max_size=3), label="hidden"),
             activation=data.draw(st.sampled_from(["relu", "tanh", "logistic", "gelu", "maxout"])),

@@ -12,6 +12,7 @@ from dropout_core.model.preprocessing import NUM_QUANTILES, Preprocessing, Quant
 from tests.support.served_models import normal
 
 NAN = math.nan
+SCALES = ["standard", "quantile", "minmax", "pixels", "none"]
 
 
 def matrix(*columns: list[float]) -> Tensor:
@@ -67,6 +68,79 @@ def test_codes_pass_as_they_are() -> None:
 def test_a_constant_column_has_scale_one(value: float, num_rows: int) -> None:
     rows = torch.full((num_rows, 1), value, dtype=torch.float64)
     assert fitted(rows).scale.deviation.item() == 1.0
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.3, 0.1 + 0.2] * 100,
+        [1.0, sum([0.1] * 10)] * 50,
+        [-1e15, -1e15 + 0.125] * 20,
+        [0.0, 5e-324, 1e-323, 2e-323] * 50,
+        [4.0] * 7,
+    ],
+    ids=["rounding", "sums", "large", "subnormal", "constant"],
+)
+def test_a_column_that_varies_by_rounding_alone_is_constant(
+    scale: str, values: list[float]
+) -> None:
+    rows = matrix(values)
+    unit = 255.0 if scale == "pixels" else 1.0
+    preprocessing = fitted(rows, scale=scale)
+    first = float(preprocessing(rows[:1]))
+    assert (preprocessing(rows) - first).abs().max() <= 0.2
+    assert float(preprocessing(rows[:1] + 1.0)) == pytest.approx(
+        first + 1 / unit, rel=1e-5, abs=0.2
+    )
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("impute", ["mean", "median"])
+@given(
+    values=st.lists(st.integers(-9, 9), min_size=1, max_size=20),
+    seed=st.integers(0, 99),
+)
+@settings(deadline=None, max_examples=25)
+def test_a_row_of_weight_two_counts_twice_and_one_of_weight_zero_never(
+    scale: str, impute: str, values: list[int], seed: int
+) -> None:
+    stream = torch.Generator().manual_seed(seed)
+    weights = torch.randint(0, 4, (len(values),), generator=stream)
+    weights[0] = 3
+    rows = matrix([float(value) for value in values])
+    options = {"scale": scale, "impute": impute}
+    repeated = fitted(rows.repeat_interleave(weights, dim=0), **options)
+    weighted = Preprocessing(PreprocessingConfig(**options), num_values=1)
+    weighted.fit(rows, (weights / weights.double().mean()).float())
+    torch.testing.assert_close(weighted.fill, repeated.fill, rtol=1e-6, atol=1e-6)
+    if scale != "quantile":
+        torch.testing.assert_close(weighted(rows), repeated(rows), rtol=1e-5, atol=1e-5)
+
+
+def test_weighted_quantiles_are_those_of_the_rows_that_count() -> None:
+    rows = normal(4000, 1)
+    weights = torch.where(rows.flatten() > 0, 3.0, 1.0)
+    weighted = Preprocessing(PreprocessingConfig(scale="quantile"), num_values=1)
+    weighted.fit(rows, weights)
+    repeated = fitted(rows.repeat_interleave(weights.long(), dim=0), scale="quantile")
+    torch.testing.assert_close(weighted(rows), repeated(rows), rtol=0, atol=0.03)
+    equal = Preprocessing(PreprocessingConfig(scale="quantile"), num_values=1)
+    equal.fit(rows, torch.ones(4000))
+    torch.testing.assert_close(equal(rows), fitted(rows, scale="quantile")(rows), rtol=0, atol=1e-5)
+
+
+def test_values_are_kept_divided_by_255_or_put_between_0_and_1() -> None:
+    rows = matrix([0.0, 51.0, 255.0], [-2.0, 0.0, 2.0])
+    expected = {
+        "none": rows,
+        "pixels": rows / 255,
+        "minmax": matrix([0.0, 0.2, 1.0], [0.0, 0.5, 1.0]),
+    }
+    for scale, scaled in expected.items():
+        preprocessing = fitted(rows, scale=scale)
+        assert torch.equal(preprocessing(rows), scaled.float())
+        assert torch.equal(preprocessing.scale.unscale(scaled), rows)
 
 
 def test_a_spread_too_small_to_square_is_one_all_the_same() -> None:
@@ -129,7 +203,7 @@ def test_parts_of_any_length_give_the_same_bits() -> None:
     assert torch.equal(preprocessing.in_chunks(rows), preprocessing(rows))
 
 
-@pytest.mark.parametrize("scale", ["standard", "quantile"])
+@pytest.mark.parametrize("scale", ["standard", "quantile", "minmax"])
 @pytest.mark.parametrize("impute", ["mean", "median"])
 def test_the_largest_and_the_smallest_numbers_stay_finite(scale: str, impute: str) -> None:
     rows = matrix(

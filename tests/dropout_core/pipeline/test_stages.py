@@ -141,8 +141,10 @@ def test_a_prepared_model_has_scaled_data_and_the_weights_of_its_seed() -> None:
     first, same, other = (prepare_model(split, MLPConfig(hidden=(4,)), seed=s) for s in (1, 1, 2))
     data = first.data
     assert data.train_features.shape == (4, first.model.preprocessing.out_features)
-    torch.testing.assert_close(data.train_targets.mean(), torch.tensor(0.0))
-    torch.testing.assert_close(data.train_targets.std(correction=0), torch.tensor(1.0))
+    assert data.train_weights is not None
+    of_rows = data.train_weights[:, None] / data.train_weights.sum()
+    torch.testing.assert_close((of_rows * data.train_targets).sum(), torch.tensor(0.0))
+    torch.testing.assert_close((of_rows * data.train_targets.square()).sum(), torch.tensor(1.0))
     assert data.validation_targets is not None
     assert data.validation_targets.shape == (2, 1)
     assert data.train_weights is split.weights
@@ -164,3 +166,38 @@ def test_the_stages_end_in_a_training_of_the_models_network() -> None:
     training = train(prepared.model.network, prepared.data, config, task="regression")
     assert [metrics.epoch for metrics in training] == [1, 2]
     assert not torch.equal(prepared.model.network.output.weight, before)
+
+
+@pytest.mark.parametrize("kind", ["random", "grouped"])
+def test_a_class_that_no_training_row_has_is_told(kind: Any) -> None:
+    frame = pl.DataFrame({"size": range(40), "kind": ["x", "y"] * 19 + ["z", "w"]})
+    column = "size" if kind == "grouped" else None
+    told = set()
+    for seed in range(9):
+        split = SplitConfig(kind=kind, column=column, seed=seed, folds=2)
+        table = resolve_table(frame, ProblemConfig(target="kind", features=("size",), split=split))
+        trained = {table.classes[i] for i in table.targets[table.split.train].tolist()}  # type: ignore[index]
+        missing = [name for name in ("w", "z") if name not in trained]
+        of_all = [text for text in table.warnings if text.startswith("no training row has the ")]
+        assert len(of_all) == bool(missing)
+        assert all(repr(name) in text for text in of_all for name in missing)
+        assert any(
+            "no training row of fold 0" in text or "of fold 1" in text for text in table.warnings
+        )
+        told |= set(missing)
+    assert told == {"w", "z"}
+
+
+def test_a_class_is_told_whose_training_rows_weigh_nothing() -> None:
+    weight = [0.0, 1.0] * 20
+    frame = pl.DataFrame({"size": range(40), "kind": ["x", "y"] * 20, "weight": weight})
+    table = resolve_table(frame, ProblemConfig(target="kind", weight="weight", features=("size",)))
+    assert table.warnings == ("no training row has the class 'x': nothing is learned of it",)
+    with_labels = frame.select("size", a=pl.col("weight"), b=pl.col("weight").reverse())
+    split = SplitConfig(kind="time", column="size", validation=0.0, test=0.95)
+    problem = ProblemConfig(target=("a", "b"), features=("size",), task="multilabel", split=split)
+    assert resolve_table(with_labels, problem).warnings == ()
+    split = split.model_copy(update={"test": 0.98})
+    assert resolve_table(with_labels, problem.model_copy(update={"split": split})).warnings == (
+        "each training row has the same value of 'a', 'b': nothing is learned",
+    )

@@ -87,7 +87,7 @@ def test_scales_are_fitted_on_the_training_rows_alone() -> None:
 def test_a_saved_model_answers_as_the_run_scored(tmp_path: Path) -> None:
     run = trained_run(target="kind")
     manifest = run.save(tmp_path)
-    rows = split_rows(frame(), SplitConfig()).test.numpy()
+    rows = run.table.split.test.numpy()
     assert evaluate(Predictor.load(tmp_path), frame()[rows]) == run.evaluate()["test"]
     assert manifest.trained_on == run.description.trained_on
 
@@ -227,7 +227,7 @@ def test_options_of_the_training_reach_the_model_that_is_saved(tmp_path: Path) -
     last = run.training.history[-1]
     assert scored["validation"].metrics["log_loss"] == pytest.approx(last.validation_loss, rel=1e-4)
     assert scored["test"] != trained_run(target="kind").evaluate()["test"]
-    rows = split_rows(frame(), SplitConfig()).test.numpy()
+    rows = run.table.split.test.numpy()
     assert evaluate(Predictor.load(tmp_path), frame()[rows]) == scored["test"]
 
 

@@ -393,7 +393,8 @@ def test_an_interruption_is_for_good(activation: str) -> None:
 
 def test_data_moves_to_a_device_with_or_without_validation_rows() -> None:
     meta = torch.device("meta")  # the one device besides the CPU that every machine has
-    weighted = replace(blob_data(), train_weights=torch.ones(1)).to(meta)
+    weights = {"train_weights": torch.ones(1), "validation_weights": torch.ones(1)}
+    weighted = replace(blob_data(), **weights).to(meta)
     assert {tensor.device for tensor in vars(weighted).values()} == {meta}
     without = blob_data(num_validation=0).to(meta)
     assert (without.validation_features, without.validation_targets) == (None, None)
@@ -458,7 +459,6 @@ def test_fused_steps_train_as_autograd_does(activation: str) -> None:
             optimizer=SGDConfig(lr=0.1, momentum=0.9),
         )
         assert FusedStep.fits(training.model) == (input_dropout == 0.0)
-        training.model.double()
         trained.append((training, list(training)))
     (one, history), (other, expected) = trained
     for pair in zip(one.model.parameters(), other.model.parameters(), strict=True):

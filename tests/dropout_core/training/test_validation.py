@@ -1,17 +1,28 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dropout_core.config import Task
+from dropout_core.evaluation.evaluator import score
 from dropout_core.training import validation
-from dropout_core.training.validation import validate, validation_score
+from dropout_core.training.feasibility import METRICS_OF
+from dropout_core.training.validation import (
+    monitored_metric,
+    outputs_of,
+    validate,
+    validation_score,
+)
 from tests.support.tensors import normal
 
 
 def test_a_network_is_validated_in_batches_with_its_dropout_off() -> None:
     network = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5)).double()
     features, targets = normal(validation.BATCH_SIZE + 5, 3), normal(validation.BATCH_SIZE + 5, 2)
-    loss, score = validate(network, features, targets, task="regression")
+    given = outputs_of(network, features)
+    loss, score = validate(given, targets, task="regression")
     outputs = network[0](features).detach()
     assert loss == pytest.approx(F.mse_loss(outputs, targets).item(), rel=1e-12)
     assert score == pytest.approx(validation_score(outputs, targets, task="regression"), rel=1e-9)
@@ -36,3 +47,13 @@ def test_the_score_of_several_targets_is_the_mean_of_theirs() -> None:
     assert validation_score(values, targets, task="regression") == pytest.approx(
         sum(alone) / 3, rel=1e-12, abs=1e-12
     )
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+@pytest.mark.parametrize("metric", METRICS_OF["binary"])
+def test_a_monitored_metric_is_that_of_an_evaluation(metric: Any, num_classes: int) -> None:
+    outputs, targets = normal(40, num_classes).float(), torch.arange(40) % num_classes
+    task: Task = "binary" if num_classes == 2 else "multiclass"
+    scored = score(outputs.double().softmax(dim=1), targets, task=task, names=range(num_classes))
+    found = monitored_metric(outputs, targets, task=task, monitor=metric)
+    assert found == pytest.approx(scored.metrics[metric], rel=1e-12)

@@ -1,0 +1,93 @@
+"""Check the arguments of a training: an MLP, and tensors that fit it and the task.
+
+Shapes: N rows, F features, C outputs.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dropout_core.config import Task
+from dropout_core.errors import require_type
+from dropout_core.nn.mlp import MLP
+
+if TYPE_CHECKING:
+    from dropout_core.training.loop import TrainingData
+
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def require_mlp(model: object) -> None:
+    """Raise TypeError unless the model is an MLP."""
+    hint = "build one with MLP(MLPConfig(...), in_features=..., out_features=...)"
+    require_type(model, MLP, name="model", hint=hint)
+
+
+def check_tensors(model: MLP, data: "TrainingData", *, task: Task) -> None:
+    """Raise TypeError or ValueError, naming the tensor that does not fit the model or the task."""
+    parts = {"train": (data.train_features, data.train_targets)}
+    if data.validation_features is not None or data.validation_targets is not None:
+        if data.validation_features is None or data.validation_targets is None:
+            raise ValueError("give validation_features and validation_targets, or neither")
+        parts["validation"] = (data.validation_features, data.validation_targets)
+    if task == "binary" and model.out_features != 2:
+        raise ValueError(
+            "a binary task needs an MLP with out_features=2, one output for each class, "
+            f"but this one has {model.out_features}"
+        )
+    dtype = next(model.parameters()).dtype
+    for part, (features, targets) in parts.items():
+        _check_features(f"{part}_features", features, model.in_features, dtype)
+        name = f"{part}_targets"
+        require_type(targets, Tensor, name=name, hint="convert it with torch.as_tensor")
+        if len(targets) != len(features):
+            raise ValueError(f"{name} has {len(targets)} rows, {part}_features {len(features)}")
+        if task in ("binary", "multiclass"):
+            _check_classes(name, targets, model.out_features)
+        else:
+            _check_values(name, targets, model.out_features, dtype)
+    weights = data.train_weights
+    if weights is not None and weights.shape != (len(data.train_features),):
+        raise ValueError(
+            f"train_weights has the shape {tuple(weights.shape)}, "
+            f"but {(len(data.train_features),)} is needed"
+        )
+
+
+def _check_features(name: str, features: Tensor, num_features: int, dtype: torch.dtype) -> None:
+    require_type(features, Tensor, name=name, hint="convert it with torch.as_tensor")
+    _check_dtype(name, features, dtype)
+    if features.dim() != 2 or features.shape[1] != num_features:
+        raise ValueError(
+            f"{name} has the shape {tuple(features.shape)}, "
+            f"but the MLP takes (rows, in_features={num_features})"
+        )
+
+
+def _check_classes(name: str, targets: Tensor, num_classes: int) -> None:
+    if targets.dtype != torch.int64:
+        advice = "call .long()" if targets.dtype in _INTEGERS else "give the index of each class"
+        raise TypeError(f"{name} has to be int64, not {targets.dtype}: {advice}")
+    if targets.dim() != 1:
+        raise ValueError(f"{name} has the shape {tuple(targets.shape)}, but (rows,) is needed")
+    if len(targets) and not 0 <= targets.min() <= targets.max() < num_classes:
+        raise ValueError(
+            f"{name} has classes from {int(targets.min())} to {int(targets.max())}, "
+            f"but the MLP has out_features={num_classes}"
+        )
+
+
+def _check_values(name: str, targets: Tensor, num_outputs: int, dtype: torch.dtype) -> None:
+    _check_dtype(name, targets, dtype)
+    if targets.shape[1:] != (num_outputs,):
+        raise ValueError(
+            f"{name} has the shape {tuple(targets.shape)}, "
+            f"but the MLP gives (rows, out_features={num_outputs})"
+        )
+
+
+def _check_dtype(name: str, values: Tensor, dtype: torch.dtype) -> None:
+    """Raise TypeError unless the values have the dtype of the model's weights."""
+    if values.dtype != dtype:
+        raise TypeError(f"{name} has to be {dtype} as the MLP is, not {values.dtype}")

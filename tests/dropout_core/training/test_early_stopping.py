@@ -1,0 +1,115 @@
+"""What early stopping watches; `test_loop` tests when it ends a run, and with which weights."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dropout_core.config import (
+    AdamConfig,
+    EarlyStoppingConfig,
+    MLPConfig,
+    TrainingConfig,
+)
+from dropout_core.nn.mlp import MLP
+from dropout_core.training.early_stopping import EarlyStopping
+from dropout_core.training.feasibility import METRICS_OF, InfeasibleError
+from dropout_core.training.loop import Training, TrainingData
+from dropout_core.training.validation import monitored_metric
+from tests.support.training_runs import blob_data, blob_training
+
+
+def rare_class_data() -> TrainingData:
+    """A class of one row in twelve, hard to tell from the other."""
+    stream = torch.Generator().manual_seed(5)
+    targets = (torch.arange(480) % 12 == 0).long()
+    features = torch.randn(480, 2, generator=stream) + 1.2 * targets[:, None]
+    return TrainingData(features[:360], targets[:360], features[360:], targets[360:])
+
+
+def binary_training(data: TrainingData, monitor: Any, **config: Any) -> Training:
+    network = MLP(MLPConfig(hidden=(8,), hidden_dropout=0.0), in_features=2, out_features=2, seed=0)
+    stopping = EarlyStoppingConfig(monitor=monitor)
+    training = TrainingConfig(epochs=30, batch_size=60, early_stopping=stopping, **config)
+    return Training(network, data, training, task="binary")
+
+
+def test_early_stopping_watches_the_loss_that_class_weights_shape() -> None:
+    data = rare_class_data()
+    plain, weighted = (
+        binary_training(data, monitor, class_weights="balanced", optimizer=AdamConfig(lr=0.01))
+        for monitor in ("validation_loss", None)
+    )
+    assert len(list(plain)) < len(list(weighted))
+    watched = [metrics.monitored for metrics in weighted.history]
+    assert watched[0] > watched[-1]  # type: ignore[operator]
+    targets, counts = data.validation_targets, torch.bincount(data.train_targets)
+    assert targets is not None
+    with torch.no_grad():
+        outputs = weighted.model.eval()(data.validation_features)
+    of_rows = F.cross_entropy(outputs, targets, reduction="none") * (360 / (2 * counts))[targets]
+    assert float(of_rows.mean()) == pytest.approx(min(watched), rel=1e-5)  # type: ignore[type-var]
+
+
+def test_without_weights_the_loss_that_is_watched_is_the_validation_loss() -> None:
+    for monitor in (None, "loss", "validation_loss"):
+        training = blob_training(epochs=3, early_stopping=EarlyStoppingConfig(monitor=monitor))
+        assert all(metrics.monitored == metrics.validation_loss for metrics in training)
+    assert all(metrics.monitored is None for metrics in blob_training(epochs=2))
+
+
+def test_rows_that_weigh_nothing_are_not_watched() -> None:
+    data = blob_data()
+    assert data.validation_targets is not None
+    weights = torch.tensor([0.0, 2.0] * 15)
+    wrong = data.validation_targets.clone()
+    wrong[::2] = (wrong[::2] + 1) % 3
+
+    def watched(targets: Tensor) -> list[float | None]:
+        of_rows = replace(data, validation_targets=targets, validation_weights=weights)
+        stopping = EarlyStoppingConfig()
+        return [m.monitored for m in blob_training(of_rows, epochs=3, early_stopping=stopping)]
+
+    assert watched(wrong) == watched(data.validation_targets)
+
+
+@pytest.mark.parametrize("monitor", METRICS_OF["multiclass"])
+def test_of_a_metric_more_is_better(monitor: Any) -> None:
+    stopping = EarlyStoppingConfig(patience=3, monitor=monitor)
+    training = blob_training(epochs=40, optimizer=AdamConfig(lr=0.003), early_stopping=stopping)
+    watched: list[Any] = [metrics.monitored for metrics in training]
+    best = watched.index(max(watched))
+    assert training.stopped_early
+    assert len(watched) == best + 1 + 3
+    outputs = training.model.eval()(training.data.validation_features).detach()
+    assert training.data.validation_targets is not None
+    found = monitored_metric(
+        outputs, training.data.validation_targets, task="multiclass", monitor=monitor
+    )
+    assert found == max(watched)
+
+
+def test_a_metric_that_the_validation_rows_leave_undefined_is_refused() -> None:
+    data = rare_class_data()
+    without = replace(data, validation_targets=torch.zeros(120, dtype=torch.int64))
+    with pytest.raises(InfeasibleError, match="roc_auc is undefined for the validation rows"):
+        binary_training(without, "roc_auc")
+    assert binary_training(data, "roc_auc").history == []
+
+
+@pytest.mark.parametrize(("fall", "is_over"), [(0.1, False), (0.04, True)])
+def test_small_improvements_add_up(fall: float, is_over: bool) -> None:
+    stopping = EarlyStopping(
+        EarlyStoppingConfig(patience=3, min_delta=0.15), task="binary", loss=F.cross_entropy
+    )
+    for epoch in range(4):
+        assert stopping.watch(1.0 - fall * epoch), "the best so far"
+    assert stopping.is_over == is_over
+    again = EarlyStopping(
+        EarlyStoppingConfig(patience=3, min_delta=0.15), task="binary", loss=F.cross_entropy
+    )
+    again.restore(stopping.state())
+    assert again.state() == stopping.state()
