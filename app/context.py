@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Request
+from pydantic import AwareDatetime
 
 from app.http.security import Caller, Keyring
 from app.http.slots import Slots
@@ -15,11 +17,16 @@ from app.monitoring.watched_jobs import WatchedJobs
 from app.serving.model_server import ModelServer
 from app.serving.predictors import Predictors
 from app.serving.statistics import Statistics
+from store import ids
 from store.artifacts.artifact_store import ArtifactStore
 from store.database.engine import Database
+from store.database.lists import Part
+from store.job_spec import Name
 from store.settings import Settings
 
 MAX_NUMBER = 2**31 - 1  # for events and epochs: the largest integer of the databases
+Limit = Annotated[int, Query(ge=1, le=100, description="The most items on the page.")]
+_AFTER = "The `last_id` of the previous page."
 
 
 @dataclass(frozen=True)
@@ -63,10 +70,51 @@ async def hold_slot(context: "ContextDep", caller: "CallerDep") -> AsyncIterator
         yield
 
 
+@dataclass(frozen=True)
+class Listing:
+    """A page of a list. `part` has one item more than the page, which tells if others follow."""
+
+    limit: int
+    part: Part
+
+
+def listing(prefix: str) -> Any:
+    """Return the dependency that reads a Listing of things whose ids have the prefix."""
+
+    async def read(
+        limit: Limit = 20,
+        after: Annotated[str | None, Query(pattern=ids.pattern(prefix), description=_AFTER)] = None,
+        name: Annotated[Name | None, Query(description="Only those of this name.")] = None,
+        created_after: Annotated[
+            AwareDatetime | None,
+            Query(description="Only what was created later, as in `2026-05-01T12:00:00Z`."),
+        ] = None,
+        order: Annotated[
+            Literal["desc", "asc"],
+            Query(description="`desc` begins with the newest, `asc` with the oldest."),
+        ] = "desc",
+    ) -> Listing:
+        created_from = None if created_after is None else _just_after(created_after)
+        part = Part(
+            limit=limit + 1,
+            after=after,
+            name=name,
+            created_from=created_from,
+            oldest_first=order == "asc",
+        )
+        return Listing(limit, part)
+
+    return Depends(read)
+
+
+def _just_after(time: datetime) -> float:
+    """Return the first moment that an answer tells as a later millisecond, in Unix seconds."""
+    milliseconds = (time - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
+    return (milliseconds + 1) / 1000 - 0.5e-6  # answers round to microseconds, then cut
+
+
 # A client may take long to read the answer, which needs no slot.
 SLOT = Depends(hold_slot, scope="function")
 ContextDep = Annotated[Context, Depends(_context)]
 CallerDep = Annotated[Caller, Depends(_caller)]
-Limit = Annotated[int, Query(ge=1, le=100, description="The most items on the page.")]
-After = Annotated[str | None, Query(description="The `last_id` of the previous page.")]
 Number = Annotated[int, Query(ge=0, le=MAX_NUMBER)]

@@ -84,6 +84,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # Each file has a descriptor, or up to 1 MiB of memory.
+        form_limits={"max_files": 10, "max_fields": 200},
         redirect_slashes=False,  # behind a proxy the service does not know its own address
         # The service has its own traces and metrics: see app/http/telemetry.py.
         telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -119,6 +121,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Not by include_router, which hides the routes and searches them twice.
     for part in (datasets, jobs, models, names, exports, inference, open_inference, health):
         routes.extend(part.router.routes)
+    routes.extend(open_inference.open_router.routes)
 
     @app.get("/", include_in_schema=False)
     @demands(None)

@@ -1,11 +1,14 @@
 """Datasets: a row that describes a table, and the table itself as an artifact."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy import Connection, delete, insert, select
 
-from store.database.tables import database_now, datasets, jobs, newest_first
+from dropout_core.data.read_options import MISSING_WORDS
+from dropout_core.data.reading import FIRST_MISSING_WORDS, Reading
+from store.database.lists import Part, listed
+from store.database.tables import database_now, datasets, jobs
 from store.errors import DatasetInUse, DatasetNotFound
 
 ACTIVE = ("queued", "running", "cancelling")
@@ -28,6 +31,15 @@ class Dataset:
     artifact: str
     created_at: float
 
+    @property
+    def reading(self) -> Reading:
+        """Return how its text was read. Text files of the first release do not tell their words."""
+        formats = {c["name"]: c["format"] for c in self.columns if c.get("format") is not None}
+        usual = FIRST_MISSING_WORDS if self.options else MISSING_WORDS
+        missing = self.options.get("missing", usual)
+        lenient = self.options.get("lenient", ())
+        return Reading.model_validate({"formats": formats, "missing": missing, "lenient": lenient})
+
 
 def create(connection: Connection, **values: Any) -> Dataset:
     """Insert a dataset whose artifact is stored. `values` are a Dataset's but `created_at`."""
@@ -47,10 +59,14 @@ def get(connection: Connection, dataset_id: str, *, tenant: str, lock: bool = Fa
     return Dataset(**row)
 
 
-def page(connection: Connection, *, tenant: str, limit: int, after: str | None) -> list[Dataset]:
-    """Return up to `limit` of the tenant's datasets older than `after`, newest first."""
-    query = newest_first(datasets, tenant=tenant, limit=limit, after=after)
-    return [Dataset(**row) for row in connection.execute(query).mappings()]
+def page(connection: Connection, *, tenant: str, **part: Unpack[Part]) -> list[Dataset]:
+    """Return a part of the tenant's datasets, newest first by default.
+
+    Their `columns` are left out and empty: a page could have millions.
+    """
+    query = listed(datasets, tenant=tenant, **part)
+    query = query.with_only_columns(*(c for c in datasets.columns if c.name != "columns"))
+    return [Dataset(columns=[], **row) for row in connection.execute(query).mappings()]
 
 
 def remove(connection: Connection, dataset_id: str, *, tenant: str) -> Dataset:

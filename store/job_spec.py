@@ -43,7 +43,9 @@ class JobSpec(Config):
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     model: MLPConfig = MLPConfig()
     training: TrainingConfig = TrainingConfig()
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = Field({})
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16, fail_fast=True)] = (
+        Field({})
+    )
 
     @classmethod
     def of_stored(cls, values: dict[str, Any]) -> Self:

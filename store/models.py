@@ -2,14 +2,15 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from dropout_core.files import sha256_of
 from store import model_names
 from store.artifacts.artifact_store import ArtifactStore
-from store.database.tables import database_now, model_aliases, models, newest_first
+from store.database.lists import Part, listed
+from store.database.tables import database_now, model_aliases, models
 from store.errors import ModelAliased, ModelNotFound
 from store.ids import new_id
 
@@ -125,9 +126,9 @@ def of_jobs(connection: Connection, job_ids: list[str]) -> dict[str, str]:
     return {row.job_id: row.id for row in connection.execute(query)}
 
 
-def page(connection: Connection, *, tenant: str, limit: int, after: str | None) -> list[Model]:
-    """Return up to `limit` of the tenant's models older than `after`, newest first."""
-    query = newest_first(models, tenant=tenant, limit=limit, after=after)
+def page(connection: Connection, *, tenant: str, **part: Unpack[Part]) -> list[Model]:
+    """Return a part of the tenant's models, newest first by default."""
+    query = listed(models, tenant=tenant, **part)
     return [Model(**row) for row in connection.execute(query).mappings()]
 
 

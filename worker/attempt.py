@@ -93,6 +93,7 @@ class Attempt:
         self._tenant = job.tenant
         self._messages: deque[Message] = deque()  # received and not stored yet
         self._ordered_at: float | None = None
+        self._keeps_model = False  # of a job that is cancelled
         self._looked_at = time.monotonic()
         self._finish_at = self._deadline(job)
         self._pipe, trainer_end = _processes.Pipe()
@@ -207,18 +208,25 @@ class Attempt:
                 self._worker.instruments.failed_renewals.inc()
         elif now - self._looked_at >= WATCH_SECONDS:
             self._looked_at = now
-            if self._is_cancelling():
+            job = self._look()
+            if job is not None and not self._may_go_on(job):
                 self._write(self._cancel)
 
     def _renew(self, transaction: Transaction) -> Job | None:
         lease_seconds = self._settings.lease_seconds
         job = jobs.renew(transaction, self._claim, lease_seconds=lease_seconds)
-        return self._cancel(transaction) if job.state == "cancelling" else None
+        return None if self._may_go_on(job) else self._cancel(transaction)
 
-    def _is_cancelling(self) -> bool:
-        """Return whether the job is cancelling. A read, because writers of SQLite block each other.
+    def _may_go_on(self, job: Job) -> bool:
+        """Return whether the trainer may go on; a cancelled job may if it has a model to keep."""
+        self._keeps_model = job.keep_model and job.epochs_completed > 0
+        return job.state != "cancelling" or self._keeps_model
 
-        Raises LeaseLost if the job belongs to another attempt, or is deleted.
+    def _look(self) -> Job | None:
+        """Return the job, or None without the database.
+
+        This reads, because writers of SQLite block each other. Raises LeaseLost if the job belongs
+        to another attempt, or is deleted.
         """
         try:
             with self._worker.database.read() as transaction:
@@ -226,12 +234,12 @@ class Attempt:
         except SQLAlchemyError as error:
             if not is_unavailable(error):
                 raise
-            return False
+            return None
         except JobNotFound as error:
             raise LeaseLost(self._claim.job_id, self._claim.attempt) from error
         if job.attempt != self._claim.attempt:
             raise LeaseLost(self._claim.job_id, self._claim.attempt)
-        return job.state == "cancelling"
+        return job
 
     def _cancel(self, transaction: Transaction) -> Job:
         # A killed trainer stops within a batch, and a cancelled job needs nothing more of it.
@@ -244,7 +252,11 @@ class Attempt:
         if self._worker.draining.is_set():
             if waited > self._settings.grace_seconds:  # the next attempt uses the newest checkpoint
                 self._write(lambda transaction: jobs.release(transaction, self._claim))
-            self._order("checkpoint_and_stop")
+            self._order("finish_now" if self._keeps_model else "checkpoint_and_stop")
+        elif self._keeps_model:
+            if waited > self._settings.finish_seconds:
+                self._write(self._cancel)
+            self._order("finish_now")
         elif self._finish_at is not None and now >= self._finish_at:
             if waited > self._settings.finish_seconds:
                 self._write(self._fail_unfinished)

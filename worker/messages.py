@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from dropout_core.data.reading import Reading
 from store.artifacts.artifact_store import JOBS, ArtifactStore
 from store.models import TrainedModel
 
@@ -24,6 +25,7 @@ class Assignment:
     attempt: int
     spec: dict[str, Any]
     dataset_artifact: str
+    dataset_reading: Reading
     artifacts: ArtifactStore
     scratch: Path
     num_threads: int

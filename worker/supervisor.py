@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
 from dropout_core.files import NO_SPACE, is_disk_full
-from store import datasets, jobs
+from store import datasets, jobs, models
 from store.database.engine import is_unavailable
 from store.errors import DatasetNotFound, LeaseLost
 from store.jobs import Claim, Job
@@ -166,6 +166,7 @@ def _assignment(job: Job, worker: Worker) -> Assignment:
         attempt=job.attempt,
         spec=job.spec,
         dataset_artifact=dataset.artifact,
+        dataset_reading=dataset.reading,
         artifacts=RetryingArtifacts(worker.artifacts),
         scratch=worker.scratch,
         num_threads=job.num_threads or worker.settings.threads_per_job,
@@ -177,8 +178,10 @@ def _delete_unneeded_artifacts(job: Job, worker: Worker) -> None:
     """Delete all artifacts of a finished job except its model."""
     if job.state not in jobs.TERMINAL:
         return
-    model = f"{job_prefix(job.id)}/{job.attempt}/model/" if job.state == "succeeded" else None
     try:
+        with worker.database.read() as transaction:
+            has_model = job.id in models.of_jobs(transaction, [job.id])
+        model = f"{job_prefix(job.id)}/{job.attempt}/model/" if has_model else None
         for key in worker.artifacts.list(job_prefix(job.id)):
             if model is None or not key.startswith(model):
                 worker.artifacts.delete(key)

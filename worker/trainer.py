@@ -6,6 +6,7 @@ first used here. It holds no lease and writes no database, only artifacts under 
 
 import json
 import os
+import re
 import signal
 import tempfile
 import threading
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import structlog
 import torch
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from dropout_core.errors import DataError
 from dropout_core.evaluation.cross_validation import summary
@@ -34,6 +36,7 @@ from dropout_core.training.checkpoint import (
     position,
     save_checkpoint,
 )
+from dropout_core.training.feasibility import InfeasibleError
 from dropout_core.training.loop import Diverged
 from store.errors import ArtifactDamaged, StorageUnavailable
 from store.job_spec import JobSpec
@@ -55,8 +58,13 @@ from worker.messages import (
     job_prefix,
 )
 
+log = structlog.get_logger()
+
 NICENESS = 5  # a server on the same machine has priority
 FOLDS = "folds"  # the folder of the folds' scores
+_MAX_REASON = 300  # characters
+# A device that failed, or a limit on threads: not what the job computes.
+_OF_THE_MACHINE = re.compile(r"CUDA|cuDNN|CUBLAS|NCCL|start new thread", re.IGNORECASE)
 KEPT_CHECKPOINTS = 2  # if the newest is damaged, the one before is used
 
 
@@ -65,27 +73,41 @@ def main(connection: Connection, assignment: Assignment) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl-C
     os.nice(NICENESS)
     torch.set_num_threads(assignment.num_threads)
+    last: Message
     try:
         last = Trainer(connection, assignment).run()
-    except Diverged as error:
-        last = Failed("diverged", str(error))
-    except DataError as error:
-        last = Failed("invalid_data", str(error))
-    except MemoryError as error:
-        last = Failed("out_of_memory", str(error) or "memory ran out", retryable=True)
-    except StorageUnavailable:
-        last = Failed("worker_lost", "the artifact storage did not answer", retryable=True)
     except (BrokenPipeError, ConnectionResetError):
         return  # the supervisor is dead
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-        last = Failed("disk_full", NO_SPACE)  # the error names an internal path
-    except RuntimeError as error:
-        if not _is_out_of_memory(error):
-            raise
-        last = Failed("out_of_memory", str(error), retryable=True)
+    except (Exception, PanicException) as error:
+        last = _failure(error)
     connection.send(last)
+
+
+def _failure(error: BaseException) -> Failed:
+    """Return what to tell of an error; raise one that another attempt may not meet.
+
+    With the same data and seed the next attempt computes the same, so any other error ends the job.
+    """
+    match error:
+        case Diverged():
+            return Failed("diverged", str(error))
+        case DataError() | InfeasibleError():
+            return Failed("invalid_data", str(error))
+        case MemoryError():
+            return Failed("out_of_memory", str(error) or "memory ran out", retryable=True)
+        case StorageUnavailable():
+            return Failed("worker_lost", "the artifact storage did not answer", retryable=True)
+        case OSError() if is_disk_full(error):
+            return Failed("disk_full", NO_SPACE)  # the error names an internal path
+        case RuntimeError() if _is_out_of_memory(error):
+            return Failed("out_of_memory", str(error), retryable=True)
+        case OSError():
+            raise error
+        case RuntimeError() if _OF_THE_MACHINE.search(str(error)):
+            raise error
+    log.error("the trainer failed", exc_info=error)
+    reason = next(iter(str(error).splitlines()), "")[:_MAX_REASON]
+    return Failed("internal_error", f"{type(error).__name__}: {reason}")
 
 
 class Trainer:
@@ -132,7 +154,7 @@ class Trainer:
             raise DataError(message) from error
         except (FileNotFoundError, PolarsError) as error:
             raise DataError(f"the dataset's table cannot be read: {error}") from error
-        table = resolve_table(frame, self._spec.problem)
+        table = resolve_table(frame, self._spec.problem, reading=self._assignment.dataset_reading)
         if table.split_warnings:
             self._connection.send(Warned(table.split_warnings))
         return TabularRun(

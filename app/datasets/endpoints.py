@@ -3,13 +3,13 @@
 from pathlib import PurePosixPath
 from typing import Annotated
 
-from fastapi import Depends, File, Form, Response, UploadFile
+from fastapi import Depends, File, Form, Query, Response, UploadFile
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from app.context import SLOT, After, CallerDep, Context, ContextDep, Limit
-from app.datasets.schemas import DatasetAnswer
-from app.datasets.service import stored_table
+from app.context import SLOT, CallerDep, Context, ContextDep, Limit, Listing, Number, listing
+from app.datasets.schemas import DatasetAnswer, RowsAnswer
+from app.datasets.service import rows_of, stored_table
 from app.http.answers import Page, page_of
 from app.http.bodies import require_form
 from app.http.errors import problem_responses
@@ -49,7 +49,10 @@ def create_dataset(
         File(
             min_length=1,
             max_length=2,
-            description="CSV, TSV, Parquet, NPZ or IDX, also gzipped; two for IDX with labels.",
+            description=(
+                "CSV, TSV, JSON records, Excel, Parquet, Arrow, NPZ, .npy or IDX, also in gzip or "
+                "zip; two for IDX with labels."
+            ),
         ),
     ],
     options: UploadOptions,
@@ -76,7 +79,7 @@ def create_dataset(
                 _require_dataset_quota(transaction, context, caller, upload)
             # Parsing takes long, so it ends before the transaction begins.
             with (
-                stored_table(context, upload, options) as fields,
+                stored_table(context, upload, options, tenant=caller.tenant) as fields,
                 context.database.write() as transaction,
             ):
                 _require_dataset_quota(transaction, context, caller, upload)
@@ -91,12 +94,12 @@ def create_dataset(
 @router.get("")
 @demands(Scope.READ)
 def list_datasets(
-    context: ContextDep, caller: CallerDep, limit: Limit = 20, after: After = None
+    context: ContextDep, caller: CallerDep, asked: Annotated[Listing, listing("ds")]
 ) -> Page[DatasetAnswer]:
-    """Datasets, newest first."""
+    """Datasets, newest first, without their columns."""
     with context.database.read() as transaction:
-        found = datasets.page(transaction, tenant=caller.tenant, limit=limit + 1, after=after)
-    return page_of([DatasetAnswer.of(d) for d in found], [d.id for d in found], limit)
+        found = datasets.page(transaction, tenant=caller.tenant, **asked.part)
+    return page_of([DatasetAnswer.listed(d) for d in found], [d.id for d in found], asked.limit)
 
 
 @router.get("/{dataset_id}", responses=problem_responses(404))
@@ -105,6 +108,21 @@ def get_dataset(context: ContextDep, caller: CallerDep, dataset_id: str) -> Data
     """A dataset and its columns."""
     with context.database.read() as transaction:
         return DatasetAnswer.of(datasets.get(transaction, dataset_id, tenant=caller.tenant))
+
+
+@router.get("/{dataset_id}/rows", dependencies=[SLOT], responses=problem_responses(404))
+@demands(Scope.READ)
+def get_rows(
+    context: ContextDep,
+    caller: CallerDep,
+    dataset_id: str,
+    limit: Limit = 20,
+    offset: Annotated[Number, Query(description="Rows to skip.")] = 0,
+) -> RowsAnswer:
+    """Rows as they were understood. A page of a wide table has fewer than `limit`."""
+    with context.database.read() as transaction:
+        dataset = datasets.get(transaction, dataset_id, tenant=caller.tenant)
+    return rows_of(context, dataset, limit=limit, offset=offset)
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=problem_responses(404, 409))

@@ -10,7 +10,9 @@ from store.datasets import Dataset
 
 
 class DatasetAnswer(BaseModel):
-    """A table. `options` say how its file was read, `warnings` what its owner should know."""
+    """A table. `options` say how its file was read, `warnings` what its owner should know.
+
+    A list leaves the `columns` out: they are null there."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -36,7 +38,6 @@ class DatasetAnswer(BaseModel):
                         "earliest": None,
                         "latest": None,
                         "top_values": [],
-                        "format": None,
                     }
                 ],
                 "options": {
@@ -45,6 +46,7 @@ class DatasetAnswer(BaseModel):
                     "encoding": "utf-8",
                     "header": True,
                     "missing": ["", "NA", "None"],
+                    "lenient": [],
                 },
                 "warnings": [],
                 "created_at": "2026-11-21T07:00:00.000Z",
@@ -58,7 +60,7 @@ class DatasetAnswer(BaseModel):
     size_bytes: int
     sha256: str
     num_rows: int
-    columns: list[Column]
+    columns: list[Column] | None
     options: dict[str, Any]
     warnings: list[str]
     created_at: Time
@@ -66,3 +68,21 @@ class DatasetAnswer(BaseModel):
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
         return cls(**vars(dataset))
+
+    @classmethod
+    def listed(cls, dataset: Dataset) -> Self:
+        return cls(**{**vars(dataset), "columns": None})
+
+
+class RowsAnswer(BaseModel):
+    """Rows of a dataset as they were understood: a missing value is null, a date RFC 3339.
+
+    `rows` begin after `offset` rows, and each has a cell for each of `columns`. Text of more than
+    200 characters is cut. `num_rows` counts all rows of the dataset.
+    """
+
+    columns: list[str]
+    rows: list[list[bool | int | float | str | None]]
+    offset: int
+    num_rows: int
+    has_more: bool

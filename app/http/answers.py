@@ -1,5 +1,6 @@
 """Parts of answers: times, pages of lists, files, and the media type that a client prefers."""
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -10,10 +11,13 @@ from typing import Annotated, BinaryIO, Generic, TypeVar
 
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, BeforeValidator, PlainSerializer
+from starlette.types import Receive, Scope, Send
 
 MAX_BYTES_IN_MEMORY = 512 * 1024  # of an answer that its client has not read yet
 
 _CHUNK_BYTES = 256 * 1024
+# A part, or a separator; a quote that is not closed reaches to the end.
+_PARTS = {mark: rf'(?:[^"{mark}]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+|{mark}' for mark in ",;"}
 
 Item = TypeVar("Item", bound=BaseModel)
 
@@ -75,13 +79,24 @@ def answer(
 
 def _from_file(file: BinaryIO, *, media_type: str, headers: Mapping[str, str]) -> StreamingResponse:
     length = {"Content-Length": str(fstat(file.fileno()).st_size)}
-    return StreamingResponse(_chunks(file), media_type=media_type, headers={**headers, **length})
+    return _FileAnswer(file, media_type=media_type, headers={**headers, **length})
+
+
+class _FileAnswer(StreamingResponse):
+    """The content of an open file, which is closed however the answer ends."""
+
+    def __init__(self, file: BinaryIO, *, media_type: str, headers: Mapping[str, str]) -> None:
+        super().__init__(_chunks(file), media_type=media_type, headers=headers)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:
+            await super().__call__(scope, receive, send)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
+    while chunk := file.read(_CHUNK_BYTES):
+        yield chunk
 
 
 def preferred(accept: str | None, offers: Sequence[str]) -> str | None:
@@ -89,7 +104,7 @@ def preferred(accept: str | None, offers: Sequence[str]) -> str | None:
 
     None if no offer is acceptable.
     """
-    ranges = [_range(entry) for entry in (accept or "").split(",") if entry.strip()]
+    ranges = [_range(entry) for entry in _split(accept or "", ",") if entry.strip()]
     if not ranges:
         return offers[0]
     ranked = [(*_rank(offer, ranges), offer) for offer in offers]
@@ -97,8 +112,13 @@ def preferred(accept: str | None, offers: Sequence[str]) -> str | None:
     return best if quality > 0 else None
 
 
+def _split(text: str, separator: str) -> list[str]:
+    """Split at each separator that is in no quoted text."""
+    return [part for part in re.findall(_PARTS[separator], text) if part != separator]
+
+
 def _range(entry: str) -> tuple[str, float]:
-    media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
+    media_type, *parameters = (part.strip().lower() for part in _split(entry, ";"))
     quality = 1.0
     for parameter in parameters:
         name, _, value = parameter.partition("=")

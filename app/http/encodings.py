@@ -2,9 +2,7 @@
 
 import zlib
 
-from starlette.exceptions import HTTPException
-
-from app.http.errors import RequestError
+from app.http.errors import BodyError, RequestError
 
 ENCODINGS = ("gzip", "deflate")
 
@@ -13,8 +11,8 @@ _PIECE_BYTES = 256 * 1024  # takes about a millisecond
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's names for them
 
 
-class InvalidEncoding(RequestError, HTTPException):
-    """The body is not what its encoding says. FastAPI would wrap any error but an HTTPException."""
+class InvalidEncoding(BodyError):
+    """The body is not what its encoding says."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(400, "invalid_encoding", detail)

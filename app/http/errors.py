@@ -25,7 +25,8 @@ from store.database.engine import is_full, is_unavailable
 
 RETRY_AFTER_SECONDS = 5
 QUOTA_RETRY_SECONDS = 30  # jobs end by themselves, datasets are deleted
-MAX_FLAWS = 100  # named in one answer: a body of megabytes may have a million
+MAX_FLAWS = 100  # named in one answer
+MAX_TEXT = 1_000  # characters of a text in an answer, which may quote the request
 _RETRY_AFTER = {
     429: {"Retry-After": str(QUOTA_RETRY_SECONDS)},
     503: {"Retry-After": str(RETRY_AFTER_SECONDS)},
@@ -112,6 +113,10 @@ class RequestError(Exception):
         self.errors = list(errors)
 
 
+class BodyError(RequestError, HTTPException):
+    """An error while the body is read. FastAPI would wrap any error but an HTTPException."""
+
+
 def invalid(pointer: str, detail: str) -> RequestError:
     """Return the error (422) for one value of the body."""
     return RequestError(422, "invalid_request", detail, [Flaw(pointer=pointer, detail=detail)])
@@ -152,15 +157,27 @@ def problem(
 ) -> JSONResponse:
     """Return an error's answer; 429 and 503 say when to try again, by default."""
     headers = headers or _RETRY_AFTER.get(status)
+    detail = shortened(detail)
+    flaws = [
+        Flaw(pointer=shortened(flaw.pointer), detail=shortened(flaw.detail)) for flaw in errors
+    ]
     body = Problem(
         type=f"urn:dropout-service:problem:{code}",
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
         code=code,
-        errors=list(errors),
+        errors=flaws[:MAX_FLAWS],
     )
     return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+def shortened(text: str) -> str:
+    """Return the text, without its middle if it is too long for an answer."""
+    if len(text) <= MAX_TEXT:
+        return text
+    half = MAX_TEXT // 2
+    return f"{text[:half]} [...] {text[-half:]}"
 
 
 def pointer_to(location: Sequence[str | int], body: Any, *, missing: bool = False) -> str:

@@ -3,16 +3,21 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from threading import Event, Thread
 from typing import Annotated
 
 from fastapi import Header
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from store.access import idempotency
-from store.access.idempotency import Answer
+from store.access.idempotency import IN_FLIGHT_SECONDS, Answer
 from store.database.engine import Database
+from store.errors import IdempotencyKeyReused, RequestInFlight
+
+RENEW_SECONDS = IN_FLIGHT_SECONDS / 4
 
 IdempotencyKey = Annotated[
     str | None,
@@ -31,11 +36,16 @@ class Reservation:
 
     key: str | None
     replay: JSONResponse | None = None
+    lease: "_Lease | None" = None
 
     def complete(self, transaction: Connection, answer: Answer) -> JSONResponse:
-        """Store the answer, in the transaction of the request's own changes."""
+        """Store the answer, in the transaction of the request's own changes.
+
+        Raises RequestInFlight if the process was stopped so long that another has taken over.
+        """
         if self.key is not None:
-            idempotency.complete(transaction, self.key, answer)
+            since = None if self.lease is None else self.lease.since
+            idempotency.complete(transaction, self.key, answer, since=since)
         return JSONResponse(answer.body, answer.status, answer.headers)
 
 
@@ -52,7 +62,10 @@ def reserve(
         return Reservation(None)
     scoped = hashlib.sha256(f"{tenant} {operation} {key}".encode()).hexdigest()
     digest = hashlib.sha256(request).hexdigest()
-    stored = idempotency.reserve(transaction, scoped, tenant=tenant, request_sha256=digest)
+    try:
+        stored = idempotency.reserve(transaction, scoped, tenant=tenant, request_sha256=digest)
+    except (IdempotencyKeyReused, RequestInFlight) as error:
+        raise type(error)(key) from error  # the caller's own key, not its hash
     if stored is None:
         return Reservation(scoped)
     headers = {**stored.headers, "Idempotent-Replay": "true"}
@@ -69,10 +82,42 @@ def once(
     """
     with database.write() as transaction:
         reservation = reserve(transaction, key, tenant=tenant, operation=operation, request=request)
-    try:
+        held = reservation.key  # None without a key, and for a replay
+        since = 0.0 if held is None else idempotency.held_since(transaction, held)
+    if held is None:
         yield reservation
+        return
+    lease = _Lease(database, held, since)
+    try:
+        yield replace(reservation, lease=lease)
     except BaseException:
-        if reservation.key is not None:
-            with database.write() as transaction:
-                idempotency.release(transaction, reservation.key)
+        with database.write() as transaction:
+            idempotency.release(transaction, held, since=lease.since)
         raise
+    finally:
+        lease.end()
+
+
+class _Lease:
+    """Renews a key while its request runs: that of a process that dies is soon free again."""
+
+    def __init__(self, database: Database, key: str, since: float) -> None:
+        self.since = since
+        self._database = database
+        self._key = key
+        self._is_over = Event()
+        Thread(target=self._renew, daemon=True).start()
+
+    def end(self) -> None:
+        self._is_over.set()
+
+    def _renew(self) -> None:
+        while not self._is_over.wait(RENEW_SECONDS):
+            try:
+                with self._database.write() as transaction:
+                    since = idempotency.renew(transaction, self._key, since=self.since)
+            except SQLAlchemyError:
+                continue  # there is time for others
+            if since is None:
+                return
+            self.since = since

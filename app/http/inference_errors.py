@@ -14,7 +14,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http.errors import RequestError
+from app.http.errors import RequestError, shortened
 
 PREFIX = "/v2"
 
@@ -47,7 +47,9 @@ def inference_error(
     status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """Return an error in the protocol's form."""
-    return JSONResponse(InferenceError(error=detail, code=code).model_dump(), status, headers)
+    return JSONResponse(
+        InferenceError(error=shortened(detail), code=code).model_dump(), status, headers
+    )
 
 
 def is_of_protocol(path: str) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-from fastapi import HTTPException, Request
+from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.encodings import ENCODINGS, Decoder, encoding_of
-from app.http.errors import RequestError, database_problem, problem
+from app.http.errors import BodyError, RequestError, database_problem, problem
 from app.http.routes import BodyClass, found_demands
 from store.access import keys, rate_limits
 from store.database.engine import Database
@@ -26,10 +26,6 @@ FORM_BYTES = 64 * 1024  # added to a file by the multipart form around it
 # They are about a body that is decompressed further in.
 _OF_ENCODED = (b"content-encoding", b"content-length", b"transfer-encoding")
 _DRAWS = 20  # a process takes this part of the bucket at a time
-
-
-class BodyError(RequestError, HTTPException):
-    """An error while the body arrives. FastAPI would wrap any error but an HTTPException."""
 
 
 class BodyTooLarge(BodyError):

@@ -15,12 +15,9 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 
 import httptools
-from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.http.errors import problem
-from app.http.headers import secured
-from app.http.inference_errors import inference_error, is_of_protocol
+from app.http.refusals import Refused, bad_request, busy, head_too_large
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 20
@@ -33,17 +30,9 @@ _SLICE_BYTES = 64 * 1024  # at a time, so that sizes are known well enough
 _FRAMING_FACTOR = 16  # chunks of one byte each have six times as many bytes of framing
 
 # RFC 3986, 3.2.2, and a port; an empty name is allowed there, and useless here.
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|([\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(:\d*)?", re.ASCII)
-
-
-class Refused(Exception):
-    """Ends the parsing of a connection: the status, the code and the detail of the answer."""
-
-    def __init__(self, status: HTTPStatus, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.code = code
-        self.detail = detail
+_HOST = re.compile(
+    rb"(\[[0-9A-Fa-f:.]+\]|([\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(:\d{0,5})?", re.ASCII
+)
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -76,7 +65,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > _max_connections():
-            self._refuse(_busy())
+            self._refuse(busy(_max_connections()))
         else:
             self._set_deadline()
 
@@ -110,9 +99,9 @@ class BoundedHttp(HttpToolsProtocol):
             if not self._has_begun:
                 self._count(size, self._body_bytes - body_bytes)
         except httptools.HttpParserError:
-            refusal = self._refusal or _bad_request("Invalid HTTP request received.")
+            refusal = self._refusal or bad_request("Invalid HTTP request received.")
             if self._is_reading_head and self._parsed_bytes() > MAX_HEAD_BYTES:
-                refusal = _head_too_large()
+                refusal = head_too_large(MAX_HEAD_BYTES)
             self._refuse(refusal)
         except Refused as refusal:
             self._refuse(refusal)
@@ -138,7 +127,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._is_reading_head:
             self._head_bytes += size
             if max(self._head_bytes, self._parsed_bytes()) > MAX_HEAD_BYTES:
-                raise _head_too_large()
+                raise head_too_large(MAX_HEAD_BYTES)
         elif self._is_reading_body:
             self._framing_bytes += size - body_bytes
             self._gap_bytes = 0 if body_bytes else self._gap_bytes + size
@@ -164,13 +153,15 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if self._parsed_bytes() > MAX_HEAD_BYTES:
-            self._stop(_head_too_large())
+            self._stop(head_too_large(MAX_HEAD_BYTES))
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                self._stop(_bad_request("this server is no proxy: it has no CONNECT"))
+                self._stop(bad_request("this server is no proxy: it has no CONNECT"))
             return  # it begins again
+        self._require_known_framing()
         self._require_host()
         super().on_headers_complete()
+        self.cycle.transport = _ClosedByAnswer(self)  # type: ignore[assignment]
         self._is_reading_head = False
         self._is_reading_body = True
         self._clear_deadline()
@@ -190,20 +181,31 @@ class BoundedHttp(HttpToolsProtocol):
     def _should_upgrade(self) -> bool:
         return False
 
+    def _require_known_framing(self) -> None:
+        """Refuse another version of HTTP, and a body that is more than cut into chunks."""
+        if (version := self._version()) not in (b"1.0", b"1.1"):
+            detail = f"this server knows HTTP/1.1, and not HTTP/{version.decode()}"
+            status = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+            self._stop(Refused(status, "version_not_supported", detail))
+        codings = {value.lower() for name, value in self.headers if name == b"transfer-encoding"}
+        if codings - {b"chunked"}:
+            detail = "the only Transfer-Encoding is chunked; a Content-Encoding may be gzip"
+            self._stop(Refused(HTTPStatus.NOT_IMPLEMENTED, "unsupported_encoding", detail))
+
     def _require_host(self) -> None:
         """Refuse a request without a host, or with several; a target with a host replaces it."""
         hosts = [value for name, value in self.headers if name == b"host"]
-        if not hosts and self.parser.get_http_version() == "1.0":
+        if not hosts and self._version() == b"1.0":
             return
         if len(hosts) != 1:
-            self._stop(_bad_request(f"a request has one header Host; this one has {len(hosts)}"))
+            self._stop(bad_request(f"a request has one header Host; this one has {len(hosts)}"))
         if not self.url.startswith(b"/") and (host := httptools.parse_url(self.url).host):
             port = httptools.parse_url(self.url).port
             hosts = [host if port is None else b"%s:%d" % (host, port)]
             others = [header for header in self.headers if header[0] != b"host"]
             self.headers[:] = [*others, (b"host", hosts[0])]
         if not _HOST.fullmatch(hosts[0]):
-            self._stop(_bad_request("the header Host is no name or address with a port"))
+            self._stop(bad_request("the header Host is no name or address with a port"))
 
     def _parsed_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers or ())
@@ -241,17 +243,6 @@ class BoundedHttp(HttpToolsProtocol):
         self.cycle = refused[0]
 
     def _cycle_of(self, refusal: Refused) -> tuple[RequestResponseCycle, Any]:
-        url = self.url.decode("latin-1").partition("?")[0]
-        tell = inference_error if is_of_protocol(url) else problem
-        answer = tell(refusal.status, refusal.code, refusal.detail, headers={"Connection": "close"})
-
-        async def send_refusal(_: Scope, __: Receive, send: Send) -> None:
-            headers = secured(answer.raw_headers)
-            await send(
-                {"type": "http.response.start", "status": refusal.status, "headers": headers}
-            )
-            await send({"type": "http.response.body", "body": bytes(answer.body)})
-
         cycle = RequestResponseCycle(
             scope={"method": "GET"},  # type: ignore[typeddict-item]
             transport=self.transport,
@@ -265,9 +256,23 @@ class BoundedHttp(HttpToolsProtocol):
             keep_alive=False,
             on_response=self.on_response_complete,
         )
-        return cycle, send_refusal
+        path = self.url.decode("latin-1").partition("?")[0]
+        return cycle, refusal.answer_at(path)
 
     # Time
+
+    def close_after_answer(self) -> None:
+        """Close a connection on which nothing else is answered.
+
+        If the client still sends, first only the direction of the answer: the reset that a client
+        gets for what it sends to a closed connection can overtake the answer.
+        """
+        self.pipeline.clear()
+        if self._is_reading_body and self.transport.can_write_eof():
+            self._is_deaf = True
+            self.transport.write_eof()
+        else:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -349,22 +354,17 @@ class BoundedHttp(HttpToolsProtocol):
             self._watch = None
 
 
+class _ClosedByAnswer:
+    """The transport as an answer sees it."""
+
+    def __init__(self, protocol: BoundedHttp) -> None:
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.close_after_answer
+
+
 @lru_cache(maxsize=1)
 def _max_connections() -> int:
     """Return how many connections leave the process enough descriptors."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if soft == resource.RLIM_INFINITY else max(soft // 2, soft - OTHER_DESCRIPTORS)
-
-
-def _bad_request(detail: str) -> Refused:
-    return Refused(HTTPStatus.BAD_REQUEST, "bad_request", detail)
-
-
-def _busy() -> Refused:
-    detail = f"the service has {_max_connections()} connections already; try again"
-    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", detail)
-
-
-def _head_too_large() -> Refused:
-    detail = f"the request's line and headers may have {MAX_HEAD_BYTES} bytes; these have more"
-    return Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", detail)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from starlette.routing import BaseRoute, Match, Route
-from starlette.types import ASGIApp, Receive, Send
+from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from store.access.keys import Scope
@@ -78,15 +78,31 @@ class _Found:
 
 
 class FindRoute:
-    """Find the route of each request, for everything further in."""
+    """Find the route of each request, for everything further in.
+
+    HEAD is answered wherever GET is, with the same headers (RFC 9110, section 9.3.2).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            if scope["method"] == "HEAD":
+                scope, send = {**scope, "method": "GET"}, _headers_only(send)
             scope[_FOUND] = _find(scope)
         await self._app(scope, receive, send)
+
+
+def _headers_only(send: Send) -> Send:
+    """Return a function that ends an answer after its headers, also one that would never end."""
+
+    async def send_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b""})
+
+    return send_headers
 
 
 def found_demands(scope: AsgiScope) -> Demands | None:
@@ -161,9 +177,12 @@ class _Called:
 
 def allowed_methods(scope: AsgiScope, routes: Sequence[BaseRoute]) -> list[str]:
     """Return the methods that the path has; Starlette names those of its first route alone."""
-    scopes = {method: {**scope, "method": method, _FOUND: None} for method in sorted(METHODS)}
+    asked = {
+        method: {**scope, "method": "GET" if method == "HEAD" else method, _FOUND: None}
+        for method in sorted(METHODS)
+    }
     return [
         method
-        for method, asked in scopes.items()
-        if any(route.matches(asked)[0] is Match.FULL for route in routes)
+        for method in asked
+        if any(route.matches(asked[method])[0] is Match.FULL for route in routes)
     ]

@@ -20,8 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
+from structlog.contextvars import bind_contextvars
 
 from app.http.bind import is_loopback
+from app.http.bodies import BoundedRoute
 from app.http.errors import database_problem, problem, problem_responses
 from app.http.routes import found_demands
 from store.access import keys
@@ -35,6 +37,8 @@ USE_NOTED_SECONDS = 60.0
 _PASSED_ON = frozenset(
     (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
 )
+# Of a page of this service, and of an address that a person has typed; programs send none.
+_OWN_SITES = (b"same-origin", b"none")
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d+)?", re.ASCII)
 
 Headers = Mapping[bytes, bytes]
@@ -50,14 +54,15 @@ documented_key = HTTPBearer(
 
 @dataclass(frozen=True)
 class Caller:
-    """The tenant that calls, and its scopes. `token` is empty while there are no keys."""
+    """The tenant that calls, and its scopes. While there are no keys, `token` is empty."""
 
     tenant: str
     scopes: frozenset[Scope]
+    key_id: str | None
     token: str = field(repr=False)
 
 
-ANYBODY = Caller(DEFAULT_TENANT, frozenset(Scope), "")
+ANYBODY = Caller(DEFAULT_TENANT, frozenset(Scope), None, "")
 
 
 def keyed_router(
@@ -68,6 +73,7 @@ def keyed_router(
         prefix=prefix,
         tags=[tag],
         dependencies=[Depends(documented_key)],
+        route_class=BoundedRoute,
         responses={**problem_responses(401, 403, 422, 429, 503, 507), **(responses or {})},
     )
 
@@ -131,7 +137,7 @@ class Keyring:
         if now - self._noted.get(key.id, -USE_NOTED_SECONDS) >= USE_NOTED_SECONDS:
             self._noted[key.id] = now
             self._note_use(key.id)
-        caller = Caller(key.tenant, frozenset(map(Scope, key.scopes)), token)
+        caller = Caller(key.tenant, frozenset(map(Scope, key.scopes)), key.id, token)
         self._callers[token] = caller, now + REMEMBERED_SECONDS
         return caller
 
@@ -172,6 +178,8 @@ class Authentication:
         if refusal := _refusal(caller, needed, headers):
             return await refusal(scope, receive, send)
         scope.setdefault("state", {})["caller"] = caller
+        if caller is not None and caller.key_id is not None:
+            bind_contextvars(key=caller.key_id)  # until the request ends: see RequestIds
         return await self._app(scope, receive, send)
 
 
@@ -187,7 +195,7 @@ def _refusal(caller: Caller | None, needed: Scope | None, headers: Headers) -> R
     if caller is ANYBODY and not _is_local(headers):
         detail = (
             "while this service has no keys, only programs on its own machine may call it, by a "
-            "loopback address and not from a page of another host: make a key with "
+            "loopback address and not from a page of another server: make a key with "
             "`dropout-service keys create`"
         )
         return problem(403, "forbidden", detail)
@@ -199,13 +207,16 @@ def _refusal(caller: Caller | None, needed: Scope | None, headers: Headers) -> R
 
 
 def _is_local(headers: Headers) -> bool:
-    """Return whether the Host names this machine, and no page of another host makes the call.
+    """Return whether the Host names this machine, and no page of another origin makes the call.
 
-    A page in a browser can reach loopback by a host name that resolves to it.
+    A page in a browser can reach loopback by a host name that resolves to it, and a GET of it, such
+    as of an image, has no Origin: there Sec-Fetch-Site tells. Pages of the API itself are open.
     """
     host = headers.get(b"host", b"")
     origin = headers.get(b"origin")
     if not _names_loopback(host) or not _PASSED_ON.isdisjoint(headers):
+        return False
+    if headers.get(b"sec-fetch-site", b"none") not in _OWN_SITES:
         return False
     return origin is None or origin in (b"http://" + host, b"https://" + host)
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars, reset_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars, unbind_contextvars
 
 from app.http.routes import METHODS, found_demands
 from app.monitoring.instruments import Instruments
@@ -54,6 +54,7 @@ class RequestIds:
             return await self._app(scope, receive, send_named)
         finally:
             reset_contextvars(**before)
+            unbind_contextvars("key")  # which Authentication has bound
 
 
 class RequestDurations:

@@ -5,8 +5,9 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import orjson
 from fastapi import Depends, Form, Request, UploadFile
 from pydantic import ValidationError
 
@@ -21,6 +22,7 @@ _CHUNK_BYTES = 1024**2
 # Words for values that a form cannot have: an empty field counts as not given.
 _DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";"}
 _QUOTES = {"none": ""}
+_SEPARATORS = {"comma": ",", "point": ".", "space": " ", "apostrophe": "'", "none": ""}
 
 
 class Upload:
@@ -87,6 +89,40 @@ def _upload_options(
     default_missing: Annotated[
         bool, Form(description="Whether the usual words for a missing value count.")
     ] = True,
+    decimal: Annotated[
+        str | None,
+        Form(description="For numbers in text: `point` or `comma`; detected if not given."),
+    ] = None,
+    thousands: Annotated[
+        str | None,
+        Form(
+            description="For numbers in text: `comma`, `point`, `space`, `apostrophe` or `none`; "
+            "detected if not given."
+        ),
+    ] = None,
+    date_format: Annotated[
+        str | None,
+        Form(description="For dates in text, such as `%Y%m%d`; the usual ones are detected."),
+    ] = None,
+    day_first: Annotated[
+        bool | None,
+        Form(
+            description="Whether 02/03/2024 is in March; the dates of the file tell if not given."
+        ),
+    ] = None,
+    types: Annotated[
+        str | None,
+        Form(
+            description="For a text file, the types of columns as a JSON object, such as "
+            '`{"income": "numeric", "zip": "categorical"}`. Cells of another type are missing.'
+        ),
+    ] = None,
+    skip_rows: Annotated[
+        int, Form(description="The number of lines before the header or the first row.")
+    ] = 0,
+    comment: Annotated[
+        str | None, Form(description="The sign that lines begin with that are no rows.")
+    ] = None,
 ) -> ReadOptions:
     given = {
         "delimiter": None if delimiter is None else _DELIMITERS.get(delimiter, delimiter),
@@ -95,6 +131,13 @@ def _upload_options(
         "header": header,
         "missing": tuple(missing or ()),
         "default_missing": default_missing,
+        "decimal": None if decimal is None else _SEPARATORS.get(decimal, decimal),
+        "thousands": None if thousands is None else _SEPARATORS.get(thousands, thousands),
+        "date_format": date_format,
+        "day_first": day_first,
+        "types": _types(types),
+        "skip_rows": skip_rows,
+        "comment": comment,
     }
     try:
         return ReadOptions.model_validate(given)
@@ -102,6 +145,17 @@ def _upload_options(
         flaws = [Flaw(pointer=f"/{flaw['loc'][0]}", detail=flaw["msg"]) for flaw in error.errors()]
         detail = "; ".join(f"{flaw.pointer}: {flaw.detail}" for flaw in flaws)
         raise RequestError(422, "invalid_request", detail, flaws) from error
+
+
+def _types(given: str | None) -> Any:
+    """Return the object that the field holds; its values are checked with the other options."""
+    try:
+        types = {} if given is None else orjson.loads(given)
+    except ValueError as error:
+        raise invalid("/types", f"not a JSON object: {error}") from error
+    if not isinstance(types, dict):
+        raise invalid("/types", "not a JSON object")
+    return types
 
 
 UploadOptions = Annotated[ReadOptions, Depends(_upload_options)]

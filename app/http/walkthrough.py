@@ -64,5 +64,10 @@ this page, such as `export SERVICE=http://127.0.0.1:8000`:
 Errors are `application/problem+json` (RFC 9457); `errors` has a JSON pointer to each wrong value.
 Under `/v2` they are JSON with a text `error`, as the Open Inference Protocol defines them.
 
+Lists are newest first. `?after=` with the `last_id` of a page is the next page, with the same
+filters and `order`; `created_after` with the newest time seen finds what is new.
+
+HEAD is answered wherever GET is. A body may have the `Content-Encoding` `gzip` or `deflate`.
+
 A call refuses (422) a query parameter that it does not list here, or that is given twice.
 """

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import polars as pl
-from fastapi import Depends, File, Request, Response, UploadFile
+from fastapi import Depends, File, Form, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
 from app.context import SLOT, CallerDep, Context, ContextDep
@@ -61,7 +61,7 @@ async def predict(http: Request, model_id: str) -> Response:
 @router.post(
     "/predict-file",
     response_class=StreamingResponse,
-    dependencies=[Depends(require_form), Depends(only_fields("file")), SLOT],
+    dependencies=[Depends(require_form), Depends(only_fields("file", "inputs")), SLOT],
     responses={
         200: {
             "content": {CSV: {"schema": {"type": "string"}}, PARQUET: {}},
@@ -76,8 +76,11 @@ def predict_file(
     caller: CallerDep,
     http: Request,
     model_id: str,
-    file: Annotated[UploadFile, File(description="CSV, TSV, Parquet, NPZ or IDX, also in gzip.")],
+    file: Annotated[UploadFile, File(description="A table in any format of a dataset's upload.")],
     options: UploadOptions,
+    inputs: Annotated[
+        bool, Form(description="Whether the answer has the file's columns too.")
+    ] = True,
 ) -> StreamingResponse:
     """Predict every row of a file, and return its columns with the predictions added.
 
@@ -85,8 +88,11 @@ def predict_file(
     `probability_<class>` for up to 100 classes. In CSV, text that a spreadsheet would take for a
     formula gets an apostrophe in front. An error in any row is the answer to the whole request.
 
-    The options of the dataset's upload, such as words for a missing value, do not apply: give them
-    again.
+    The file is read as the table was that the model learned from: with its words for a missing
+    value, its decimal separators and its order of day and month. The options say where it is
+    written otherwise, and `missing` adds words. The values `refuse` and `impute` of `missing` are
+    no words: as in `predict`, they say what becomes of a value that is missing where no row of the
+    model's table missed one.
     """
     media_type = service.answer_type(http.headers.getlist("accept"))
     model = context.model_server.model_of(model_id, tenant=caller.tenant)
@@ -98,6 +104,8 @@ def predict_file(
             options,
             limits=upload_limits(context.settings),
             media_type=media_type,
+            with_inputs=inputs,
+            owner=caller.tenant,
         )
         # Opened while the upload's folder exists, which is deleted however the answer ends.
         return download(path, filename=f"predictions{path.suffix}", media_type=media_type)
@@ -112,7 +120,11 @@ def evaluate(
     model = context.model_server.model_of(model_id, tenant=caller.tenant)
     rows, predictor, table = _rows_to_score(context, model, request.dataset)
     scores = evaluation.evaluate(
-        predictor, table, num_rows=rows.dataset.num_rows, scratch=context.uploads
+        predictor,
+        table,
+        num_rows=rows.dataset.num_rows,
+        scratch=context.uploads,
+        refuse_missing=request.missing == "refuse",
     )
     return EvaluationAnswer(**scores.to_dict())
 
@@ -136,6 +148,7 @@ def measure_importance(
         seed=request.seed,
         split=rows.split,
         num_parameters=model.num_parameters,
+        refuse_missing=request.missing == "refuse",
     )
     return ImportanceAnswer.model_validate(measured)
 

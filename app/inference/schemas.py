@@ -21,7 +21,17 @@ class MonteCarloDropout(Config):
     seed: Seed = 0
 
 
-class PredictRequest(BaseModel):
+Policy = Literal["refuse", "impute"]
+Missing = Annotated[
+    Policy,
+    Field(
+        description="Whether a number, boolean or date that is missing is refused, where no row of "
+        "the model's table missed one, or imputed as in training."
+    ),
+]
+
+
+class PredictRequest(Config):
     """Rows to predict: objects by column name, or arrays in the order of the model's features.
 
     An array may also have all columns of the table that the model was trained on, in its order,
@@ -31,7 +41,6 @@ class PredictRequest(BaseModel):
 
     # The model's encoder reads the rows, and its errors name the cell.
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"instances": [[5.1, 3.5], [6.7, 3.1]]},
@@ -55,7 +64,7 @@ class PredictRequest(BaseModel):
             },
         ),
     ]
-    missing: Literal["refuse", "impute"] = "refuse"
+    missing: Missing = "refuse"
     mc_dropout: MonteCarloDropout | None = None
 
 
@@ -96,6 +105,7 @@ class EvaluateRequest(Config):
     )
 
     dataset: str
+    missing: Missing = "refuse"
 
 
 class ImportanceRequest(Config):
@@ -115,6 +125,7 @@ class ImportanceRequest(Config):
     metric: str | None = None
     num_repeats: Annotated[int, Field(ge=1, le=100)] = 5
     seed: Seed = 0
+    missing: Missing = "refuse"
 
 
 class FeatureImportance(BaseModel):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import orjson
@@ -19,7 +19,8 @@ from app.http import bodies
 from app.http.answers import answer, preferred
 from app.http.errors import RequestError, invalid
 from app.http.uploads import Upload, refusing_unusable
-from app.inference.schemas import PredictRequest
+from app.inference import requests
+from app.inference.schemas import Policy
 from app.serving import instances, tables
 from app.serving.model_server import QUICK_BYTES, ServedModel, run_inline_or_in_thread
 from app.serving.tables import CSV, PARQUET
@@ -28,6 +29,7 @@ from dropout_core.data.read_options import ReadOptions
 from dropout_core.model.predictor import Predictor
 from dropout_core.model.uncertainty import Uncertainty
 
+QUICK_ROWS = 10_000  # read one by one on the event loop, in a few milliseconds
 MAX_SAMPLED_ROWS = 1_000_000  # rows times samples
 MAX_SAMPLED_PRODUCTS = 10**12  # rows times samples times parameters: about twenty seconds
 
@@ -38,7 +40,7 @@ async def predict(context: Context, served: ServedModel, body: bytes) -> tuple[R
     Raises RequestError and RequestValidationError for a body that is no PredictRequest, and
     ServingError for rows that cannot be predicted.
     """
-    is_quick = len(body) <= QUICK_BYTES
+    is_quick = len(body) <= QUICK_BYTES and body.count(b"[") <= QUICK_ROWS
     tenant = served.model.tenant
     async with nullcontext() if is_quick else context.slots.hold(tenant):
         matrix = await run_inline_or_in_thread(
@@ -63,12 +65,25 @@ def answer_type(accept: Sequence[str]) -> str:
 
 
 def predict_file(
-    predictor: Predictor, upload: Upload, options: ReadOptions, *, limits: Limits, media_type: str
+    predictor: Predictor,
+    upload: Upload,
+    options: ReadOptions,
+    *,
+    limits: Limits,
+    media_type: str,
+    with_inputs: bool,
+    owner: str = "",
 ) -> Path:
     """Predict every row of the upload's file; return a file in the upload's folder.
 
+    `missing` of the options may say `refuse` or `impute` too, as in the requests for predictions.
     Raises RequestError (422) naming the row and the column that cannot be used.
     """
+    policies = set(options.missing) & set(get_args(Policy))
+    if len(policies) > 1:
+        raise invalid("/missing", "missing values are either refused or imputed, not both")
+    words = tuple(word for word in options.missing if word not in policies)
+    options = options.model_copy(update={"missing": words})
     with refusing_unusable():
         return tables.predict_file(
             predictor,
@@ -77,6 +92,9 @@ def predict_file(
             options=options,
             limits=limits,
             media_type=media_type,
+            refuse_missing="impute" not in policies,
+            with_inputs=with_inputs,
+            owner=owner,
         )
 
 
@@ -84,9 +102,8 @@ async def _predict_cell_by_cell(
     context: Context, served: ServedModel, body: bytes, *, has_slot: bool
 ) -> tuple[Response, int]:
     """Predict rows whose cells are encoded one by one."""
-    request = await run_in_threadpool(bodies.read_json, body, PredictRequest)
-    num_rows = len(request.instances)
-    instances.require_row_count(num_rows)
+    request, rows = await run_in_threadpool(requests.read, body)
+    num_rows = len(rows)
     served.require_room(num_rows)
     sampling = request.mc_dropout
     if sampling is not None:
@@ -105,9 +122,7 @@ async def _predict_cell_by_cell(
     outputs, uncertainties = [], []
     is_quick = sampling is None or has_slot
     async with nullcontext() if is_quick else context.slots.hold(tenant):
-        parts = instances.encode(
-            served.predictor, request.instances, refuse_missing=request.missing == "refuse"
-        )
+        parts = instances.encode(served.predictor, rows, refuse_missing=request.missing == "refuse")
         while (matrix := await run_in_threadpool(next, parts, None)) is not None:
             outputs.append(await context.model_server.outputs(served, matrix))
             if sampling is not None:

@@ -4,18 +4,29 @@ from typing import Annotated
 
 import structlog
 from fastapi import Body, Depends, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from app.context import MAX_NUMBER, After, CallerDep, Context, ContextDep, Limit, Number
+from app.context import (
+    MAX_NUMBER,
+    CallerDep,
+    Context,
+    ContextDep,
+    Limit,
+    Listing,
+    Number,
+    listing,
+)
 from app.http.answers import Page, page_of, preferred
-from app.http.bodies import JSON, require_json
+from app.http.bodies import JSON, body_of, documented, read_json, require_json
 from app.http.errors import RequestError, problem_responses
 from app.http.idempotency import IdempotencyKey, reserve
-from app.http.routes import demands
+from app.http.routes import BodyClass, demands
 from app.http.security import Caller, keyed_router
 from app.jobs.schemas import (
     EXAMPLE,
+    CancelRequest,
     EventAnswer,
     EventPage,
     JobAnswer,
@@ -25,7 +36,7 @@ from app.jobs.schemas import (
 )
 from app.jobs.service import resolve
 from app.jobs.stream import EVENT_STREAM, EventStream
-from store import events, jobs, models
+from store import events, ids, jobs, models
 from store.access import quotas
 from store.access.idempotency import Answer
 from store.access.keys import Scope
@@ -47,7 +58,7 @@ log = structlog.get_logger()
     },
     dependencies=[Depends(require_json)],
 )
-@demands(Scope.TRAIN)
+@demands(Scope.TRAIN, body=BodyClass.COLUMNS)
 def create_job(
     context: ContextDep,
     caller: CallerDep,
@@ -59,7 +70,13 @@ def create_job(
     """Submit a job. After the answer 202 the job will run, even if the service crashes."""
     if validate_only:
         with context.database.write() as transaction:
-            resolved = resolve(transaction, spec, context.settings, tenant=caller.tenant)
+            resolved = resolve(
+                transaction,
+                spec,
+                context.settings,
+                artifacts=context.artifacts,
+                tenant=caller.tenant,
+            )
         config = resolved.spec.model_dump(mode="json")
         checked = ValidationAnswer(**vars(resolved), resolved_config=config)
         return JSONResponse(checked.model_dump(mode="json"))
@@ -74,7 +91,13 @@ def create_job(
         quotas.require_queue_quota(
             transaction, tenant=caller.tenant, max_queued=context.settings.tenant_queued_jobs
         )
-        resolved = resolve(transaction, spec, context.settings, tenant=caller.tenant)
+        resolved = resolve(
+            transaction,
+            spec,
+            context.settings,
+            artifacts=context.artifacts,
+            tenant=caller.tenant,
+        )
         created = jobs.create(
             transaction,
             resolved.spec,
@@ -96,18 +119,24 @@ def create_job(
 def list_jobs(
     context: ContextDep,
     caller: CallerDep,
-    limit: Limit = 20,
-    after: After = None,
+    asked: Annotated[Listing, listing("job")],
     state: State | None = None,
+    dataset: Annotated[
+        str | None, Query(pattern=ids.pattern("ds"), description="Only those of this dataset.")
+    ] = None,
 ) -> Page[JobAnswer]:
     """Jobs, newest first."""
     with context.database.read() as transaction:
         found = jobs.page(
-            transaction, tenant=caller.tenant, limit=limit + 1, after=after, state=state
+            transaction,
+            tenant=caller.tenant,
+            state=state,
+            dataset_id=dataset,
+            **asked.part,
         )
         model_ids = models.of_jobs(transaction, [job.id for job in found])
     answers = [JobAnswer.of(job, model_ids.get(job.id)) for job in found]
-    return page_of(answers, [job.id for job in found], limit)
+    return page_of(answers, [job.id for job in found], asked.limit)
 
 
 @router.get("/{job_id}", responses=problem_responses(404))
@@ -127,12 +156,32 @@ def delete_job(context: ContextDep, caller: CallerDep, job_id: str) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{job_id}/cancel", status_code=202, responses=problem_responses(404, 409))
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    openapi_extra=documented(CancelRequest, required=False),
+    responses=problem_responses(400, 404, 409, 413),
+)
 @demands(Scope.TRAIN)
-def cancel_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer:
-    """Ask a job to stop. A job that was cancelled never succeeds later."""
+async def cancel_job(
+    http: Request, context: ContextDep, caller: CallerDep, job_id: str
+) -> JobAnswer:
+    """Ask a job to stop. A job that was cancelled never succeeds later.
+
+    With `keep_model`, a job that runs keeps the best model that it has so far, as a version of its
+    name. It ends without one if it waits for a worker, if it has not completed an epoch, or if its
+    worker is lost before the model is stored.
+    """
+    request = read_json(await body_of(http) or b"{}", CancelRequest)
+    return await run_in_threadpool(
+        _cancel, context, job_id, tenant=caller.tenant, keep_model=request.keep_model
+    )
+
+
+def _cancel(context: Context, job_id: str, *, tenant: str, keep_model: bool) -> JobAnswer:
     with context.database.write() as transaction:
-        return _answer(transaction, jobs.cancel(transaction, job_id, tenant=caller.tenant))
+        job = jobs.cancel(transaction, job_id, tenant=tenant, keep_model=keep_model)
+        return _answer(transaction, job)
 
 
 @router.get("/{job_id}/metrics", responses=problem_responses(404))

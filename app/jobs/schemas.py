@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel
 
 from app.http.answers import Time
+from dropout_core.config import Config
 from store.events import Event
 from store.jobs import Job
 
@@ -66,7 +67,6 @@ class JobAnswer(BaseModel):
     def of(cls, job: Job, model_id: str | None = None) -> Self:
         return cls(
             **vars(job),
-            name=job.spec["name"],
             dataset=job.dataset_id,
             model=model_id,
             progress=Progress(
@@ -77,6 +77,12 @@ class JobAnswer(BaseModel):
             resolved_config=job.spec,
             metadata=job.spec["metadata"],
         )
+
+
+class CancelRequest(Config):
+    """Whether a job that runs keeps the model that it has so far."""
+
+    keep_model: bool = False
 
 
 class ValidationAnswer(BaseModel):

@@ -1,14 +1,16 @@
 """Resolve a submitted job: fill in every setting, and refuse a job that cannot run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from sqlalchemy import Connection
 
 from app.http.errors import escaped, invalid
-from dropout_core.config import Task, TrainingConfig
+from app.serving.dataset_rows import scan
+from dropout_core.config import FeatureType, Task, TrainingConfig
 from dropout_core.data.columns import Column
+from dropout_core.data.declared_types import unreadable_cells
 from dropout_core.data.selection import Selection, select
 from dropout_core.data.splits import check_split, rare_classes
 from dropout_core.errors import DataError
@@ -16,6 +18,7 @@ from dropout_core.training import memory
 from dropout_core.training.feasibility import InfeasibleError, check_feasible
 from dropout_core.training.memory import InputSizes
 from store import datasets
+from store.artifacts.artifact_store import ArtifactStore
 from store.datasets import Dataset
 from store.errors import DatasetNotFound
 from store.job_spec import JobSpec
@@ -47,7 +50,12 @@ class _Plan:
 
 
 def resolve(
-    transaction: Connection, spec: JobSpec, settings: Settings, *, tenant: str
+    transaction: Connection,
+    spec: JobSpec,
+    settings: Settings,
+    *,
+    artifacts: ArtifactStore,
+    tenant: str,
 ) -> ResolvedJob:
     """Resolve features, their types, task and queue by the dataset, locked by the transaction.
 
@@ -58,7 +66,7 @@ def resolve(
     except DatasetNotFound as error:
         raise invalid("/dataset/id", str(error)) from error
     try:
-        plan = _plan(dataset, spec)
+        plan = _plan(dataset, spec, artifacts)
     except DataError as error:
         raise invalid(_pointer(error), str(error)) from error
     selection = plan.selection
@@ -120,10 +128,10 @@ def _sizes(dataset: Dataset, spec: JobSpec, plan: _Plan, settings: Settings) -> 
     return num_parameters, estimated
 
 
-def _plan(dataset: Dataset, spec: JobSpec) -> _Plan:
+def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> _Plan:
     """Return the job's plan. Raises DataError if the columns make the job impossible."""
     columns = [Column.model_validate(column) for column in dataset.columns]
-    selection = select(columns, **dict(spec.problem))
+    selection = select(columns, **dict(spec.problem), num_rows=dataset.num_rows)
     targets = [column for column in columns if column.name in selection.targets]
     num_labelled = dataset.num_rows - max(target.num_missing for target in targets)
     return _Plan(
@@ -138,9 +146,34 @@ def _plan(dataset: Dataset, spec: JobSpec) -> _Plan:
         warnings=(
             *selection.warnings,
             *_rare_categories(columns, selection, spec.preprocessing.max_categories),
+            *_unreadable(dataset, columns, {**spec.dataset.types, **selection.features}, artifacts),
             *rare_classes(columns, selection, spec.dataset.split),
         ),
     )
+
+
+def _unreadable(
+    dataset: Dataset,
+    columns: Iterable[Column],
+    types: Mapping[str, FeatureType],
+    artifacts: ArtifactStore,
+) -> list[str]:
+    """Return a warning for each column of text that is read by force and has unreadable cells.
+
+    Raises DataError for a column in which nothing can be read.
+    """
+    forced = {
+        column.name: types[column.name]
+        for column in columns
+        if column.stored_as == "text" and types.get(column.name) in ("numeric", "datetime")
+    }
+    if not forced:
+        return []
+    table = scan(artifacts, dataset, columns=forced).collect()
+    found = (
+        unreadable_cells(column, forced[column.name], reading=dataset.reading) for column in table
+    )
+    return [warning for warning in found if warning is not None]
 
 
 def _pointer(error: DataError) -> str:

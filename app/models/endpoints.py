@@ -1,9 +1,11 @@
 """`/v1/models`."""
 
+from typing import Annotated
+
 from anyio import from_thread
 from fastapi import Response
 
-from app.context import After, CallerDep, ContextDep, Limit
+from app.context import CallerDep, ContextDep, Listing, listing
 from app.http.answers import Page, page_of
 from app.http.errors import problem_responses
 from app.http.routes import demands
@@ -19,13 +21,14 @@ router = keyed_router("/v1/models", "models")
 @router.get("")
 @demands(Scope.READ)
 def list_models(
-    context: ContextDep, caller: CallerDep, limit: Limit = 20, after: After = None
+    context: ContextDep, caller: CallerDep, asked: Annotated[Listing, listing("mdl")]
 ) -> Page[ModelAnswer]:
     """Models, newest first."""
     with context.database.read() as transaction:
-        found = models.page(transaction, tenant=caller.tenant, limit=limit + 1, after=after)
+        found = models.page(transaction, tenant=caller.tenant, **asked.part)
         aliases = model_names.aliases_of(transaction, [m.id for m in found])
-    return page_of([ModelAnswer.of(m, aliases[m.id]) for m in found], [m.id for m in found], limit)
+    answers = [ModelAnswer.of(model, aliases[model.id]) for model in found]
+    return page_of(answers, [model.id for model in found], asked.limit)
 
 
 @router.get("/{model_id}", responses=problem_responses(404))

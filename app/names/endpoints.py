@@ -4,13 +4,13 @@ from anyio import from_thread
 from fastapi import Depends, Response
 from fastapi.concurrency import run_in_threadpool
 
-from app.context import After, CallerDep, Context, ContextDep, Limit
+from app.context import CallerDep, Context, ContextDep, Limit
 from app.http.answers import Page, page_of
 from app.http.bodies import require_json
 from app.http.errors import problem_responses
 from app.http.routes import demands
 from app.http.security import keyed_router
-from app.names.schemas import Alias, AliasRequest, NameAnswer, NameSummary
+from app.names.schemas import AfterName, Alias, AliasRequest, NameAnswer, NameSummary
 from store import model_names
 from store.access.keys import Scope
 
@@ -20,7 +20,7 @@ router = keyed_router("/v1/names", "names")
 @router.get("")
 @demands(Scope.READ)
 def list_names(
-    context: ContextDep, caller: CallerDep, limit: Limit = 20, after: After = None
+    context: ContextDep, caller: CallerDep, limit: Limit = 20, after: AfterName = None
 ) -> Page[NameSummary]:
     """Names of models, in alphabetical order."""
     with context.database.read() as transaction:

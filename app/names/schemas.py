@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from fastapi import Path
+from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.http.answers import Time
@@ -14,6 +14,17 @@ MAX_VERSION = 999_999_999
 
 # It begins with a letter: `NAME@3` is a version.
 Alias = Annotated[str, Path(pattern=r"^[a-z][a-z0-9._-]{0,63}$")]
+
+# Of names that can have versions: see store/model_names.py.
+AfterName = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f/@]+$",
+        description="The `last_id` of the previous page, which is a name.",
+    ),
+]
 
 
 class AliasRequest(Config):

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel
 
 from app.context import CallerDep, Context, ContextDep
 from app.http import bodies
@@ -50,6 +49,8 @@ router = APIRouter(
     dependencies=[Depends(documented_key)],
     responses=error_responses(),
 )
+open_router = APIRouter(prefix=PREFIX, tags=["open inference"], responses=error_responses())
+"""For what needs no key, as `/livez` and `/readyz` do not."""
 
 Name = Annotated[str, Path(description="A model's id or name.")]
 Version = Annotated[str, Path(description="A number or an alias; `1` for an id.")]
@@ -114,15 +115,15 @@ async def server_metadata(http: Request) -> ServerMetadata:
     return ServerMetadata(version=http.app.version)
 
 
-@router.get("/health/live")
-@demands(Scope.READ)
+@open_router.get("/health/live")
+@demands(None, is_probe=True)
 async def server_live() -> Live:
     """The process answers."""
     return Live()
 
 
-@router.get("/health/ready", responses=error_responses(503))
-@demands(Scope.READ)
+@open_router.get("/health/ready", responses=error_responses(503))
+@demands(None, is_probe=True)
 async def server_ready(context: ContextDep) -> ServerReady:
     """The service is ready; 503 while its database or its storage does not work."""
     checks = await context.readiness.look()
@@ -228,14 +229,10 @@ async def _infer(http: Request, model: str, version: str | None) -> Response:
     return done.response
 
 
-def _optional(schema: type[BaseModel]) -> dict[str, Any]:
-    """Return the documentation of a body that may be empty, as some clients send it."""
-    body = bodies.documented(schema)["requestBody"]
-    return {"requestBody": {**body, "required": False}}
-
-
 @router.post(
-    "/repository/index", openapi_extra=_optional(IndexBody), responses=error_responses(400, 413)
+    "/repository/index",
+    openapi_extra=bodies.documented(IndexBody, required=False),
+    responses=error_responses(400, 413),
 )
 @demands(Scope.READ)
 async def repository_index(
@@ -249,7 +246,7 @@ async def repository_index(
 
 @router.post(
     "/repository/models/{model}/load",
-    openapi_extra=_optional(LoadBody),
+    openapi_extra=bodies.documented(LoadBody, required=False),
     responses=error_responses(400, 404, 413, 503),
 )
 @demands(Scope.TRAIN)
@@ -263,7 +260,7 @@ async def load_model(http: Request, context: ContextDep, caller: CallerDep, mode
 
 @router.post(
     "/repository/models/{model}/unload",
-    openapi_extra=_optional(UnloadBody),
+    openapi_extra=bodies.documented(UnloadBody, required=False),
     responses=error_responses(400, 404, 413),
 )
 @demands(Scope.TRAIN)

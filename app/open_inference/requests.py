@@ -7,16 +7,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import simdjson
-from pydantic_core import from_json
-
-from app.http.errors import RequestError
+from app.http.bodies import parse_json
 from app.http.inference_errors import bad_request
 from app.open_inference import tensors
 from app.open_inference.tensors import DATATYPES, Tensor
 from app.serving.instances import require_row_count
+from app.serving.json_views import NotSmall, is_array, is_object, plain_if_small
 
 _MISSING = ("refuse", "impute")
+_MAX_TENSORS = 100_000  # one for each column of the widest table
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def parse(body: bytes, header_length: int | None) -> InferRequest:
         )
     content = memoryview(body)
     fields = _fields(
-        _document(content[:header_length]),
+        parse_json(content[:header_length]),
         "the request",
         known=("id", "parameters", "inputs", "outputs"),
     )
@@ -91,19 +90,6 @@ class _Binary:
             raise bad_request(f"{num_left} bytes of the body belong to no input")
 
 
-def _document(content: memoryview) -> Any:
-    """Parse the JSON. Objects and arrays are the parser's views where it can read the text."""
-    try:
-        return simdjson.Parser().parse(content)
-    except (ValueError, RuntimeError):
-        pass  # the other parser reads huge integers, and NaN as the Triton client writes it
-    try:
-        return from_json(bytes(content))
-    except ValueError as error:
-        detail = f"the request is not JSON: {error}"
-        raise RequestError(400, "malformed_json", detail) from error
-
-
 def _inputs(value: Any, binary: _Binary) -> dict[str, Tensor]:
     inputs: dict[str, Tensor] = {}
     for index, entry in enumerate(_array(value, "`inputs`")):
@@ -135,7 +121,8 @@ def _input(value: Any, where: str, binary: _Binary) -> Tensor:
 
 
 def _shape(value: Any, name: str) -> list[int]:
-    where, shape = f"input {name!r}", _plain(value)
+    where = f"input {name!r}"
+    shape = _small(value, f"{where}: `shape`")
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
         raise bad_request(f"{where}: `shape` has to be an array of whole numbers, none negative")
     if not 1 <= len(shape) <= 2 or shape[0] == 0:
@@ -170,7 +157,7 @@ def _refuse_shared_memory(parameters: Mapping[str, Any], where: str) -> None:
 
 def _parameters(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return the parameters. Unknown ones are ignored: the protocol leaves them open."""
-    value = _plain(fields.get("parameters"))
+    value = _small(fields.get("parameters"), f"{where}: `parameters`")
     if not isinstance(value, dict | None):
         raise bad_request(f"{where}: `parameters` has to be an object")
     return value or {}
@@ -191,25 +178,27 @@ def _name(fields: Mapping[str, Any], where: str) -> str:
 
 
 def _fields(value: Any, where: str, *, known: Collection[str]) -> dict[str, Any]:
-    if not isinstance(value, dict | simdjson.Object):
+    if not is_object(value):
         raise bad_request(f"{where} has to be an object")
     unknown = next((name for name in value if name not in known), None)
     if unknown is not None:
         raise bad_request(f"{where}: there is no field {unknown!r}")
+    if len(value) > len(known):
+        raise bad_request(f"{where}: a field is given twice")
     return {name: value[name] for name in value}  # `items` would convert every value
 
 
 def _array(value: Any, what: str) -> Any:
-    if not isinstance(value, list | simdjson.Array):
+    if not is_array(value):
         raise bad_request(f"{what} has to be an array")
+    if len(value) > _MAX_TENSORS:
+        raise bad_request(f"{what} has {len(value)} tensors, and may have {_MAX_TENSORS}")
     return value
 
 
-def _plain(value: Any) -> Any:
-    """Convert one of the parser's views to Python's own type."""
-    match value:
-        case simdjson.Object():
-            return value.as_dict()
-        case simdjson.Array():
-            return value.as_list()
-    return value
+def _small(value: Any, where: str) -> Any:
+    """Convert a value that has few others within it to Python's own type."""
+    try:
+        return plain_if_small(value)
+    except NotSmall as error:
+        raise bad_request(f"{where}: {error}") from error

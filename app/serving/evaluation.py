@@ -16,10 +16,9 @@ from app.serving.errors import (
 )
 from app.serving.instances import first_not_finite
 from app.serving.tables import batches
-from dropout_core.data.by_name import exactly, existing
+from dropout_core.data.by_name import exactly
 from dropout_core.data.dates import settle_dates, with_settled_dates
-from dropout_core.data.read_options import MISSING_WORDS
-from dropout_core.data.targets import labelled
+from dropout_core.data.targets import labelled, mark_missing
 from dropout_core.errors import DataError
 from dropout_core.evaluation.evaluator import Evaluation, Evaluator
 from dropout_core.model.predictor import Predictor
@@ -28,7 +27,12 @@ MAX_SCORES = 2**30  # outputs of all rows; each takes 8 to 40 bytes of the disk
 
 
 def evaluate(
-    predictor: Predictor, table: pl.LazyFrame, *, num_rows: int, scratch: Path
+    predictor: Predictor,
+    table: pl.LazyFrame,
+    *,
+    num_rows: int,
+    scratch: Path,
+    refuse_missing: bool = True,
 ) -> Evaluation:
     """Score the predictor on every row of the stored table with a target.
 
@@ -42,24 +46,34 @@ def evaluate(
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=scratch) as file, raising_misfits():
         evaluator = Evaluator(description.task, names=description.output_names, file=file)
-        targets = existing(table.collect_schema().names(), description.targets)
-        with_targets = table.drop_nulls(exactly(*targets))
-        dates = settle_dates(
-            with_targets, description.encoder.datetime_columns, missing=MISSING_WORDS
+        table = mark_missing(
+            table, description.targets, description.classes, reading=description.reading
         )
+        with_targets = table.drop_nulls(exactly(*description.targets))
+        encoder = description.encoder
+        dates = settle_dates(with_targets, encoder.unsettled_dates, missing=encoder.missing)
         for start, batch in batches(predictor, table, num_rows=num_rows):
             with _naming_rows_of_the_table(batch, start, description.targets):
-                _add(evaluator, predictor, with_settled_dates(batch, dates))
+                rows = with_settled_dates(batch, dates)
+                _add(evaluator, predictor, rows, refuse_missing=refuse_missing)
         evaluation = evaluator.evaluation()
     require_scored(evaluation)
     return evaluation
 
 
-def _add(evaluator: Evaluator, predictor: Predictor, batch: pl.DataFrame) -> None:
+def _add(
+    evaluator: Evaluator, predictor: Predictor, batch: pl.DataFrame, *, refuse_missing: bool
+) -> None:
     """Score the rows with a target. Raises DataError, whose row counts only those rows."""
     description = predictor.description
-    rows, targets = labelled(batch, description.targets, description.task, description.classes)
-    outputs = predictor.outputs_of(rows)
+    rows, targets = labelled(
+        batch,
+        description.targets,
+        description.task,
+        description.classes,
+        reading=description.reading,
+    )
+    outputs = predictor.outputs_of(rows, refuse_missing=refuse_missing)
     index = first_not_finite(outputs.numpy())
     if index is not None:
         raise DataError(FEATURES_TOO_LARGE, row=index + 1)

@@ -51,10 +51,12 @@ def measure(
     seed: int,
     split: SplitConfig | None,
     num_parameters: int,
+    refuse_missing: bool = True,
 ) -> Importances:
     """Measure permutation importance on rows of `frame`, evenly spaced if there are too many.
 
-    With a `split`, only on the rows that it holds out. Without a `metric`, in the task's default.
+    With a `split`, only on the rows that it holds out, in which nothing missing is refused: the job
+    scored them too. Without a `metric`, in the task's default.
     Raises InvalidMetric, TooManyRepeats and UnusableDataset.
     """
     description = predictor.description
@@ -63,7 +65,9 @@ def measure(
         raise UnknownMetric(metric, known=metric_names(description.task))
     limit = _max_rows(predictor, num_repeats=num_repeats, num_parameters=num_parameters)
     with raising_misfits():
-        matrix, targets = _matrix_and_targets(predictor, frame, split=split, limit=limit)
+        matrix, targets = _matrix_and_targets(
+            predictor, frame, split=split, limit=limit, refuse_missing=refuse_missing
+        )
     score = partial(
         evaluator.score, targets=targets, task=description.task, names=description.output_names
     )
@@ -99,11 +103,22 @@ def _max_rows(predictor: Predictor, *, num_repeats: int, num_parameters: int) ->
 
 
 def _matrix_and_targets(
-    predictor: Predictor, frame: pl.DataFrame, *, split: SplitConfig | None, limit: int
+    predictor: Predictor,
+    frame: pl.DataFrame,
+    *,
+    split: SplitConfig | None,
+    limit: int,
+    refuse_missing: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return encoded rows and their targets. Raises DataError and NothingHeldOut."""
     description = predictor.description
-    rows, targets = labelled(frame, description.targets, description.task, description.classes)
+    rows, targets = labelled(
+        frame,
+        description.targets,
+        description.task,
+        description.classes,
+        reading=description.reading,
+    )
     chosen = torch.arange(len(rows))
     if split is not None:
         is_class = description.task in ("binary", "multiclass")
@@ -114,6 +129,6 @@ def _matrix_and_targets(
             raise NothingHeldOut
     num_rows = min(len(chosen), limit)
     chosen = chosen[torch.arange(num_rows) * len(chosen) // max(1, num_rows)]
-    # Rows that the job held out may lack values that training rows have; the job scored them too.
-    matrix = description.encoder.encode(rows[chosen.numpy()], refuse_missing=split is None)
+    refuse_missing = refuse_missing and split is None
+    matrix = description.encoder.encode(rows[chosen.numpy()], refuse_missing=refuse_missing)
     return torch.from_numpy(matrix), targets[chosen]

@@ -13,12 +13,15 @@ import simdjson
 from numpy.typing import NDArray
 
 from app.serving.errors import FEATURES_TOO_LARGE, InvalidInstance, TooManyRows
+from app.serving.json_views import is_array, is_object, plain
 from dropout_core.errors import DataError
 from dropout_core.model.predictor import Predictor
 from dropout_core.model.saved_model import Description
 
 MAX_ROWS = 100_000  # in a request
 _LARGE_BYTES = 1024**2
+_PART_VALUES = 200_000  # encoded at a time
+_MORE_VALUES = 100  # than a row may have; one of them is named in the error
 
 _parsers = threading.local()
 
@@ -38,7 +41,7 @@ def numbers_of(body: bytes, predictor: Predictor) -> NDArray[np.float64] | None:
     is_plain = encoder.is_numeric and not encoder.has_two_orders
     numbers = instance_numbers(body) if is_plain else None
     num_features = len(predictor.description.features)
-    if numbers is None or len(numbers) > MAX_ROWS or numbers.shape[1] != num_features:
+    if numbers is None or numbers.shape[1] != num_features:
         return None
     try:
         return encoder.encode_numbers(numbers)
@@ -62,7 +65,7 @@ def instance_numbers(body: bytes) -> NDArray[np.float64] | None:
             return None
         num_rows = len(rows)
         # `as_buffer` flattens nested arrays: there must be one bracket a row, and one around them.
-        if num_rows == 0 or body.count(b"[") != num_rows + 1:
+        if not 0 < num_rows <= MAX_ROWS or body.count(b"[") != num_rows + 1:
             return None
         numbers = np.frombuffer(rows.as_buffer(of_type="d"))
         num_columns = len(numbers) // num_rows
@@ -75,23 +78,42 @@ def instance_numbers(body: bytes) -> NDArray[np.float64] | None:
 
 
 def encode(
-    predictor: Predictor, instances: Sequence[Any], *, refuse_missing: bool
+    predictor: Predictor, rows: Any, *, refuse_missing: bool
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield the rows in parts: (N, V + K).
+    """Yield an array of rows, or the parser's view of one, in parts: (N, V + K).
 
     A row is an array in the order of the features or columns, or an object by column name. Raises
     InvalidInstance naming the row and the cell that cannot be used.
     """
     description = predictor.description
-    try:
-        frame = predictor.frame_of(instances)
-    except DataError as error:
-        raise _invalid(error, instances, description) from error
-    for part in predictor.parts(len(frame)):
+    start = 0
+    part_rows = next(predictor.parts(len(rows))).stop
+    max_values = len(description.encoder.columns) + _MORE_VALUES
+    for part in _parts(rows, part_rows, max_values=max_values):
         try:
-            yield description.encoder.encode(frame[part], refuse_missing=refuse_missing)
+            yield description.encoder.encode(
+                predictor.frame_of(part), refuse_missing=refuse_missing
+            )
         except DataError as error:
-            raise _invalid(error.shifted(part.start), instances, description) from error
+            raise _invalid(error, part, description, start=start) from error
+        start += len(part)
+
+
+def _parts(rows: Any, part_rows: int, *, max_values: int) -> Iterator[list[Any]]:
+    """Yield rows as Python's values, a bounded number of rows and of values at a time."""
+    part: list[Any] = []
+    num_values = 0
+    for index, row in enumerate(rows):
+        size = len(row) if is_object(row) or is_array(row) else 1
+        if size > max_values:
+            detail = f"the row has {size} values, and the model knows fewer columns"
+            raise InvalidInstance(detail, index=index)
+        if len(part) == part_rows or (part and num_values + size > _PART_VALUES):
+            yield part
+            part, num_values = [], 0
+        part.append(plain(row))
+        num_values += size
+    yield part
 
 
 def require_finite(outputs: NDArray[np.float64]) -> None:
@@ -120,15 +142,15 @@ def _parser(size_bytes: int) -> simdjson.Parser:
 
 
 def _invalid(
-    error: DataError, instances: Sequence[Any], description: Description
+    error: DataError, part: Sequence[Any], description: Description, *, start: int
 ) -> InvalidInstance:
+    """Return the error of a part of the rows, which begins with the row `start`."""
     if error.row is None:
         return InvalidInstance(str(error))
-    index = error.row - 1
+    row = part[error.row - 1]
     cell: str | int | None = error.column
-    row = instances[index]
     if error.column is not None and isinstance(row, list):
         is_of_features = len(row) == len(description.features)
         names = description.features if is_of_features else description.encoder.columns
         cell = names.index(error.column)
-    return InvalidInstance(str(error), index=index, cell=cell)
+    return InvalidInstance(str(error.shifted(start)), index=start + error.row - 1, cell=cell)

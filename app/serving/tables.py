@@ -3,7 +3,7 @@
 Shapes: N rows, C outputs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ from torch import Tensor
 from app.serving.errors import FEATURES_TOO_LARGE
 from app.serving.instances import first_not_finite
 from dropout_core.data.by_name import exactly
-from dropout_core.data.dates import settle_dates, with_settled_dates
+from dropout_core.data.dates import parse_dates, settle_dates, with_settled_dates
+from dropout_core.data.encoder import Encoder
+from dropout_core.data.formats import CellFormat, DateFormat
 from dropout_core.data.ingest import Limits, ingest
+from dropout_core.data.parsing import without_missing
 from dropout_core.data.read_options import ReadOptions
 from dropout_core.errors import DataError
 from dropout_core.model.predictor import MAX_CELLS, Predictor
@@ -44,34 +47,75 @@ def predict_file(
     options: ReadOptions,
     limits: Limits,
     media_type: str,
+    refuse_missing: bool = True,
+    with_inputs: bool = True,
+    owner: str = "",
 ) -> Path:
     """Predict every row of an uploaded file; return a file in `folder` with the predictions added.
 
-    `paths` are the files of the upload, `media_type` is CSV or PARQUET. Raises DataError naming the
-    row and the column that cannot be used, or the option that the file was read with.
+    `paths` are the files of the upload, `media_type` is CSV or PARQUET. The file is read as the
+    table was that the model learned from, except where the options say otherwise. Without
+    `with_inputs` the answer has the predictions alone. Raises DataError naming the row and the
+    column that cannot be used, or the option that the file was read with.
     """
     path = folder / "table"
-    read = ingest(paths, path, options=options, limits=limits, as_text=True)
+    read = ingest(
+        paths,
+        path,
+        options=options,
+        limits=limits,
+        as_text=True,
+        names=predictor.description.features,
+        owner=owner,
+    )
     table = pl.scan_parquet(path, glob=False)
     answer = (
         ParquetFile(folder)
         if media_type == PARQUET
         else CsvFile(folder, delimiter=_delimiter(read.options))
     )
-    encoder = predictor.description.encoder
-    predictions = PredictionColumns(predictor, taken=set(table.collect_schema().names()))
-    dates = settle_dates(table, encoder.datetime_columns, missing=options.missing_words)
+    encoder = _encoder_for(predictor, table, options)
+    taken = set(table.collect_schema().names()) if with_inputs else set()
+    predictions = PredictionColumns(predictor, taken=taken)
+    dates = settle_dates(table, encoder.unsettled_dates, missing=encoder.missing)
     for start, batch in batches(predictor, table, num_rows=read.num_rows):
         try:
             rows = with_settled_dates(batch, dates)
-            outputs = predictor.outputs_of(rows, missing=options.missing_words)
+            outputs = predictor.outputs_of(rows, encoder=encoder, refuse_missing=refuse_missing)
         except DataError as error:
             raise error.shifted(start) from error
         index = first_not_finite(outputs.numpy())
         if index is not None:
             raise DataError(FEATURES_TOO_LARGE, row=start + index + 1)
-        answer.append(batch.hstack(predictions.of(outputs)))
+        columns = predictions.of(outputs)
+        answer.append(batch.hstack(columns) if with_inputs else pl.DataFrame(columns))
     return answer.finish()
+
+
+def _encoder_for(predictor: Predictor, table: pl.LazyFrame, options: ReadOptions) -> Encoder:
+    """Return the model's encoder, for text that is written as the options say."""
+    encoder = predictor.description.encoder
+    missing = options.missing_words
+    if options.default_missing:  # the usual words are those of the model
+        missing = (*encoder.missing, *(word.strip() for word in options.missing))
+    formats: dict[str, CellFormat] = {}
+    if options.number_format is not None:
+        formats |= dict.fromkeys(encoder.number_columns, options.number_format)
+    if options.day_first is not None:
+        order = DateFormat(pattern="day first" if options.day_first else "month first")
+        formats |= dict.fromkeys(encoder.datetime_columns, order)
+    if options.date_format is not None:
+        given = DateFormat(pattern=options.date_format)
+        texts = (c for c in encoder.datetime_columns if table.collect_schema().get(c) == pl.String)
+        formats |= dict.fromkeys((c for c in texts if _all_fit(table, c, given, missing)), given)
+    return encoder.for_text(missing=missing, formats=formats)
+
+
+def _all_fit(table: pl.LazyFrame, name: str, format_: DateFormat, missing: Collection[str]) -> bool:
+    """Return whether all dates of a column are written in the format."""
+    cells = table.select(cell=exactly(name).unique()).collect().to_series()
+    cells = without_missing(cells, missing).drop_nulls()
+    return parse_dates(cells, format_).null_count() == 0
 
 
 def batches(

@@ -1,6 +1,6 @@
 """The configs of a learning problem, a network and its training. Free of torch."""
 
-from dropout_core.config.base import Config, Count, Seed
+from dropout_core.config.base import Config, Count, Seed, added
 from dropout_core.config.network import Activation, DropoutConfig, FusedActivation, Init, MLPConfig
 from dropout_core.config.problem import (
     ColumnType,
@@ -54,4 +54,5 @@ __all__ = [
     "TableConfig",
     "Task",
     "TrainingConfig",
+    "added",
 ]

@@ -1,6 +1,6 @@
 """What all configs share: strict, frozen values, and numbers with bounds."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +12,18 @@ Seed = Annotated[int, Field(ge=0, lt=2**53)]  # exact in every JSON parser
 
 
 class Config(BaseModel):
-    """A frozen value. Unknown fields, coerced types, NaN and Infinity are refused."""
+    """A frozen value. Unknown fields, coerced types, NaN and Infinity are refused.
+
+    Arrays and objects within it stop at their first wrong entry (`fail_fast`): a request may have a
+    million, and the cost of refusing it should be small.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def added(default: Any) -> Any:
+    """Return a field that values stored by earlier releases lack: its default means the same.
+
+    It is written only where it says more, so that they are written as they were.
+    """
+    return Field(default, exclude_if=lambda value: value == default)

@@ -101,11 +101,16 @@ class MLPConfig(Config):
     - `init`: `normal` draws weights with mean 0 and standard deviation 0.01. Biases start at 0.
     """
 
-    hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=64)] = (256, 256)
+    hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=64, fail_fast=True)] = (
+        256,
+        256,
+    )
     activation: Activation = "relu"
     maxout_pieces: Annotated[int, Field(ge=2, le=16)] = 2
     input_dropout: Dropout = DropoutConfig(p=0.0)
-    hidden_dropout: tuple[Dropout, ...] = Field(0.5, validate_default=True, strict=False)
+    hidden_dropout: tuple[Dropout, ...] = Field(
+        0.5, validate_default=True, strict=False, fail_fast=True
+    )
     batch_norm: bool = False
     max_norm: Positive | None = None
     init: Init = "xavier_uniform"

@@ -97,7 +97,7 @@ class TableConfig(Config):
         Annotated[ColumnName, Tag("one")]
         | Annotated[
             tuple[ColumnName, ...],
-            Field(strict=False, min_length=1, max_length=1000),
+            Field(strict=False, min_length=1, max_length=1000, fail_fast=True),
             Tag("several"),
         ],
         # So that an error is about the form that was meant.
@@ -106,12 +106,13 @@ class TableConfig(Config):
     features: (
         Annotated[
             tuple[ColumnName, ...],
-            # Stop at the first error: there could be 100,000.
             Field(strict=False, min_length=1, max_length=100_000, fail_fast=True),
         ]
         | None
     ) = None
-    types: Annotated[dict[ColumnName, FeatureType], Field(max_length=100_000)] = Field({})
+    types: Annotated[dict[ColumnName, FeatureType], Field(max_length=100_000, fail_fast=True)] = (
+        Field({})
+    )
     weight: ColumnName | None = None
     split: SplitConfig = SplitConfig()
 

@@ -126,7 +126,7 @@ ClassWeights = Annotated[
     Annotated[Literal["balanced"], Tag("rule")]
     | Annotated[
         tuple[Annotated[float, Field(ge=0)], ...],
-        Field(strict=False, max_length=10_000),
+        Field(strict=False, max_length=10_000, fail_fast=True),
         Tag("weights"),
     ],
     # So that an error is about the form that was meant.

@@ -1,5 +1,6 @@
 """Categories: the name of each value of a training column, and its code."""
 
+from collections.abc import Collection
 from functools import cached_property
 from typing import Literal, Self
 
@@ -7,15 +8,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from dropout_core.config import Config
+from dropout_core.config import Config, added
 from dropout_core.data.dates import parse_dates, parse_each_date
+from dropout_core.data.formats import CellFormat, DateFormat, NumberFormat
 from dropout_core.data.parsing import (
     parse_booleans,
     parse_numbers,
+    plain_numbers,
     replace_distinct,
     without_missing,
 )
-from dropout_core.data.read_options import MISSING_WORDS
+from dropout_core.data.reading import FIRST_MISSING_WORDS, Reading
 from dropout_core.data.stored_types import INT64_BOUND, StoredAs, stored_as
 
 _BOOLEANS = {"0": "false", "1": "true"}
@@ -27,21 +30,25 @@ class CategoricalFeature(Config):
     The name of a category is its value as text. `stored_as` says what the values were in training.
     A value is read as that before it is looked up: 3, 3.0, "3" and "3e0" are one category of
     numbers. Text is looked up as it is. If training did not see it, it is looked up again without
-    white space around it, as the number, boolean, date or words that it spells; the first category
-    that spells the same matches.
+    white space around it, and then as the number, boolean, date or words that it spells; the first
+    category that spells the same matches. `format` says how text spells the numbers or dates; None
+    is usual.
     """
 
     type: Literal["categorical"] = "categorical"
     name: str
     stored_as: StoredAs
     categories: tuple[str, ...]
+    format: CellFormat | None = added(None)
 
     @classmethod
-    def fit(cls, name: str, column: pl.Series, *, max_categories: int) -> Self:
+    def fit(
+        cls, name: str, column: pl.Series, *, max_categories: int, reading: Reading | None = None
+    ) -> Self:
         """Keep the `max_categories` most frequent values; of equals the first by name."""
         values_are = stored_as(column.dtype)
         counts = column.drop_nulls().alias("value").value_counts(name="count")
-        names = names_as(counts["value"], values_are)
+        names = names_as(counts["value"], values_are).str.strip_chars()
         kept = (
             counts.select(names.alias("name"), "count")
             .drop_nulls()
@@ -50,29 +57,44 @@ class CategoricalFeature(Config):
             .sort("count", "name", descending=[True, False])
             .head(max_categories)
         )
-        return cls(name=name, stored_as=values_are, categories=tuple(kept["name"].sort()))
+        return cls(
+            name=name,
+            stored_as=values_are,
+            categories=tuple(kept["name"].sort()),
+            format=_format(name, values_are, reading or Reading()),
+        )
 
     @property
     def cardinality(self) -> int:
         """Return the number of codes, including the 0 of unknown values."""
         return len(self.categories) + 1
 
-    def codes(self, column: pl.Series) -> NDArray[np.float64]:
-        """Return the code of each value: (N). Raises DataError for dates with two readings."""
+    def codes(
+        self, column: pl.Series, *, missing: Collection[str] = FIRST_MISSING_WORDS
+    ) -> NDArray[np.float64]:
+        """Return the code of each value: (N). Raises DataError for dates with two readings.
+
+        Text that was not seen in training is missing if it is one of the words `missing`.
+        """
         if self.stored_as == "datetime":
-            column = parse_dates(column)
+            date = self.format if isinstance(self.format, DateFormat) else None
+            column = parse_dates(column, date)
+        elif isinstance(self.format, NumberFormat):
+            column = plain_numbers(column, self.format)
         if self.stored_as == "text" and column.dtype == pl.String:
-            return self._codes_of_text(column).to_numpy()
+            return self._codes_of_text(column, missing).to_numpy()
         distinct = column.unique().drop_nulls()
-        codes = self._codes_of_text(names_as(distinct, self.stored_as))
+        codes = self._codes_of_text(names_as(distinct, self.stored_as), missing)
         return replace_distinct(column, distinct, codes, default=0.0).to_numpy()
 
-    def _codes_of_text(self, names: pl.Series) -> pl.Series:
+    def _codes_of_text(self, names: pl.Series, missing: Collection[str]) -> pl.Series:
         codes = self._code_of(names)
         if self.stored_as != "text" or not (unseen := (codes == 0) & names.is_not_null()).any():
             return codes
         distinct = names.filter(unseen).unique()
-        spelt = self._code_of_spelt(spelt_names(distinct))
+        text = without_missing(distinct, missing)
+        spelt = self._code_of(text.str.strip_chars())
+        spelt = spelt.set(spelt == 0, None).fill_null(self._code_of_spelt(spelt_names(text)))
         return codes.set(unseen, None).fill_null(
             replace_distinct(names, distinct, spelt, default=0.0)
         )
@@ -87,6 +109,13 @@ class CategoricalFeature(Config):
     @cached_property
     def _code_of_spelt(self) -> "_Codes":
         return _Codes(spelt_names(pl.Series(self.categories, dtype=pl.String)))
+
+
+def _format(name: str, stored_as: StoredAs, reading: Reading) -> CellFormat | None:
+    """Return the format of the column's text, where its values are numbers or dates."""
+    if stored_as == "datetime":
+        return reading.date_format(name)
+    return reading.number_format(name) if stored_as == "number" else None
 
 
 class _Codes:
@@ -122,7 +151,7 @@ def spelt_names(text: pl.Series) -> pl.Series:
     """Return the name of the boolean, number or date that text spells, or else its words."""
     truth = names_as(parse_booleans(text), "boolean")
     spelt = truth.fill_null(_number_names(text)).fill_null(_date_names(parse_each_date(text)))
-    return spelt.fill_null(without_missing(text, MISSING_WORDS).str.strip_chars())
+    return spelt.fill_null(text.str.strip_chars())
 
 
 def _number_names(values: pl.Series) -> pl.Series:

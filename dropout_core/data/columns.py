@@ -9,13 +9,20 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import Field
 
-from dropout_core.config import ColumnType, Config, FeatureType
+from dropout_core.config import ColumnType, Config, FeatureType, added
 from dropout_core.data.formats import CellFormat
 from dropout_core.data.stored_types import StoredAs, as_stored, stored_as
 from dropout_core.data.wide_tables import column_parts
 from dropout_core.errors import DataError
 
 MAX_INTEGER_CLASSES = 50
+
+MAX_NAME_CHARACTERS = 200
+"""The longest text that is the name of a class, or is shown whole in an answer."""
+
+LONG_CLASS = (
+    f"a value has more than {MAX_NAME_CHARACTERS} characters, which the name of a class cannot have"
+)
 
 MIN_IDENTIFIERS = 50
 """With fewer rows than this, a column of distinct values need not hold identifiers."""
@@ -26,7 +33,7 @@ _MANY_DISTINCT = 100
 _LONG_TEXT = 40  # characters
 _WORDS_OF_PROSE = 3
 
-_RFC_3339 = "%Y-%m-%dT%H:%M:%S%.fZ"
+RFC_3339 = "%Y-%m-%dT%H:%M:%S%.fZ"
 _STATISTICS = ("minimum", "maximum", "mean", "standard_deviation")
 _DATES = ("earliest", "latest")
 
@@ -37,10 +44,11 @@ _IDENTIFIER_NAME = re.compile(
     re.DOTALL,
 )
 
-# Names that libraries give to a column that only numbers the rows: pandas in Parquet, pandas and
-# tibbles for a column that had no name in CSV, R for the names of its rows.
+# Names that libraries give to a column that only numbers the rows: pandas in Parquet; polars,
+# pandas and tibbles where a sheet or CSV has no name; R for the names of its rows.
 _INDEX_NAME = re.compile(
-    r"__index_level_\d+__|Unnamed: 0(?:\.\d+)?|Unnamed: 0_level_0|\.\.\.1|(?i:row[._]?names?)"
+    r"__index_level_\d+__|__UNNAMED__0|Unnamed: 0(?:\.\d+)?|Unnamed: 0_level_0|\.\.\.1"
+    r"|(?i:row[._]?names?)"
 )
 
 TYPE_AS_STORED: dict[StoredAs, FeatureType] = {
@@ -64,7 +72,8 @@ class Column(Config):
     - `num_distinct` leaves missing values out; it is exact up to 10,000 and an estimate above.
     - Numbers have `minimum`, `maximum`, `mean` and `standard_deviation` (dividing by N); dates have
       `earliest` and `latest` (RFC 3339).
-    - Booleans, categories and few whole numbers have `top_values`, the most frequent first.
+    - Booleans, categories and few whole numbers have `top_values`, the most frequent first; those
+      of more than 200 characters are cut.
     - `format` says how the cells of a text file were written, unless numbers are plain as 1234.5.
     """
 
@@ -81,7 +90,7 @@ class Column(Config):
     earliest: str | None = None
     latest: str | None = None
     top_values: Annotated[tuple[TopValue, ...], Field(strict=False)] = ()
-    format: CellFormat | None = None
+    format: CellFormat | None = added(None)
 
 
 def describe(table: pl.LazyFrame | pl.DataFrame, *, index: Collection[str] = ()) -> list[Column]:
@@ -144,8 +153,8 @@ def _first_questions(values: pl.Expr, summary: Mapping[str, Any]) -> dict[str, p
     elif summary["stored_as"] == "datetime":
         # As text, because Python's dates end with the year 9999.
         questions |= {
-            "earliest": values.min().cast(pl.Datetime("us")).dt.to_string(_RFC_3339),
-            "latest": values.max().cast(pl.Datetime("us")).dt.to_string(_RFC_3339),
+            "earliest": values.min().cast(pl.Datetime("us")).dt.to_string(RFC_3339),
+            "latest": values.max().cast(pl.Datetime("us")).dt.to_string(RFC_3339),
         }
     return questions
 
@@ -188,7 +197,11 @@ def _may_decide(summary: Mapping[str, Any]) -> bool:
     share: float = summary["num_distinct"] / max(1, summary["num_values"])
     if summary["stored_as"] == "text":
         return 0.4 < share < 0.6
-    return bool(summary["integral"]) and share > 0.8 and _counts_rows(summary)
+    if not summary["integral"]:
+        return False
+    if _is_named_as_identifiers(summary):
+        return 0.4 < share < 0.6
+    return share > 0.8 and _is_sequence(summary)
 
 
 def _column(summary: Mapping[str, Any]) -> Column:
@@ -217,7 +230,7 @@ def _type(summary: Mapping[str, Any]) -> ColumnType:
         return "identifier"
     if summary["stored_as"] == "text":
         return _type_of_text(summary)
-    if summary["integral"] and _are_all_different(summary) and _counts_rows(summary):
+    if summary["integral"] and _are_identifiers(summary):
         return "identifier"
     return TYPE_AS_STORED[summary["stored_as"]]
 
@@ -231,22 +244,44 @@ def _type_of_text(summary: Mapping[str, Any]) -> ColumnType:
     is_prose = num_words > _WORDS_OF_PROSE or (is_long and num_words >= 2)
     if is_prose and is_long + are_many + are_most >= 2:
         return "text"
-    if not is_prose and (_are_all_different(summary) or (are_many and are_most)):
+    if not is_prose and (_are_all_different(summary) or _are_most_different(summary)):
         return "identifier"
     return "categorical"
+
+
+def _are_identifiers(summary: Mapping[str, Any]) -> bool:
+    """Return whether whole numbers count the rows, or are named as identifiers and rarely repeat.
+
+    Rows that were drawn with replacement repeat their numbers.
+    """
+    if _are_all_different(summary) and _is_sequence(summary):
+        return True
+    are_different = _are_all_different(summary) or _are_most_different(summary)
+    return are_different and _is_named_as_identifiers(summary)
+
+
+def _are_most_different(summary: Mapping[str, Any]) -> bool:
+    num_distinct: int = summary["num_distinct"]
+    return num_distinct > _MANY_DISTINCT and bool(2 * num_distinct > summary["num_values"])
 
 
 def _are_all_different(summary: Mapping[str, Any]) -> bool:
     return bool(MIN_IDENTIFIERS <= summary["num_values"] == summary["num_distinct"])
 
 
-def _counts_rows(summary: Mapping[str, Any]) -> bool:
-    """Return whether distinct whole numbers are a sequence, or named as identifiers are."""
-    if _IDENTIFIER_NAME.fullmatch(summary["name"]):
-        return True
+def _is_named_as_identifiers(summary: Mapping[str, Any]) -> bool:
+    return _IDENTIFIER_NAME.fullmatch(summary["name"]) is not None
+
+
+def _is_sequence(summary: Mapping[str, Any]) -> bool:
     return bool(summary["maximum"] - summary["minimum"] + 1 == summary["num_values"])
 
 
 def _top_values(counts: Sequence[Mapping[str, Any]]) -> tuple[TopValue, ...]:
     most = heapq.nsmallest(_MAX_TOP_VALUES, counts, key=lambda c: (-c["count"], c["value"]))
-    return tuple(TopValue(value=entry["value"], count=entry["count"]) for entry in most)
+    return tuple(TopValue(value=_cut(entry["value"]), count=entry["count"]) for entry in most)
+
+
+def _cut(value: bool | int | float | str) -> bool | int | float | str:
+    is_long = isinstance(value, str) and len(value) > MAX_NAME_CHARACTERS
+    return f"{value[:MAX_NAME_CHARACTERS]}..." if is_long else value  # type: ignore[index]

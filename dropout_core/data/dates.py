@@ -1,15 +1,18 @@
 """Dates in text: one grammar for uploads, for files to predict and for JSON rows.
 
-A date is written 2024-12-31, 2024/12/31, 31.12.2024, 31/12/2024 or 12/31/2024; day and month may
-have one digit. A time may follow after `T`, `t` or a space: 9:30, 09:30:15 or 09:30:15.25. A zone
-may follow the time, after a space or none: Z, z, +01, +0100 or +01:00. Without a zone a date is in
-UTC. The second 60, a leap second, is the first second of the next minute. Years are 1 to 9999.
+A date is written 2024-12-31, 2024/12/31, 2024.12.31, 31.12.2024, 31/12/2024, 31-12-2024,
+12/31/2024 or 12-31-2024, or with an English name of its month: 31 Dec 2024, 31-Dec-2024,
+December 31, 2024. Day and month may have one digit. After dots, slashes and names the year may have
+two digits: 70 to 99 are 1970 to 1999. A time may follow after `T`, `t`, a space, or a comma and a
+space: 9:30, 09:30:15, 09:30:15.25 or 9:30 PM. A zone may follow the time, after a space or none: Z,
+z, +01, +0100 or +01:00; after a space also UTC and GMT. Without a zone a date is in UTC. The second
+60, a leap second, is the first second of the next minute. Years are 1 to 9999.
 
 02/03/2024 has two readings: the other dates of its column decide, see `parse_dates`.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,13 +24,23 @@ from dropout_core.data.parsing import refusal, replace_distinct
 from dropout_core.data.stored_types import DATETIME
 from dropout_core.errors import DataError
 
+_MARKS = ("T", "t", " ", ", ")  # between a date and its time
 _TIMES = (
     ("[0-9]{1,2}:[0-9]{2}", "%H:%M"),
     (r"[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?", "%H:%M:%S%.f"),
 )
+_HALF_DAYS = (
+    ("[0-9]{1,2}:[0-9]{2}", "%I:%M"),
+    ("[0-9]{1,2}:[0-9]{2}:[0-9]{2}", "%I:%M:%S"),
+)
+_UTC = ("UTC", "GMT")
 _ZONE, _ZONE_FORMAT = " ?(?:[Zz]|[+-][0-9]{2}:?(?:[0-9]{2})?)", "%#z"
 _HAS_ZONE = re.compile("%[:#]*[zZ+]")
-_SLASHED = r"^\s*[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}"  # how a date begins that may have two readings
+
+# How a date begins that may have two readings.
+_SLASHED = (
+    r"^\s*[0-9]{1,2}(?:/[0-9]{1,2}/(?:[0-9]{4}|[0-9]{2})|-[0-9]{1,2}-[0-9]{4})(?:[Tt, ]|\s*$)"
+)
 
 _FIRST = pl.datetime(1, 1, 1)
 _LAST = pl.datetime(9999, 12, 31, 23, 59, 59, 999_999)
@@ -57,27 +70,72 @@ class Calendar:
     forms: tuple[DateForm, ...]
 
 
-def _calendar(date: str, date_format: str) -> Calendar:
-    forms = [DateForm(f"^{date}$", date_format)]
-    for mark in "T t":
-        for time, time_format in _TIMES:
-            pattern, format_ = f"^{date}{mark}{time}", f"{date_format}{mark}{time_format}"
-            forms.append(DateForm(f"{pattern}$", format_))
-            forms.append(DateForm(f"{pattern}{_ZONE}$", f"{format_}{_ZONE_FORMAT}"))
+def _calendar(*dates: tuple[str, str]) -> Calendar:
+    """Return the calendar of these dates, each a pattern and a format."""
+    forms = [form for date, format_ in dates for form in _forms(date, format_)]
     times = "|".join(time for time, _ in _TIMES)
-    return Calendar(f"^{date}(?:[T t](?:{times})(?:{_ZONE})?)?$", tuple(forms))
+    half_days = "|".join(time for time, _ in _HALF_DAYS)
+    any_time = f"(?:{times})(?:{_ZONE}| (?:{'|'.join(_UTC)}))?|(?:{half_days}) ?[AaPp][Mm]"
+    any_date = "|".join(date for date, _ in dates)
+    return Calendar(f"^(?:{any_date})(?:(?:[Tt ]|, )(?:{any_time}))?$", tuple(forms))
 
 
-_DAY, _YEAR = "[0-9]{1,2}", "[0-9]{4}"
+def _forms(date: str, date_format: str) -> Iterator[DateForm]:
+    yield DateForm(f"^{date}$", date_format)
+    for mark in _MARKS:
+        pattern, format_ = f"^{date}{mark}", f"{date_format}{mark}"
+        for time, time_format in _TIMES:
+            yield DateForm(f"{pattern}{time}$", f"{format_}{time_format}")
+            yield DateForm(f"{pattern}{time}{_ZONE}$", f"{format_}{time_format}{_ZONE_FORMAT}")
+            for zone in _UTC:
+                yield DateForm(f"{pattern}{time} {zone}$", f"{format_}{time_format} {zone}")
+        for time, time_format in _HALF_DAYS:
+            for space in ("", " "):
+                half = f"{time}{space}[AaPp][Mm]"
+                yield DateForm(f"{pattern}{half}$", f"{format_}{time_format}{space}%p")
+
+
+_DAY, _YEAR, _SHORT_YEAR = "[0-9]{1,2}", "[0-9]{4}", "[0-9]{2}"
+_MONTH = (
+    "(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
+    "|sep(?:tember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
+_WEEKDAY = "(?i:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?i:day)?"
 
 CALENDARS: Mapping[str, Calendar] = {
-    "iso": _calendar(f"{_YEAR}-{_DAY}-{_DAY}", "%Y-%m-%d"),
-    "dots": _calendar(rf"{_DAY}\.{_DAY}\.{_YEAR}", "%d.%m.%Y"),
-    "year first": _calendar(f"{_YEAR}/{_DAY}/{_DAY}", "%Y/%m/%d"),
-    "day first": _calendar(f"{_DAY}/{_DAY}/{_YEAR}", "%d/%m/%Y"),
-    "month first": _calendar(f"{_DAY}/{_DAY}/{_YEAR}", "%m/%d/%Y"),
+    "iso": _calendar((f"{_YEAR}-{_DAY}-{_DAY}", "%Y-%m-%d")),
+    "dots": _calendar(
+        (rf"{_DAY}\.{_DAY}\.{_YEAR}", "%d.%m.%Y"), (rf"{_DAY}\.{_DAY}\.{_SHORT_YEAR}", "%d.%m.%y")
+    ),
+    "year first": _calendar(
+        (f"{_YEAR}/{_DAY}/{_DAY}", "%Y/%m/%d"), (rf"{_YEAR}\.{_DAY}\.{_DAY}", "%Y.%m.%d")
+    ),
+    "month name": _calendar(
+        (f"{_DAY} {_MONTH} {_YEAR}", "%d %B %Y"),
+        (f"{_DAY}-{_MONTH}-{_YEAR}", "%d-%B-%Y"),
+        (f"{_DAY}/{_MONTH}/{_YEAR}", "%d/%B/%Y"),
+        (f"{_DAY} {_MONTH} {_SHORT_YEAR}", "%d %B %y"),
+        (f"{_DAY}-{_MONTH}-{_SHORT_YEAR}", "%d-%B-%y"),
+        (f"{_MONTH} {_DAY}, {_YEAR}", "%B %d, %Y"),
+        (f"{_MONTH} {_DAY} {_YEAR}", "%B %d %Y"),
+        (f"{_MONTH}-{_DAY}-{_YEAR}", "%B-%d-%Y"),
+        (f"{_YEAR}-{_MONTH}-{_DAY}", "%Y-%B-%d"),
+        (f"{_WEEKDAY}, {_DAY} {_MONTH} {_YEAR}", "%A, %d %B %Y"),
+        (f"{_WEEKDAY}, {_MONTH} {_DAY}, {_YEAR}", "%A, %B %d, %Y"),
+    ),
+    "day first": _calendar(
+        (f"{_DAY}/{_DAY}/{_YEAR}", "%d/%m/%Y"),
+        (f"{_DAY}/{_DAY}/{_SHORT_YEAR}", "%d/%m/%y"),
+        (f"{_DAY}-{_DAY}-{_YEAR}", "%d-%m-%Y"),
+    ),
+    "month first": _calendar(
+        (f"{_DAY}/{_DAY}/{_YEAR}", "%m/%d/%Y"),
+        (f"{_DAY}/{_DAY}/{_SHORT_YEAR}", "%m/%d/%y"),
+        (f"{_DAY}-{_DAY}-{_YEAR}", "%m-%d-%Y"),
+    ),
 }
-_WITH_ONE_READING = ("iso", "dots", "year first")
+WITH_ONE_READING = ("iso", "dots", "year first", "month name")
+"""The calendars whose dates have one reading, which is known without their column."""
 
 
 def date_values(cells: pl.Expr, forms: Iterable[DateForm]) -> pl.Expr:
@@ -107,6 +165,8 @@ def parse_dates(column: pl.Series, format_: DateFormat | None = None) -> pl.Seri
     """
     if column.dtype == DATETIME:
         return column
+    if format_ is not None and "%" in format_.pattern and column.dtype.is_integer():
+        column = column.cast(pl.String)  # %Y%m%d may be stored as a number
     if column.dtype != pl.String:
         return pl.repeat(None, len(column), dtype=DATETIME, eager=True)
     distinct = column.unique().drop_nulls()
@@ -116,7 +176,7 @@ def parse_dates(column: pl.Series, format_: DateFormat | None = None) -> pl.Seri
     if not slashed.any():
         return replace_distinct(column, distinct, parse_each_date(distinct))
     readings = [
-        _parse(distinct, (*_WITH_ONE_READING, order)) for order in ("day first", "month first")
+        _parse(distinct, (*WITH_ONE_READING, order)) for order in ("day first", "month first")
     ]
     num_unread = [int((slashed & reading.is_null()).sum()) for reading in readings]
     if num_unread == [0, 0] and not readings[0].equals(readings[1]):
@@ -129,12 +189,12 @@ def parse_dates(column: pl.Series, format_: DateFormat | None = None) -> pl.Seri
 
 def parse_each_date(text: pl.Series) -> pl.Series:
     """Return Datetime in UTC of text, each date read on its own: 31/12/2024 is null."""
-    return _parse(text, _WITH_ONE_READING)
+    return _parse(text, WITH_ONE_READING)
 
 
 def _parse_as(text: pl.Series, pattern: str) -> pl.Series:
     if pattern in CALENDARS:
-        return _parse(text, tuple(dict.fromkeys((pattern, *_WITH_ONE_READING))))
+        return _parse(text, tuple(dict.fromkeys((pattern, *WITH_ONE_READING))))
     cells = text.str.strip_chars().to_frame("cell")
     values = cells.select(date_values(pl.col("cell"), [DateForm("", pattern)]))
     return values.to_series().alias(text.name)
@@ -162,7 +222,9 @@ def may_be_dates(text: pl.Series) -> pl.Series:
 
 def looks_like_date(cell: str) -> bool:
     """Return whether a cell of a file's first row is a date rather than the name of a column."""
-    return _DATE_LIKE.fullmatch(cell) is not None
+    if _DATE_LIKE.fullmatch(cell) is not None:
+        return True
+    return any(re.match(calendar.pattern, cell) for calendar in CALENDARS.values())
 
 
 @dataclass(frozen=True)

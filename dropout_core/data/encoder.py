@@ -3,9 +3,8 @@
 Shapes: N rows, V value columns, K categorical features, C = V + K columns of the matrix.
 """
 
-import itertools
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -13,10 +12,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from dropout_core.config import Config, FeatureType, PreprocessingConfig
+from dropout_core.config import Config, FeatureType, PreprocessingConfig, added
 from dropout_core.data.by_name import naming, numbered
 from dropout_core.data.categories import CategoricalFeature, names_as
-from dropout_core.data.dates import parse_dates
+from dropout_core.data.cells import misses_value, read_dates, read_numbers, refuse_others
 from dropout_core.data.features import (
     BooleanFeature,
     DatetimeFeature,
@@ -24,104 +23,136 @@ from dropout_core.data.features import (
     NumericFeature,
     TextFeature,
     value_names,
+    values_of,
 )
+from dropout_core.data.formats import CellFormat
 from dropout_core.data.instances import has_two_orders, instance_frame, text_column
-from dropout_core.data.parsing import parse_numbers, refusal, refuse_unreadable, without_missing
-from dropout_core.data.read_options import MISSING_WORDS, spell_values
+from dropout_core.data.parsing import without_missing
+from dropout_core.data.read_options import spell_values
+from dropout_core.data.reading import FIRST_MISSING_WORDS, Reading
 from dropout_core.data.stored_types import frame_as_stored
 from dropout_core.errors import DataError
 
-_CHUNK_CELLS = 1 << 20  # enough to outweigh the cost of a chunk
-_READ = ("numeric", "boolean", "datetime")  # features whose cells are read as values
+_WRITTEN = (NumericFeature, DatetimeFeature, CategoricalFeature)  # whose text may have a format
+_READ = (NumericFeature, BooleanFeature, DatetimeFeature)  # whose cells are read as values
 
 
 class Encoder(Config):
     """The features as the training rows fitted them, which turn values into numbers.
 
-    `columns` are all columns of the training rows, including those that are no features.
+    - `columns`: all columns of the training rows, including those that are no features.
+    - `missing`: the words that stood for a missing value in the table.
+    - `incomplete`: features that missed a value in no training row, but elsewhere in the table.
     """
 
     features: tuple[Feature, ...]
     columns: tuple[str, ...] = ()
+    missing: tuple[str, ...] = added(FIRST_MISSING_WORDS)
+    incomplete: tuple[str, ...] = added(())
 
     @classmethod
     def fit(
-        cls, frame: pl.DataFrame, features: Mapping[str, FeatureType], config: PreprocessingConfig
+        cls,
+        frame: pl.DataFrame,
+        features: Mapping[str, FeatureType],
+        config: PreprocessingConfig,
+        *,
+        reading: Reading | None = None,
+        incomplete: Collection[str] = (),
     ) -> Self:
         """Fit the features on the training rows `frame` of a stored table, and on nothing else.
 
-        Raises DataError for a column that is not there, or has a cell that cannot be of its type.
+        `reading` says how the text of the table was read, and `incomplete` names the columns that
+        miss a value in any row, held out or not. Raises DataError for a column that is not there,
+        or has a cell that cannot be of its type.
         """
-        fitted: list[Feature] = []
-        with numbered(frame, list(features)) as given:
-            for column, (name, type_) in zip(_stored(given), features.items(), strict=True):
-                match type_:
-                    case "numeric":
-                        missing = _misses(column, type_)
-                        fitted.append(NumericFeature(name=name, may_be_missing=missing))
-                    case "boolean":
-                        missing = _misses(column, type_)
-                        fitted.append(BooleanFeature(name=name, may_be_missing=missing))
-                    case "datetime":
-                        dates = _read_dates(column, MISSING_WORDS)
-                        fitted.append(DatetimeFeature.fit(name, dates))
-                    case "text":
-                        fitted.append(TextFeature(name=name, num_buckets=config.text_buckets))
-                    case "categorical":
-                        most = config.max_categories
-                        fitted.append(CategoricalFeature.fit(name, column, max_categories=most))
-        return cls(features=tuple(fitted), columns=tuple(frame.columns))
+        reading = reading or Reading()
+        with numbered(frame, list(features)) as columns:
+            fitted = tuple(
+                _fitted(name, type_, column, config, reading)
+                for (name, type_), column in zip(
+                    features.items(), _stored(columns).get_columns(), strict=True
+                )
+            )
+        complete = (f for f in fitted if isinstance(f, _READ) and not f.may_be_missing)
+        return cls(
+            features=fitted,
+            columns=tuple(frame.columns),
+            missing=reading.missing,
+            incomplete=tuple(feature.name for feature in complete if feature.name in incomplete),
+        )
 
-    def encode(
+    def for_text(
         self,
-        frame: pl.DataFrame,
         *,
-        refuse_missing: bool = True,
-        missing: Collection[str] = MISSING_WORDS,
-    ) -> NDArray[np.float64]:
+        missing: tuple[str, ...],
+        formats: Mapping[str, CellFormat] | None = None,
+    ) -> Self:
+        """Return the encoder for text with other words for a missing value, or other formats.
+
+        Features that `formats` does not name keep theirs.
+        """
+        formats = formats or {}
+        return type(self)(
+            features=tuple(
+                f.model_copy(update={"format": formats[f.name]}) if f.name in formats else f
+                for f in self.features
+            ),
+            columns=self.columns,
+            missing=missing,
+            incomplete=self.incomplete,
+        )
+
+    def encode(self, frame: pl.DataFrame, *, refuse_missing: bool = True) -> NDArray[np.float64]:
         """Return (N, C) float64, C-contiguous: value columns, then codes of categorical features.
 
         Value columns are numbers, 0 and 1, parts of dates and hashed words, NaN where one is
         missing; a code is 0 for a missing or unseen value, else 1 to the number of categories.
-        A column may hold stored values, or text as it is in a file, where empty text and the words
-        `missing` stand for a missing value. Other columns are ignored.
+        A column may hold stored values, or text as it is in a file, written as in the table that
+        the features were fitted on: empty text and the words `missing` stand for a missing value.
+        Other columns are ignored.
 
         Raises DataError for a column that is not there, and for a cell that cannot be read, is
-        infinite or, with `refuse_missing`, missing where training saw none missing (categories and
-        text may always be).
+        infinite or, with `refuse_missing`, missing where no row of the table missed a value
+        (categories and text may always be).
         """
         matrix = np.empty((len(frame), self.num_columns))
         with numbered(frame, self._names) as columns:
-            self._fill(matrix, _stored(columns), missing)
+            self._fill(matrix, _stored(columns))
         if refuse_missing:
             self._refuse_missing(matrix)
         return matrix
 
-    def _fill(
-        self, matrix: NDArray[np.float64], columns: pl.DataFrame, missing: Collection[str]
-    ) -> None:
+    def _fill(self, matrix: NDArray[np.float64], columns: pl.DataFrame) -> None:
         """Write the features' stored columns, in order, to the matrix (N, C)."""
+        missing = self.missing
         if spell_values(frozenset(missing)):
             columns = columns.with_columns(
                 without_missing(column, missing)
                 for feature, column in zip(self.features, columns, strict=True)
-                if feature.type in _READ and column.dtype == pl.String
+                if isinstance(feature, _READ) and column.dtype == pl.String
             )
-        types = _numbers_among(feature.type for feature in self.features)
-        indices = [self._indices[self._names[int(number)]][0] for number in types]
-        _read_numbers(columns, types, matrix, indices, missing=missing)
+        numbers = {
+            str(index): feature
+            for index, feature in enumerate(self.features)
+            if isinstance(feature, NumericFeature | BooleanFeature)
+        }
+        indices = [self._indices[feature.name][0] for feature in numbers.values()]
+        read_numbers(columns, numbers, matrix, indices, missing=missing)
         for feature, column in zip(self.features, columns, strict=True):
             indices = self._indices[feature.name]
             match feature:
                 case DatetimeFeature():
-                    values = feature.values(_read_dates(column, missing))
-                    for index, part in zip(indices, values, strict=True):
+                    dates = read_dates(
+                        column, feature.format, is_lenient=feature.is_lenient, missing=missing
+                    )
+                    for index, part in zip(indices, feature.values(dates), strict=True):
                         matrix[:, index] = part
                 case TextFeature():
                     text = without_missing(names_as(column, "text"), missing)
                     matrix[:, indices[0] : indices[-1] + 1] = feature.values(text)
                 case CategoricalFeature():
-                    matrix[:, indices[0]] = feature.codes(column)
+                    matrix[:, indices[0]] = feature.codes(column, missing=missing)
 
     def encode_numbers(
         self, numbers: NDArray[np.float64], *, refuse_missing: bool = True
@@ -137,8 +168,9 @@ class Encoder(Config):
             return matrix
         with naming(self._names):
             for index, feature in enumerate(self.features):
+                assert isinstance(feature, NumericFeature | BooleanFeature)
                 values = matrix[:, index]
-                _refuse_others(pl.Series(str(index), values), values, feature.type)
+                refuse_others(pl.Series(str(index), values), values, feature)
         if refuse_missing:
             self._refuse_missing(matrix)
         return matrix
@@ -154,11 +186,7 @@ class Encoder(Config):
         on its own.
         """
         return instance_frame(
-            instances,
-            self._types,
-            datetimes=self.datetime_columns,
-            columns=self.columns,
-            ignored=ignored,
+            instances, self.features, columns=self.columns, ignored=ignored, missing=self.missing
         )
 
     @property
@@ -197,19 +225,24 @@ class Encoder(Config):
         return tuple(
             feature.name
             for feature in self.features
-            if isinstance(feature, NumericFeature | BooleanFeature | DatetimeFeature)
-            and feature.may_be_missing
+            if isinstance(feature, _READ) and feature.may_be_missing
         )
+
+    @cached_property
+    def number_columns(self) -> tuple[str, ...]:
+        """Return the features that are numbers, or categories of numbers."""
+        return tuple(f.name for f in self.features if values_of(f) == "number")
 
     @cached_property
     def datetime_columns(self) -> tuple[str, ...]:
         """Return the features that are dates, or categories of dates."""
-        return tuple(
-            feature.name
-            for feature in self.features
-            if isinstance(feature, DatetimeFeature)
-            or (isinstance(feature, CategoricalFeature) and feature.stored_as == "datetime")
-        )
+        return tuple(f.name for f in self.features if values_of(f) == "datetime")
+
+    @cached_property
+    def unsettled_dates(self) -> tuple[str, ...]:
+        """Return the features of dates whose text has no format: all cells decide together."""
+        formats = {f.name: f.format for f in self.features if isinstance(f, _WRITTEN)}
+        return tuple(name for name in self.datetime_columns if formats[name] is None)
 
     def columns_of(self, name: str) -> list[int]:
         """Return the columns of the matrix that hold this feature. Raises KeyError."""
@@ -222,10 +255,6 @@ class Encoder(Config):
     @cached_property
     def _names(self) -> list[str]:
         return [feature.name for feature in self.features]
-
-    @cached_property
-    def _types(self) -> dict[str, FeatureType]:
-        return {feature.name: feature.type for feature in self.features}
 
     @cached_property
     def _indices(self) -> dict[str, list[int]]:
@@ -245,9 +274,10 @@ class Encoder(Config):
         has_missing = np.isnan(matrix).any(axis=0)
         for index in np.flatnonzero(has_missing):
             name = next(name for name, indices in self._indices.items() if index in indices)
-            if name not in self.may_be_missing:
+            if name not in self.may_be_missing and name not in self.incomplete:
                 raise DataError(
-                    "a value is missing, and training saw none missing",
+                    "a value is missing, and no row of the model's table missed one: "
+                    "`missing`, set to `impute`, imputes it",
                     row=int(np.isnan(matrix[:, index]).argmax()) + 1,
                     column=name,
                 )
@@ -258,65 +288,29 @@ def _stored(columns: pl.DataFrame) -> pl.DataFrame:
     return frame_as_stored(columns.with_columns(text_column(c.name, c.to_list()) for c in objects))
 
 
-def _numbers_among(types: Iterable[FeatureType]) -> dict[str, FeatureType]:
-    """Return the types of numeric and boolean columns, by the columns' numbers."""
-    numbers = {str(index): type_ for index, type_ in enumerate(types)}
-    return {number: type_ for number, type_ in numbers.items() if type_ in ("numeric", "boolean")}
-
-
-def _misses(column: pl.Series, type_: FeatureType) -> bool:
-    """Return whether a numeric or boolean column misses a value. Raises DataError as `encode`."""
-    if column.dtype.is_integer() and type_ == "numeric":
-        return column.null_count() > 0
-    values = np.empty((len(column), 1))
-    _read_numbers(column.to_frame(), {column.name: type_}, values, [0], missing=MISSING_WORDS)
-    return bool(np.isnan(values).any())
-
-
-def _read_numbers(
-    columns: pl.DataFrame,
-    types: Mapping[str, FeatureType],
-    matrix: NDArray[np.float64],
-    indices: Sequence[int],
-    *,
-    missing: Collection[str],
-) -> None:
-    """Write the numeric and boolean columns `types` to `indices` of the matrix, NaN for missing."""
-    columns = columns.select(list(types))
-    values = parse_numbers(columns)
-    lost = [a > b for a, b in zip(_null_counts(values), _null_counts(columns), strict=True)]
-    for name in itertools.compress(types, lost):
-        what = "number" if types[name] == "numeric" else "truth value"
-        refuse_unreadable(columns[name], values[name], missing, f"is no {what}")
-    where: slice | Sequence[int] = indices
-    if list(indices) == list(range(matrix.shape[1])):
-        where = slice(None)  # much quicker than a list of all columns
-    num_rows = max(1, _CHUNK_CELLS // max(1, len(indices)))
-    for start in range(0, len(values), num_rows):
-        # Adding zero turns -0.0 into 0.0, because the stored -0 of a file is 0.
-        chunk = values[start : start + num_rows].to_numpy(order="c") + 0.0
-        matrix[start : start + num_rows, where] = chunk
-    is_infinite = values.select(pl.all().is_infinite().any()).row(0) if values.width else ()
-    for index, type_ in enumerate(types.values()):
-        if is_infinite[index] or type_ == "boolean":
-            _refuse_others(columns.to_series(index), matrix[:, indices[index]], type_)
-
-
-def _null_counts(frame: pl.DataFrame) -> tuple[int, ...]:
-    return frame.null_count().row(0) if frame.width else ()
-
-
-def _refuse_others(column: pl.Series, values: NDArray[np.float64], type_: FeatureType) -> None:
-    """Raise DataError for a number that is infinite, or a truth value that is not 0 or 1."""
-    if type_ == "numeric":
-        wrong, why = np.isinf(values), "is infinite"
-    else:
-        wrong, why = ~(np.isnan(values) | (values == 0) | (values == 1)), "is no truth value"
-    if wrong.any():
-        raise refusal(column, int(wrong.argmax()), why)
-
-
-def _read_dates(column: pl.Series, missing: Collection[str]) -> pl.Series:
-    values = parse_dates(column)
-    refuse_unreadable(column, values, missing, "is no date")
-    return values
+def _fitted(
+    name: str, type_: FeatureType, column: pl.Series, config: PreprocessingConfig, reading: Reading
+) -> Feature:
+    """Return the feature as the training rows of its column fit it."""
+    number, date = reading.number_format(name), reading.date_format(name)
+    missing, is_lenient = reading.missing, name in reading.lenient
+    match type_:
+        case "numeric":
+            numeric = NumericFeature(
+                name=name, may_be_missing=False, format=number, is_lenient=is_lenient
+            )
+            may_be_missing = misses_value(column, numeric, missing=missing)
+            return numeric.model_copy(update={"may_be_missing": may_be_missing})
+        case "boolean":
+            boolean = BooleanFeature(name=name, may_be_missing=False)
+            may_be_missing = misses_value(column, boolean, missing=missing)
+            return boolean.model_copy(update={"may_be_missing": may_be_missing})
+        case "datetime":
+            dates = read_dates(column, date, is_lenient=is_lenient, missing=missing)
+            return DatetimeFeature.fit(name, dates, format_=date, is_lenient=is_lenient)
+        case "text":
+            return TextFeature(name=name, num_buckets=config.text_buckets)
+        case "categorical":
+            return CategoricalFeature.fit(
+                name, column, max_categories=config.max_categories, reading=reading
+            )

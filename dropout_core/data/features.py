@@ -8,9 +8,11 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dropout_core.config import Config, Count
+from dropout_core.config import Config, Count, added
 from dropout_core.data.categories import CategoricalFeature
+from dropout_core.data.formats import DateFormat, NumberFormat
 from dropout_core.data.parsing import replace_distinct
+from dropout_core.data.stored_types import StoredAs
 
 DatePart = Literal["days", "year", "month", "day", "weekday", "hour", "minute"]
 
@@ -21,11 +23,18 @@ _WORD = r"\w+"
 
 
 class NumericFeature(Config):
-    """A number: one column. `may_be_missing` says whether a value was missing in training."""
+    """A number: one column.
+
+    - `may_be_missing`: whether a value was missing in training.
+    - `format`: how the column's text is written; None is the usual 1234.5.
+    - `is_lenient`: whether text that is no number is missing, as it was in the table.
+    """
 
     type: Literal["numeric"] = "numeric"
     name: str
     may_be_missing: bool
+    format: NumberFormat | None = added(None)
+    is_lenient: bool = added(False)
 
 
 class BooleanFeature(Config):
@@ -39,16 +48,21 @@ class BooleanFeature(Config):
 class DatetimeFeature(Config):
     """A date and time in UTC: a column for each of `parts`.
 
-    `days` counts since 1970, with a fraction; `weekday` from Monday, 1, to Sunday, 7.
+    `days` counts since 1970, with a fraction; `weekday` from Monday, 1, to Sunday, 7. `format` and
+    `is_lenient` are as for numbers; without a format see `dates.parse_dates`.
     """
 
     type: Literal["datetime"] = "datetime"
     name: str
     may_be_missing: bool
     parts: tuple[DatePart, ...]
+    format: DateFormat | None = added(None)
+    is_lenient: bool = added(False)
 
     @classmethod
-    def fit(cls, name: str, column: pl.Series) -> Self:
+    def fit(
+        cls, name: str, column: pl.Series, *, format_: DateFormat | None, is_lenient: bool
+    ) -> Self:
         """Keep `days`, and the parts that vary."""
         seen = column.drop_nulls()
         values = {part: _part(seen, part) for part in DATE_PARTS[1:]}
@@ -57,6 +71,8 @@ class DatetimeFeature(Config):
             name=name,
             may_be_missing=column.null_count() > 0,
             parts=("days", *varying),
+            format=format_,
+            is_lenient=is_lenient,
         )
 
     def values(self, column: pl.Series) -> list[NDArray[np.float64]]:
@@ -121,3 +137,17 @@ def value_names(feature: Feature) -> list[str]:
         case CategoricalFeature():
             return []
     return [feature.name]
+
+
+def values_of(feature: Feature) -> StoredAs:
+    """Return what the values of the feature's column are, also where they are categories."""
+    match feature:
+        case NumericFeature():
+            return "number"
+        case BooleanFeature():
+            return "boolean"
+        case DatetimeFeature():
+            return "datetime"
+        case TextFeature():
+            return "text"
+    return feature.stored_as

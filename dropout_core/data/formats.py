@@ -3,8 +3,11 @@
 A column without a format is read as usual: numbers as 1234.5, dates as `dates.parse_dates` does.
 """
 
+import datetime as dt
 from typing import Annotated, Literal, Self, get_args
 
+import polars as pl
+from polars.exceptions import PolarsError
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -12,18 +15,29 @@ from dropout_core.config import Config
 
 Decimal = Literal[".", ","]
 Thousands = Literal["", ",", ".", " ", "'"]
-CalendarName = Literal["iso", "dots", "year first", "day first", "month first"]
+CalendarName = Literal["iso", "dots", "year first", "month name", "day first", "month first"]
 
 CALENDAR_NAMES: tuple[CalendarName, ...] = get_args(CalendarName)
 
 
 def _check_pattern(pattern: str) -> str:
-    if "%" not in pattern and pattern not in CALENDAR_NAMES:
+    if pattern not in CALENDAR_NAMES and not _can_be_read(pattern):
         raise PydanticCustomError(
             "date_pattern",
-            "a date is written by a pattern such as %d/%m/%Y, or by the name of a calendar",
+            "a date is written by a pattern such as %d/%m/%Y, which has a year",
         )
     return pattern
+
+
+def _can_be_read(pattern: str) -> bool:
+    """Return whether a date that is written by the pattern is read again."""
+    moment = pl.Series([dt.datetime(2021, 11, 30, 16, 15, 14)]).dt.replace_time_zone("UTC")
+    try:
+        written = moment.dt.strftime(pattern)
+        read = written.str.to_datetime(pattern, time_unit="us", strict=False)
+    except PolarsError:
+        return False
+    return read.dt.year().to_list() == [2021]
 
 
 DatePattern = Annotated[str, Field(max_length=100), AfterValidator(_check_pattern)]

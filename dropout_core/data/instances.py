@@ -12,11 +12,25 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from dropout_core.config import FeatureType
 from dropout_core.data.by_name import naming
-from dropout_core.data.dates import parse_each_date
-from dropout_core.data.parsing import refuse_unreadable
-from dropout_core.data.read_options import MISSING_WORDS
+from dropout_core.data.categories import CategoricalFeature
+from dropout_core.data.dates import parse_dates, parse_each_date
+from dropout_core.data.features import (
+    BooleanFeature,
+    DatetimeFeature,
+    Feature,
+    NumericFeature,
+    TextFeature,
+    values_of,
+)
+from dropout_core.data.formats import DateFormat, NumberFormat
+from dropout_core.data.parsing import (
+    parse_numbers,
+    plain_numbers,
+    refuse_unreadable,
+    without_missing,
+)
+from dropout_core.data.reading import FIRST_MISSING_WORDS
 from dropout_core.data.stored_types import INT64_BOUND
 from dropout_core.errors import DataError
 
@@ -26,19 +40,19 @@ _MAX_BITS = 1024  # a longer whole number is beyond the range of Float64
 
 def instance_frame(
     instances: Sequence[Any],
-    types: Mapping[str, FeatureType],
+    features: Sequence[Feature],
     *,
-    datetimes: Collection[str],
     columns: Sequence[str] = (),
     ignored: Collection[str] = (),
+    missing: Collection[str] = FIRST_MISSING_WORDS,
 ) -> pl.DataFrame:
-    """Return a column for each of `types`.
+    """Return a column for each of the features.
 
-    Rows are arrays in the order of `types` or of `columns`, or objects by name. Each cell of the
-    columns `datetimes` is read as a date on its own; others stay numbers or text. `columns` and
-    `ignored` without a type are skipped.
+    Rows are arrays in the order of `features` or of `columns`, or objects by name. Each cell of a
+    column of dates, or of numbers written in a format, is read on its own; others stay numbers or
+    text. `columns` and `ignored` that are no features are skipped.
     """
-    names = list(types)
+    names = [feature.name for feature in features]
     known = {*names, *columns, *ignored}
     if has_two_orders(names, columns):
         _refuse_arrays(instances)
@@ -47,19 +61,17 @@ def instance_frame(
         _values(row, names, number, known=known, indices=indices, num_columns=len(columns))
         for number, row in enumerate(instances, 1)
     ]
-    if rows and set(types.values()) <= {"numeric", "boolean"}:
+    if rows and all(feature.type in ("numeric", "boolean") for feature in features):
         matrix = _number_matrix(rows)
         if matrix is not None:
             return pl.DataFrame(matrix, schema=dict.fromkeys(names, pl.Float64), orient="row")
     cells = zip(*rows, strict=True) if rows else [()] * len(names)
     with naming(names):
-        columns = [
-            _datetimes(str(index), values, types[name])
-            if name in datetimes
-            else _column(str(index), values, types[name])
-            for index, (name, values) in enumerate(zip(names, cells, strict=True))
+        read = [
+            _column(str(index), values, feature, missing)
+            for index, (feature, values) in enumerate(zip(features, cells, strict=True))
         ]
-    return pl.DataFrame(dict(zip(names, columns, strict=True)))
+    return pl.DataFrame(dict(zip(names, read, strict=True)))
 
 
 def has_two_orders(features: Sequence[str], columns: Sequence[str]) -> bool:
@@ -110,17 +122,54 @@ def _number_matrix(rows: Sequence[Sequence[Any]]) -> np.ndarray[Any, Any] | None
         return None
 
 
-def _column(name: str, values: Sequence[Any], type_: FeatureType) -> pl.Series:
-    matrix = _number_matrix([values]) if type_ in ("numeric", "boolean") else None
-    return text_column(name, values) if matrix is None else pl.Series(name, matrix[0])
+def _column(
+    name: str, values: Sequence[Any], feature: Feature, missing: Collection[str]
+) -> pl.Series:
+    format_ = None if isinstance(feature, BooleanFeature | TextFeature) else feature.format
+    if values_of(feature) == "datetime":
+        return _datetimes(name, values, feature, missing)
+    if feature.type in ("numeric", "boolean"):
+        matrix = _number_matrix([values])
+        if matrix is not None:
+            return pl.Series(name, matrix[0])
+    if isinstance(format_, NumberFormat) and any(isinstance(value, str) for value in values):
+        return _numbers(name, values, feature, format_, missing)
+    return text_column(name, values)
 
 
-def _datetimes(name: str, values: Sequence[Any], type_: FeatureType) -> pl.Series:
+def _datetimes(
+    name: str, values: Sequence[Any], feature: Feature, missing: Collection[str]
+) -> pl.Series:
     texts = text_column(name, values)
-    dates = parse_each_date(texts)
-    if type_ == "datetime":  # a category may be unseen
-        refuse_unreadable(texts, dates, MISSING_WORDS, "is no date")
+    assert isinstance(feature, DatetimeFeature | CategoricalFeature)
+    if isinstance(feature.format, DateFormat):
+        dates = parse_dates(texts, feature.format)
+    else:
+        dates = parse_each_date(texts)
+    if isinstance(feature, DatetimeFeature) and not feature.is_lenient:  # a category may be unseen
+        refuse_unreadable(texts, dates, missing, "is no date")
     return dates
+
+
+def _numbers(
+    name: str,
+    values: Sequence[Any],
+    feature: Feature,
+    format_: NumberFormat,
+    missing: Collection[str],
+) -> pl.Series:
+    """Read text as the format says, and numbers of JSON as they are."""
+    texts = text_column(name, [v if isinstance(v, str) else None for v in values])
+    texts = without_missing(texts, missing)
+    others = text_column(name, [None if isinstance(v, str) else v for v in values])
+    plain = plain_numbers(texts, format_)
+    if isinstance(feature, NumericFeature) and not feature.is_lenient:
+        refuse_unreadable(texts, plain, missing, "is no number")
+    plain = plain.fill_null(others)
+    whole = plain.cast(pl.Int64, strict=False)
+    if whole.null_count() == plain.null_count():
+        return whole
+    return parse_numbers(plain.to_frame()).to_series()
 
 
 def text_column(name: str, values: Sequence[Any]) -> pl.Series:

@@ -17,11 +17,23 @@ from dropout_core.errors import DataError
 
 PLAIN: Final = NumberFormat()
 
+# The usual one comes first where cells fit several.
+FORMATS: tuple[NumberFormat, ...] = (
+    PLAIN,
+    NumberFormat(thousands=","),
+    NumberFormat(decimal=","),
+    NumberFormat(decimal=",", thousands="."),
+    NumberFormat(thousands=" "),
+    NumberFormat(decimal=",", thousands=" "),
+    NumberFormat(thousands="'"),
+    NumberFormat(decimal=",", thousands="'"),
+)
+
 _SPACES = "\u0020\u00a0\u2009\u202f"
 _MINUS = "\u2212\u2013"  # a minus, and the dash that is often typed for one
 _APOSTROPHES = "'\u2019"
 _GROUPS = {" ": "|".join(_SPACES), "'": "|".join(_APOSTROPHES)}
-_CURRENCY = (
+CURRENCY = (
     r"(?:(?:US|CA|AU|NZ|HK|SG|NT|MX|[ACRS])?\$|\p{Sc}"
     r"|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HUF|INR|JPY|KRW|MXN|NOK|NZD|PLN|RUB|SEK|TRY|USD|ZAR"
     r"|kr|zł|Kč|Ft|Rs\.?|Fr\.?)"
@@ -43,7 +55,8 @@ def parse_numbers(
         return frame
     formats = formats or {}
     values = frame.select(
-        _number(name, dtype, formats.get(name, PLAIN)) for name, dtype in frame.schema.items()
+        _number(pl.nth(index), dtype, formats.get(name, PLAIN))
+        for index, (name, dtype) in enumerate(frame.schema.items())
     )
     for name in _not_all_read(frame, values):
         truth = parse_booleans(frame[name]).cast(pl.Float64)
@@ -51,7 +64,7 @@ def parse_numbers(
     # Most columns are plain: the grammar of all others is only asked about what is left.
     for name in _not_all_read(frame, values):
         if formats.get(name, PLAIN) == PLAIN:
-            written = frame.select(_written_number(name, PLAIN)).to_series()
+            written = frame.select(_written_number(exactly(name).as_expr(), PLAIN)).to_series()
             values = values.with_columns(values[name].fill_null(written))
     return values
 
@@ -64,11 +77,10 @@ def _not_all_read(frame: pl.DataFrame, values: pl.DataFrame) -> list[str]:
     ]
 
 
-def _number(name: str, dtype: pl.DataType, format_: NumberFormat) -> pl.Expr:
-    column = exactly(name).as_expr()
+def _number(column: pl.Expr, dtype: pl.DataType, format_: NumberFormat) -> pl.Expr:
     if dtype == pl.String:
         if format_ != PLAIN:
-            return _written_number(name, format_)
+            return _written_number(column, format_)
         # The bits of a result hold no sign of a NaN: `-nan` is as missing as `nan`.
         return column.str.strip_chars().cast(pl.Float64, strict=False).fill_nan(math.nan)
     if isinstance(dtype, pl.Datetime):
@@ -76,8 +88,8 @@ def _number(name: str, dtype: pl.DataType, format_: NumberFormat) -> pl.Expr:
     return column.cast(pl.Float64, strict=False)
 
 
-def _written_number(name: str, format_: NumberFormat) -> pl.Expr:
-    text = number_text(exactly(name).as_expr().str.strip_chars(), format_)
+def _written_number(column: pl.Expr, format_: NumberFormat) -> pl.Expr:
+    text = number_text(column.str.strip_chars(), format_)
     return text.cast(pl.Float64, strict=False)
 
 
@@ -91,7 +103,7 @@ def number_text(cells: pl.Expr, format_: NumberFormat) -> pl.Expr:
     """
     pattern = number_pattern(format_)
     read = pl.when(cells.str.contains(pattern)).then(cells)
-    text = read.str.replace_all(_CURRENCY, "").str.replace_all(rf"[)+{_SPACES}{_APOSTROPHES}]", "")
+    text = read.str.replace_all(CURRENCY, "").str.replace_all(rf"[)+{_SPACES}{_APOSTROPHES}]", "")
     if format_.thousands in (",", "."):
         text = text.str.replace_all(format_.thousands, "", literal=True)
     if format_.decimal == ",":
@@ -99,26 +111,62 @@ def number_text(cells: pl.Expr, format_: NumberFormat) -> pl.Expr:
     return text.str.replace_all(f"[({_MINUS}]", "-").str.replace("%", "e-2", literal=True)
 
 
+def plain_numbers(column: pl.Series, format_: NumberFormat) -> pl.Series:
+    """Return the `number_text` of each cell of text; other columns as they are."""
+    if column.dtype != pl.String:
+        return column
+    text = number_text(pl.col("cell").str.strip_chars(), format_)
+    return column.to_frame("cell").select(text).to_series()
+
+
+def bare_number_text(cells: pl.Expr, format_: NumberFormat) -> pl.Expr:
+    """Return the `number_text` of numbers without a unit, null for all others: it is quicker."""
+    text: pl.Expr = pl.when(cells.str.contains(f"^[+-]?(?:{_digits(format_)})$")).then(cells)
+    if format_.thousands:
+        marks = {" ": _SPACES, "'": _APOSTROPHES}.get(format_.thousands, format_.thousands)
+        text = text.str.replace_all(f"[{marks}]", "")
+    return text.str.replace(",", ".", literal=True) if format_.decimal == "," else text
+
+
+def formats_with(decimal: str | None, thousands: str | None) -> tuple[NumberFormat, ...]:
+    """Return the formats with these separators; None is any."""
+    return tuple(
+        format_
+        for format_ in FORMATS
+        if decimal in (None, format_.decimal)
+        and format_.decimal != thousands
+        and (thousands is None or format_.thousands in ("", thousands))
+    )
+
+
 def number_pattern(format_: NumberFormat) -> str:
     """Return the pattern of a whole cell that is a number in this format."""
-    point = re.escape(format_.decimal)
-    whole = "[0-9]+"
+    digits = _digits(format_)
+    space = f"[{_SPACES}]?"
+    before = f"(?:{CURRENCY}{space})?"
+    after = f"(?:{space}%|{space}{CURRENCY})?"
+    sign = f"[-+{_MINUS}]"
+    signed = f"(?:{sign}{space}{before}|{before}{sign}?){digits}"
+    return (
+        rf"^(?:{sign}?{digits}(?:[eE][+-]?[0-9]+)?|{signed}{after}"
+        rf"|{before}\({before}{digits}{after}\){space}%?)$"
+    )
+
+
+def _digits(format_: NumberFormat) -> str:
+    point, whole = re.escape(format_.decimal), "[0-9]+"
     if format_.thousands:
         group = _GROUPS.get(format_.thousands, re.escape(format_.thousands))
         # The same sign separates all groups.
         grouped = "|".join(f"[1-9][0-9]{{0,2}}(?:{sign}[0-9]{{3}})+" for sign in group.split("|"))
         whole = f"(?:{grouped}|[0-9]+)"
-    exponent = "(?:[eE][+-]?[0-9]+)?"
-    digits = f"(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)"
-    space = f"[{_SPACES}]?"
-    before = f"(?:{_CURRENCY}{space})?"
-    after = f"(?:{space}%|{space}{_CURRENCY})?"
-    sign = f"[-+{_MINUS}]"
-    signed = f"(?:{sign}{space}{before}|{before}{sign}?){digits}"
-    return (
-        rf"^(?:{sign}?{digits}{exponent}|{signed}{after}"
-        rf"|{before}\({before}{digits}{after}\){space}%?)$"
-    )
+    return f"(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)"
+
+
+def may_be_numbers(text: pl.Series) -> pl.Series:
+    """Return Boolean: whether the text is a number in some format."""
+    cells = text.str.strip_chars()
+    return cells.str.contains("|".join(map(number_pattern, FORMATS)))
 
 
 def parse_booleans(text: pl.Series) -> pl.Series:

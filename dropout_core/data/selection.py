@@ -5,13 +5,21 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from dropout_core.config import ColumnType, FeatureType, SplitConfig, Task
-from dropout_core.data.columns import MAX_INTEGER_CLASSES, TYPE_AS_STORED, Column
+from dropout_core.data.columns import (
+    LONG_CLASS,
+    MAX_INTEGER_CLASSES,
+    MAX_NAME_CHARACTERS,
+    MIN_IDENTIFIERS,
+    TYPE_AS_STORED,
+    Column,
+)
 from dropout_core.data.parsing import shown
 from dropout_core.data.stored_types import StoredAs
 from dropout_core.errors import DataError
 
 MAX_CLASSES = 10_000
 
+_FEW_NUMBERS = 10  # so few may be classes
 _MAX_NAMES = 5  # in one warning
 
 _PLURAL: dict[StoredAs, str] = {
@@ -47,6 +55,7 @@ def select(
     weight: str | None = None,
     split: SplitConfig | None = None,
     task: Task | None = None,
+    num_rows: int | None = None,
 ) -> Selection:
     """Select the target, the features and the task.
 
@@ -54,9 +63,10 @@ def select(
     `types` names, except the target, the weight and the split's column; warnings name the columns
     left out. `types` overrides the type of a feature or a target.
 
-    Without `task`, the target decides: text, booleans and few distinct whole numbers are classes,
-    other numbers a regression. Several targets are labels if all are booleans or whole numbers 0
-    and 1, and a regression if all are numbers. Raises DataError naming the column and the field.
+    Without `task`, the target decides: text, booleans, two whole numbers and few distinct integers
+    are classes, other numbers a regression. Several targets are labels if all are booleans or
+    numbers 0 and 1, and a regression if all are numbers. With `num_rows`, classes of about one row
+    each are refused. Raises DataError naming the column and the field.
     """
     by_name = {column.name: column for column in columns}
     types = dict(types or {})
@@ -71,11 +81,12 @@ def select(
     target_columns = [by_name[name] for name in targets]
     if weight is not None:
         _check_weight(by_name, weight, targets)
-    settled = _settle_task(target_columns, types, task)
+    settled = _settle_task(target_columns, types, task, num_rows)
     if split is not None and split.column in targets:
         raise DataError("rows are not split by their target", column=split.column, field="split")
     apart = {*targets, *([weight] if weight is not None else ())}
-    warnings = _target_warnings(target_columns, settled)
+    is_told = task is not None or any(name in types for name in targets)
+    warnings = _target_warnings(target_columns, settled, is_told=is_told)
     if features is None:
         if split is not None and split.column is not None:
             apart.add(split.column)
@@ -103,10 +114,10 @@ def _why_not(column: Column, type_: FeatureType) -> str | None:
     """Return why the column cannot have the type, or None if it can."""
     stored_as = column.stored_as
     possible = {
-        "numeric": stored_as in ("number", "boolean"),
+        "numeric": stored_as in ("number", "boolean", "text"),  # text is read by force
         "categorical": True,
         "boolean": stored_as == "boolean" or _is_zero_or_one(column),
-        "datetime": stored_as == "datetime",
+        "datetime": stored_as in ("datetime", "text"),
         "text": stored_as == "text",
     }
     if possible[type_]:
@@ -202,7 +213,10 @@ def _check_weight(by_name: Mapping[str, Column], weight: str, targets: Sequence[
 
 
 def _settle_task(
-    targets: Sequence[Column], types: Mapping[str, FeatureType], task: Task | None
+    targets: Sequence[Column],
+    types: Mapping[str, FeatureType],
+    task: Task | None,
+    num_rows: int | None,
 ) -> Task:
     for target in targets:
         _check_some_value(target, field="target")
@@ -215,17 +229,23 @@ def _settle_task(
     elif len(targets) > 1 and task not in ("multilabel", "regression"):
         raise DataError(f"a {task} task has one target, not {len(targets)}", field="target")
     for target in targets:
-        _check_target(target, types.get(target.name), task)
+        _check_target(target, types.get(target.name), task, num_rows)
     return task
 
 
 def _task_of(target: Column, type_: FeatureType | None) -> Task:
     if type_ is None and target.stored_as == "number":
-        whole_classes = target.integral and target.num_distinct <= MAX_INTEGER_CLASSES
-        type_ = "categorical" if whole_classes else "numeric"
+        are_few = target.integral and target.num_distinct <= MAX_INTEGER_CLASSES
+        type_ = "categorical" if are_few or _is_two_whole_numbers(target) else "numeric"
     if type_ == "numeric":
         return "regression"
     return "binary" if target.num_distinct == 2 else "multiclass"
+
+
+def _is_two_whole_numbers(target: Column) -> bool:
+    """Return whether all numbers are one of two, such as the 0.0 and 1.0 of labels with a hole."""
+    extremes = (target.minimum, target.maximum)
+    return target.num_distinct == 2 and all(n is not None and n.is_integer() for n in extremes)
 
 
 def _task_of_several(targets: Sequence[Column], types: Mapping[str, FeatureType]) -> Task:
@@ -242,14 +262,18 @@ def _task_of_several(targets: Sequence[Column], types: Mapping[str, FeatureType]
 def _is_label(target: Column, type_: FeatureType | None) -> bool:
     if type_ is not None:
         return type_ == "boolean"
-    return target.stored_as == "boolean" or (target.integral and _is_zero_or_one(target))
+    return target.stored_as == "boolean" or _is_zero_or_one(target)
 
 
 def _is_number(target: Column, type_: FeatureType | None) -> bool:
+    if target.stored_as == "text":
+        return type_ == "numeric"
     return target.stored_as == "number" and type_ in (None, "numeric")
 
 
-def _check_target(target: Column, type_: FeatureType | None, task: Task) -> None:
+def _check_target(
+    target: Column, type_: FeatureType | None, task: Task, num_rows: int | None
+) -> None:
     def refuse(reason: str) -> NoReturn:
         raise DataError(reason, column=target.name, field="target")
 
@@ -264,11 +288,22 @@ def _check_target(target: Column, type_: FeatureType | None, task: Task) -> None
             refuse("all values are the same, and a label needs both")
     elif not 2 <= num_distinct <= MAX_CLASSES:
         refuse(f"{num_distinct} distinct values, classes need 2 to {MAX_CLASSES}")
+    elif any(len(str(top.value)) > MAX_NAME_CHARACTERS for top in target.top_values):
+        refuse(LONG_CLASS)
     elif task == "binary" and num_distinct != 2:
         refuse(f"a binary target has 2 classes, this one has {num_distinct}")
+    elif num_rows is not None and _is_a_class_a_row(num_distinct, num_rows - target.num_missing):
+        refuse(
+            f"{num_distinct} classes in {num_rows - target.num_missing} rows: nothing is learned "
+            "from about one row a class; name another target, or a regression if it is a number"
+        )
 
 
-def _target_warnings(targets: Sequence[Column], task: Task) -> list[str]:
+def _is_a_class_a_row(num_classes: int, num_rows: int) -> bool:
+    return num_rows >= MIN_IDENTIFIERS and 2 * num_classes > num_rows
+
+
+def _target_warnings(targets: Sequence[Column], task: Task, *, is_told: bool) -> list[str]:
     warnings = []
     for target in targets:
         if target.num_missing:
@@ -276,6 +311,11 @@ def _target_warnings(targets: Sequence[Column], task: Task) -> list[str]:
             warnings.append(f"column {target.name!r}: {rows} left out, having no target")
         if task == "regression" and target.num_distinct == 1:
             warnings.append(f"column {target.name!r}: all values are the same")
+        elif task == "regression" and not is_told and target.num_distinct <= _FEW_NUMBERS:
+            warnings.append(
+                f"column {target.name!r}: its {target.num_distinct} numbers are taken for a "
+                "regression; name the `task` if they are classes"
+            )
         if task in ("binary", "multiclass") and target.type in ("identifier", "text"):
             looks = "text" if target.type == "text" else "identifiers"
             warnings.append(

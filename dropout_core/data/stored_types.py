@@ -106,8 +106,13 @@ def without_nan(table: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def lost_digits(table: pl.LazyFrame) -> list[str]:
-    """Return a warning for each column whose values `as_stored` rounds."""
+    """Return a warning for each column whose values `as_stored` rounds.
+
+    Raises DataError for a column without a stored dtype, before it is read.
+    """
     schema = table.collect_schema()
+    for name, dtype in schema.items():
+        stored_dtype(dtype, column=name)
     asked = {
         name: question.sum()
         for index, (name, dtype) in enumerate(schema.items())

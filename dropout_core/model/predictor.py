@@ -9,7 +9,7 @@ Shapes: N rows, T rows of a tile, V values, K codes of categories, C outputs.
 """
 
 import copy
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dropout_core.data.read_options import MISSING_WORDS
+from dropout_core.data.encoder import Encoder
 from dropout_core.errors import DataError, ModelError
 from dropout_core.model.forward import ForwardPass, as_predicted
 from dropout_core.model.saved_model import Description, TabularModel, load_model
@@ -89,16 +89,16 @@ class Predictor:
         self,
         frame: pl.DataFrame,
         *,
+        encoder: Encoder | None = None,
         refuse_missing: bool = True,
-        missing: Collection[str] = MISSING_WORDS,
     ) -> Tensor:
         """Encode the features of each row as numbers: (N, V + K) float64; see `Encoder.encode`.
 
-        Raises DataError naming the row and column of what cannot be read.
+        `encoder` is the model's own by default, or one `for_text` that is written otherwise. Raises
+        DataError naming the row and column of what cannot be read.
         """
-        encoder = self.description.encoder
-        matrix = encoder.encode(frame, refuse_missing=refuse_missing, missing=missing)
-        return torch.from_numpy(matrix)
+        encoder = encoder or self.description.encoder
+        return torch.from_numpy(encoder.encode(frame, refuse_missing=refuse_missing))
 
     @torch.inference_mode()
     def outputs(self, matrix: Tensor) -> Tensor:
@@ -134,7 +134,11 @@ class Predictor:
         return (slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size))
 
     def outputs_of(
-        self, frame: pl.DataFrame, *, missing: Collection[str] = MISSING_WORDS
+        self,
+        frame: pl.DataFrame,
+        *,
+        encoder: Encoder | None = None,
+        refuse_missing: bool = True,
     ) -> Tensor:
         """Return `outputs` of a frame's rows, computed a part at a time to bound memory.
 
@@ -143,7 +147,8 @@ class Predictor:
         parts = [torch.empty(0, self.description.num_outputs, dtype=torch.float64)]
         for rows in self.parts(max(1, len(frame))):
             try:
-                matrix = self.encode(frame[rows], missing=missing)
+                part = frame[rows]
+                matrix = self.encode(part, encoder=encoder, refuse_missing=refuse_missing)
             except DataError as error:
                 raise error.shifted(rows.start) from error
             parts.append(self.outputs(matrix))

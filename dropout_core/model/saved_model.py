@@ -5,6 +5,7 @@ Shapes: N rows, V values, K codes of categories, C outputs.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from dropout_core.config import Config, MLPConfig, PreprocessingConfig, Task
+from dropout_core.config import Config, MLPConfig, PreprocessingConfig, Task, added
 from dropout_core.data.encoder import Encoder
+from dropout_core.data.formats import CellFormat
+from dropout_core.data.reading import Reading
 from dropout_core.errors import ModelError
 from dropout_core.files import write_atomically
 from dropout_core.model.preprocessing import Preprocessing, mean_and_scale, standardise
@@ -31,7 +34,8 @@ class Description(Config):
     """The description of a model without its tensors. `classes` are in the order of the outputs.
 
     A regression has no classes and one output for each target. A `multilabel` model also has one
-    output for each target, and its classes are the names of the targets.
+    output for each target, and its classes are the names of the targets. `target_formats` say how
+    the numbers of targets are written, by name.
     """
 
     format_version: Literal[2] = 2
@@ -42,6 +46,12 @@ class Description(Config):
     targets: tuple[str, ...]
     classes: tuple[bool | int | float | str, ...] | None
     trained_on: str
+    target_formats: Mapping[str, CellFormat] = added({})
+
+    @cached_property
+    def reading(self) -> Reading:
+        """How the text of targets is read."""
+        return Reading(formats=self.target_formats, missing=self.encoder.missing)
 
     @cached_property
     def features(self) -> tuple[str, ...]:

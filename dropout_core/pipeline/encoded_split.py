@@ -60,7 +60,13 @@ def encode_split(
     columns = table.frame.drop(exactly(*table.selection.targets))
     weights = None if table.weights is None else _relative(table.weights[split.train])
     counted = split.train if weights is None else split.train[weights > 0]
-    encoder = Encoder.fit(columns[counted.numpy()], table.selection.features, preprocessing)
+    encoder = Encoder.fit(
+        columns[counted.numpy()],
+        table.selection.features,
+        preprocessing,
+        reading=table.reading,
+        incomplete=table.incomplete,
+    )
     # Held-out rows may miss values that no training row misses: they are imputed too.
     matrix = torch.from_numpy(encoder.encode(table.frame, refuse_missing=False))
     train, validation, test = (

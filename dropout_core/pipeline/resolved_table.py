@@ -12,6 +12,8 @@ from torch import Tensor
 from dropout_core.config import ProblemConfig, Task
 from dropout_core.data import splits
 from dropout_core.data.columns import describe
+from dropout_core.data.declared_types import read_by_force
+from dropout_core.data.reading import Reading
 from dropout_core.data.selection import Selection, listing, select
 from dropout_core.data.splits import Split, untrained
 from dropout_core.data.stored_types import frame_as_stored, without_nan
@@ -27,6 +29,8 @@ class ResolvedTable:
     - `selection` names columns that exist and can be used as it says.
     - `classes` are in the order of the outputs; a regression has none.
     - `targets`: (N) int64 indices of `classes`, or (N, C) float64 of labels and of a regression.
+    - `reading`: how the table's text was read.
+    - `incomplete`: the columns that miss a value in any row, also in one without a target.
     - `weights`: (N) float64, finite and not negative, or None.
     - `split` and `folds` are splits of the N rows; `folds` is empty without cross-validation.
     """
@@ -38,6 +42,8 @@ class ResolvedTable:
     weights: Tensor | None
     split: Split
     folds: tuple[Split, ...]
+    reading: Reading
+    incomplete: frozenset[str]
 
     @property
     def task(self) -> Task:
@@ -73,18 +79,24 @@ class ResolvedTable:
         return self.selection.targets if self.classes is None else self.classes
 
 
-def resolve_table(frame: pl.DataFrame, problem: ProblemConfig) -> ResolvedTable:
+def resolve_table(
+    frame: pl.DataFrame, problem: ProblemConfig, *, reading: Reading | None = None
+) -> ResolvedTable:
     """Check the problem against the table, and choose what it leaves open.
 
-    Columns of other dtypes are cast to the stored ones, NaN counts as missing, and rows without a
-    target are left out. Raises DataError if a column cannot be used as the problem says, or if the
-    rows cannot be split.
+    `reading` says how the table's text was read, which the models that learn from it remember.
+    Columns of other dtypes are cast to the stored ones, NaN counts as missing, text is read as the
+    problem's types declare it, and rows without a target are left out. Raises DataError if a column
+    cannot be used as the problem says, or if the rows cannot be split.
     """
     hint = "convert a frame of pandas with polars.from_pandas"
     require_type(frame, pl.DataFrame, name="frame", hint=hint)
     require_type(problem, ProblemConfig, name="problem", hint="give ProblemConfig(target=...)")
     frame = without_nan(frame_as_stored(frame).lazy()).collect()
-    selection = select(describe(frame), **dict(problem))
+    selection = select(describe(frame), **dict(problem), num_rows=len(frame))
+    types = {**problem.types, **selection.features}
+    frame, reading = read_by_force(frame, types, reading=reading or Reading())
+    incomplete = frozenset(column.name for column in frame if column.null_count())
     frame = with_targets(frame, selection.targets)
     classes = find_classes(frame, selection.targets, selection.task)
     targets = target_tensor(frame, selection.targets, selection.task, classes)
@@ -103,4 +115,6 @@ def resolve_table(frame: pl.DataFrame, problem: ProblemConfig) -> ResolvedTable:
         split=splits.split_rows(frame, config, target=labels),
         # Made here, to refuse impossible folds before training.
         folds=tuple(splits.folds(frame, config, target=labels)),
+        reading=reading,
+        incomplete=incomplete,
     )

@@ -66,6 +66,11 @@ class TabularRun:
             targets=table.selection.targets,
             classes=table.classes,
             trained_on=fingerprint(device),
+            target_formats={
+                name: format_
+                for name in table.selection.targets
+                if (format_ := table.reading.number_format(name)) is not None
+            },
         )
         # The matrix of the training rows, which is large, is not kept.
         self._held_out = {"validation": encoded.validation, "test": encoded.test}

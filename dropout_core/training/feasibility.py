@@ -1,5 +1,7 @@
 """Checks whether a config can be trained, made before a job is stored and by `Training`."""
 
+from typing import Any
+
 from dropout_core.config import MLPConfig, Monitor, Task, TrainingConfig
 
 _WITHOUT_CLASSES: dict[Task, str] = {
@@ -7,6 +9,9 @@ _WITHOUT_CLASSES: dict[Task, str] = {
     "multilabel": "a multilabel task has no classes: its labels are independent of each other",
 }
 
+
+_MAX_FLOAT32 = 3.4e38
+_OF_64_BITS = {"max_runtime_seconds", "early_stopping"}
 
 METRICS_OF: dict[Task, tuple[Monitor, ...]] = {
     "binary": ("accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision"),
@@ -45,6 +50,8 @@ def check_feasible(
 
     `num_rows` counts the rows to train on; `has_validation` says whether others are held out.
     """
+    _check_range(("model",), model.model_dump())
+    _check_range(("training",), training.model_dump(exclude=_OF_64_BITS))
     check_loss(training, task=task, num_outputs=num_outputs)
     if training.precision == "bfloat16" and not model.allows_bfloat16:
         raise InfeasibleError(
@@ -63,6 +70,18 @@ def check_feasible(
             ("model", "batch_norm"),
             f"batch norm needs batches of at least 2 rows, but the largest here has {batch_rows}",
         )
+
+
+def _check_range(field: tuple[str, ...], value: Any) -> None:
+    """Raise InfeasibleError for a number beyond 32 bits, which a network cannot hold."""
+    if isinstance(value, float) and value > _MAX_FLOAT32:
+        raise InfeasibleError(field, f"{value:g} is more than {_MAX_FLOAT32:g}, the largest number")
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            _check_range((*field, name), entry)
+    elif isinstance(value, tuple | list):
+        for index, entry in enumerate(value):
+            _check_range((*field, str(index)), entry)
 
 
 def _check_monitor(monitor: Monitor | None, task: Task) -> None:

@@ -30,7 +30,7 @@ from dropout_core.training.feasibility import InfeasibleError, check_feasible
 from dropout_core.training.fused_step import Gradients, gradients_of
 from dropout_core.training.losses import Loss, training_loss
 from dropout_core.training.optimizers import ParameterGroups, build_optimizer, build_scheduler
-from dropout_core.training.validation import outputs_of, validate
+from dropout_core.training.validation import BATCH_SIZE, outputs_of, validate
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,16 @@ class TrainingState:
 
 
 class Diverged(ArithmeticError):
-    """The loss of an epoch is not a finite number."""
+    """The loss of an epoch, or an output at the end of it, is not a finite number."""
 
-    def __init__(self, epoch: int, loss: float) -> None:
+    def __init__(self, epoch: int, loss: float, *, what: str = "the loss") -> None:
         super().__init__(epoch, loss)  # the arguments, so that it can be pickled
         self.epoch = epoch
         self.loss = loss
+        self.what = what
 
     def __str__(self) -> str:
-        return f"the loss became {self.loss} in epoch {self.epoch}"
+        return f"{self.what} became {self.loss} in epoch {self.epoch}"
 
 
 class Training:
@@ -183,6 +184,8 @@ class Training:
     def settle(self) -> None:
         """Load the final weights into the model; call it when training has ended.
 
+        Raises Diverged if outputs are not finite then: no loss need have seen the last step.
+
         They are the best weights that early stopping has seen, or else the moving average, if the
         config has one.
         """
@@ -190,6 +193,9 @@ class Training:
             self.model.load_state_dict(self._best_weights)
         elif self._average is not None:
             self.model.load_state_dict(self._average.module.state_dict())
+        outputs = outputs_of(self.model, self.data.train_features[:BATCH_SIZE])
+        if not outputs.isfinite().all():
+            raise Diverged(len(self.history), math.nan, what="an output")
 
     def state(self) -> TrainingState:
         """Return a copy of the run's state; call it while the iterator is not running."""

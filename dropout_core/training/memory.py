@@ -55,7 +55,8 @@ def input_sizes(
             cardinalities.append(min(column.num_distinct, config.max_categories) + 1)
             continue
         num_values += widths.get(feature_type, 1)
-        num_indicators += feature_type != "text" and column.num_missing > 0
+        is_forced = column.stored_as == "text"  # cells that cannot be read are missing
+        num_indicators += feature_type != "text" and (column.num_missing > 0 or is_forced)
     return InputSizes(num_values, num_indicators, tuple(cardinalities))
 
 

@@ -14,11 +14,10 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    Select,
     String,
     Table,
     Text,
-    select,
+    false,
     text,
     true,
 )
@@ -70,6 +69,7 @@ datasets = Table(
     Column("artifact", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Index("ix_datasets_tenant_id", "tenant", "id"),
+    Index("ix_datasets_tenant_name", "tenant", "name", "id"),
 )
 
 jobs = Table(
@@ -78,11 +78,14 @@ jobs = Table(
     Column("id", String(40), primary_key=True),
     Column("tenant", String(64), nullable=False, server_default=text("'default'")),
     Column("dataset_id", String(40), nullable=False),
+    Column("name", Text),  # the spec's, for lists
     Column("spec", JSON, nullable=False),
     Column("warnings", JSON, nullable=False, server_default=text("'[]'")),
     Column("queue", String(16), nullable=False),
     Column("state", String(16), nullable=False),
     Column("state_reason", String(32)),
+    # Of a job that is asked to stop: whether it keeps the model that it has so far.
+    Column("keep_model", Boolean, nullable=False, server_default=false()),
     Column("detail", Text),
     # The fencing token: every claim takes the next one, and every later write must carry it.
     Column("attempt", Integer, nullable=False),
@@ -103,9 +106,10 @@ jobs = Table(
     Column("started_at", Double),
     Column("finished_at", Double),
     Index("ix_jobs_state_run_after", "state", "run_after"),
-    Index("ix_jobs_dataset_id", "dataset_id"),
+    Index("ix_jobs_dataset_id", "dataset_id", "id"),
     Index("ix_jobs_tenant_id", "tenant", "id"),
-    Index("ix_jobs_tenant_state", "tenant", "state"),
+    Index("ix_jobs_tenant_name", "tenant", "name", "id"),
+    Index("ix_jobs_tenant_state", "tenant", "state", "id"),
 )
 
 epochs = Table(
@@ -150,6 +154,7 @@ models = Table(
     Column("version", Integer),
     Column("served", Boolean, nullable=False, server_default=true()),  # false once unloaded
     Index("ix_models_tenant_id", "tenant", "id"),
+    Index("ix_models_tenant_name", "tenant", "name", "id"),
     Index("uq_models_tenant_name_version", "tenant", "name", "version", unique=True),
 )
 
@@ -222,11 +227,3 @@ def is_due() -> ColumnElement[bool]:
     now, run_after = database_now(), jobs.c.run_after
     waits = (jobs.c.failures > 0) & run_after.between(now, now + MAX_BACKOFF_SECONDS)
     return (jobs.c.state == "queued") & ~waits
-
-
-def newest_first(table: Table, *, tenant: str, limit: int, after: str | None) -> Select[Any]:
-    """Select a tenant's rows, newest first, after the id `after`; ids sort by creation."""
-    query = select(table).where(table.c.tenant == tenant)
-    if after is not None:
-        query = query.where(table.c.id < after)
-    return query.order_by(table.c.id.desc()).limit(limit)

@@ -83,14 +83,14 @@ def renew(connection: Connection, claim: Claim, *, lease_seconds: float) -> Job:
 def record(connection: Connection, claim: Claim, epoch_metrics: dict[str, Any]) -> None:
     """Store the next epoch; ignore one that is stored already or that follows a cancel request.
 
-    Raises LeaseLost.
+    A cancelling job that keeps its model keeps the epochs that led to it. Raises LeaseLost.
     """
     epoch = epoch_metrics["epoch"]
     is_next = jobs.c.epochs_completed == epoch - 1
     job = change(
         connection,
         claim.job_id,
-        _owned(claim, "running") & is_next,
+        (_owned(claim, "running") | _owned(claim, "cancelling") & jobs.c.keep_model) & is_next,
         {"epochs_completed": epoch, "failures": 0},
         event="epoch",
         data=epoch_metrics,
@@ -136,14 +136,16 @@ def progressed(connection: Connection, claim: Claim) -> None:
 
 
 def succeed(connection: Connection, claim: Claim, *, reason: str, trained: TrainedModel) -> Job:
-    """End the job and insert its model; a cancelling job ends cancelled, without a model.
+    """End the job and insert its model. Raises LeaseLost.
 
-    Raises LeaseLost.
+    A cancelling job ends cancelled, with the model only if it was asked to keep one.
     """
     job = end(connection, claim.job_id, _owned(claim, "running"), "succeeded", reason)
     if job is None:
-        return cancelled(connection, claim)
-    models.create(connection, trained, tenant=job.tenant, job_id=job.id, name=job.spec["name"])
+        job = cancelled(connection, claim)
+        if not job.keep_model:
+            return job
+    models.create(connection, trained, tenant=job.tenant, job_id=job.id, name=job.name)
     return job
 
 
@@ -192,10 +194,12 @@ def retry(
     return job or fail(connection, claim, reason=reason, detail=detail)
 
 
-def cancel(connection: Connection, job_id: str, *, tenant: str) -> Job:
+def cancel(connection: Connection, job_id: str, *, tenant: str, keep_model: bool = False) -> Job:
     """Ask the job to stop; a second call changes nothing.
 
-    Raises JobNotFound, and IllegalTransition if the job has ended otherwise.
+    With `keep_model`, a job that runs stores the best model that it has so far. It ends without one
+    if its worker is lost before that. Raises JobNotFound, and IllegalTransition if the job has
+    ended otherwise.
     """
     # Without the lock, the job could change its state between the two updates.
     theirs = (jobs.c.id == job_id) & (jobs.c.tenant == tenant)
@@ -205,8 +209,9 @@ def cancel(connection: Connection, job_id: str, *, tenant: str) -> Job:
         connection,
         job_id,
         theirs & (jobs.c.state == "running"),
-        {"state": "cancelling"},
+        {"state": "cancelling", "keep_model": keep_model},
         event="cancelling",
+        data={"keep_model": True} if keep_model else None,
     )
     if job is None:
         job = get(connection, job_id, tenant=tenant)

@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from store import events
 from store.access import quotas
-from store.database.tables import database_now, epochs, is_due, jobs, newest_first
+from store.database.lists import Part, listed
+from store.database.tables import database_now, epochs, is_due, jobs
 from store.errors import IllegalTransition, JobNotFound
 from store.ids import new_id
 from store.job_spec import JobSpec
@@ -24,11 +25,13 @@ class Job:
     id: str
     tenant: str
     dataset_id: str
+    name: str | None
     spec: dict[str, Any]
     warnings: list[str]
     queue: str
     state: str
     state_reason: str | None
+    keep_model: bool
     detail: str | None
     attempt: int
     failures: int
@@ -67,6 +70,7 @@ def create(
             id=new_id("job"),
             tenant=tenant,
             dataset_id=spec.dataset.id,
+            name=spec.name,
             spec=spec.model_dump(mode="json"),
             warnings=list(warnings),
             queue=queue,
@@ -96,12 +100,19 @@ def get(connection: Connection, job_id: str, *, tenant: str) -> Job:
 
 
 def page(
-    connection: Connection, *, tenant: str, limit: int, after: str | None, state: str | None = None
+    connection: Connection,
+    *,
+    tenant: str,
+    state: str | None = None,
+    dataset_id: str | None = None,
+    **part: Unpack[Part],
 ) -> list[Job]:
-    """Return up to `limit` jobs older than `after`, newest first, in one state or in all."""
-    query = newest_first(jobs, tenant=tenant, limit=limit, after=after)
+    """Return a part of the tenant's jobs, newest first by default."""
+    query = listed(jobs, tenant=tenant, **part)
     if state is not None:
         query = query.where(jobs.c.state == state)
+    if dataset_id is not None:
+        query = query.where(jobs.c.dataset_id == dataset_id)
     return [Job(**row) for row in connection.execute(query).mappings()]
 
 

@@ -2,27 +2,64 @@
 
 import asyncio
 import io
+import json
+import tracemalloc
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fastapi import UploadFile
+from fastapi import FastAPI, Request, UploadFile
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from starlette.types import Message, Receive, Scope, Send
 
+from app.context import SLOT
 from app.datasets.service import stored_table
 from app.http import limits, slots
 from app.http.errors import MAX_FLAWS
 from app.http.limits import BodyLimit, BodyTooSlow
 from app.http.routes import BodyClass
+from app.http.security import Caller
 from app.http.uploads import Upload
+from app.inference.schemas import EvaluateRequest, ImportanceRequest
 from app.main import create_app
+from app.names.schemas import AliasRequest
 from dropout_core.data.read_options import ReadOptions
+from store.job_spec import JobSpec
 from store.settings import Settings
 from tests.support import tables
 from tests.support.in_process import TestClient
-from tests.support.problems import assert_problem
+from tests.support.problems import assert_error, assert_problem
 from tests.support.service import SETTINGS
+
+
+def test_a_slot_is_free_again_while_the_answer_is_read() -> None:
+    app = FastAPI()
+    shared = slots.Slots()
+    others = [f"tenant {number}" for number in range(slots.NUM_SLOTS)]
+
+    @app.middleware("http")
+    async def know_the_caller(request: Request, go_on: Any) -> Any:
+        request.state.caller = Caller("a tenant", frozenset(), "")
+        return await go_on(request)
+
+    @app.get("/", dependencies=[SLOT])
+    async def endpoint() -> StreamingResponse:
+        async def content() -> AsyncIterator[str]:
+            for other in others:
+                await shared.acquire(other)
+            yield "all slots are free"
+
+        return StreamingResponse(content())
+
+    app.state.context = SimpleNamespace(slots=shared)
+    assert TestClient(app).get("/").text == "all slots are free"
+
+
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
@@ -51,14 +88,75 @@ def test_requests_that_take_long_leave_threads_to_others(
             assert sent.status_code == 201
 
 
-@pytest.mark.parametrize("body", [{"features": [1] * 50_000}, {f"f{n}": 0 for n in range(9_000)}])
-def test_of_thousands_of_errors_some_are_named(app: Any, body: dict[str, Any]) -> None:
-    job = {"dataset": {"id": "ds_1", "target": "y", **body}}
+MANY = {f"f{n}": 0 for n in range(200_000)}
+FLOODS: list[tuple[str, dict[str, Any]]] = [
+    ("", MANY),
+    ("", {"model": MANY}),
+    ("", {"model": {"hidden": [""] * 500_000}}),
+    ("", {"model": {"hidden_dropout": [{"p": 9}] * 9_000}}),
+    ("", {"model": {"hidden_dropout": [MANY]}}),
+    ("", {"training": {"optimizer": {"betas": [""] * 500_000}}}),
+    ("", {"metadata": {f"f{n}": 0 for n in range(90)}}),
+    ("dataset", {"features": [1] * 50_000}),
+    ("dataset", {"features": [[]] * 500_000}),
+    ("dataset", {"target": [1] * 50_000}),
+    ("dataset", {"types": MANY}),
+    ("dataset", {"types": {f"f{n}": 0 for n in range(90_000)}}),
+    ("dataset", {f"f{n}": 0 for n in range(90)}),
+    ("dataset", {"split": {"kind": "k" * 1_000_000}}),
+]
+
+
+def test_the_cost_of_refusing_a_job_is_that_of_the_answer(app: Any) -> None:
     with TestClient(app) as client:
-        answer = client.post("/v1/jobs", json=job)
-    assert_problem(answer, 422, "invalid_request")
-    assert 0 < len(answer.json()["errors"]) <= MAX_FLAWS
-    assert len(answer.content) < 100_000
+        for where, values in FLOODS:
+            job: dict[str, Any] = {"dataset": {"id": "ds_1", "target": "y"}}
+            (job[where] if where else job).update(values)
+            content = json.dumps(job, separators=(",", ":")).encode()
+            assert len(content) < 4 * 1024**2
+            tracemalloc.start()
+            try:
+                answer = client.post("/v1/jobs", content=content, headers=JSON)
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            assert_problem(answer, 422, "invalid_request")
+            assert peak < 20 * len(content) + 2_000_000, (where, values.keys())
+            assert 0 < len(answer.json()["errors"]) <= MAX_FLAWS
+            assert len(answer.content) < 30_000
+
+
+CONFIGS = [
+    *("/v1/models/m/evaluate", "/v1/models/m/importance", "/v2/repository/index"),
+    *("/v2/repository/models/m/load", "/v2/repository/models/m/unload"),
+]
+
+
+def test_other_configs_are_as_cheap_to_refuse(app: Any) -> None:
+    content = json.dumps({f"f{n}": 0 for n in range(20_000)}).encode()
+    with TestClient(app) as client:
+        for path in CONFIGS:
+            answer = client.post(path, content=content, headers=JSON)
+            assert_error(answer, 422, "invalid_request")
+            assert "20000 entries are too many" in answer.text
+            assert len(answer.content) < 1_000
+            assert client.post(path, content=content * 2, headers=JSON).status_code == 413
+
+
+@pytest.mark.parametrize("schema", [JobSpec, EvaluateRequest, ImportanceRequest, AliasRequest])
+def test_a_config_stops_at_its_first_wrong_entry(schema: type[BaseModel]) -> None:
+    """A field that holds several values has `fail_fast=True`."""
+    not_read = ("default", "metadata", "serialization", "json_schema_input_schema")
+    found: list[Any] = [schema.__pydantic_core_schema__]
+    while found:
+        part = found.pop()
+        if isinstance(part, dict):
+            if part.get("type") in ("dict", "list", "tuple", "set", "frozenset"):
+                fixed = part["type"] == "tuple" and "variadic_item_index" not in part
+                assert fixed or part.get("fail_fast"), part
+            found += [inner for name, inner in part.items() if name not in not_read]
+        elif isinstance(part, list | tuple):
+            found += part
 
 
 def test_a_config_has_less_room_than_rows(app: Any) -> None:

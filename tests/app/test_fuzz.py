@@ -76,7 +76,13 @@ def targets(draw: st.DrawFn, known: list[tuple[str, str]]) -> tuple[str, str]:
 
 
 PARAMETERS = st.tuples(
-    st.sampled_from(["limit", "after", "state", "after_epoch", "validate_only", "x"]), ODD_TEXT
+    st.sampled_from(
+        [
+            *("limit", "after", "state", "after_epoch", "validate_only", "x"),
+            *("name", "created_after", "order", "dataset"),
+        ]
+    ),
+    ODD_TEXT,
 ).map(lambda pair: f"{pair[0]}={quote(pair[1], safe='')}")
 QUERIES = st.just("") | st.lists(PARAMETERS, max_size=3).map("&".join)
 

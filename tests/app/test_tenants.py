@@ -27,10 +27,11 @@ WITHIN = {"alias": "production", "version": "1"}
 """What else may be in a path, after a name, and what each tenant's has of it."""
 
 PARAMETERS = {
-    *("limit", "after", "state", "after_epoch", "validate_only", "format"),
+    *("limit", "after", "offset", "state", "after_epoch", "validate_only", "format"),
+    *("name", "created_after", "order", "dataset"),
     *("Idempotency-Key", "Last-Event-ID"),
 }
-"""What a request may say beside its path and body. `after` and the keys have tests of their own."""
+"""What a request may say beside its path and body. `after`, `dataset` and the keys have tests."""
 
 ID_FIELDS = {
     ("/v1/jobs", "/dataset/id"),
@@ -234,10 +235,10 @@ def test_what_is_anothers_is_not_found_on_any_route(
                     first, second = (outcome(answer, theirs, unknown) for answer in answers)
                     assert first == second, (method, path)
                     asked["/".join(path.split("/")[:3])] += 1
-    # Of datasets 2 routes, of jobs 5 and the stream for each of 3, of models 8 and of names 3 for
+    # Of datasets 3 routes, of jobs 5 and the stream for each of 3, of models 8 and of names 3 for
     # each reference.
     assert asked == {
-        "/v1/datasets": 2,
+        "/v1/datasets": 3,
         "/v1/jobs": 6 * 3,
         "/v1/models": 8 * 4,
         "/v1/names": 3 * 4,
@@ -294,8 +295,11 @@ def test_a_list_holds_ones_own_and_no_cursor_leads_out_of_it(
         # A cursor says when: what is no row of anybody's leads to the same place.
         nothing = theirs[:-1] + ("0" if theirs[-1] != "0" else "1")
         assert listed(after=theirs) == listed(after=nothing) == sorted(first, reverse=True)
+        assert listed(name="nobody's") == []
     if kind == "jobs":
         assert listed(state="running") == [second[1], first[1]]
+        for theirs in tenants[1].ids("dataset_id"):
+            assert listed(dataset=theirs) == []
 
 
 def test_a_list_of_names_holds_ones_own(

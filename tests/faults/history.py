@@ -18,7 +18,7 @@ MOVES: dict[str, tuple[tuple[str | None, ...], str | None]] = {
     "queued": ((None,), "queued"),
     "running": (("queued", "running"), "running"),  # or its lease had run out
     "step": (("running",), None),
-    "epoch": (("running",), None),
+    "epoch": (("running", "cancelling"), None),  # of a job that is to keep its model
     "requeued": (("running",), "queued"),
     "cancelling": (("running",), "cancelling"),
     "succeeded": (("running",), "succeeded"),
@@ -71,7 +71,8 @@ class History:
         assert owned == (self.job["lease_expires_at"] is not None), self.job
         assert self.is_over == (self.job["finished_at"] is not None), self.job
         assert self.is_over == (self.job["state_reason"] is not None), self.job
-        assert len(self.models) == (self.state == "succeeded"), (self.job, self.models)
+        may_keep = self.state == "cancelled" and self.job["keep_model"]
+        assert may_keep or len(self.models) == (self.state == "succeeded"), self.models
         for model in self.models:
             artifact = f"{job_prefix(self.job['id'])}/{self.job['attempt']}/model"
             assert model["artifact"] == artifact, model
@@ -87,6 +88,8 @@ class History:
             assert state in allowed, (event, self.events)
             attempt += event["type"] == "running"
             assert event["data"].get("attempt", 0) == attempt, (event, self.events)
+            is_late = (event["type"], state) == ("epoch", "cancelling")
+            assert not is_late or self.job["keep_model"], (event, self.events)
             state = next_state or state
         assert (state, attempt) == (self.state, self.job["attempt"]), (self.job, self.events)
 

@@ -49,8 +49,8 @@ def worker(database: Database, database_url: str, tmp_path: Path) -> Worker:
     return new_worker(database, tmp_path / "data", database_url=database_url)
 
 
-def cancel(database: Database, job_id: str) -> Callable[[], Any]:
-    return transaction(database, jobs.cancel, job_id, tenant=DEFAULT_TENANT)
+def cancel(database: Database, job_id: str, *, keep_model: bool = False) -> Callable[[], Any]:
+    return transaction(database, jobs.cancel, job_id, tenant=DEFAULT_TENANT, keep_model=keep_model)
 
 
 def outcome(worker: Worker, job_id: str, answer: Any) -> str:
@@ -62,8 +62,10 @@ def outcome(worker: Worker, job_id: str, answer: Any) -> str:
     else:
         assert isinstance(answer, jobs.Job), answer
         assert (job.state, job.state_reason) == ("cancelled", "cancelled_by_user")
-        assert models_of(worker, job_id) == []
-        assert artifacts_of(worker, job_id) == []
+        models = models_of(worker, job_id)
+        assert len(models) == (job.keep_model and job.epochs_completed > 0)
+        files = {key.rpartition("/")[0] for key in artifacts_of(worker, job_id)}
+        assert files == {model.artifact for model in models}
     assert sum(event in jobs.TERMINAL for event in event_types(worker, job_id)) == 1
     return job.state
 
@@ -96,7 +98,7 @@ def test_during_the_claim_it_has_one_outcome(
 
 @pytest.mark.parametrize("first", ["cancel", "commit"])
 def test_during_the_final_commit_it_has_one_outcome(
-    worker: Worker, num_runs: int, record_fault: Record, first: str
+    worker: Worker, num_runs: int, record_fault: Record, first: str, chance: random.Random
 ) -> None:
     """Both wait for the same lock, the one that the test holds, in either order.
 
@@ -104,18 +106,21 @@ def test_during_the_final_commit_it_has_one_outcome(
     """
     settings = worker.settings.model_copy(update={"renew_seconds": 15})
     worker = replace(worker, settings=settings)
-    seen = Counter(race_for_the_commit(worker, first) for _ in range(num_runs))
+    seen = Counter(
+        race_for_the_commit(worker, first, keep_model=chance.random() < 0.5)
+        for _ in range(num_runs)
+    )
     record_fault(
         f"cancel during the final commit, {first} first", runs=num_runs, contradictions=0, **seen
     )
 
 
-def race_for_the_commit(worker: Worker, first: str) -> str:
+def race_for_the_commit(worker: Worker, first: str, *, keep_model: bool) -> str:
     job_id = new_job(worker, **LONG_EVALUATION)
     url = worker.settings.database
     # Patient, because it may have to wait for longer than a request would.
     with closing(Database(url, no_timeout=True)) as database, ThreadPoolExecutor(2) as pool:
-        cancelling = cancel(database, job_id)
+        cancelling = cancel(database, job_id, keep_model=keep_model)
         attempt = pool.submit(supervise, job_id, worker)
         wait_for_epoch(worker, job_id, 1)
         with writes_held(url, job_id):

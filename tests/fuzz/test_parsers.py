@@ -45,6 +45,7 @@ from tests.fuzz.mutations import mutated
 from tests.support.fuzz_figures import FUZZ, record
 from tests.support.served_models import make_model
 from tests.support.training_runs import made_state
+from tests.support.workbooks import SHEET, workbook
 
 pytestmark = [
     # Of an input that fails, which is shown whole.
@@ -91,6 +92,18 @@ def npz(save: Callable[..., None]) -> bytes:
     return file.getvalue()
 
 
+def npy() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.arange(6.0).reshape(3, 2))
+    return file.getvalue()
+
+
+def arrow(write: str) -> bytes:
+    file = io.BytesIO()
+    getattr(pl.DataFrame({"a": [1, None, 3], "b": ["x", "y", "x"]}), write)(file)
+    return file.getvalue()
+
+
 CSV = b'name;"a ""b""";c\r\n"x;\ny";1,5;2024-01-01\r\n\r\nz;NA;31/12/2024 10:00\r\n'
 TSV = "a\tb\n1\tyes\n-2e5\tno\n\té\n".encode()
 LABELS = b"\0\0\x08\x01" + struct.pack(">I", 3) + bytes([7, 8, 9])
@@ -98,7 +111,10 @@ IMAGES = b"\0\0\x0d\x03" + struct.pack(">III", 3, 2, 2) + np.arange(12, dtype=">
 TABLES = [
     *(CSV, TSV, TSV.decode().encode("utf-16"), b"a,b\n" + b"1,2\n" * 300, LABELS, IMAGES),
     *(parquet(compression="uncompressed"), parquet(compression="zstd"), parquet(statistics=False)),
-    *(npz(np.savez), npz(np.savez_compressed)),
+    *(npz(np.savez), npz(np.savez_compressed), npy()),
+    *(arrow("write_ipc"), arrow("write_ipc_stream"), workbook(*SHEET)),
+    b'{"a": 1, "b": "x"}\n{"a": 2.5, "b": null}\n',
+    b'[{"a": true, "b": "2024-01-01"}, {"b": "x\\ny"}]',
 ]
 FILES = TABLES + [gzip.compress(table, mtime=0) for table in TABLES]
 
@@ -108,9 +124,14 @@ OPTIONS = st.one_of(
         ReadOptions,
         delimiter=st.sampled_from([None, ",", ";", "\t", " ", "|"]),
         quote=st.sampled_from([None, '"', "'", ""]),
-        encoding=st.sampled_from([None, "utf-8", "latin-1", "utf-16", "shift_jis", "utf-7"]),
+        encoding=st.sampled_from([None, "utf-8", "latin-1", "utf-16", "shift_jis", "iso2022_jp"]),
         header=st.sampled_from([None, True, False]),
-        missing=st.sampled_from([None, ("1",), ("", "x")]),
+        missing=st.sampled_from([(), ("1",), ("", "x")]),
+        decimal=st.sampled_from([None, ",", "."]),
+        date_format=st.sampled_from([None, "%Y%m%d"]),
+        types=st.sampled_from([{}, {"a": "numeric"}, {"b": "datetime"}]),
+        skip_rows=st.sampled_from([0, 1]),
+        comment=st.sampled_from([None, "#", "1"]),
     ),
 )
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -32,10 +33,12 @@ def test_an_unknown_dataset_is_not_found(connection: Connection) -> None:
 
 
 def test_a_page_is_newest_first_and_goes_on_after_an_id(connection: Connection) -> None:
-    ids = sorted((new_dataset(connection).id for _ in range(3)), reverse=True)
+    created = [new_dataset(connection) for _ in range(3)]
+    ids = sorted((dataset.id for dataset in created), reverse=True)
     first = [dataset.id for dataset in page(connection, limit=2, after=None)]
     rest = [dataset.id for dataset in page(connection, limit=2, after=first[-1])]
     assert first + rest == ids
+    assert page(connection, limit=1, after=None) == [replace(created[-1], columns=[])]
 
 
 def test_a_removed_dataset_is_gone(connection: Connection) -> None:

@@ -69,7 +69,13 @@ def reap(connection: Connection, *, max_attempts: int = 3) -> list[Job]:
 Write = Callable[[Connection, Claim], Any]
 ENDS: list[Write] = [succeed, fail]
 HANDOVERS: list[Write] = [jobs.release, retry]
-WRITES: list[Write] = [renew, record, jobs.progressed, jobs.cancelled, *ENDS, *HANDOVERS]
+
+
+def warn(connection: Connection, claim: Claim) -> None:
+    jobs.warn(connection, claim, ["no training row has the class 'C'"])
+
+
+WRITES: list[Write] = [renew, record, warn, jobs.progressed, jobs.cancelled, *ENDS, *HANDOVERS]
 
 
 def event_types(connection: Connection, job_id: str) -> list[str]:
@@ -379,6 +385,17 @@ def test_progress_without_an_epoch_forgives_as_well_and_tells_no_event(
     assert event_types(connection, mine.job_id) == before
 
 
+def test_a_warning_is_added_once_whatever_attempt_finds_it(connection: Connection) -> None:
+    mine = new_claim(connection)
+    jobs.warn(connection, mine, ["b", "a"])
+    jobs.release(connection, mine)
+    jobs.warn(connection, claim_again(connection, mine.job_id), ["a", "c"])
+    assert get_job(connection, mine.job_id).warnings == ["b", "a", "c"]
+    page = events.page(connection, mine.job_id, after=0, limit=99)
+    told = [event.data["warnings"] for event in page if event.type == "warning"]
+    assert told == [["b", "a"], ["c"]]
+
+
 def test_an_epoch_after_a_cancel_is_left_out(connection: Connection) -> None:
     mine = new_claim(connection)
     cancel_job(connection, mine.job_id)
@@ -474,6 +491,38 @@ def test_an_acknowledged_cancel_ends_cancelled_whatever_the_worker_says(
     job = give_up(connection, mine)
     assert (job.state, job.state_reason, job.detail) == ("cancelled", "cancelled_by_user", None)
     assert models.of_jobs(connection, [job.id]) == {}
+
+
+def test_a_cancelled_job_keeps_the_model_that_it_was_asked_to_keep(
+    connection: Connection,
+) -> None:
+    mine = new_claim(connection)
+    record(connection, mine)
+    assert cancel_job(connection, mine.job_id, keep_model=True).state == "cancelling"
+    assert cancel_job(connection, mine.job_id).keep_model  # a second call changes nothing
+    jobs.record(connection, mine, epoch(2))  # the model has learnt from it
+    job = succeed(connection, mine)
+    assert (job.state, job.state_reason) == ("cancelled", "cancelled_by_user")
+    assert (job.epochs_completed, len(models.of_jobs(connection, [job.id]))) == (2, 1)
+    types = ["queued", "running", "epoch", "cancelling", "epoch", "cancelled"]
+    assert event_types(connection, job.id) == types
+    with pytest.raises(LeaseLost):
+        succeed(connection, mine)
+
+
+@pytest.mark.parametrize("give_up", [fail, *HANDOVERS, jobs.cancelled])
+def test_a_cancelled_job_without_a_model_ends_all_the_same(
+    connection: Connection, give_up: Write
+) -> None:
+    mine = new_claim(connection)
+    cancel_job(connection, mine.job_id, keep_model=True)
+    assert give_up(connection, mine).state == "cancelled"
+    lost = new_claim(connection, lease_seconds=GONE)
+    cancel_job(connection, lost.job_id, keep_model=True)
+    assert [job.state for job in reap(connection)] == ["cancelled"]
+    waiting = cancel_job(connection, new_job(connection).id, keep_model=True)
+    assert waiting.state == "cancelled"
+    assert models.of_jobs(connection, [mine.job_id, lost.job_id, waiting.id]) == {}
 
 
 def test_a_job_nobody_asked_to_stop_cannot_be_reported_cancelled(connection: Connection) -> None:

@@ -37,6 +37,7 @@ WRITES: dict[str, Callable[..., Any]] = {
     ),
     "fail": lambda connection, mine: jobs.fail(connection, mine, reason="diverged", detail="why"),
     "release": jobs.release,
+    "warn": lambda connection, mine: jobs.warn(connection, mine, ["a class is not trained"]),
     "progressed": jobs.progressed,
     "retry": lambda connection, mine: jobs.retry(
         connection,

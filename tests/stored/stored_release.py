@@ -17,6 +17,7 @@ import polars as pl
 import torch
 
 from app.main import create_app
+from dropout_core.data.reading import FIRST_MISSING_WORDS, Reading
 from dropout_core.model.predictor import Predictor
 from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.pipeline.tabular_run import TabularRun
@@ -79,7 +80,7 @@ def table(num_rows: int = 120) -> pl.DataFrame:
 def tabular_run(spec: JobSpec, frame: pl.DataFrame) -> TabularRun:
     """What a trainer makes of a job."""
     return TabularRun(
-        resolve_table(frame, spec.problem),
+        resolve_table(frame, spec.problem, reading=Reading(missing=FIRST_MISSING_WORDS)),
         preprocessing=spec.preprocessing,
         model=spec.model,
         training=spec.training,

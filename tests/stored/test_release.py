@@ -158,7 +158,10 @@ def test_a_restored_service_answers_as_it_did(restored: Settings) -> None:
         assert client.get("/v1/jobs").status_code == 401
     with client_of(restored, told["token"]) as client:
         for path, answer in told["answers"].items():
-            assert_holds(client.get(path).json(), answer, path)
+            now = client.get(path).json()
+            if path == "/v1/datasets":  # a list has left their columns out since
+                now["data"] = [client.get(f"{path}/{one['id']}").json() for one in now["data"]]
+            assert_holds(now, answer, path)
         predicted = client.post("/v1/models/homes/predict", json=told["rows"]).json()
     expected = told["predicted"]
     bits = predicted.pop("fingerprint") == expected.pop("fingerprint")
@@ -169,7 +172,8 @@ def test_a_restored_service_answers_as_it_did(restored: Settings) -> None:
 
 def test_rows_of_a_restored_database_are_written_as_they_were(worker: Worker) -> None:
     with worker.database.read() as transaction:
-        [dataset] = datasets.page(transaction, tenant=DEFAULT_TENANT, limit=9, after=None)
+        [listed] = datasets.page(transaction, tenant=DEFAULT_TENANT, limit=9, after=None)
+        dataset = datasets.get(transaction, listed.id, tenant=DEFAULT_TENANT)
         rows = jobs.page(transaction, tenant=DEFAULT_TENANT, limit=9, after=None)
         model = models.resolve(transaction, "homes@production", tenant=DEFAULT_TENANT)
     for column in dataset.columns:

@@ -55,8 +55,8 @@ class Client(httpx.Client):
         answer: dict[str, Any] = self.read(f"/v1/jobs/{job_id}")
         return answer
 
-    def cancel(self, job_id: str) -> None:
-        self.create(f"/v1/jobs/{job_id}/cancel")
+    def cancel(self, job_id: str, **request: Any) -> None:
+        self.create(f"/v1/jobs/{job_id}/cancel", **request)
 
     def wait_for_epoch(self, job_id: str, epoch: int) -> None:
         wait_until(lambda: self._epochs_completed(job_id) >= epoch, JOB_SECONDS)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dropout_core.data.reading import Reading
 from store.artifacts.local_folder import LocalArtifacts
 from store.job_spec import JobSpec
 from tests.support.worker_examples import MODEL, TRAINING
@@ -36,6 +37,7 @@ def assignment(
         attempt=attempt,
         spec=JobSpec.model_validate(spec).model_dump(mode="json"),
         dataset_artifact="datasets/1.parquet",
+        dataset_reading=Reading(),
         artifacts=LocalArtifacts(folder / "artifacts"),
         scratch=folder / "scratch",
         num_threads=1,

@@ -280,6 +280,47 @@ def test_a_cancel_stops_a_job_soon_and_leaves_no_files(worker: Worker) -> None:
     assert models_of(worker, job_id) == []
 
 
+def cancel_and_keep(worker: Worker, job_id: str) -> None:
+    with worker.database.write() as transaction:
+        jobs.cancel(transaction, job_id, tenant=DEFAULT_TENANT, keep_model=True)
+
+
+@on_each_database
+def test_a_cancelled_job_may_keep_what_it_has_learnt(worker: Worker) -> None:
+    job_id = new_job(worker, **ENDLESS)
+    with supervising(job_id, worker) as attempt:
+        wait_for_epoch(worker, job_id, 3)
+        cancel_and_keep(worker, job_id)
+        wait_until(attempt.done)
+
+    job = get_job(worker, job_id)
+    assert (job.state, job.state_reason) == ("cancelled", "cancelled_by_user")
+    [model] = models_of(worker, job_id)
+    files = [f"{model.artifact}/{name}" for name in ("model.json", "model.safetensors")]
+    assert artifacts_of(worker, job_id) == files
+    assert result(worker, job_id).epochs_announced == list(range(1, job.epochs_completed + 1))
+    assert event_types(worker, job_id)[-1] == "cancelled"
+
+
+@pytest.mark.parametrize("how", ["killed", "too slow"])
+def test_a_cancelled_job_whose_trainer_saves_nothing_has_no_model(worker: Worker, how: str) -> None:
+    if how == "too slow":
+        settings = worker.settings.model_copy(update={"finish_seconds": 0.5})
+        worker = replace(worker, settings=settings)
+    job_id = new_job(worker, **ENDLESS)
+    with supervising(job_id, worker) as attempt:
+        wait_for_epoch(worker, job_id, 1)
+        trainer = wait_for_trainer()
+        trainer.suspend()
+        cancel_and_keep(worker, job_id)
+        if how == "killed":
+            trainer.kill()
+        wait_until(attempt.done)
+
+    assert get_job(worker, job_id).state == "cancelled"
+    assert models_of(worker, job_id) == artifacts_of(worker, job_id) == []
+
+
 def test_a_cancel_does_not_wait_for_the_epoch(worker: Worker) -> None:
     job_id = new_job(worker, **SLOW_EPOCH)
     with supervising(job_id, worker) as attempt:

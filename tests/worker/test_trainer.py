@@ -1,8 +1,10 @@
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from dropout_core.model.saved_model import WEIGHTS
@@ -12,7 +14,7 @@ from tests.support.processes import trainers_with_memory
 from tests.support.trainer_process import ANSWER_SECONDS, assignment, training
 from tests.support.waiting import wait_until
 from tests.support.worker_examples import ENDLESS, EPOCHS, MODEL, WIDEST, Result, table
-from worker.messages import Failed, Finished, Stopped
+from worker.messages import Failed, Finished, Stopped, Warned
 
 
 @pytest.fixture
@@ -153,6 +155,42 @@ def test_memory_that_there_is_not_may_be_there_another_time(
 
     assert isinstance(failed, Failed)
     assert (failed.reason, failed.retryable) == ("out_of_memory", True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "detail"),
+    [
+        ({"optimizer": {"name": "sgd", "lr": 1e39}}, "invalid_data", "1e+39 is more than 3.4e+38"),
+        ({"optimizer": {"name": "sgd", "lr": 1e30}}, "diverged", "the loss became nan in epoch 1"),
+        ({"early_stopping": {}, "split": {"validation": 0.0}}, "invalid_data", "validation rows"),
+        ({"unheard_of": 1}, "internal_error", "ValidationError: 1 validation error for JobSpec"),
+    ],
+    ids=["range", "diverged", "infeasible", "unforeseen"],
+)
+def test_what_fails_again_with_the_same_data_is_not_tried_again(
+    tmp_path: Path, artifacts: LocalArtifacts, changes: Any, reason: str, detail: str
+) -> None:
+    unheard_of = changes.pop("unheard_of", None)
+    given = assignment(tmp_path, **changes)
+    if unheard_of is not None:
+        given = replace(given, spec={**given.spec, "unheard_of": unheard_of})
+    with training(given) as running:
+        failed = running.last()
+    assert isinstance(failed, Failed)
+    assert (failed.reason, failed.retryable) == (reason, False)
+    assert detail in failed.detail
+
+
+def test_a_class_without_training_rows_is_told(tmp_path: Path, artifacts: LocalArtifacts) -> None:
+    split = {"kind": "time", "column": "x", "validation": 0.1, "test": 0.85}
+    table().sort("label").with_columns(x=pl.int_range(pl.len()).cast(pl.Float64)).write_parquet(
+        tmp_path / "table"
+    )
+    artifacts.put("datasets/1.parquet", tmp_path / "table")
+    with training(assignment(tmp_path, split=split)) as running:
+        message = running.next()
+    assert isinstance(message, Warned)
+    assert message.warnings[0].startswith("no training row has the class ")
 
 
 @pytest.mark.parametrize("model", [MODEL, {"hidden": [2048] * 3}], ids=["between", "within"])

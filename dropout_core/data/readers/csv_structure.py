@@ -195,7 +195,7 @@ class Records:
             self.num_fields = np.empty(0, np.intp)
             self._num_open += len(separators)
             return
-        if self._num_columns is not None:
+        if self._num_columns is not None and self._num_open < self._num_columns:
             # If all rows have `num_columns` fields, every `num_columns`-th separator ends one.
             ends = separators[self._num_columns - 1 - self._num_open :: self._num_columns]
             if np.array_equal(ends, newlines):

@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from dropout_core.data.readers.table import Contents, array_columns, check_num_columns, write
-from dropout_core.data.stored_types import as_stored, without_nan
+from dropout_core.data.readers.table import (
+    Contents,
+    array_columns,
+    check_num_columns,
+    named_parts,
+    write_as_stored,
+)
 from dropout_core.errors import DataError
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -51,7 +56,8 @@ def read_idx(sources: Sequence[Path], target: Path, *, max_columns: int) -> Cont
     columns = [column for header, source in paired for column in _columns(header, source)]
     if not columns:
         raise DataError("the file has no rows")
-    write(without_nan(as_stored(pl.LazyFrame(columns))), target)
+    table = pl.DataFrame(columns)
+    write_as_stored(named_parts(table, table.columns), target, max_bytes=0)
     return Contents()
 
 

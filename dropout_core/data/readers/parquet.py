@@ -6,19 +6,18 @@ from typing import Literal, TypeGuard
 
 import polars as pl
 
-from dropout_core.data.readers.table import Contents, check_num_columns, unique_names, write
-from dropout_core.data.stored_types import (
-    LAST_NANOSECOND,
-    as_given,
-    as_stored,
-    check_storable,
-    lost_digits,
-    without_nan,
+from dropout_core.data.readers.table import (
+    Contents,
+    check_num_cells,
+    check_num_columns,
+    named_parts,
+    unique_names,
+    write_as_stored,
 )
+from dropout_core.data.stored_types import LAST_NANOSECOND, check_storable, lost_digits
 from dropout_core.errors import DataError
 
 SIGNATURE = b"PAR1"
-_CELL_BYTES = 8
 
 
 def read_parquet(
@@ -29,8 +28,7 @@ def read_parquet(
     With `keep_dtypes` the columns are checked and written with their own dtypes.
 
     The footer may claim any number of rows, so a table whose cells would take more than `max_bytes`
-    is refused before it is read. So is one whose text would: a dictionary repeats a long text at
-    no cost.
+    is refused before it is read.
     """
     if source.stat().st_size < 3 * len(SIGNATURE):
         raise DataError("not a readable Parquet file: it ends within its header")
@@ -38,25 +36,16 @@ def read_parquet(
     schema = table.collect_schema()
     check_num_columns(len(schema), max_columns)
     num_rows = table.select(pl.len()).collect().item()
-    if num_rows * len(schema) * _CELL_BYTES > max_bytes:
-        raise DataError(
-            f"{num_rows} rows of {len(schema)} columns unpack to more than the {max_bytes} bytes "
-            "allowed"
-        )
+    check_num_cells(num_rows, len(schema), max_bytes)
     names, warnings = unique_names(schema.names())
-
-    def named(given: pl.LazyFrame) -> pl.LazyFrame:
-        return given.select(pl.nth(i).alias(name) for i, name in enumerate(names))
-
-    given = named(table)
-    if _exceeds_nanoseconds(table):
-        check_storable(named(_scan(source, schema, "ms")))  # microseconds may overflow too
-        given = named(_scan(source, schema, "us"))
-    stored = as_given(given) if keep_dtypes else as_stored(given)
     if not keep_dtypes:
-        warnings += lost_digits(named(table))
-    _refuse_much_text(stored, max_bytes)
-    write(without_nan(stored), target)
+        warnings += [lost for part in named_parts(table, names) for lost in lost_digits(part)]
+    if _exceeds_nanoseconds(table):
+        for part in named_parts(_scan(source, schema, "ms"), names):
+            check_storable(part)  # microseconds may overflow too
+        table = _scan(source, schema, "us")
+    parts = named_parts(table, names)
+    write_as_stored(parts, target, max_bytes=max_bytes, keep_dtypes=keep_dtypes)
     name_of = dict(zip(schema.names(), names, strict=True))
     index = [name_of[column] for column in _pandas_index(source) if column in name_of]
     return Contents(warnings=tuple(warnings), index=tuple(index))
@@ -100,14 +89,3 @@ def _scan(source: Path, schema: pl.Schema, unit: Literal["ms", "us"]) -> pl.Lazy
     return pl.scan_parquet(
         source, glob=False, hive_partitioning=False, schema=dtypes, cast_options=cast
     )
-
-
-def _refuse_much_text(stored: pl.LazyFrame, max_bytes: int) -> None:
-    lengths = stored.select(pl.col(pl.String).str.len_bytes().cast(pl.Int64).sum())
-    if not lengths.collect_schema():
-        return
-    num_bytes = sum(lengths.collect(engine="streaming").row(0))
-    if num_bytes > max_bytes:
-        raise DataError(
-            f"its text unpacks to {num_bytes} bytes, more than the {max_bytes} bytes allowed"
-        )

@@ -1,260 +1,353 @@
 """Type inference: what a column of text holds, by all of its cells."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import polars as pl
 
-from dropout_core.data.by_name import exactly
-from dropout_core.data.dates import CALENDARS, DateForm, date_values
-from dropout_core.data.wide_tables import column_parts
+from dropout_core.config import FeatureType
+from dropout_core.data.dates import DateForm, date_values
+from dropout_core.data.formats import CellFormat, DateFormat, Decimal, NumberFormat
+from dropout_core.data.parsing import CURRENCY, FORMATS, PLAIN, bare_number_text, shown
+from dropout_core.data.read_options import ReadOptions
+from dropout_core.data.readers.cell_counts import CellCounts, plain_text, present
+from dropout_core.errors import DataError
 
-NAMED_SHARE = 0.9  # a column so full of numbers that its words are worth a warning
+FEW = 0.1  # the share of cells that a column of numbers or dates may have of others
+_FEW_AMONG_CODES = 0.01
+_MAX_CODES = 20
+_MIN_REPEATS = 10
 _NUM_EXAMPLES = 3
-_EXAMPLE_CHARS = 40
+_ORDERS = {"day first": True, "month first": False}
 
 CellType = Literal["missing", "integer", "number", "boolean", "datetime", "text"]
 
 
 @dataclass(frozen=True)
-class CellCounts:
-    """How many cells of a column are of each type, missing ones not counted.
-
-    `num_dates` and the `forms` that occur are by calendar. `has_two_readings` says that a cell is
-    another date with the day first than with the month first.
-    """
-
-    num_cells: int = 0
-    num_numbers: int = 0
-    num_integers: int = 0  # of 64 bits
-    num_whole: int = 0  # integers of any length
-    has_leading_zeros: bool = False
-    num_booleans: int = 0
-    num_dates: Mapping[str, int] = field(default_factory=dict)
-    forms: Mapping[str, tuple[DateForm, ...]] = field(default_factory=dict)
-    has_two_readings: bool = False
-
-
-@dataclass(frozen=True)
 class InferredType:
-    """The type of a column, and how to read it: `forms` are those of its dates."""
+    """The type of a column, and how to read it: `forms` are those of its dates.
+
+    `is_ambiguous` says that another format or calendar fits as well; `decimal` and `day_first` are
+    known where no other does. `num_unfit` cells are of another type:
+    they are missing, and in a column that stays text only worth a warning. `keeps` are words for a
+    missing value that are values here.
+    """
 
     type: CellType
     forms: tuple[DateForm, ...] = ()
+    format: CellFormat | None = None
+    is_ambiguous: bool = False
+    decimal: Decimal | None = None
+    day_first: bool | None = None
+    is_plain: bool = False  # all cells are plain numbers
+    has_infinity: bool = False
     is_certain: bool = True  # False if the cells to come may change the type
     warning: str | None = None
-    unfit: str | None = None  # text that is almost all numbers or dates: what the rest is not
+    num_unfit: int = 0
+    keeps: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> NumberFormat:
+        """Return the format of the numbers."""
+        return self.format if isinstance(self.format, NumberFormat) else PLAIN
+
+    @property
+    def is_parsed(self) -> bool:
+        """Return whether the parser of the file reads the values by itself."""
+        return self.type == "boolean" or (self.type in ("integer", "number") and self.is_plain)
+
+    @property
+    def is_converted(self) -> bool:
+        """Return whether `strict_values` reads the values."""
+        return self.type in ("datetime", "number") and not self.is_parsed
+
+    def missing(self, words: Sequence[str]) -> list[str]:
+        """Return the words that are missing here."""
+        return [word for word in words if word not in self.keeps]
 
 
-def count_cells(
-    cells: pl.LazyFrame, columns: Iterable[int], missing: Sequence[str]
-) -> list[CellCounts]:
-    """Count the cells of these columns of strings, which are indices from 0."""
-    parts = column_parts(cells.select(pl.nth(list(columns))))
-    return [counts for part in parts for counts in _count_cells(part, missing)]
+def infer(counts: CellCounts, declared: FeatureType | None = None) -> InferredType:
+    """Return the type of a column, if these are all of its cells.
 
-
-def _count_cells(cells: pl.LazyFrame, missing: Sequence[str]) -> list[CellCounts]:
-    names = [str(column) for column in range(len(cells.collect_schema()))]
-    cells = cells.select(pl.nth(int(name)).alias(name) for name in names)
-    cells = cells.select(_cell(exactly(*names).as_expr(), missing))
-    counts = dict.fromkeys(names, CellCounts())
-    counts |= _update(cells, counts, _NUMBERS)
-    counts |= _update(cells, _where(counts, lambda c: c.num_cells == c.num_numbers > 0), _DIGITS)
-    others = _update(cells, _where(counts, lambda c: c.num_cells > c.num_numbers), _PATTERNS)
-    for name in others:
-        for calendar in CALENDARS:
-            if others[name].num_dates[calendar]:
-                others[name] = _with_dates(cells, name, others[name], calendar)
-        if _has_two_orders(others[name]):
-            others[name] = _with_two_readings(cells, name, others[name])
-    counts |= others
-    return list(counts.values())
-
-
-def infer(counts: CellCounts) -> InferredType:
-    """Return the type of a column, if these are all of its cells."""
+    Raises DataError if no cell is of the type that is declared.
+    """
     if counts.num_cells == 0:
         return InferredType("missing")
+    if declared is not None:
+        return _declared(counts, declared)
+    dates = _infer_dates(counts)
     if counts.num_numbers == counts.num_cells:
-        return _infer_numbers(counts)
+        # A format of dates that was given, such as %Y%m%d, may read numbers.
+        return dates or _infer_numbers(counts)
     if counts.num_booleans == counts.num_cells:
         return InferredType("boolean")
-    if counts.has_two_readings:
-        return InferredType(
-            "text",
-            is_certain=False,
-            warning="its dates could begin with the day or with the month, so it stays text",
-        )
-    for calendar, num_dates in counts.num_dates.items():
-        if num_dates == counts.num_cells:
-            is_certain = not _has_two_orders(counts)
-            return InferredType("datetime", counts.forms[calendar], is_certain=is_certain)
+    if dates is not None:
+        return dates
+    if _are_few(counts.num_cells - counts.num_numbers, counts):
+        return _infer_numbers(counts)
     return _infer_text(counts)
 
 
+def _declared(counts: CellCounts, declared: FeatureType) -> InferredType:
+    if declared in ("categorical", "text"):
+        return _text(counts)
+    if declared == "numeric":
+        found = counts.num_numbers
+        are_whole = counts.num_integers == found
+        inferred = _numbers(counts, "integer" if are_whole else "number")
+    elif declared == "boolean":
+        found = counts.num_booleans
+        inferred = InferredType("boolean")
+    else:
+        found = max(counts.num_dates.values(), default=0)
+        if counts.has_two_readings:
+            raise DataError(f"{_TWO_READINGS}: {_SAY_WHICH}", field="day_first")
+        inferred = _dates(counts) if found else InferredType("datetime")
+    if not found:
+        raise DataError(f"no value is of the type {declared}", field="types")
+    return replace(inferred, is_certain=False, num_unfit=counts.num_cells - found)
+
+
+_TWO_READINGS = "its dates could begin with the day or with the month"
+_SAY_WHICH = "upload the file with day_first=true or day_first=false"
+
+
+def _infer_dates(counts: CellCounts) -> InferredType | None:
+    if counts.has_two_readings:
+        warning = f"{_TWO_READINGS}, so it stays text: {_SAY_WHICH}"
+        return replace(_text(counts), is_certain=False, is_ambiguous=True, warning=warning)
+    most = max(counts.num_dates.values(), default=0)
+    if most < (1 - FEW) * counts.num_cells or most < counts.num_numbers:
+        return None
+    return _dates(counts)
+
+
+def _dates(counts: CellCounts) -> InferredType:
+    calendar = max(counts.num_dates, key=counts.num_dates.__getitem__)
+    num_unfit = counts.num_cells - counts.num_dates[calendar]
+    return InferredType(
+        "datetime",
+        counts.forms[calendar],
+        format=DateFormat(pattern=calendar),
+        is_ambiguous=counts.has_two_orders,
+        day_first=None if counts.has_two_orders else _ORDERS.get(calendar),
+        is_certain=not counts.has_two_orders and num_unfit == 0,
+        num_unfit=num_unfit,
+    )
+
+
 def _infer_numbers(counts: CellCounts) -> InferredType:
-    if counts.num_whole < counts.num_cells:
-        return InferredType("number")
+    if counts.num_pointed == counts.num_cells:
+        # Programs whose integers cannot be missing write them as 1.0 beside a hole.
+        numbers = _numbers(counts, "integer" if counts.num_missing else "number")
+        return replace(numbers, is_certain=False)
+    if counts.num_whole < counts.num_numbers:
+        return _numbers(counts, "number")
     if counts.has_leading_zeros:
-        return InferredType("text", is_certain=False)
-    if counts.num_integers == counts.num_cells:
-        return InferredType("integer")
+        return replace(_text(counts), is_certain=False)
+    if counts.num_integers == counts.num_numbers:
+        return _numbers(counts, "integer")
     warning = "its whole numbers are longer than 64 bits, so it stays text"
-    return InferredType("text", is_certain=False, warning=warning)
+    return replace(_text(counts), is_certain=False, warning=warning)
+
+
+def _numbers(counts: CellCounts, type_: CellType) -> InferredType:
+    all_plain = counts.num_distinct == 0
+    are_dotted = all_plain and counts.num_whole < counts.num_dotted == counts.num_cells
+    is_ambiguous = are_dotted or counts.other_format is not None
+    has_one_decimal = counts.has_one_decimal or (all_plain and type_ == "number" and not are_dotted)
+    are_bare = type_ == "number" and has_one_decimal and counts.num_bare == counts.num_cells
+    return InferredType(
+        type_,
+        format=counts.format,
+        is_ambiguous=is_ambiguous,
+        decimal=counts.format.decimal if has_one_decimal else None,
+        is_plain=all_plain,
+        has_infinity=counts.num_infinite > 0,
+        is_certain=(all_plain or are_bare) and not is_ambiguous and counts.num_infinite == 0,
+        warning=_ambiguity(counts) if is_ambiguous else None,
+        num_unfit=counts.num_cells - counts.num_numbers + counts.num_infinite,
+    )
+
+
+def _ambiguity(counts: CellCounts) -> str | None:
+    if counts.format != PLAIN:
+        return "1,234 was read as 1234; if it means 1.234, upload the file with decimal=,"
+    if counts.num_whole:  # plain numbers seldom have either three decimals or none
+        return "1.234 was read as it is; if it means 1234, upload the file with thousands=."
+    return None
+
+
+def _are_few(num_unfit: int, counts: CellCounts) -> bool:
+    """Return whether the cells that are no numbers are few beside the numbers.
+
+    Among numbers that are codes, such as ratings, a word is rather one more code.
+    """
+    num_numbers, num_distinct = counts.num_numbers, counts.num_distinct
+    are_codes = num_distinct <= _MAX_CODES and num_numbers >= _MIN_REPEATS * num_distinct
+    return num_unfit <= (_FEW_AMONG_CODES if are_codes else FEW) * counts.num_cells
 
 
 def _infer_text(counts: CellCounts) -> InferredType:
     num_dates = max(counts.num_dates.values(), default=0)
     num_fit = max(counts.num_numbers, num_dates)
-    inferred = InferredType("text", is_certain=num_fit < 0.5 * counts.num_cells)
-    if num_fit < NAMED_SHARE * counts.num_cells:
-        return inferred
-    if counts.num_numbers == num_fit:
-        return replace(inferred, unfit="numbers")
-    calendar = max(counts.num_dates, key=counts.num_dates.__getitem__)
-    return replace(inferred, unfit="dates", forms=counts.forms[calendar])
+    text = replace(_text(counts), is_certain=num_fit < 0.5 * counts.num_cells)
+    if num_fit < (1 - FEW) * counts.num_cells:
+        return text
+    return replace(text, num_unfit=counts.num_cells - num_fit, format=counts.format)
 
 
-def typed_values(column: int, inferred: InferredType, missing: Sequence[str]) -> pl.Expr:
+def _text(counts: CellCounts) -> InferredType:
+    # Where a plus is a value, a minus is one too.
+    return InferredType("text", keeps=("-",) if counts.num_plus else ())
+
+
+def told_formats(types: Sequence[InferredType], options: ReadOptions) -> list[CellFormat | None]:
+    """Return the formats that the descriptions of columns tell: none where numbers are plain.
+
+    Numbers without separators, or without those of thousands, have the separators of other columns:
+    in a file of decimal commas, a whole number may be 1.234 later.
+    """
+    numbers = [inferred.numbers for inferred in types if inferred.type in ("integer", "number")]
+    decimals = {inferred.decimal for inferred in types} - {None}
+    thousands = {format_.thousands for format_ in numbers} - {""}
+    usual = options.number_format
+    if usual is None and len(decimals) <= 1 and len(thousands) <= 1:
+        usual = next(f for f in FORMATS if {f.decimal} >= decimals and {f.thousands} >= thousands)
+    told: list[CellFormat | None] = []
+    for inferred in types:
+        format_ = inferred.format if inferred.type in ("integer", "number", "datetime") else None
+        if isinstance(format_, NumberFormat):
+            if (
+                usual is not None
+                and format_.thousands == ""
+                and inferred.decimal in (None, usual.decimal)
+            ):
+                format_ = usual
+            format_ = None if format_ == PLAIN else format_
+        told.append(format_)
+    return told
+
+
+def typed_values(cells: pl.Expr, inferred: InferredType, missing: Sequence[str]) -> pl.Expr:
     """Return the values of a column of strings, null where a cell is missing or does not fit."""
-    if inferred.type in ("text", "missing"):
-        return text_values(pl.nth(column), missing)
-    cell = _cell(pl.nth(column), missing)
+    cell = present(cells, inferred.missing(missing))
     match inferred.type:
         case "integer":
-            return cell.cast(pl.Int64, strict=False)
+            text = plain_text(cell, inferred.numbers).str.strip_suffix(".0")
+            return text.cast(pl.Int64, strict=False)
         case "number":
-            return cell.cast(pl.Float64, strict=False).fill_nan(None)
+            values = plain_text(cell, inferred.numbers).cast(pl.Float64, strict=False)
+            return pl.when(values.is_finite()).then(values)
         case "boolean":
             return cell.str.to_lowercase().replace_strict(
                 {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
             )
-        case _:
+        case "datetime":
             return date_values(cell, inferred.forms)
+    return cell
 
 
-def text_values(cells: pl.Expr, missing: Sequence[str]) -> pl.Expr:
-    """Return the cells as they are, null where one is missing."""
-    return pl.when(~cells.is_in(list(missing))).then(cells)
+def strict_values(cells: pl.Expr, inferred: InferredType) -> pl.Expr:
+    """Return the dates, or the finite numbers without a unit, of stripped cells."""
+    if inferred.type == "datetime":
+        return date_values(cells, inferred.forms)
+    values = bare_number_text(cells, inferred.numbers).cast(pl.Float64, strict=False)
+    return pl.when(values.is_finite()).then(values)
 
 
 def strictly(values: pl.Expr, cells: pl.Expr) -> pl.Expr:
     """Return the same values if each cell has one; computing them raises PolarsError if not."""
-    is_lost = values.is_null() & cells.is_not_null()
-    lost = (-is_lost.cast(pl.Int8)).cast(pl.UInt8, strict=True)  # no UInt8 is -1
-    return pl.when(lost == 0).then(values)
+    return _unless(values.is_null() & cells.is_not_null(), values)
 
 
-def unfit_cells(
-    cells: pl.LazyFrame, column: int, inferred: InferredType, missing: Sequence[str]
-) -> str:
-    """Return a warning with examples for text that is almost all numbers or dates."""
-    cell = _cell(pl.nth(column), missing)
-    fits = (
-        cell.cast(pl.Float64, strict=False)
-        if inferred.unfit == "numbers"
-        else date_values(cell, inferred.forms)
+def finite(numbers: pl.Expr) -> pl.Expr:
+    """Return the same numbers, null for NaN; computing them raises PolarsError for infinity."""
+    return _unless(numbers.is_infinite(), numbers.fill_nan(None))
+
+
+def _unless(is_wrong: pl.Expr, values: pl.Expr) -> pl.Expr:
+    wrong = (-is_wrong.cast(pl.Int8)).cast(pl.UInt8, strict=True)  # no UInt8 is -1
+    return pl.when(wrong == 0).then(values)
+
+
+def has_warnings(inferred: InferredType) -> bool:
+    """Return whether there may be something to tell of a column."""
+    is_number = inferred.type in ("integer", "number")
+    return (
+        inferred.warning is not None
+        or inferred.num_unfit > 0
+        or (is_number and not inferred.is_plain)
     )
-    unfit = (
-        cells.select(cell=cell, fits=fits.is_not_null())
+
+
+def warnings_of(
+    cells: pl.LazyFrame, column: int, name: str, inferred: InferredType, missing: Sequence[str]
+) -> list[str]:
+    """Return what the owner of a column should know of how its cells were read."""
+    warnings = [] if inferred.warning is None else [inferred.warning]
+    if inferred.num_unfit:
+        warnings.append(_unfit_cells(cells, column, name, inferred, missing))
+    if inferred.type in ("integer", "number") and not inferred.is_plain:
+        warnings += _units(cells.select(present(pl.nth(column), missing).alias("cell")))
+    return warnings
+
+
+def _unfit_cells(
+    cells: pl.LazyFrame, column: int, name: str, inferred: InferredType, missing: Sequence[str]
+) -> str:
+    """Say which cells are of another type, with examples, and how to decide otherwise."""
+    is_text = inferred.type == "text"
+    fitting = replace(inferred, type="number") if is_text else inferred
+    cell = present(pl.nth(column), missing)
+    examples = (
+        cells.select(
+            num_cells=cell.count(),
+            cell=cell,
+            value=typed_values(pl.nth(column), fitting, missing),
+        )
         .with_row_index("row", offset=1)
-        .filter(pl.col("cell").is_not_null())
+        .filter(pl.col("cell").is_not_null() & pl.col("value").is_null())
         .select(
-            pl.len().alias("num_cells"),
-            (~pl.col("fits")).sum().alias("num_unfit"),
-            pl.struct("row", "cell").filter(~pl.col("fits")).head(_NUM_EXAMPLES).implode(),
+            pl.col("num_cells").first(),
+            pl.len().alias("num_unfit"),
+            pl.struct("row", "cell").head(_NUM_EXAMPLES).implode(),
+        )
+        .collect()
+    )
+    num_cells, num_unfit, found = examples.row(0)
+    such = ", ".join(f"{shown(example['cell'])} in row {example['row']}" for example in found)
+    number = "finite number" if inferred.has_infinity else "number"
+    what = {"datetime": "date", "boolean": "truth value"}.get(inferred.type, number)
+    are, count = ("is no", "counts") if num_unfit == 1 else ("are no", "count")
+    found_out = f"{num_unfit} of its {num_cells} values {are} {what}{'' if num_unfit == 1 else 's'}"
+    other = "numeric" if is_text else "categorical"
+    types = json.dumps({name: other}, ensure_ascii=False)
+    if is_text:
+        return f"{found_out}, so it stays text: {such}; with types={types} they count as missing"
+    return f"{found_out} and {count} as missing: {such}; with types={types} it stays text"
+
+
+def _units(cells: pl.LazyFrame) -> list[str]:
+    """Warn of numbers that are written in several units."""
+    cell = pl.col("cell")
+    num_cells, num_percent, currencies = (
+        cells.select(
+            cell.count(),
+            cell.str.ends_with("%").sum().alias("percent"),
+            cell.str.extract(f"({CURRENCY})").drop_nulls().unique().sort().implode().alias("signs"),
         )
         .collect()
         .row(0)
     )
-    num_cells, num_unfit, examples = unfit
-    such = ", ".join(f"{_shown(found['cell'])} in row {found['row']}" for found in examples)
-    return f"{num_unfit} of {num_cells} values are no {inferred.unfit}, such as {such}"
-
-
-def _shown(cell: str) -> str:
-    return repr(cell if len(cell) <= _EXAMPLE_CHARS else cell[:_EXAMPLE_CHARS] + "...")
-
-
-def _cell(cells: pl.Expr, missing: Sequence[str]) -> pl.Expr:
-    """Return the cells without blanks around them, null where one is missing."""
-    stripped = cells.str.strip_chars()
-    return pl.when(~stripped.is_in(list(missing))).then(stripped)
-
-
-Questions = Mapping[str, Callable[[pl.Expr], pl.Expr]]
-
-_NUMBERS: Questions = {
-    "num_cells": lambda cells: cells.count(),
-    "num_numbers": lambda cells: cells.cast(pl.Float64, strict=False).count(),
-    "num_integers": lambda cells: cells.cast(pl.Int64, strict=False).count(),
-}
-_DIGITS: Questions = {
-    "num_whole": lambda cells: cells.str.contains("^[+-]?[0-9]+$").sum(),
-    "has_leading_zeros": lambda cells: cells.str.contains("^0[0-9]+$").any(),
-}
-_PATTERNS: Questions = {
-    "num_booleans": lambda cells: cells.str.to_lowercase().is_in(["true", "false"]).sum(),
-    **{
-        name: lambda cells, pattern=calendar.pattern: cells.str.contains(pattern).sum()  # type: ignore[misc]
-        for name, calendar in CALENDARS.items()
-    },
-}
-
-
-def _where(
-    counts: Mapping[str, CellCounts], holds: Callable[[CellCounts], bool]
-) -> dict[str, CellCounts]:
-    return {name: count for name, count in counts.items() if holds(count)}
-
-
-def _update(
-    cells: pl.LazyFrame, counts: Mapping[str, CellCounts], questions: Questions
-) -> dict[str, CellCounts]:
-    """Count more of some columns, all in one pass."""
-    if not counts:
-        return {}
-    asked = [
-        ask(exactly(*counts).as_expr()).name.suffix(f" {name}") for name, ask in questions.items()
-    ]
-    answers = cells.select(asked).collect().row(0, named=True)
-    updated = {}
-    for column, count in counts.items():
-        known = {name: answers[f"{column} {name}"] for name in questions}
-        num_dates = {name: known.pop(name) for name in CALENDARS if name in known}
-        updated[column] = replace(count, **known, num_dates=num_dates or count.num_dates)
-    return updated
-
-
-def _with_dates(cells: pl.LazyFrame, name: str, counts: CellCounts, calendar: str) -> CellCounts:
-    """Count the cells that are dates, and not 2024-02-30, which only matches a pattern."""
-    forms = CALENDARS[calendar].forms
-    cell = exactly(name).as_expr()
-    occurs = cells.select(
-        cell.str.contains(form.pattern).any().alias(str(index)) for index, form in enumerate(forms)
-    )
-    found = occurs.collect().row(0)
-    occurring = tuple(form for form, is_found in zip(forms, found, strict=True) if is_found)
-    num_dates = cells.select(date_values(cell, occurring).count()).collect().item()
-    return replace(
-        counts,
-        num_dates={**counts.num_dates, calendar: num_dates},
-        forms={**counts.forms, calendar: occurring},
-    )
-
-
-def _has_two_orders(counts: CellCounts) -> bool:
-    """Return whether all cells are dates with the day first, and with the month first."""
-    day_first, month_first = counts.num_dates.get("day first"), counts.num_dates.get("month first")
-    return day_first == month_first == counts.num_cells
-
-
-def _with_two_readings(cells: pl.LazyFrame, name: str, counts: CellCounts) -> CellCounts:
-    day_first, month_first = (
-        date_values(exactly(name).as_expr(), counts.forms[order])
-        for order in ("day first", "month first")
-    )
-    has_two_readings = cells.select((day_first != month_first).any()).collect().item()
-    return replace(counts, has_two_readings=has_two_readings)
+    warnings = []
+    if 0 < num_percent < num_cells:
+        warnings.append(
+            f"{num_percent} of its {num_cells} numbers have a percent sign: 45% is 0.45, 45 is 45"
+        )
+    if len(currencies) > 1:
+        signs = ", ".join(currencies)
+        warnings.append(f"its amounts are in several currencies ({signs}) and are not converted")
+    return warnings

@@ -6,6 +6,7 @@ import httpx
 import numpy as np
 import pytest
 
+from app.datasets import service
 from dropout_core.data.read_options import MISSING_WORDS
 from tests.support import tables
 from tests.support.client import submit, upload
@@ -18,9 +19,9 @@ UNUSABLE: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "empty"),
     "header alone": (b"a,b\n", "no rows"),
     "ragged": (b"a,b\n1,2\n3\n", "row 2"),
-    "binary": (b"\x89PNG\r\n\x1a\n\0\0\0", "binary"),
+    "an image": (b"\x89PNG\r\n\x1a\n\0\0\0", "an image"),
+    "binary": (b"\x89binary\0\0\0", "binary"),
     "another encoding": ("größe\n1\n".encode("latin-1"), "UTF-8"),
-    "a cell of infinity": (b"a,b\n1,2\ninf,3\n", "row 2, column 'a'"),
     "no values": (b"a,b\n,\n,\n", "missing"),
     "object array": (tables.npz(a=np.array([1, None], dtype=object)), "pickles"),
     "arrays of two lengths": (tables.npz(a=np.ones(3), b=np.ones(4)), "length"),
@@ -75,12 +76,40 @@ def test_a_file_is_read_as_its_owner_says(live: Client) -> None:
     options = {"delimiter": "|", "quote": "'", "encoding": "latin-1", "header": "false"}
     words = {"missing": ["-", "none"], "default_missing": "false"}
     answer = upload(live, table, data=options | words)
-    assert answer["options"] == options | {"header": False, "missing": ["", "-", "none"]}
+    assert answer["options"] == options | {
+        "header": False,
+        "missing": ["", "-", "none"],
+        "lenient": [],
+    }
     first, second = answer["columns"]
     assert (first["name"], first["type"], first["num_missing"]) == ("column_1", "categorical", 1)
     assert [top["value"] for top in second["top_values"]] == ["é", "ü"]
     unquoted = upload(live, b"a\tb\n'x\t1\n", data={"delimiter": "tab", "quote": "none"})
     assert unquoted["columns"][0]["top_values"] == [{"value": "'x", "count": 1}]
+
+
+def test_numbers_dates_and_types_are_read_as_the_form_says(live: Client) -> None:
+    table = b"from the till\n# in euros\nprice;day;zip\n1.234;2/3/24;10115\n5;4/3/24;80331\n"
+    form = {
+        "skip_rows": 1,
+        "comment": "#",
+        "decimal": "comma",
+        "thousands": "point",
+        "day_first": "true",
+        "types": '{"zip": "categorical"}',
+    }
+    price, day, zip_code = upload(live, table, data=form)["columns"]
+    assert (price["maximum"], price["format"]) == (
+        1234,
+        {"type": "number", "decimal": ",", "thousands": "."},
+    )
+    assert (day["latest"], day["format"]) == (
+        "2024-03-04T00:00:00Z",
+        {"type": "date", "pattern": "day first"},
+    )
+    assert (zip_code["type"], zip_code["stored_as"], zip_code.get("format")) == (
+        *("categorical", "text", None),
+    )
 
 
 def test_what_was_found_out_and_changed_is_told(live: Client) -> None:
@@ -91,6 +120,7 @@ def test_what_was_found_out_and_changed_is_told(live: Client) -> None:
         "encoding": "utf-8",
         "header": True,
         "missing": list(MISSING_WORDS),
+        "lenient": [],
     }
     assert [column["name"] for column in answer["columns"]] == ["a", "a_2"]
     assert ["'a_2'" in answer["warnings"][0], "'b'" in answer["warnings"][1]] == [True, True]
@@ -105,11 +135,27 @@ def test_what_was_found_out_and_changed_is_told(live: Client) -> None:
         ("header", "perhaps"),
         ("default_missing", "perhaps"),
         ("missing", "x" * 2000),
+        ("decimal", ";"),
+        ("thousands", "_"),
+        ("date_format", "DD/MM/YYYY"),
+        ("day_first", "perhaps"),
+        ("types", "{"),
+        ("types", "[" * 5000),
+        ("types", "[]"),
+        ("types", '{"a": "number"}'),
+        ("types", '{"b": "numeric"}'),
+        ("skip_rows", "-1"),
+        ("comment", "x" * 11),
     ],
 )
 def test_an_option_that_is_none_is_named(live: Client, field: str, value: str) -> None:
     response = post(live, b"a\n1\n", data={field: value})
     assert_problem(response, 422, "invalid_request", f"/{field}")
+
+
+def test_separators_that_are_the_same_are_named(live: Client) -> None:
+    response = post(live, b"a\n1\n", data={"decimal": ",", "thousands": ","})
+    assert_problem(response, 422, "invalid_request", "/thousands")
 
 
 def test_a_field_that_is_none_is_named(live: Client) -> None:
@@ -223,10 +269,42 @@ def test_a_list_shows_every_dataset_once_newest_first(client: Client) -> None:
         params = {"limit": 2} | ({} if after is None else {"after": after})
         page = client.get("/v1/datasets", params=params).json()
         found += [dataset["id"] for dataset in page["data"]]
+        assert [dataset["columns"] for dataset in page["data"]] == [None] * len(page["data"])
         after = page["last_id"]
         assert page["has_more"] is more
         assert after == found[-1]
     assert found == sorted(ids, reverse=True)
+
+
+def test_rows_are_shown_as_they_were_understood(client: Client) -> None:
+    cells = "n,word,day,yes\n1,NA,2024-02-01,true\n2.5," + "x" * 300 + ",,false\n"
+    dataset = upload(client, cells.encode())
+    path = f"/v1/datasets/{dataset['id']}/rows"
+    rows = client.get(path).json()
+    assert rows == {
+        "columns": ["n", "word", "day", "yes"],
+        "rows": [
+            [1.0, None, "2024-02-01T00:00:00Z", True],
+            [2.5, "x" * 200 + "...", None, False],
+        ],
+        "offset": 0,
+        "num_rows": 2,
+        "has_more": False,
+    }
+    first = client.get(path, params={"limit": 1}).json()
+    assert (first["rows"], first["has_more"]) == (rows["rows"][:1], True)
+    second = client.get(path, params={"limit": 1, "offset": 1}).json()
+    assert (second["rows"], second["has_more"]) == (rows["rows"][1:], False)
+    assert client.get(path, params={"offset": 10**9}).json()["rows"] == []
+
+
+def test_a_page_of_a_wide_table_has_few_rows(
+    sqlite_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_MAX_CELLS", 5)
+    dataset = upload(sqlite_client, b"a,b\n" + b"1,2\n" * 9)
+    answer = sqlite_client.get(f"/v1/datasets/{dataset['id']}/rows").json()
+    assert (len(answer["rows"]), answer["has_more"]) == (2, True)
 
 
 def test_an_empty_list_is_one(client: Client) -> None:

@@ -17,7 +17,7 @@ from app.http.routes import BodyClass
 from tests.support.in_process import TestClient
 from tests.support.problems import assert_problem
 
-TEXT = b"".join(b"row %d, " % n for n in range(100_000))
+TEXT = b"".join(b"row %d, " % n for n in range(40_000))
 
 
 def raw(content: bytes) -> bytes:
@@ -75,9 +75,10 @@ def status_of(body: bytes, encoding: str, *, limit: int = len(TEXT)) -> int:
 
 
 @pytest.mark.parametrize(("encoding", "body"), COMPRESSED, ids=NAMES)
-@pytest.mark.parametrize("size", [1, 1_000, 10**9])
+@pytest.mark.parametrize("size", [41, 10_000, 10**9])
 def test_a_compressed_body_is_what_it_was(encoding: str, body: bytes, size: int) -> None:
-    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    first, body = body[:1], body[1:]
+    parts = [first, *(body[start : start + size] for start in range(0, len(body), size))]
     assert received(parts, encoding) == TEXT
 
 
@@ -93,7 +94,7 @@ def test_a_compressed_body_is_one_stream_and_all_of_it(encoding: str, body: byte
 
 
 def test_a_bomb_does_not_go_off() -> None:
-    bomb = gzip.compress(bytes(200_000_000))
+    bomb = gzip.compress(bytes(50_000_000))
     tracemalloc.start()
     try:
         assert status_of(bomb, "gzip", limit=5_000_000) == 413

@@ -43,7 +43,7 @@ TEXTS: list[tuple[str, int, str, dict[str, Any], str]] = [
         "GET /v1/jobs",
         {"headers": {"Host": "evil.example"}},
         "while this service has no keys, only programs on its own machine may call it, by a "
-        "loopback address and not from a page of another host: make a key with "
+        "loopback address and not from a page of another server: make a key with "
         "`dropout-service keys create`",
     ),
     ("not_found", 404, "GET /v1/nothing", {}, "there is no such path"),
@@ -58,7 +58,7 @@ TEXTS: list[tuple[str, int, str, dict[str, Any], str]] = [
         405,
         "PATCH /v1/jobs",
         {},
-        "the path has no such method; it has GET, POST",
+        "the path has no such method; it has GET, HEAD, POST",
     ),
     (
         "not_acceptable",
@@ -109,7 +109,8 @@ TEXTS: list[tuple[str, int, str, dict[str, Any], str]] = [
         "POST /v1/datasets",
         {"files": {"file": b"a\n1\n"}, "data": {"delimeter": ";"}},
         "'delimeter': no such field; there are file, name, delimiter, quote, "
-        "encoding, header, missing",
+        "encoding, header, missing, default_missing, decimal, thousands, date_format, day_first, "
+        "types, skip_rows, comment",
     ),
 ]
 

@@ -149,6 +149,11 @@ def test_lines_of_log_carry_the_id_of_their_request(
         failing.get("/readyz", headers={"X-Request-ID": "second"})
     told = [line for line in lines if line["event"] != "request"]
     assert {line["request_id"] for line in lines} == {"first", "second"}
+    key_id = admin["Authorization"].split("_")[1]
+    assert {line["request_id"]: line.get("key", "") for line in lines} == {
+        "first": f"key_{key_id}",
+        "second": "",
+    }
     assert [(line["event"], line["request_id"]) for line in told] == [
         ("unexpected error", "first"),
         ("the artifact storage cannot be written", "second"),

@@ -5,12 +5,16 @@ from typing import Any
 import httpx
 import pytest
 
+from app.http import idempotency as http_idempotency
+from app.http.idempotency import once
 from store.access import idempotency
+from store.access.idempotency import Answer
 from store.access.keys import DEFAULT_TENANT
 from store.database.engine import Database
 from tests.support import tables
 from tests.support.client import submit, upload
 from tests.support.problems import assert_problem
+from tests.support.waiting import wait_until
 
 Client = httpx.Client
 
@@ -71,7 +75,10 @@ def test_a_replay_is_the_first_answer_also_when_the_job_has_gone_on(
 def test_a_key_holds_for_one_request_alone(client: Client, dataset_id: str) -> None:
     post_job(client, dataset_id)
     other = post_job(client, dataset_id, name="another")
-    assert_problem(other, 422, "idempotency_key_reused")
+    told = assert_problem(other, 422, "idempotency_key_reused")
+    assert (
+        told == f"Idempotency-Key {KEY['Idempotency-Key']!r} was used before with another request"
+    )
     assert num_listed(client, "jobs") == 1
 
 
@@ -143,3 +150,26 @@ def test_a_key_has_to_be_one(client: Client, dataset_id: str, key: str) -> None:
     body = {"dataset": {"id": dataset_id, "target": "label"}}
     response = client.post("/v1/jobs", json=body, headers={"Idempotency-Key": key})
     assert_problem(response, 422, "invalid_request", "Idempotency-Key")
+
+
+def test_a_key_is_renewed_while_its_request_runs(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a key is soon free again whose process was killed."""
+    monkeypatch.setattr(http_idempotency, "RENEW_SECONDS", 0.01)
+    database.migrate()
+    request = {"tenant": DEFAULT_TENANT, "operation": "POST", "request": b"1"}
+    with once(database, "key", **request) as reservation:  # type: ignore[arg-type]
+        assert reservation.key is not None
+        with database.read() as transaction:
+            before = idempotency.held_since(transaction, reservation.key)
+
+        def is_renewed() -> bool:
+            with database.read() as transaction:
+                return idempotency.held_since(transaction, str(reservation.key)) > before
+
+        wait_until(is_renewed)
+        with database.write() as transaction:
+            reservation.complete(transaction, Answer(200, {}, {}))
+    with once(database, "key", **request) as again:  # type: ignore[arg-type]
+        assert again.replay is not None

@@ -1,12 +1,19 @@
 """What one tenant may ask of the service, and how it is told."""
 
+import asyncio
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.http import limits
+from app.http.errors import RequestError
+from app.http.limits import FORM_BYTES, NUM_FILES_UNDER_WAY, FilesUnderWay
+from app.http.routes import BodyClass, Demands
+from app.http.security import Caller
 from app.main import create_app
+from store.access.keys import Scope
 from store.settings import Settings
 from tests.support import tables
 from tests.support.client import submit, upload
@@ -130,3 +137,51 @@ def test_a_job_that_names_no_time_gets_the_longest(limited: Any) -> None:
     assert job["resolved_config"]["training"]["max_runtime_seconds"] == 9
     shorter = submit(apis.client, dataset["id"], "label", training={"max_runtime_seconds": 5.0})
     assert shorter["resolved_config"]["training"]["max_runtime_seconds"] == 5
+
+
+FILE = Demands(Scope.TRAIN, BodyClass.FILE)
+PREDICTED = Demands(Scope.PREDICT, BodyClass.FILE)
+
+
+@pytest.mark.parametrize(
+    ("demands", "quota", "limit"),
+    [
+        (FILE, 30_000, 30_000 + FORM_BYTES),
+        (FILE, None, NUM_FILES_UNDER_WAY * 500_000),
+        (PREDICTED, 30_000, 500_000),
+        (PREDICTED, None, NUM_FILES_UNDER_WAY * 500_000),
+    ],
+)
+def test_files_count_while_they_arrive(
+    monkeypatch: pytest.MonkeyPatch, demands: Demands, quota: int | None, limit: int
+) -> None:
+    """A quota counts what is stored: files that have not all arrived take as much of the disk."""
+    monkeypatch.setattr(limits, "found_demands", lambda _: demands)
+
+    async def take(scope: Any, receive: Any, _: Any) -> None:
+        for _ in range(scope["num_messages"]):
+            await receive()
+        await scope["end"].wait()
+
+    async def run() -> None:
+        guard = FilesUnderWay(take, max_file_bytes=500_000, quota_bytes=quota)
+        end = asyncio.Event()
+
+        def send(tenant: str, size: int) -> asyncio.Task[None]:
+            async def receive() -> dict[str, Any]:
+                return {"type": "http.request", "body": bytes(size), "more_body": True}
+
+            state = {"caller": Caller(tenant, frozenset(), "")}
+            scope = {"type": "http", "state": state, "num_messages": 2, "end": end}
+            return asyncio.create_task(guard(scope, receive, receive))
+
+        fitting = [send("a", limit // 4), send("a", limit // 4), send("b", limit // 2)]
+        await asyncio.sleep(0)
+        with pytest.raises(RequestError, match=str(limit)) as refused:
+            await send("a", 2)
+        assert (refused.value.status, refused.value.code) == (429, "quota_exceeded")
+        end.set()
+        await asyncio.gather(*fitting)
+        await send("a", limit // 2)  # what was under way is gone
+
+    asyncio.run(run())

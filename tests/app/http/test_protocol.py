@@ -192,6 +192,19 @@ def test_a_host_is_a_name_or_an_address(echoing: tuple[str, int], host: str) -> 
     assert status == 200
 
 
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (GET.replace(b"1.1", b"2.0"), 505),
+        (CHUNKED.replace(b"chunked", b"gzip, chunked") % b"" + b"0\r\n\r\n", 501),
+        (CHUNKED % b"Content-Length: 5\r\n" + b"0\r\n\r\n", 400),
+        (post(b"", headers=b"Content-Length: 5\r\n"), 400),
+    ],
+)
+def test_a_body_has_one_framing(echoing: tuple[str, int], request_: bytes, status: int) -> None:
+    assert [status for status, _ in sent(echoing, request_ + GET)] == [status]
+
+
 def test_the_oldest_clients_need_no_host(echoing: tuple[str, int]) -> None:
     assert [status for status, _ in sent(echoing, b"GET / HTTP/1.0\r\n\r\n")] == [200]
 
@@ -225,6 +238,18 @@ def test_a_body_that_trickles_after_its_answer_is_given_up(
         with suppress(OSError):
             while True:
                 connection.sendall(b"x")
+
+
+def test_an_early_answer_reaches_a_client_that_sends_on(echoing: tuple[str, int]) -> None:
+    """A connection that is closed with unread bytes is reset, and a reset overtakes the answer."""
+    length = b"Content-Length: 30000000\r\nConnection: close"
+    early = post(b"", path=b"/early").replace(b"Content-Length: 0", length)
+    with socket.create_connection(echoing, timeout=30) as connection:
+        connection.sendall(early)
+        for _ in range(300):
+            connection.sendall(bytes(100_000))
+        [(status, _)] = received(connection)
+    assert status == 200
 
 
 def test_a_client_that_does_not_read_is_cut(

@@ -1,12 +1,13 @@
 """What every route of the app demands: a new endpoint without a declaration fails here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Mount, Route
 
+from app.http import docs
 from app.http.routes import Demands, FastRoute, FoundRoute, demands, demands_of
 from app.main import create_app
 from store.access.keys import Scope
@@ -15,9 +16,13 @@ from tests.support.in_process import TestClient
 from tests.support.routes import DOCUMENTED, ROUTES
 from tests.support.service import SETTINGS
 
-ROWS_BYTES, FILE_BYTES, CONFIG_BYTES = 6_000_000, 9_000_000, 4 * 1024**2
+ROWS_BYTES, FILE_BYTES = 6_000_000, 9_000_000
+CONFIG_BYTES, COLUMNS_BYTES = 256 * 1024, 4 * 1024**2
 
-PROBES = {"GET /livez", "GET /readyz", "GET /metrics"}
+PROBES = {
+    *("GET /livez", "GET /readyz", "GET /metrics"),
+    *("GET /v2/health/live", "GET /v2/health/ready"),
+}
 
 FAST_ROUTES = {
     "POST /v1/models/{model_id}/predict",
@@ -64,7 +69,7 @@ def test_every_route_answers_errors_in_its_form(sqlite_client: TestClient) -> No
     for name, (_, _, media_type) in ROUTES.items():
         path = name.partition(" ")[2]
         answer = sqlite_client.request("BREW", path)
-        assert answer.status_code == 405
+        assert answer.status_code == (404 if path == docs.ASSETS else 405)
         assert answer.headers["content-type"] == media_type, name
 
 
@@ -78,10 +83,41 @@ def test_what_is_called_most_is_found_first(sqlite_client: TestClient) -> None:
     assert {name for name, kind in names[: len(FAST_ROUTES)] if kind is FastRoute} == FAST_ROUTES
 
 
+HEADS = [
+    *("/livez", "/readyz", "/metrics", "/", "/docs", "/openapi.json", "/v2", "/v2/health/ready"),
+    *("/static-offline-docs/favicon.png", "/v1/jobs", "/v1/datasets?limit=0", "/v1/jobs/job_1"),
+    *("/v1/models/mdl_1/predict", "/nosuch"),
+]
+
+
+@pytest.mark.parametrize("path", HEADS)
+def test_head_is_get_without_a_body(sqlite_client: TestClient, path: str) -> None:
+    get = sqlite_client.get(path, follow_redirects=False)
+    head = sqlite_client.head(path, follow_redirects=False)
+    assert head.status_code == get.status_code
+    assert head.content == b""
+    if path != "/metrics":  # which have changed with every request
+        assert _lasting(head.headers) == _lasting(get.headers)
+
+
+def _lasting(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name != "x-request-id"}
+
+
+def test_a_path_has_no_slash_at_its_end(sqlite_client: TestClient) -> None:
+    """A redirect would have to name the service's address, which a proxy may hide from it."""
+    for path in ("/v1/jobs/", "/livez/", "/v2/", "/v1/models/m/predict/"):
+        answer = sqlite_client.get(path, follow_redirects=False)
+        assert answer.status_code == 404, path
+        assert "location" not in answer.headers
+
+
 @pytest.mark.parametrize(
     ("name", "limit"),
     [
-        ("POST /v1/jobs", CONFIG_BYTES),
+        ("POST /v1/jobs", COLUMNS_BYTES),
+        ("POST /v1/models/{model_id}/evaluate", CONFIG_BYTES),
+        ("POST /v2/repository/index", CONFIG_BYTES),
         ("POST /v1/models/{model_id}/predict", ROWS_BYTES),
         ("POST /v2/models/{model}/infer", ROWS_BYTES),
         ("POST /v1/datasets", FILE_BYTES + 64 * 1024),

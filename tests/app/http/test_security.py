@@ -416,6 +416,26 @@ def test_without_keys_a_page_from_elsewhere_can_send_nothing(
     assert sqlite_client.get("/v1/datasets").json()["data"] == []
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "", "Same-Origin"])
+def test_without_keys_a_page_from_elsewhere_can_get_nothing(
+    sqlite_client: Client, site: str
+) -> None:
+    """An image, a frame or a link of a foreign page: the GET has no Origin."""
+    headers = {"Sec-Fetch-Site": site}
+    for route in sorted(NEEDED):
+        answer = ask(sqlite_client, route, headers=headers)
+        assert "another server" in assert_error(answer, 403, "forbidden"), route
+    for mode in ("navigate", "no-cors"):
+        for page in ("/", "/docs", "/openapi.json"):
+            answer = sqlite_client.get(page, headers=headers | {"Sec-Fetch-Mode": mode})
+            assert answer.status_code == 200, page
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_without_keys_its_own_page_may_call(sqlite_client: Client, site: str) -> None:
+    assert sqlite_client.get("/v1/jobs", headers={"Sec-Fetch-Site": site}).status_code == 200
+
+
 def test_with_a_key_the_service_may_have_any_name(locked: Client, token: str) -> None:
     headers = bearer(token) | {"Host": "dropout.example", "Origin": "https://elsewhere.example"}
     assert locked.get("/v1/jobs", headers=headers).status_code == 200

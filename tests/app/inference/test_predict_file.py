@@ -204,7 +204,12 @@ def test_it_does_not_show_how_many_rows_were_predicted_at_once(
         file = UploadFile(io.BytesIO("\n".join(["age,city,since", *lines]).encode()))
         with Upload(tmp_path, [file]) as upload:
             path = inference.predict_file(
-                predictor, upload, ReadOptions(), limits=limits, media_type=media_type
+                predictor,
+                upload,
+                ReadOptions(),
+                limits=limits,
+                media_type=media_type,
+                with_inputs=True,
             )
             answer = path.read_bytes()
         if media_type != "text/csv":

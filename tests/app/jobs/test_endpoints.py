@@ -66,6 +66,18 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
         {"training": {"class_weights": [1, 2, 3]}},
         *("/training/class_weights", "3 weights for 2 classes"),
     ),
+    "weights of nothing": (
+        {"training": {"class_weights": [0, 0]}},
+        *("/training/class_weights", "all weights are 0"),
+    ),
+    "a rate beyond 32 bits": (
+        {"training": {"optimizer": {"name": "sgd", "lr": 1e39}}},
+        *("/training/optimizer/lr", "more than 3.4e+38"),
+    ),
+    "a metric of another task": (
+        {"training": {"early_stopping": {"monitor": "r2"}}},
+        *("/training/early_stopping/monitor", "a binary task can monitor"),
+    ),
     "weights by an unknown name": (
         {"training": {"class_weights": "fair"}},
         *("/training/class_weights", "balanced"),
@@ -96,7 +108,7 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "numbers of words": (
         {"dataset": {"types": {"word": "numeric"}}},
-        *("/dataset/types/word", "words cannot be numeric"),
+        *("/dataset/types/word", "none of its values is a number"),
     ),
     "no such type": ({"dataset": {"types": {"x": "date"}}}, "/dataset/types/x", "numeric"),
     "type of no column": ({"dataset": {"types": {"a/b": "text"}}}, "/dataset/types/a~1b", "'a/b'"),
@@ -229,6 +241,24 @@ def test_rows_without_a_target_are_left_out_with_a_warning(live: Client, table: 
     body = job_on(table, {"dataset": {"target": "gaps"}})
     answer = live.post("/v1/jobs", params={"validate_only": True}, json=body).json()
     assert any("1 row is left out" in warning for warning in answer["warnings"])
+
+
+@pytest.mark.parametrize(("target", "kind"), [("word", "stratified"), ("x", "random")])
+def test_the_default_split_and_monitor_are_resolved(
+    live: Client, table: str, target: str, kind: str
+) -> None:
+    def resolved(**split: str) -> Any:
+        body = job_on(table, {"training": {"early_stopping": {}}})
+        # The numbers of x would be classes.
+        body["task"] = "regression" if kind == "random" else "auto"
+        body["dataset"] = {"id": table, "target": target, "split": split}
+        answer = live.post("/v1/jobs", params={"validate_only": True}, json=body).json()
+        return answer["resolved_config"]
+
+    config = resolved()
+    assert config["dataset"]["split"]["kind"] == kind
+    assert config["training"]["early_stopping"]["monitor"] == "loss"
+    assert resolved(kind="random")["dataset"]["split"]["kind"] == "random"
 
 
 def test_a_resolved_config_resolves_to_itself(client: Client, dataset_id: str) -> None:
@@ -402,6 +432,40 @@ def test_a_running_job_is_cancelled_once_and_for_all(live: Client, flowers: dict
     kinds = [event["event"] for event in events(live, job_id)]
     assert kinds[-2:] == ["cancelling", "cancelled"]
     assert live.post(f"/v1/jobs/{job_id}/cancel").json() == job
+
+
+def test_a_cancelled_job_keeps_its_model_if_it_is_asked_to(
+    live: Client, flowers: dict[str, Any]
+) -> None:
+    job_id = submit(live, flowers["id"], "label", name="kept", training={"epochs": 100_000})["id"]
+    wait_for_event(live, job_id, "epoch")
+    answer = live.post(f"/v1/jobs/{job_id}/cancel", json={"keep_model": True})
+    assert (answer.status_code, answer.json()["state"]) == (202, "cancelling")
+    job = finished(live, job_id)
+    assert (job["state"], job["state_reason"]) == ("cancelled", "cancelled_by_user")
+    model = live.get("/v1/models/kept@1").json()
+    assert (model["id"], model["job"]) == (job["model"], job_id)
+    asked = {"instances": [[4.9, 1.6]]}
+    assert live.post("/v1/models/kept/predict", json=asked).status_code == 200
+    assert live.delete(f"/v1/jobs/{job_id}").status_code == 204
+    assert live.delete(f"/v1/models/{model['id']}").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b'{"keep_model": 1}', 422, "invalid_request"),
+        (b'{"keep": true}', 422, "invalid_request"),
+        (b"[]", 422, "invalid_request"),
+        (b"keep_model=true", 400, "malformed_json"),
+    ],
+)
+def test_a_cancel_that_cannot_be_meant_stops_nothing(
+    client: Client, dataset_id: str, body: bytes, status: int, code: str
+) -> None:
+    job_id = submit(client, dataset_id, "label")["id"]
+    assert_problem(client.post(f"/v1/jobs/{job_id}/cancel", content=body), status, code)
+    assert client.get(f"/v1/jobs/{job_id}").json()["state"] == "queued"
 
 
 def test_a_queued_job_is_cancelled_at_once(client: Client, dataset_id: str) -> None:

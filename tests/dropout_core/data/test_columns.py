@@ -235,6 +235,9 @@ REVIEW = "A long review, which is the {}th of many that say about the same of on
         (range(49), "id", "numeric"),
         ([*range(49), 50], "x", "numeric"),
         ([*range(49), 50], "id", "identifier"),
+        ([n % 101 * 7 for n in range(200)], "index", "identifier"),
+        ([n % 99 * 7 for n in range(200)], "index", "numeric"),
+        ([n % 101 * 7 for n in range(200)], "x", "numeric"),
         ([*range(49), 50], "user_id", "identifier"),
         ([*range(49), 50], "userId", "identifier"),
         ([*range(49), 50], "Order Key", "identifier"),
@@ -268,7 +271,10 @@ def test_a_large_table_is_judged_by_exact_counts() -> None:
     """Also where an estimate could not tell: one repetition, or just half of the values."""
     sequence = list(range(30_000))
     assert type_of(sequence) == "identifier"
-    assert type_of([*sequence[:-1], 0], "id") == "numeric"
+    assert type_of([*sequence[:-1], 0]) == "numeric"
+    assert type_of([*sequence[:-1], 0], "id") == "identifier"
+    assert type_of([n % 15_001 for n in range(30_000)], "id") == "identifier"
+    assert type_of([n % 15_000 for n in range(30_000)], "id") == "numeric"
     assert type_of([f"u{i % 15_001}" for i in range(30_000)]) == "identifier"
     assert type_of([f"u{i % 15_000}" for i in range(30_000)]) == "categorical"
 
@@ -442,7 +448,11 @@ EVERY_TYPE = [
 
 
 @pytest.mark.parametrize(
-    "name", ["__index_level_0__", "Unnamed: 0", "Unnamed: 0.1", "...1", "rownames", "row.names"]
+    "name",
+    [
+        *("__index_level_0__", "__UNNAMED__0", "Unnamed: 0", "Unnamed: 0.1", "...1"),
+        *("rownames", "row.names"),
+    ],
 )
 def test_what_a_library_names_an_index_is_no_feature(name: str) -> None:
     frame = pl.DataFrame({name: [7, 7, 3, 4], "a": [1, 2, 3, 3], "y": ["b", "c", "b", "c"]})
@@ -588,10 +598,52 @@ def test_an_unknown_column_is_named(field: str) -> None:
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize("values", [[0.0, 1.0], [1.0, 2.0], [-1.0, 1.0]])
+def test_two_whole_numbers_are_classes_also_beside_a_hole(values: list[float]) -> None:
+    columns = describe(pl.DataFrame({"x": [0.5, 1.5, 2.5] * 3, "y": [*values, None] * 3}))
+    assert select(columns, target="y").task == "binary"
+    assert select(columns, target="y", types={"y": "numeric"}).task == "regression"
+
+
+def test_two_other_numbers_are_a_regression_with_a_warning() -> None:
+    columns = describe(pl.DataFrame({"x": [0.5, 1.5] * 3, "y": [0.5, 1.0] * 3}))
+    selection = select(columns, target="y")
+    assert selection.task == "regression"
+    assert len(selection.warnings) == 1
+    assert select(columns, target="y", task="regression").warnings == ()
+
+
+def test_labels_beside_holes_are_labels() -> None:
+    holed = pl.DataFrame({"x": [1.5, 2.5, 3.5], "a": [0.0, 1.0, None], "b": [1.0, None, 0.0]})
+    assert select(describe(holed), target=("a", "b")).task == "multilabel"
+
+
+@pytest.mark.parametrize("task", [None, "multiclass"])
+@pytest.mark.parametrize("kind", ["identifier", "categorical"])
+def test_classes_of_about_one_row_each_are_refused(task: Any, kind: Any) -> None:
+    target = column(kind, 60, stored_as="text", num_missing=10)
+
+    def selected(num_rows: int) -> Any:
+        return select([FEATURE, target], target="target", task=task, num_rows=num_rows)
+
+    with pytest.raises(DataError, match="60 classes in 60 rows: nothing is learned") as caught:
+        selected(70)
+    assert (caught.value.column, caught.value.field) == ("target", "target")
+    with pytest.raises(DataError, match="60 classes in 119 rows"):
+        selected(129)
+    assert selected(130).task == "multiclass"
+
+
+def test_a_small_table_may_have_a_class_for_each_row() -> None:
+    target = column("categorical", 9, stored_as="text")
+    assert select([FEATURE, target], target="target", num_rows=9).task == "multiclass"
+
+
 @pytest.mark.parametrize(
     ("target", "task", "warning"),
     [
-        (column("numeric", 9, num_missing=3), None, "3 rows are left out, having no target"),
+        (column("numeric", 90, num_missing=3), None, "3 rows are left out, having no target"),
+        (column("numeric", 3), None, "its 3 numbers are taken for a regression; name the `task`"),
         (column("identifier", 99, stored_as="text"), None, "99 classes look like identifiers"),
         (column("constant", 1), "regression", "all values are the same"),
     ],
@@ -607,6 +659,27 @@ def test_a_warning_names_a_few_columns_of_many() -> None:
     many = [column("constant", 1, name=f"pixel_{i}") for i in range(70)]
     (warning,) = select([*many, FEATURE, column("boolean", 2)], target="target").warnings
     assert "'pixel_3', 'pixel_4' and 65 more; to use one" in warning
+
+
+def test_long_values_are_cut() -> None:
+    words = ["x" * 10_000, "y" * 200, "z"]
+    (column,) = describe(pl.DataFrame({"word": words * 2}))
+    assert [top.value for top in column.top_values] == ["x" * 200 + "...", "y" * 200, "z"]
+
+
+def test_a_long_value_is_no_class() -> None:
+    columns = describe(pl.DataFrame({"x": [1.0, 2.0], "target": ["x" * 201, "y"]}))
+    with pytest.raises(DataError, match="more than 200 characters") as caught:
+        select(columns, target="target")
+    assert caught.value.field == "target"
+
+
+@pytest.mark.parametrize("num_rows", [2, 60_000])
+def test_each_of_many_columns_gets_its_own_facts_whether_it_is_held_or_streamed(
+    num_rows: int,
+) -> None:
+    frame = pl.DataFrame({f"x{i}": [float(i), i + 2.0] * (num_rows // 2) for i in range(101)})
+    assert [column.mean for column in describe(frame)] == [i + 1.0 for i in range(101)]
 
 
 def test_each_of_many_columns_gets_its_own_facts() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dropout_core.config import PreprocessingConfig
 from dropout_core.data.dates import parse_dates, settle_dates, with_settled_dates
 from dropout_core.data.encoder import Encoder
+from dropout_core.data.formats import DateFormat
 from dropout_core.data.ingest import Limits, ingest
 from dropout_core.data.readers import convert
 from dropout_core.errors import DataError
@@ -123,7 +124,7 @@ def test_a_date_with_slashes_is_the_same_instant_in_every_file(
         assert encoded(pl.DataFrame({"when": texts})) == days(instants)
         # A batch of a file to predict does not see the last rows.
         file = pl.DataFrame({"when": texts})
-        settled = settle_dates(file.lazy(), ENCODER.datetime_columns, missing=())
+        settled = settle_dates(file.lazy(), ENCODER.unsettled_dates, missing=())
         batch = with_settled_dates(file[: len(written)], settled)
         assert encoded(batch) == days(list(written.values()))
 
@@ -175,7 +176,8 @@ def test_a_late_row_settles_the_order(tmp_path: Path, rows: list[str]) -> None:
         "2024-12-31Z",
         "0001-01-01T00:30+01:00",
         "9999-12-31T23:59:60",
-        "31.12.24",
+        "31.12.4",
+        "Dec 2024",
         "2024-12",
         "10:00",
     ],
@@ -194,3 +196,25 @@ def test_a_first_row_with_a_date_is_no_header(tmp_path: Path, first: str) -> Non
     (tmp_path / "a.csv").write_text(f"x,{first}\ny,{first}\n")
     convert([tmp_path / "a.csv"], tmp_path / "table")
     assert len(pl.read_parquet(tmp_path / "table", glob=False)) == 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "readings"),
+    [
+        ("day first", {"25/12/2023": 25, "2/3/24": 2, "2023-12-25": 25, "12/25/2023": None}),
+        ("month first", {"12/25/2023": 25, "2/3/24": 3, "2023-12-25": 25, "25/12/2023": None}),
+        ("dots", {"25.12.2023": 25, "2/3/24": None, "2 Mar 2024": 2}),
+        ("%d/%m/%y", {"25/12/23": 25, "2/3/24": 2, "25/12/2023": None, "2023-12-25": None}),
+        ("%Y%m%d %H:%M%z", {"20231225 10:00+0000": 25, "20231225": None, "2023-12-25": None}),
+    ],
+)
+def test_a_format_reads_each_cell_alone_and_in_one_way(
+    pattern: str, readings: dict[str, int | None]
+) -> None:
+    days = parse_dates(pl.Series(list(readings)), DateFormat(pattern=pattern)).dt.day()
+    assert days.to_list() == list(readings.values())
+
+
+@pytest.mark.parametrize("cell", ["31 Dec 2024", "Dec 31, 2024 00:00", "31.12.24", "2024.12.31"])
+def test_what_has_one_reading_is_read_in_json_too(cell: str) -> None:
+    assert encoded(ENCODER.frame_of([[cell]])) == days([dt.datetime(2024, 12, 31)])

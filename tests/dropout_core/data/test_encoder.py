@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropout_core.config import FeatureType, PreprocessingConfig
+from dropout_core.data.categories import CategoricalFeature
 from dropout_core.data.encoder import Encoder
 from dropout_core.data.read_options import MISSING_WORDS
 from dropout_core.errors import DataError
@@ -202,10 +203,18 @@ def test_whole_numbers_beyond_the_exact_range_of_floats_stay_apart() -> None:
     assert rows_one(encoder, [2**53, 2**53 + 1, 1.5, 2**70]) == [1, 2, 0, 0]
 
 
-def test_white_space_around_a_category_does_not_count_unless_training_kept_it() -> None:
-    encoder = fit_one(["red", "blue", " blue"], "categorical")
-    assert encode_one(encoder, [" red ", "blue", " blue", "blue "]) == [3, 2, 1, 1]
-    assert encode_one(fit_one([" ", " ?"], "categorical"), [" ?", "?", " ", ""]) == [2, 0, 1, 0]
+def test_white_space_around_a_category_does_not_count() -> None:
+    encoder = fit_one([" a", "a", " b ", "\tb", "01", "1"], "categorical")
+    (feature,) = encoder.features
+    assert isinstance(feature, CategoricalFeature)
+    assert feature.categories == ("01", "1", "a", "b")
+    assert encode_one(encoder, ["a", " a", "a ", "b", " 01", " 1 ", "01.0", " "]) == [
+        *(3, 3, 3, 4, 1, 2, 1, 0),
+    ]
+    # The first release kept white space, and such a category is still what it was.
+    old = feature.model_dump() | {"categories": (" a", "a")}
+    stored = CategoricalFeature.model_validate(old)
+    assert stored.codes(pl.Series([" a", "a", "a "])).tolist() == [1, 2, 2]
 
 
 def test_a_row_does_not_see_its_company() -> None:
@@ -386,7 +395,7 @@ def test_a_date_with_slashes_is_read_by_the_whole_column() -> None:
         encoder.frame_of([["13/01/1970"]])  # a row alone cannot settle it
 
 
-def test_datetime_columns_are_the_dates_and_the_categories_of_dates() -> None:
+def test_unsettled_dates_are_the_dates_and_the_categories_of_dates() -> None:
     frame = pl.DataFrame(
         {"n": [1, 2], "d": [dt.datetime(2024, 1, 1)] * 2, "c": ["2024-01-01", "x"]}
     ).with_columns(k="d")
@@ -447,9 +456,9 @@ def test_rows_may_hold_what_python_and_numpy_call_numbers_and_dates() -> None:
 @pytest.mark.parametrize(
     ("kind", "seen", "values", "message"),
     [
-        ("numeric", [1], ["1", "NA"], "a value is missing, and training saw none missing"),
-        ("numeric", [1], [1, None], "a value is missing, and training saw none missing"),
-        ("numeric", [1], [1.5, math.nan], "a value is missing, and training saw none missing"),
+        ("numeric", [1], ["1", "NA"], "a value is missing, and no row of"),
+        ("numeric", [1], [1, None], "a value is missing, and no row of"),
+        ("numeric", [1], [1.5, math.nan], "a value is missing, and no row of"),
         ("numeric", [1, None], ["1", "abc"], "'abc' is no number"),
         ("numeric", [1, None], ["NA", "1_000"], "'1_000' is no number"),
         ("numeric", [1], ["1", "x" * 100], f"'{'x' * 60}'... is no number"),
@@ -458,7 +467,7 @@ def test_rows_may_hold_what_python_and_numpy_call_numbers_and_dates() -> None:
         ("boolean", [True], ["true", "yes"], "'yes' is no truth value"),
         ("boolean", [True], ["1", "2"], "'2' is no truth value"),
         ("boolean", [True], [1, 2], "2 is no truth value"),
-        ("boolean", [True], ["true", "?"], "a value is missing, and training saw none missing"),
+        ("boolean", [True], ["true", "?"], "a value is missing, and no row of"),
         ("datetime", [dt.datetime(2024, 1, 1)], ["2024-01-01", "5"], "'5' is no date"),
         ("datetime", [dt.datetime(2024, 1, 1)], ["2024-01-01", "2023-02-30"], "'2023-02-30' is no"),
         ("datetime", [dt.datetime(2024, 1, 1)], ["2024-01-01", "2024-01-01T24:00"], "is no date"),
@@ -504,7 +513,7 @@ def test_what_training_never_missed_may_be_missing_where_that_is_allowed() -> No
 def test_other_words_for_missing_can_be_given() -> None:
     encoder = fit_one([1, None], "numeric")
     frame = pl.DataFrame({"x": ["!", "1", ""]})
-    values = encoder.encode(frame, missing=["!"])
+    values = encoder.for_text(missing=("!",)).encode(frame)
     np.testing.assert_array_equal(values, [[math.nan], [1], [math.nan]])
     with pytest.raises(DataError, match="row 1, column 'x': '!' is no number"):
         encoder.encode(frame)
@@ -537,16 +546,18 @@ def test_a_word_for_missing_may_read_as_a_value(
     kind: FeatureType, seen: list[Any], texts: list[str], word: str, expected: list[float]
 ) -> None:
     encoder = fit_one(seen, kind)
-    values = encoder.encode(pl.DataFrame({"x": texts}), missing=("", word, "NA"))[:, 0]
+    values = encoder.for_text(missing=("", word, "NA")).encode(pl.DataFrame({"x": texts}))[:, 0]
     first, last = expected
     np.testing.assert_array_equal(values, [first, math.nan, math.nan, math.nan, last])
     with pytest.raises(DataError, match="row 2, column 'x': a value is missing"):
-        fit_one(seen[:1], kind).encode(pl.DataFrame({"x": texts}), missing=(word, "NA"))
+        fit_one(seen[:1], kind).for_text(missing=(word, "NA")).encode(pl.DataFrame({"x": texts}))
 
 
 def test_no_word_is_looked_for_among_stored_values() -> None:
     encoder = fit_one([1, None], "numeric")
-    assert encoder.encode(pl.DataFrame({"x": [-999]}), missing=["-999"]).tolist() == [[-999]]
+    assert encoder.for_text(missing=("-999",)).encode(pl.DataFrame({"x": [-999]})).tolist() == [
+        [-999]
+    ]
 
 
 def test_a_column_that_is_not_there_or_holds_no_cells_is_named() -> None:

@@ -2,12 +2,14 @@ import gzip
 import io
 import json
 import os
+import pickle
 import signal
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from multiprocessing import Pipe, forkserver
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import pytest
 from polars.exceptions import PolarsError
 
 from dropout_core.data import ingest as module
+from dropout_core.data.formats import NumberFormat
 from dropout_core.data.ingest import Limits, Table, ingest, warm_up
 from dropout_core.data.read_options import MISSING_WORDS, ReadOptions
 from dropout_core.errors import DataError
@@ -65,7 +68,7 @@ def test_an_upload_becomes_a_table_with_its_columns(tmp_path: Path) -> None:
     table = ingest_bytes(tmp_path, b"a;b;c\n1;x;\n2;y;\n", options=ReadOptions(quote=""))
     assert table.format == "csv"
     settled = {"delimiter": ";", "quote": "", "encoding": "utf-8", "header": True}
-    assert table.options == settled | {"missing": list(MISSING_WORDS)}
+    assert table.options == settled | {"missing": list(MISSING_WORDS), "lenient": []}
     assert table.num_rows == 2
     assert [(column.name, column.stored_as) for column in table.columns] == [
         ("a", "number"),
@@ -86,6 +89,11 @@ def test_a_first_column_without_a_name_is_an_index(tmp_path: Path, text: bytes) 
         ("a", columns[1].type),
     ]
     assert columns[1].type != "identifier"
+
+
+def test_several_first_columns_without_a_name_are_an_index(tmp_path: Path) -> None:
+    columns = ingest_bytes(tmp_path, b",,a\n0,1,1\n0,2,3\n1,1,3\n").columns
+    assert [column.type for column in columns] == ["identifier", "identifier", "numeric"]
 
 
 def test_an_unnamed_column_among_others_is_no_index(tmp_path: Path) -> None:
@@ -131,9 +139,24 @@ def test_images_and_labels_are_one_table(tmp_path: Path) -> None:
     assert [column.name for column in table.columns] == ["pixel_0", "pixel_1", "label"]
 
 
+def test_a_column_tells_how_its_text_was_written_and_what_it_was_told(tmp_path: Path) -> None:
+    options = ReadOptions(types={"zip": "categorical", "id": "numeric"})
+    rows = "".join(f"{row + 1};{row};1.234,5;{row}\n" for row in range(60))
+    table = ingest_bytes(tmp_path, f"id;zip;price;no\n{rows}".encode(), options=options)
+    german = NumberFormat(decimal=",", thousands=".")
+    assert [(column.name, column.type, column.format) for column in table.columns] == [
+        ("id", "numeric", german),
+        ("zip", "categorical", None),
+        ("price", "constant", german),
+        ("no", "identifier", german),
+    ]
+
+
 def test_an_error_carries_its_place(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    np.savez(file, b=np.array([2, np.inf]))
     with pytest.raises(DataError, match="row 2, column 'b': inf is not") as caught:
-        ingest_bytes(tmp_path, b"a,b\n1,2\n3,inf\n")
+        ingest_bytes(tmp_path, file.getvalue())
     assert (caught.value.row, caught.value.column) == (2, "b")
 
 
@@ -215,7 +238,33 @@ def test_a_reader_that_dies_while_it_answers_has_said_nothing() -> None:
         with theirs:
             os.write(theirs.fileno(), struct.pack("!i", 100) + b"half of it")
         with pytest.raises(EOFError):
-            module._received(ours)
+            module._received(ours, LIMITS)
+
+
+@pytest.mark.parametrize("answer", [pickle.dumps(Table("csv", {}, 1, [], [])), b"{}", b"[" * 9999])
+def test_a_reader_says_nothing_but_an_answer(answer: bytes) -> None:
+    ours, theirs = Pipe(duplex=False)
+    with ours, theirs:
+        theirs.send_bytes(answer)
+        with pytest.raises(EOFError):
+            module._received(ours, LIMITS)
+
+
+def test_a_flaw_of_a_reader_has_a_name() -> None:
+    with pytest.raises(DataError, match="the file cannot be read: invalid literal"):
+        module._ask(partial(int, "x"), LIMITS)  # type: ignore[arg-type]
+
+
+def environment() -> Table:
+    """What a reader sees, as the answer of one."""
+    start = Path("/proc/self/environ").read_bytes().strip(b"\0").decode()
+    return Table("csv", {"environment": dict(os.environ), "at the start": start}, 1, [], [])
+
+
+def test_a_reader_inherits_no_environment() -> None:
+    table = module._ask(environment, LIMITS)
+    assert set(table.options["environment"]) <= {"POLARS_MAX_THREADS"}
+    assert table.options["at the start"] == ""
 
 
 @pytest.mark.parametrize(
@@ -236,10 +285,10 @@ def test_a_parser_without_memory_is_told_by_what_it_says(reason: str, is_memory:
 def test_a_fifth_reader_waits_for_its_turn(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"a,b\n1,2\n")
     with ThreadPoolExecutor(1) as pool, ExitStack() as turns:
-        for _ in range(4):
-            turns.enter_context(module._readers)
+        for owner in ("a", "a", "b", "b"):
+            turns.enter_context(module._readers.take(owner))
         reading = pool.submit(ingest, [tmp_path / "file"], tmp_path / "table", limits=LIMITS)
-        wait_until(lambda: module._readers._cond._waiters)  # type: ignore[attr-defined]
+        wait_until(lambda: module._readers.num_waiting)
         assert not readers()
         turns.close()
         assert reading.result().num_rows == 1

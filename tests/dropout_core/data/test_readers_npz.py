@@ -207,3 +207,32 @@ def test_names_are_made_unique(tmp_path: Path) -> None:
         "two columns were named 'x_0': column 2 is now 'x_0_2'",
         "column 3 had no name: it is now 'column_3'",
     )
+
+
+def test_one_array_is_a_table(tmp_path: Path) -> None:
+    np.save(tmp_path / "file.npy", np.arange(6.0).reshape(3, 2))
+    assert read(tmp_path / "file.npy").to_dict(as_series=False) == {
+        "x_0": [0.0, 2.0, 4.0],
+        "x_1": [1.0, 3.0, 5.0],
+    }
+
+
+@pytest.mark.parametrize("name", ["{stem}_{part}", "{part}_{stem}"])
+def test_parts_of_the_rows_follow_one_another(tmp_path: Path, name: str) -> None:
+    """As in the MNIST of Keras, whose training and test rows are arrays of their own."""
+    arrays = {
+        name.format(stem=stem, part=part): np.full((length, *shape), length, np.uint8)
+        for part, length in (("train", 2), ("test", 1))
+        for stem, shape in (("x", (1, 2)), ("y", ()))
+    }
+    path = tmp_path / "mnist.npz"
+    np.savez(path, **arrays)
+    _, contents = convert([path], tmp_path / "table")
+    assert pl.read_parquet(tmp_path / "table").to_dict(as_series=False) == {
+        "x_0": [2, 2, 1],
+        "x_1": [2, 2, 1],
+        "y": [2, 2, 1],
+        "split": ["train", "train", "test"],
+    }
+    (warning,) = contents.warnings
+    assert "train, test, which the column 'split' tells" in warning

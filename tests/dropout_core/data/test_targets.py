@@ -100,3 +100,9 @@ def test_numbers_and_labels_in_text_are_read() -> None:
 def test_a_class_that_was_not_seen_is_named_however_it_is_stored() -> None:
     with pytest.raises(DataError, match=r"row 2, column 'target': 3 is none of the 3 classes"):
         target_tensor(frame(target=[1, 3]), ["target"], "multiclass", WORDS)
+
+
+def test_a_long_value_is_no_class() -> None:
+    table = pl.DataFrame({"target": ["x" * 201, "y"]})
+    with pytest.raises(DataError, match="column 'target': a value has more than 200 characters"):
+        find_classes(table, ["target"], "multiclass")

@@ -86,7 +86,7 @@ def test_targets_are_what_a_model_is_scored_against(
     [
         ({"target": "price"}, "the data has no such column", "target"),
         ({"target": "rent", "features": ("rent",)}, "the target cannot be a feature", "features"),
-        ({"target": "rent", "types": {"town": "numeric"}}, "cannot be numeric", "types"),
+        ({"target": "rent", "types": {"town": "numeric"}}, "is a number", "types"),
         ({"target": "rent", "weight": "town"}, "a weight has to be a number", "weight"),
         ({"target": "rent", "task": "binary"}, "a binary target has 2 classes", "target"),
         (

@@ -44,6 +44,37 @@ def check(
         ),
         ({"model": {"batch_norm": True}, "num_rows": 1}, ("model", "batch_norm"), "at least 2"),
         (
+            {"training": {"class_weights": [0.0, 0.0, 0.0]}},
+            ("training", "class_weights"),
+            "all weights are 0",
+        ),
+        (
+            {"training": {"early_stopping": {"monitor": "r2"}}},
+            ("training", "early_stopping", "monitor"),
+            "a multiclass task can monitor loss, validation_loss, accuracy, balanced_accuracy",
+        ),
+        (
+            {"training": {"early_stopping": {"monitor": "f1"}}, "task": "regression"},
+            ("training", "early_stopping", "monitor"),
+            "a regression task can monitor loss, validation_loss, r2",
+        ),
+        (
+            {"training": {"optimizer": {"name": "sgd", "lr": 1e39}}},
+            ("training", "optimizer", "lr"),
+            "1e\\+39 is more than 3.4e\\+38",
+        ),
+        (
+            {"training": {"optimizer": {"name": "adam", "eps": 1e300}}},
+            ("training", "optimizer", "eps"),
+            "the largest number",
+        ),
+        (
+            {"training": {"class_weights": [1.0, 1e39, 1.0]}},
+            ("training", "class_weights", "1"),
+            "the largest number",
+        ),
+        ({"model": {"max_norm": 1e39}}, ("model", "max_norm"), "the largest number"),
+        (
             {"model": {"batch_norm": True}, "training": {"batch_size": 1}},
             ("model", "batch_norm"),
             "the largest here has 1",
@@ -69,6 +100,7 @@ def test_what_cannot_be_trained_is_refused_by_its_field(
         {"training": {"precision": "bfloat16"}},
         {"training": {"early_stopping": {}}},
         {"model": {"batch_norm": True}, "num_rows": 2},
+        {"training": {"max_runtime_seconds": 1e300, "early_stopping": {"min_delta": 1e39}}},
         {"has_validation": False, "num_rows": 1, "task": "regression"},
     ],
 )

@@ -640,6 +640,14 @@ def test_a_run_settled_in_the_middle_has_the_best_weights_that_early_stopping_sa
     assert validation_loss(training) == min(m.validation_loss for m in training.history)
 
 
+def test_a_last_step_that_overflows_is_found_without_a_loss_that_sees_it() -> None:
+    data = blob_data(num_rows=16, num_validation=0)
+    training = blob_training(data, epochs=1, optimizer=SGDConfig(lr=3e38, momentum=0.9))
+    with pytest.raises(Diverged, match="an output became nan in epoch 1"):
+        list(training)
+    assert training.history[0].train_loss < 100
+
+
 def test_without_an_average_or_early_stopping_settling_changes_nothing() -> None:
     training = blob_training()
     run_batches(training, 5)

@@ -70,11 +70,44 @@ def test_an_answer_is_not_released(connection: Connection) -> None:
 
 def test_a_request_in_flight_for_long_was_abandoned(connection: Connection) -> None:
     reserve(connection)
-    grow_older(connection, IN_FLIGHT_SECONDS - 60)
+    grow_older(connection, IN_FLIGHT_SECONDS - 5)
     with pytest.raises(RequestInFlight):
         reserve(connection)
     grow_older(connection, IN_FLIGHT_SECONDS + 60)
     assert reserve(connection) is None
+
+
+def test_a_request_that_is_renewed_holds_its_key(connection: Connection) -> None:
+    reserve(connection)
+    since = idempotency.held_since(connection, "key")
+    for _ in range(3):
+        grow_older(connection, IN_FLIGHT_SECONDS - 5)
+        renewed = idempotency.renew(connection, "key", since=since)
+        assert renewed is not None
+        with pytest.raises(RequestInFlight):
+            reserve(connection)
+        since = renewed
+    idempotency.complete(connection, "key", ANSWER, since=since)
+    assert reserve(connection) == ANSWER
+
+
+def test_a_renewal_that_was_committed_and_not_yet_noted_counts(connection: Connection) -> None:
+    reserve(connection)
+    since = idempotency.held_since(connection, "key") - IN_FLIGHT_SECONDS + 5
+    idempotency.complete(connection, "key", ANSWER, since=since)
+
+
+def test_who_was_stopped_for_long_has_lost_the_key(connection: Connection) -> None:
+    reserve(connection)
+    grow_older(connection, IN_FLIGHT_SECONDS + 60)
+    since = idempotency.held_since(connection, "key")
+    assert reserve(connection) is None  # by another
+    assert idempotency.renew(connection, "key", since=since) is None
+    idempotency.release(connection, "key", since=since)
+    with pytest.raises(RequestInFlight):
+        idempotency.complete(connection, "key", ANSWER, since=since)
+    idempotency.complete(connection, "key", ANSWER)  # the other's
+    assert reserve(connection) == ANSWER
 
 
 def test_an_answer_is_kept_for_a_day(connection: Connection) -> None:

@@ -158,7 +158,8 @@ def test_jobs_of_an_old_database_go_on(client: TestClient, old: Database) -> Non
 
 
 def test_the_dataset_and_the_model_of_an_old_database_are_understood(client: TestClient) -> None:
-    [dataset] = client.get("/v1/datasets").json()["data"]
+    [listed] = client.get("/v1/datasets").json()["data"]
+    dataset = client.get(f"/v1/datasets/{listed['id']}").json()
     assert [column["name"] for column in dataset["columns"]] == [
         *("length", "petals", "wild", "label")
     ]
