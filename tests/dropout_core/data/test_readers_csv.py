@@ -509,7 +509,7 @@ def test_text_is_kept_as_it_is_written(tmp_path: Path) -> None:
         (b'"a', "^not a readable CSV: a quoted field has no end"),
         (b"a,b\r1,2\r3,4\r", "^not a readable CSV: a carriage return stands within a line"),
         (b"a,b\n1,2\n3\r,4\n", "row 2: not a readable CSV: a carriage return"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary or not UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "the file is an image, which is not read"),
         (b"\x7fELF\x02\x01\x01\0\0", "binary or not UTF-8"),
         (bytes(range(256)), "binary or not UTF-8"),
         (
