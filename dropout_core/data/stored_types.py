@@ -18,6 +18,9 @@ DATETIME = pl.Datetime("us")
 INT64_BOUND = 2.0**63
 """The smallest positive Float64 that no Int64 holds."""
 
+EXACT_BOUND = 2**53
+"""Up to here a Float64 holds all whole numbers."""
+
 LAST_NANOSECOND = 2**63 - 1
 """In 2262. It also stands for dates beyond nanoseconds where polars reads INT96."""
 
@@ -26,7 +29,6 @@ _STORED = (*_UNBOUNDED, DATETIME)
 _WIDE_INTEGERS = (pl.UInt64, pl.Int128, pl.UInt128)
 _MAX_DECIMAL_DIGITS = 38  # of polars
 _FLOAT_DIGITS = 15  # a Float64 keeps any decimal number of so many digits
-_EXACT_BOUND = 2**53  # a Float64 holds all whole numbers up to here
 
 # polars cannot write a date as text that is further than this from 1970, some 253,000 years.
 _MAX_DATE_MICROSECONDS = 8 * 10**18
@@ -76,6 +78,8 @@ def as_stored(table: pl.LazyFrame) -> pl.LazyFrame:
     DataError that names a column without a stored dtype, or the row and column of such a value.
     """
     dtypes = table.collect_schema().dtypes()
+    if all(dtype in _UNBOUNDED for dtype in dtypes):
+        return table
     stored = check_storable(table)
     return table.select(_cast(pl.nth(i), dtypes[i], stored[i]) for i in range(len(dtypes)))
 
@@ -196,7 +200,7 @@ def _is_beyond(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
         whole = column.cast(pl.Int64, strict=False)
         is_beyond = column.is_not_null() & whole.is_null()
         if isinstance(dtype, pl.Decimal) and dtype.scale:
-            is_beyond |= ~whole.is_between(-_EXACT_BOUND, _EXACT_BOUND)
+            is_beyond |= ~whole.is_between(-EXACT_BOUND, EXACT_BOUND)
         return is_beyond
     unit = dtype.time_unit if isinstance(dtype, pl.Datetime) else "day"
     if not isinstance(dtype, pl.Datetime | pl.Date) or unit not in _MICROSECONDS:

@@ -1,6 +1,7 @@
 """The stored table: the Parquet file that every upload becomes."""
 
 import math
+import re
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,9 @@ from dropout_core.data.stored_types import as_given, as_stored, unstorable, with
 from dropout_core.data.wide_tables import column_parts, column_ranges
 from dropout_core.errors import DataError
 
+AMBIGUOUS = re.compile(r"-?\d{1,3}\.\d{3}")
+"""A number whose point could separate thousands in text, where another format has no doubt."""
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -34,7 +38,7 @@ class Contents:
     index: tuple[str, ...] = ()
 
 
-COLUMNS_AT_ONCE = 2_000  # each takes some 20 KB of memory while it is parsed or cast
+COLUMNS_AT_ONCE = 1_000  # each takes up to 150 KB of memory while it is parsed or cast
 MAX_CELL_BYTES = 1 << 20  # of text
 _MAX_OTHER_BYTES = 1 << 26  # of columns that are kept though they cannot be stored
 _MAX_NAME_CHARACTERS = 1_000
