@@ -118,7 +118,7 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _range(entry: str) -> tuple[str, float]:
-    media_type, *parameters = (part.strip().lower() for part in _split(entry, ";"))
+    media_type, *parameters = [part.strip().lower() for part in _split(entry, ";")] or [""]
     quality = 1.0
     for parameter in parameters:
         name, _, value = parameter.partition("=")

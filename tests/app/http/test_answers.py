@@ -31,6 +31,7 @@ CSV, PARQUET = OFFERS
         ("application/json", None),
         ("text/csv;q=0", None),
         ("text/csv;q=much", None),
+        (";, text/csv", CSV),
         ("*/*;q=0", None),
         ("application/json, */*;q=0", None),
         (f'text/csv;x="a, {PARQUET}";q=0.5, {PARQUET};q=0.4', CSV),
