@@ -23,8 +23,8 @@ class Child:
     """A process that `watch` restarts. It ends when its standard input closes.
 
     `was_heard` tells whether the process has shown since the last call that it works. After
-    `hang_seconds` of silence it is killed, but never before it was heard for the first time: a
-    start can take long.
+    `hang_seconds` of silence it is killed, but never before it was heard for the first time, when
+    `silent_seconds` is None: a start can take long.
     """
 
     def __init__(
@@ -37,9 +37,13 @@ class Child:
     ) -> None:
         self.name = name
         self._start = start
-        self._was_heard = was_heard
+        self.was_heard = was_heard
         self._hang_seconds = hang_seconds
         self._begin()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
@@ -68,19 +72,19 @@ class Child:
     def _begin(self) -> None:
         self._process = self._start()
         self._started_at = time.monotonic()
-        self._was_heard()  # of the process before
-        self._silent_seconds: float | None = None
+        self.was_heard()  # of the process before
+        self.silent_seconds: float | None = None
 
     def _listen(self) -> None:
-        if self._was_heard():
-            self._silent_seconds = 0.0
-        elif self._silent_seconds is not None:
+        if self.was_heard():
+            self.silent_seconds = 0.0
+        elif self.silent_seconds is not None:
             # Not by the clock: this process itself can have been stopped for long.
-            self._silent_seconds += WATCH_SECONDS
-            if self._silent_seconds >= self._hang_seconds:
+            self.silent_seconds += WATCH_SECONDS
+            if self.silent_seconds >= self._hang_seconds:
                 log.error("process hangs, killing it", process=self.name)
                 self._process.kill()
-                self._process.wait()
+                self.silent_seconds = None
 
 
 def probing(port: int) -> Callable[[], bool]:

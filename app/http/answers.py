@@ -11,6 +11,7 @@ from typing import Annotated, BinaryIO, Generic, TypeVar
 
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, BeforeValidator, PlainSerializer
+from starlette.types import Receive, Scope, Send
 
 MAX_BYTES_IN_MEMORY = 512 * 1024  # of an answer that its client has not read yet
 
@@ -78,13 +79,24 @@ def answer(
 
 def _from_file(file: BinaryIO, *, media_type: str, headers: Mapping[str, str]) -> StreamingResponse:
     length = {"Content-Length": str(fstat(file.fileno()).st_size)}
-    return StreamingResponse(_chunks(file), media_type=media_type, headers={**headers, **length})
+    return _FileAnswer(file, media_type=media_type, headers={**headers, **length})
+
+
+class _FileAnswer(StreamingResponse):
+    """The content of an open file, which is closed however the answer ends."""
+
+    def __init__(self, file: BinaryIO, *, media_type: str, headers: Mapping[str, str]) -> None:
+        super().__init__(_chunks(file), media_type=media_type, headers=headers)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:
+            await super().__call__(scope, receive, send)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
+    while chunk := file.read(_CHUNK_BYTES):
+        yield chunk
 
 
 def preferred(accept: str | None, offers: Sequence[str]) -> str | None:

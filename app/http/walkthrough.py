@@ -67,5 +67,7 @@ Under `/v2` they are JSON with a text `error`, as the Open Inference Protocol de
 Lists are newest first. `?after=` with the `last_id` of a page is the next page, with the same
 filters and `order`; `created_after` with the newest time seen finds what is new.
 
+HEAD is answered wherever GET is. A body may have the `Content-Encoding` `gzip` or `deflate`.
+
 A call refuses (422) a query parameter that it does not list here, or that is given twice.
 """

@@ -121,8 +121,8 @@ def _is_nested(data: Any) -> bool:
 
 def _require_shape(name: str, shape: Sequence[int], data: Any) -> None:
     if _is_nested(data):
-        sizes = [len(row) if _is_array(row) else -1 for row in data]
-        fits = len(shape) == 2 and sizes == [shape[1]] * shape[0]
+        fits = len(shape) == 2 and len(data) == shape[0]
+        fits = fits and all(_is_array(row) and len(row) == shape[1] for row in data)
     else:
         fits = len(data) == math.prod(shape)
     if not fits:

@@ -129,7 +129,7 @@ class LinearScale(nn.Module):
                 varies = _mean_spread_varies(values, weights)[2]
                 extent = (high - low).clamp_max(torch.finfo(torch.float64).max)
                 self.mean[column] = low
-                self.deviation[column] = torch.where(varies, extent, 1.0)
+                self.deviation[column] = extent if varies else extent.clamp_min(1.0)
             case "pixels":
                 self.deviation[column] = MAX_PIXEL
 
@@ -166,9 +166,9 @@ class QuantileScale(nn.Module):
 
         Values about a constant score their distance from it, as in other scales.
         """
-        mean, _, varies = _mean_spread_varies(values, weights)
+        mean, spread, varies = _mean_spread_varies(values, weights)
         if not varies:
-            self.quantiles[column] = mean + self.scores
+            self.quantiles[column] = mean + self.scores * spread.clamp_min(1.0)
             return
         ordered, order = values.sort()
         levels = torch.linspace(0, len(ordered) - 1, NUM_QUANTILES, dtype=torch.float64)
@@ -209,10 +209,11 @@ def standardise(values: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 def mean_and_scale(values: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each column, 1 if constant: (N, *) -> (*), (*).
 
-    Rows count by their weights (N). A column that varies by rounding alone is constant.
+    Rows count by their weights (N). A column that varies by rounding alone is constant, and its
+    scale is at least 1: among numbers of 1e18 rounding is in the hundreds.
     """
     mean, scale, varies = _mean_spread_varies(values, weights)
-    return mean, torch.where(varies, scale, 1.0)
+    return mean, torch.where(varies, scale, scale.clamp_min(1.0))
 
 
 def _mean_spread_varies(values: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,9 +1,10 @@
+import asyncio
 from pathlib import Path
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from app.http.answers import MAX_BYTES_IN_MEMORY, answer, preferred
+from app.http.answers import MAX_BYTES_IN_MEMORY, answer, download, preferred
 from tests.support.in_process import TestClient
 
 OFFERS = ["text/csv", "application/vnd.apache.parquet"]
@@ -64,3 +65,25 @@ def test_an_answer_is_the_same_from_memory_and_from_a_file(
     assert got.headers["content-length"] == str(len(content))
     assert (got.headers["content-type"], got.headers["vary"]) == ("application/json", "Accept")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "file"]
+
+
+def test_a_file_is_closed_when_its_client_goes(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(bytes(2_000_000))
+    response = download(path, filename="large", media_type="application/zip")
+    path.unlink()
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None:
+        await asyncio.Future()  # the client does not read
+
+    scope = {"type": "http", "method": "GET", "asgi": {"spec_version": "2.3"}}
+    before = open_files()
+    asyncio.run(response(scope, receive, send))
+    assert open_files() < before
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

@@ -1,5 +1,6 @@
 import json
 import math
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -321,3 +322,32 @@ def test_no_value_anywhere_is_a_fault(value: Any, datatype: str, data: st.DataOb
     request |= data.draw(st.sampled_from([{}, {"outputs": value}, {"parameters": value}]))
     with suppress(RequestError, TooManyRows):
         parse(json.dumps(request).encode(), None)
+
+
+NAMES = b",".join(b'"%x":0' % number for number in range(100_000))
+MANY = b"1," * 1_000_000
+INPUT = b'{"name":"a","shape":[1],"datatype":"FP64","data":[1]}'
+FLOODS = {
+    "fields": b"{%s}" % NAMES,
+    "one field": b'{%s"inputs":[]}' % (b'"id":"a",' * 100_000),
+    "parameters": b'{"parameters":{%s}}' % NAMES,
+    "shape": b'{"inputs":[%s]}' % INPUT.replace(b"[1],", b"[%s1]," % MANY),
+    "datatype": b'{"inputs":[%s]}' % INPUT.replace(b'"FP64"', b"[%s1]" % MANY),
+    "data": b'{"inputs":[%s]}' % INPUT.replace(b"[1]}", b"[%s1]}" % MANY),
+    "rows": b'{"inputs":[%s]}' % INPUT.replace(b"[1]}", b"[%s[]]}" % (b"[]," * 1_000_000)),
+    "inputs": b'{"inputs":[%s1]}' % MANY,
+    "outputs": b'{"inputs":[%s],"outputs":[%s1]}' % (INPUT, MANY),
+    "NaN": b'{"inputs":[%s],"id":NaN}' % INPUT.replace(b"[1]}", b"[%s1]}" % (2 * MANY)),
+}
+
+
+@pytest.mark.parametrize("content", FLOODS.values(), ids=FLOODS)
+def test_no_object_is_made_of_values_that_are_too_many(content: bytes) -> None:
+    tracemalloc.start()
+    try:
+        detail = refusal(content)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(detail) < 1_000
+    assert peak < 2 * len(content) + 1_000_000

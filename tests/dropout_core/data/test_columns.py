@@ -448,7 +448,11 @@ EVERY_TYPE = [
 
 
 @pytest.mark.parametrize(
-    "name", ["__index_level_0__", "Unnamed: 0", "Unnamed: 0.1", "...1", "rownames", "row.names"]
+    "name",
+    [
+        *("__index_level_0__", "__UNNAMED__0", "Unnamed: 0", "Unnamed: 0.1", "...1"),
+        *("rownames", "row.names"),
+    ],
 )
 def test_what_a_library_names_an_index_is_no_feature(name: str) -> None:
     frame = pl.DataFrame({name: [7, 7, 3, 4], "a": [1, 2, 3, 3], "y": ["b", "c", "b", "c"]})
@@ -482,6 +486,15 @@ def test_features_are_by_default_all_that_can_be_learnt_from() -> None:
         f"left out, being of identifiers: 'id', 'hash'; {TO_USE_ONE}",
         "left out, being without a value: 'nothing'",
     )
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_whole_numbers_that_a_network_cannot_tell_apart_are_told(sign: int) -> None:
+    account = [sign * (2**53 + n % 4) for n in range(40)]
+    columns = describe(pl.DataFrame({"account": account, "y": [0.5 * n for n in range(40)]}))
+    (warning,) = select(columns, target="y").warnings
+    assert warning.startswith("numbers beyond 2^53 lose their last digits as numeric features: 'ac")
+    assert select(columns, target="y", types={"account": "categorical"}).warnings == ()
 
 
 def test_features_keep_the_order_they_are_given_in_and_are_what_they_are_stored_as() -> None:

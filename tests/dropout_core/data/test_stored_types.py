@@ -12,7 +12,13 @@ from dropout_core.config import PreprocessingConfig, ProblemConfig
 from dropout_core.data.columns import describe
 from dropout_core.data.encoder import Encoder
 from dropout_core.data.readers import read
-from dropout_core.data.stored_types import as_given, frame_as_stored, lost_digits, without_nan
+from dropout_core.data.stored_types import (
+    as_given,
+    frame_as_stored,
+    lost_digits,
+    stored_dtype,
+    without_nan,
+)
 from dropout_core.errors import DataError
 from dropout_core.pipeline.resolved_table import resolve_table
 
@@ -179,3 +185,8 @@ def test_a_column_that_keeps_its_dtype_is_stored_alike(values: pl.Series, dtype:
 )
 def test_digits_that_are_lost_are_told(values: pl.Series, warning: str | None) -> None:
     assert lost_digits(frame_of(values).lazy()) == ([] if warning is None else [warning])
+
+
+def test_decimals_that_no_library_here_reads_are_refused_by_their_column() -> None:
+    with pytest.raises(DataError, match="column 'x': decimals of 76 digits are not supported"):
+        stored_dtype(pl.Decimal(76, 10), column="x")

@@ -77,10 +77,11 @@ def test_a_constant_column_has_scale_one(value: float, num_rows: int) -> None:
         [0.3, 0.1 + 0.2] * 100,
         [1.0, sum([0.1] * 10)] * 50,
         [-1e15, -1e15 + 0.125] * 20,
+        [1e15, 1e15 + 1] * 30,
         [0.0, 5e-324, 1e-323, 2e-323] * 50,
         [4.0] * 7,
     ],
-    ids=["rounding", "sums", "large", "subnormal", "constant"],
+    ids=["rounding", "sums", "large", "whole", "subnormal", "constant"],
 )
 def test_a_column_that_varies_by_rounding_alone_is_constant(
     scale: str, values: list[float]
@@ -89,7 +90,7 @@ def test_a_column_that_varies_by_rounding_alone_is_constant(
     unit = 255.0 if scale == "pixels" else 1.0
     preprocessing = fitted(rows, scale=scale)
     first = float(preprocessing(rows[:1]))
-    assert (preprocessing(rows) - first).abs().max() <= 0.2
+    assert (preprocessing(rows) - first).abs().max() <= 2
     assert float(preprocessing(rows[:1] + 1.0)) == pytest.approx(
         first + 1 / unit, rel=1e-5, abs=0.2
     )
@@ -128,6 +129,13 @@ def test_weighted_quantiles_are_those_of_the_rows_that_count() -> None:
     equal = Preprocessing(PreprocessingConfig(scale="quantile"), num_values=1)
     equal.fit(rows, torch.ones(4000))
     torch.testing.assert_close(equal(rows), fitted(rows, scale="quantile")(rows), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", ["standard", "quantile", "minmax"])
+def test_large_numbers_that_differ_in_their_last_places_stay_small(scale: str) -> None:
+    stream = torch.Generator().manual_seed(0)
+    rows = 10.0**18 + torch.randint(0, 1000, (96, 1), generator=stream).double()
+    assert fitted(rows, scale=scale)(rows).abs().max() < 4
 
 
 def test_values_are_kept_divided_by_255_or_put_between_0_and_1() -> None:
