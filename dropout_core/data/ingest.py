@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from polars.exceptions import PanicException
 from pydantic import TypeAdapter, ValidationError
 
 from dropout_core.data.columns import Column, describe
@@ -209,7 +208,7 @@ def _run(connection: Connection, read: Callable[[], Table], limits: Limits) -> N
     answer: Table | Failure
     try:
         answer = read()
-    except (Exception, PanicException) as error:
+    except BaseException as error:  # each library in Rust has a panic of its own
         answer = _failure(error, limits)
     connection.send_bytes(_ANSWERS.dump_json(answer))
 

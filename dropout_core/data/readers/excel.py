@@ -37,8 +37,10 @@ def write_csv(source: Path, target: Path, *, max_bytes: int, max_columns: int) -
         sheet = pl.read_excel(
             named, engine="calamine", infer_schema_length=None, raise_if_empty=False
         )
-    except Exception as error:  # fastexcel raises its own errors
-        reason = str(error).splitlines()[0].removeprefix("calamine error: ")
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # fastexcel raises its own errors, and its own panic
+        reason = (str(error) or "it is damaged").splitlines()[0].removeprefix("calamine error: ")
         raise DataError(f"not a readable Excel file: {reason}") from error
     check_num_columns(sheet.width, max_columns)
     check_num_cells(sheet.height, sheet.width, max_bytes)
