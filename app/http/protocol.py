@@ -65,10 +65,24 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > _max_connections():
+        if len(self.connections) > _max_connections() and not self._close_an_idle_one():
             self._refuse(busy(_max_connections()))
         else:
             self._set_deadline()
+
+    def _close_an_idle_one(self) -> bool:
+        """Close another connection, whose client has its answer; return whether there is one."""
+        others: set[Any] = self.connections  # all of this class
+        idle = next((other for other in others if other.is_idle()), None)
+        if idle is not None:
+            idle.transport.abort()
+        return idle is not None
+
+    def is_idle(self) -> bool:
+        is_answered = self.cycle is not None and self.cycle.response_complete
+        is_read = self.transport.get_write_buffer_size() == 0
+        is_open = not self.transport.is_closing()
+        return is_answered and is_read and is_open and not self._is_reading_head
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()

@@ -38,15 +38,15 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 
 @contextmanager
-def served(app: Any) -> Iterator[tuple[str, int]]:
-    """The address of a server of the app, which gives up an idle connection at once."""
+def served(app: Any, *, keep_alive: float = 0.1) -> Iterator[tuple[str, int]]:
+    """The address of a server of the app, which gives up an idle connection soon."""
     config = uvicorn.Config(
         app,
         http=BoundedHttp,
         lifespan="off",
         log_config=None,
         port=0,
-        timeout_keep_alive=0.1,  # type: ignore[arg-type]
+        timeout_keep_alive=keep_alive,  # type: ignore[arg-type]
     )
     server = uvicorn.Server(config)
     listener = config.bind_socket()
@@ -282,6 +282,17 @@ def test_connections_leave_descriptors_to_others(monkeypatch: pytest.MonkeyPatch
         for _ in range(2):
             stack.enter_context(socket.create_connection(address, timeout=30))
         wait_until(lambda: [status for status, _ in sent(address)] == [503])
+
+
+def test_an_idle_connection_makes_place_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(protocol, "_max_connections", lambda: 2)
+    with served(echo, keep_alive=30) as address, ExitStack() as stack:
+        for _ in range(4):
+            connection = stack.enter_context(socket.create_connection(address, timeout=30))
+            connection.sendall(GET)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 def _is_reset(connection: socket.socket) -> bool:
