@@ -10,7 +10,7 @@ from fastapi import Depends, Query, Request
 from pydantic import AwareDatetime
 
 from app.http.security import Caller, Keyring
-from app.http.slots import Slots
+from app.http.slots import MAX_EXPORTS, Slots
 from app.monitoring.instruments import Instruments
 from app.monitoring.readiness import Readiness
 from app.monitoring.watched_jobs import WatchedJobs
@@ -44,6 +44,7 @@ class Context:
     keyring: Keyring
     statistics: Statistics = field(default_factory=Statistics)
     slots: Slots = field(default_factory=Slots)
+    export_slots: Slots = field(default_factory=lambda: Slots(MAX_EXPORTS, for_tenant=1))
 
     @property
     def uploads(self) -> Path:

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
 
     max_upload_bytes: Bytes = 1024 * MiB
     max_request_bytes: Bytes = 32 * MiB
-    max_columns: int = Field(100_000, ge=1, description="Columns of a table.")
+    max_columns: int = Field(50_000, ge=1, description="Columns of a table.")
     read_memory_bytes: Bytes = Field(
         2048 * MiB, description="Memory of the process that reads an upload."
     )

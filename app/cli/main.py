@@ -104,7 +104,7 @@ def api(
         from sqlalchemy.exc import DBAPIError
 
         from app.http import bind
-        from app.http.protocol import BoundedHttp
+        from app.http.protocol import BoundedHttp, raise_descriptor_limit
         from app.http.server import Server
         from app.main import create_app
         from dropout_core.data.ingest import warm_up
@@ -146,6 +146,7 @@ def api(
         on_parent_exit(lambda: setattr(server, "should_exit", True))
     # A thread that computes yields to waiting requests after 1 ms instead of Python's 5 ms.
     sys.setswitchinterval(0.001)
+    raise_descriptor_limit()
     # So that the first upload does not wait for the imports of its reader.
     threading.Thread(target=warm_up, daemon=True).start()
     if fd is None:

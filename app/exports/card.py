@@ -4,7 +4,7 @@ Mitchell et al. 2019, Model Cards for Model Reporting, as far as the service has
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -42,6 +42,12 @@ class ModelRecords:
     def features(self) -> list[dict[str, Any]]:
         features: list[dict[str, Any]] = self.model.manifest["encoder"]["features"]
         return features
+
+    @property
+    def incomplete(self) -> list[str]:
+        """Features that missed a value in held-out rows alone."""
+        incomplete: list[str] = self.model.manifest["encoder"].get("incomplete", [])
+        return incomplete
 
     @property
     def held_out(self) -> dict[str, int]:
@@ -125,19 +131,21 @@ def _data(records: ModelRecords) -> Iterator[str]:
     listed = records.features[:_MAX_LISTED]
     yield table(
         ("feature", "type", "missing values"),
-        ((text(f["name"]), f["type"], _missing(f)) for f in listed),
+        ((text(f["name"]), f["type"], _missing(f, records.incomplete)) for f in listed),
     )
     if len(records.features) > len(listed):
         yield f"And {len(records.features) - len(listed)} more features."
 
 
-def _missing(feature: dict[str, Any]) -> str:
+def _missing(feature: dict[str, Any], incomplete: Collection[str]) -> str:
     match feature["type"]:
         case "categorical":
             return f"an unknown category; {len(feature['categories'])} categories are known"
         case "text":
             return "text without words"
-    return "imputed and marked" if feature["may_be_missing"] else "refused: none in training"
+    if feature["name"] in incomplete:
+        return "imputed: none in training"
+    return "imputed and marked" if feature["may_be_missing"] else "refused: none in the table"
 
 
 def _curves(epochs: list[dict[str, Any]]) -> Iterator[str]:
@@ -203,10 +211,11 @@ def _known(records: ModelRecords) -> Iterator[str]:
         yield f"It was trained on {trained_on} rows; expect less of it on rows unlike these."
     held_out = ", ".join(f"{rows} for {split}" for split, rows in records.held_out.items())
     yield f"Rows held out: {held_out or 'none'}. The metrics above are measured on these only."
-    refusing = [f["name"] for f in records.features if f.get("may_be_missing") is False]
+    complete = [f["name"] for f in records.features if f.get("may_be_missing") is False]
+    refusing = [name for name in complete if name not in records.incomplete]
     if refusing:
         shown = texts(refusing, limit=_MAX_LISTED)
-        yield f"A row is refused if one of these is missing: {shown}."
+        yield f"A row is refused by default if one of these is missing: {shown}."
     if manifest["classes"] is not None:
         yield "It predicts only these classes, also for a row of another class."
 

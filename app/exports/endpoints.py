@@ -1,13 +1,14 @@
 """`/v1/models/{id}/export` and `/card`: the model as a file, and its model card."""
 
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import Query, Response
+from fastapi import Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app.context import SLOT, CallerDep, ContextDep
+from app.context import CallerDep, ContextDep
 from app.exports import service
 from app.exports.card import card, records_of
 from app.http.answers import download
@@ -28,10 +29,15 @@ _MEDIA_TYPES: dict[Format, str] = {
 }
 
 
+async def _hold_slot(context: ContextDep, caller: CallerDep) -> AsyncIterator[None]:
+    async with context.export_slots.hold(caller.tenant):
+        yield
+
+
 @router.get(
     "/export",
     response_class=StreamingResponse,
-    dependencies=[SLOT],
+    dependencies=[Depends(_hold_slot, scope="function")],
     responses={
         200: {
             "content": {media_type: {} for media_type in _MEDIA_TYPES.values()},

@@ -24,6 +24,7 @@ HEAD_SECONDS = 20
 LINGER_SECONDS = 30  # to throw the rest of a body away whose request is answered already
 SEND_SECONDS = 30
 MIN_SENT_BYTES = 30 * 1024  # that a client has to read in SEND_SECONDS
+NUM_DESCRIPTORS = 8192
 OTHER_DESCRIPTORS = 128  # for the database and files; the others are for connections
 
 _SLICE_BYTES = 64 * 1024  # at a time, so that sizes are known well enough
@@ -361,6 +362,14 @@ class _ClosedByAnswer:
         self.write = protocol.transport.write
         self.is_closing = protocol.transport.is_closing
         self.close = protocol.close_after_answer
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have more descriptors, where it may: a shell gives it 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = NUM_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(NUM_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import structlog
 from anyio import CancelScope, CapacityLimiter, current_time, to_thread
-from sqlalchemy.exc import SQLAlchemyError
 
 from store import events, jobs
 from store.database.engine import Database, is_unavailable
@@ -17,8 +16,8 @@ from store.jobs import TERMINAL, Job
 
 POLL_SECONDS = 0.2
 AWAY_SECONDS = 2.0  # between two attempts while the database is down
-BATCH = 500
-CLOSE_SECONDS = 1.0  # for a watcher to end, once it was woken for the last time
+BATCH = 100  # events in a read; a client that does not read keeps them in memory
+CLOSE_SECONDS = 3.0  # for a watcher to end, once it was woken for the last time
 
 Message = tuple[int, bytes]  # an event's number, and the event as it is sent
 
@@ -131,12 +130,14 @@ class WatchedJobs:
                     found = await to_thread.run_sync(
                         self._read, unfinished, limiter=self._poll_thread
                     )
-                except SQLAlchemyError as error:
+                except Exception as error:  # the streams wait, whatever it is
                     if not is_unavailable(error):
                         log.exception("the jobs of event streams cannot be read")
                     pause = AWAY_SECONDS
                 else:
                     self._note(unfinished, found)
+                    if any(len(new.messages) == BATCH for new in found.values()):
+                        pause = 0.0  # there are more
             await asyncio.sleep(pause)
 
     def _note(self, asked: Mapping[str, int], found: Mapping[str, _Found]) -> None:
@@ -170,6 +171,8 @@ class WatchedJobs:
         return found
 
     def _read_history(self, job_id: str, after: int) -> list[Message]:
+        if self.is_closed:  # many may wait for their turn
+            return []
         with self._database.read() as transaction:
             return self._encoded(events.page(transaction, job_id, after=after, limit=BATCH))
 

@@ -238,7 +238,7 @@ class InferParameters(BaseModel):
 
     missing: Literal["refuse", "impute"] = Field(
         "refuse",
-        description="What to do with a missing value of a feature that had none in training.",
+        description="What to do with a missing value where no row of the model's table missed one.",
     )
     binary_data_output: bool = Field(False, description="The default for all outputs.")
 

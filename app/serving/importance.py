@@ -16,6 +16,7 @@ from app.serving.errors import (
 )
 from app.serving.evaluation import raising_misfits, require_scored
 from dropout_core.config import SplitConfig
+from dropout_core.data.dates import settle_dates, with_settled_dates
 from dropout_core.data.splits import split_rows
 from dropout_core.data.targets import labelled
 from dropout_core.evaluation import evaluator
@@ -112,8 +113,10 @@ def _matrix_and_targets(
 ) -> tuple[Tensor, Tensor]:
     """Return encoded rows and their targets. Raises DataError and NothingHeldOut."""
     description = predictor.description
+    encoder = description.encoder
+    dates = settle_dates(frame.lazy(), encoder.unsettled_dates, missing=encoder.missing)
     rows, targets = labelled(
-        frame,
+        with_settled_dates(frame, dates),
         description.targets,
         description.task,
         description.classes,
@@ -130,5 +133,5 @@ def _matrix_and_targets(
     num_rows = min(len(chosen), limit)
     chosen = chosen[torch.arange(num_rows) * len(chosen) // max(1, num_rows)]
     refuse_missing = refuse_missing and split is None
-    matrix = description.encoder.encode(rows[chosen.numpy()], refuse_missing=refuse_missing)
+    matrix = encoder.encode(rows[chosen.numpy()], refuse_missing=refuse_missing)
     return torch.from_numpy(matrix), targets[chosen]

@@ -19,6 +19,7 @@ from dropout_core.data.formats import CellFormat, DateFormat
 from dropout_core.data.ingest import Limits, ingest
 from dropout_core.data.parsing import without_missing
 from dropout_core.data.read_options import ReadOptions
+from dropout_core.data.stored_types import unstorable
 from dropout_core.errors import DataError
 from dropout_core.model.predictor import MAX_CELLS, Predictor
 
@@ -74,6 +75,8 @@ def predict_file(
         if media_type == PARQUET
         else CsvFile(folder, delimiter=_delimiter(read.options))
     )
+    if with_inputs and media_type == CSV:
+        _refuse_other_types(table)
     encoder = _encoder_for(predictor, table, options)
     taken = set(table.collect_schema().names()) if with_inputs else set()
     predictions = PredictionColumns(predictor, taken=taken)
@@ -90,6 +93,16 @@ def predict_file(
         columns = predictions.of(outputs)
         answer.append(batch.hstack(columns) if with_inputs else pl.DataFrame(columns))
     return answer.finish()
+
+
+def _refuse_other_types(table: pl.LazyFrame) -> None:
+    """Raise DataError for a column that CSV cannot hold."""
+    for name in unstorable(table):
+        raise DataError(
+            f"CSV cannot hold values of type {table.collect_schema()[name]}: accept Parquet, or "
+            "ask for the answer without the file's columns by inputs=false",
+            column=name,
+        )
 
 
 def _encoder_for(predictor: Predictor, table: pl.LazyFrame, options: ReadOptions) -> Encoder:

@@ -69,6 +69,13 @@ class Calendar:
     pattern: str
     forms: tuple[DateForm, ...]
 
+    def forms_of(self, cells: Iterable[str]) -> tuple[DateForm, ...]:
+        """Return the forms that occur among the cells."""
+        if not self.pattern:
+            return self.forms
+        alike = [cell for cell in cells if re.search(self.pattern, cell)]
+        return tuple(f for f in self.forms if any(re.search(f.pattern, cell) for cell in alike))
+
 
 def _calendar(*dates: tuple[str, str]) -> Calendar:
     """Return the calendar of these dates, each a pattern and a format."""

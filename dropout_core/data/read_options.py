@@ -52,14 +52,15 @@ class ReadOptions(Config):
     encoding: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     header: bool | None = None
     missing: Annotated[
-        tuple[Annotated[str, Field(max_length=1000)], ...], Field(strict=False, max_length=1000)
+        tuple[Annotated[str, Field(max_length=1000)], ...],
+        Field(strict=False, max_length=1000, fail_fast=True),
     ] = ()
     default_missing: bool = True
     decimal: Decimal | None = None
     thousands: Thousands | None = None
     date_format: DatePattern | None = None
     day_first: bool | None = None
-    types: Mapping[str, FeatureType] = {}
+    types: Annotated[dict[str, FeatureType], Field(max_length=100_000, fail_fast=True)] = Field({})
     skip_rows: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     comment: Annotated[str, Field(min_length=1, max_length=10)] | None = None
 

@@ -14,7 +14,7 @@ from dropout_core.data.columns import (
     Column,
 )
 from dropout_core.data.parsing import shown
-from dropout_core.data.stored_types import StoredAs
+from dropout_core.data.stored_types import EXACT_BOUND, StoredAs
 from dropout_core.errors import DataError
 
 MAX_CLASSES = 10_000
@@ -95,6 +95,9 @@ def select(
         warnings += left_out
     else:
         chosen = _listed_features(by_name, features, types, targets=targets, weight=weight)
+    warnings += _rounding_warnings(
+        [by_name[n] for n, type_ in chosen.items() if type_ == "numeric"]
+    )
     return Selection(targets, chosen, settled, weight, tuple(warnings))
 
 
@@ -301,6 +304,21 @@ def _check_target(
 
 def _is_a_class_a_row(num_classes: int, num_rows: int) -> bool:
     return num_rows >= MIN_IDENTIFIERS and 2 * num_classes > num_rows
+
+
+def _rounding_warnings(numeric: Sequence[Column]) -> list[str]:
+    large = [
+        column.name
+        for column in numeric
+        if column.integral
+        and max(abs(column.minimum or 0.0), abs(column.maximum or 0.0)) > EXACT_BOUND
+    ]
+    if not large:
+        return []
+    return [
+        f"numbers beyond 2^53 lose their last digits as numeric features: {listing(large)}; "
+        "`types` can make them categorical, which keeps them apart"
+    ]
 
 
 def _target_warnings(targets: Sequence[Column], task: Task, *, is_told: bool) -> list[str]:

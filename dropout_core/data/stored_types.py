@@ -18,6 +18,9 @@ DATETIME = pl.Datetime("us")
 INT64_BOUND = 2.0**63
 """The smallest positive Float64 that no Int64 holds."""
 
+EXACT_BOUND = 2**53
+"""Up to here a Float64 holds all whole numbers."""
+
 LAST_NANOSECOND = 2**63 - 1
 """In 2262. It also stands for dates beyond nanoseconds where polars reads INT96."""
 
@@ -26,7 +29,6 @@ _STORED = (*_UNBOUNDED, DATETIME)
 _WIDE_INTEGERS = (pl.UInt64, pl.Int128, pl.UInt128)
 _MAX_DECIMAL_DIGITS = 38  # of polars
 _FLOAT_DIGITS = 15  # a Float64 keeps any decimal number of so many digits
-_EXACT_BOUND = 2**53  # a Float64 holds all whole numbers up to here
 
 # polars cannot write a date as text that is further than this from 1970, some 253,000 years.
 _MAX_DATE_MICROSECONDS = 8 * 10**18
@@ -76,21 +78,41 @@ def as_stored(table: pl.LazyFrame) -> pl.LazyFrame:
     DataError that names a column without a stored dtype, or the row and column of such a value.
     """
     dtypes = table.collect_schema().dtypes()
+    if all(dtype in _UNBOUNDED for dtype in dtypes):
+        return table
     stored = check_storable(table)
     return table.select(_cast(pl.nth(i), dtypes[i], stored[i]) for i in range(len(dtypes)))
 
 
 def as_given(table: pl.LazyFrame) -> pl.LazyFrame:
-    """Check every column as `as_stored` does, and keep its dtype; categories become text.
+    """Keep every column's dtype, also where values cannot be stored; categories become text.
 
-    `frame_as_stored` of the result is `frame_as_stored` of the table. Raises DataError.
+    `frame_as_stored` of the result is `frame_as_stored` of the table. `unstorable` names columns
+    without a stored dtype, such as lists. Raises DataError for a date that cannot be written as
+    text.
     """
-    stored = check_storable(table)
-    kept = (pl.Categorical, pl.Enum, pl.Null)
+    dtypes = table.collect_schema().dtypes()
+    dates = [i for i, dtype in enumerate(dtypes) if isinstance(dtype, pl.Datetime | pl.Date)]
+    check_storable(table.select(pl.nth(dates)))
+    changed = (pl.Categorical, pl.Enum, pl.Null)
     return table.select(
-        pl.nth(i).cast(stored[i]) if isinstance(dtype, kept) else pl.nth(i)
-        for i, dtype in enumerate(table.collect_schema().dtypes())
+        pl.nth(i).cast(stored_dtype(dtype, column="")) if isinstance(dtype, changed) else pl.nth(i)
+        for i, dtype in enumerate(dtypes)
     )
+
+
+def unstorable(table: pl.LazyFrame) -> list[str]:
+    """Return the columns that have no stored dtype, such as lists."""
+    schema = table.collect_schema()
+    return [name for name, dtype in schema.items() if not _is_storable(dtype)]
+
+
+def _is_storable(dtype: pl.DataType) -> bool:
+    try:
+        stored_dtype(dtype, column="")
+    except DataError:
+        return False
+    return True
 
 
 def frame_as_stored(frame: pl.DataFrame) -> pl.DataFrame:
@@ -178,7 +200,7 @@ def _is_beyond(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
         whole = column.cast(pl.Int64, strict=False)
         is_beyond = column.is_not_null() & whole.is_null()
         if isinstance(dtype, pl.Decimal) and dtype.scale:
-            is_beyond |= ~whole.is_between(-_EXACT_BOUND, _EXACT_BOUND)
+            is_beyond |= ~whole.is_between(-EXACT_BOUND, EXACT_BOUND)
         return is_beyond
     unit = dtype.time_unit if isinstance(dtype, pl.Datetime) else "day"
     if not isinstance(dtype, pl.Datetime | pl.Date) or unit not in _MICROSECONDS:

@@ -68,10 +68,10 @@ def find_classes(frame: pl.DataFrame, targets: Sequence[str], task: Task) -> Cla
         case "multilabel":
             return tuple(targets)
         case _:
-            values = frame[targets[0]]
+            values = frame[targets[0]].alias("")  # its methods take a name for a pattern
             if values.dtype == pl.String and values.str.len_chars().max() > MAX_NAME_CHARACTERS:  # type: ignore[operator]
                 raise DataError(LONG_CLASS, column=targets[0])
-            return tuple(values.alias("").unique().sort().to_list())
+            return tuple(values.unique().sort().to_list())
 
 
 def target_tensor(

@@ -5,6 +5,7 @@ import io
 import json
 import tracemalloc
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from app.http.routes import BodyClass
 from app.http.security import Caller
 from app.http.uploads import Upload
 from app.inference.schemas import EvaluateRequest, ImportanceRequest
+from app.jobs.schemas import CancelRequest
 from app.main import create_app
 from app.names.schemas import AliasRequest
 from dropout_core.data.read_options import ReadOptions
@@ -43,7 +45,7 @@ def test_a_slot_is_free_again_while_the_answer_is_read() -> None:
 
     @app.middleware("http")
     async def know_the_caller(request: Request, go_on: Any) -> Any:
-        request.state.caller = Caller("a tenant", frozenset(), "")
+        request.state.caller = Caller("a tenant", frozenset(), None, "")
         return await go_on(request)
 
     @app.get("/", dependencies=[SLOT])
@@ -143,7 +145,10 @@ def test_other_configs_are_as_cheap_to_refuse(app: Any) -> None:
             assert client.post(path, content=content * 2, headers=JSON).status_code == 413
 
 
-@pytest.mark.parametrize("schema", [JobSpec, EvaluateRequest, ImportanceRequest, AliasRequest])
+SCHEMAS = [JobSpec, ReadOptions, EvaluateRequest, ImportanceRequest, AliasRequest, CancelRequest]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
 def test_a_config_stops_at_its_first_wrong_entry(schema: type[BaseModel]) -> None:
     """A field that holds several values has `fail_fast=True`."""
     not_read = ("default", "metadata", "serialization", "json_schema_input_schema")
@@ -182,6 +187,29 @@ def test_a_body_that_stops_coming_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         asyncio.run(guard({"type": "http", "path": "/", "headers": []}, receive, receive))
 
 
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_body_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """A byte now and then is no progress; parts of some size are."""
+    monkeypatch.setattr(limits, "BODY_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "MIN_RECEIVED_BYTES", 100)
+    num_left = 60
+
+    async def receive() -> Message:
+        nonlocal num_left
+        num_left -= 1
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"x" * size, "more_body": num_left > 0}
+
+    async def read_all(_: Scope, receive: Receive, __: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    guard = BodyLimit(read_all, max_bytes={BodyClass.CONFIG: 10_000})
+    expected = pytest.raises(BodyTooSlow) if size == 1 else nullcontext()
+    with expected:
+        asyncio.run(guard({"type": "http", "path": "/", "headers": []}, receive, receive))
+
+
 def test_who_waits_for_an_answer_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a connection, which comes as a message too, comes when it comes."""
     monkeypatch.setattr(limits, "BODY_IDLE_SECONDS", 0.01)
@@ -214,7 +242,7 @@ def test_a_table_whose_row_may_be_committed_is_kept(
     with (
         Upload(context.uploads, [file]) as upload,
         pytest.raises(type(error)),
-        stored_table(context, upload, ReadOptions()),
+        stored_table(context, upload, ReadOptions(), tenant="a tenant"),
     ):
         raise error
     assert len(context.artifacts.list("datasets")) == num_kept

@@ -18,6 +18,7 @@ MOVES: dict[str, tuple[tuple[str | None, ...], str | None]] = {
     "queued": ((None,), "queued"),
     "running": (("queued", "running"), "running"),  # or its lease had run out
     "step": (("running",), None),
+    "warning": (("running",), None),
     "epoch": (("running", "cancelling"), None),  # of a job that is to keep its model
     "requeued": (("running",), "queued"),
     "cancelling": (("running",), "cancelling"),

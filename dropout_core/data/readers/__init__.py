@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
@@ -41,7 +41,18 @@ _SEPARATOR_LINE = re.compile(
     rb"(?:\xef\xbb\xbf)?\"?sep=([!-/:-@\[-`{-~ \t])\"?\r?\n", re.IGNORECASE
 )
 _SEPARATOR_BYTES = 16
-_WRITTEN = {"delimiter": ",", "quote": '"', "encoding": "utf-8", "header": True}
+
+# How formats are written as CSV, instead of what the options of a text file say of it.
+_WRITTEN: dict[str, Any] = {
+    "delimiter": ",",
+    "quote": '"',
+    "encoding": "utf-8",
+    "header": True,
+    "skip_rows": 0,
+    "comment": None,
+    "decimal": None,
+    "thousands": None,
+}
 DEFAULT_MAX_BYTES = 1 << 32
 DEFAULT_MAX_COLUMNS = 100_000
 

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from dropout_core.config import FeatureType
 from dropout_core.data.by_name import exactly
-from dropout_core.data.dates import DateForm, date_values
+from dropout_core.data.dates import CALENDARS, DateForm, date_values
 from dropout_core.data.formats import NumberFormat
 from dropout_core.data.parsing import PLAIN, bare_number_text, number_pattern, number_text
 from dropout_core.data.read_options import ReadOptions
 from dropout_core.data.wide_tables import column_parts
 
+K = TypeVar("K")
 _DOTTED = NumberFormat(decimal=",", thousands=".")  # could be plain decimal numbers
 _WHOLE = "^[+-]?[0-9]+$"
 _POINTED = r"^-?[0-9]{1,15}\.0$"  # a Float64 holds 15 digits exactly
@@ -83,13 +84,19 @@ def _count_part(
     counts |= _update(cells, _where(counts, lambda c: c.num_cells == c.num_numbers > 0), _DIGITS)
     others = _where(counts, lambda c: c.num_cells > c.num_numbers)
     others = _update(cells, others, _WORDS)
-    for name, formats in _ask_each(cells, others, _format_questions(options)).items():
-        if 2 * max(formats.values()) >= others[name].num_cells or types[int(name)] == "numeric":
-            others[name] = _with_format(cells, name, others[name], formats, options)
-    counts |= others
+    num_fit = {
+        name: list(fit.values())
+        for name, fit in _ask_each(cells, others, _format_questions(options)).items()
+        if 2 * max(fit.values()) >= others[name].num_cells or types[int(name)] == "numeric"
+    }
+    counts |= _with_formats(cells, others, num_fit, options)
     asked = counts if options.date_format is not None else others
-    for name, dates in _ask_each(cells, asked, _date_questions(options)).items():
-        counts[name] = _with_dates(cells, name, counts[name], dates, options)
+    alike = {
+        name: [calendar for calendar, num in found.items() if num]
+        for name, found in _ask_each(cells, asked, _date_questions(options)).items()
+        if any(found.values())
+    }
+    counts |= _with_dates(cells, counts, alike, options)
     return list(counts.values())
 
 
@@ -179,63 +186,101 @@ def _ask_each(
     return {column: {name: answers[f"{column} {name}"] for name in questions} for column in columns}
 
 
-def _with_format(
+def _groups(keys: Mapping[str, K]) -> dict[K, list[str]]:
+    """Return the columns of each key, to ask them the same questions at once."""
+    groups: dict[K, list[str]] = {}
+    for column, key in keys.items():
+        groups.setdefault(key, []).append(column)
+    return groups
+
+
+def _with_formats(
     cells: pl.LazyFrame,
-    name: str,
-    counts: CellCounts,
-    num_fit: Mapping[str, int],
+    counts: Mapping[str, CellCounts],
+    num_fit: Mapping[str, Sequence[int]],
     options: ReadOptions,
-) -> CellCounts:
+) -> dict[str, CellCounts]:
     """Count the numbers in the format that fits most cells; of equals, the first."""
-    most = max(num_fit.values())
-    fitting = [f for f, num in zip(options.formats, num_fit.values(), strict=True) if num == most]
-    best = fitting[0]
-    text = plain_text(exactly(name).as_expr(), best)
-    others = [f for f in fitting if f.decimal != best.decimal]
-    answers = cells.select(
-        num_numbers=text.cast(pl.Float64, strict=False).count(),
-        num_integers=text.cast(pl.Int64, strict=False).count(),
-        num_whole=text.str.contains(_WHOLE).sum(),
-        has_leading_zeros=text.str.contains("^0[0-9]+$").any().fill_null(False),
-        num_bare=bare_number_text(exactly(name).as_expr(), best).count(),
-        num_distinct=text.n_unique(),
+    updated = dict(counts)
+    fitting = {
+        name: tuple(index for index, num in enumerate(fit) if num == max(fit))
+        for name, fit in num_fit.items()
+    }
+    for indices, names in _groups(fitting).items():
+        best, *formats = (options.formats[index] for index in indices)
+        others = [format_ for format_ in formats if format_.decimal != best.decimal]
+        for name, found in _ask_each(cells, names, _number_questions(best, others)).items():
+            differ = [found.pop(f"other {index}") for index in range(len(others))]
+            updated[name] = replace(
+                counts[name],
+                format=best,
+                other_format=next((f for f, d in zip(others, differ, strict=True) if d), None),
+                has_one_decimal=found["num_whole"] < found["num_numbers"] and not others,
+                **found,
+            )
+    return updated
+
+
+def _number_questions(best: NumberFormat, others: Sequence[NumberFormat]) -> Questions:
+    def text(cells: pl.Expr) -> pl.Expr:
+        return plain_text(cells, best)
+
+    return {
+        "num_numbers": lambda cells: text(cells).cast(pl.Float64, strict=False).count(),
+        "num_integers": lambda cells: text(cells).cast(pl.Int64, strict=False).count(),
+        "num_whole": lambda cells: text(cells).str.contains(_WHOLE).sum(),
+        "has_leading_zeros": lambda cells: (
+            text(cells).str.contains("^0[0-9]+$").any().fill_null(False)
+        ),
+        "num_bare": lambda cells: bare_number_text(cells, best).count(),
+        "num_distinct": lambda cells: text(cells).n_unique(),
         **{
-            f"other {index}": (number_text(exactly(name).as_expr(), other) != text).any()
+            f"other {index}": lambda cells, other=other: (  # type: ignore[misc]
+                (number_text(cells, other) != text(cells)).any()
+            )
             for index, other in enumerate(others)
         },
-    )
-    found = answers.collect().row(0, named=True)
-    differ = [found.pop(f"other {index}") for index in range(len(others))]
-    other = next((f for f, differs in zip(others, differ, strict=True) if differs), None)
-    has_one = found["num_whole"] < found["num_numbers"] and not others
-    return replace(counts, format=best, other_format=other, has_one_decimal=has_one, **found)
+    }
 
 
 def _with_dates(
     cells: pl.LazyFrame,
-    name: str,
-    counts: CellCounts,
-    num_alike: Mapping[str, int],
+    counts: Mapping[str, CellCounts],
+    alike: Mapping[str, Sequence[str]],
     options: ReadOptions,
-) -> CellCounts:
+) -> dict[str, CellCounts]:
     """Count the cells that are dates, and not 2024-02-30, which only matches a pattern."""
-    num_dates, occurring = {}, {}
-    for calendar in (name for name, num in num_alike.items() if num):
-        forms = options.calendars[calendar].forms
-        occurs = cells.select(
-            exactly(name).as_expr().str.contains(form.pattern).any().alias(str(index))
-            for index, form in enumerate(forms)
-        )
-        found = occurs.collect().row(0)
-        occurring[calendar] = tuple(f for f, is_found in zip(forms, found, strict=True) if is_found)
-        dates = date_values(exactly(name).as_expr(), occurring[calendar])
-        num_dates[calendar] = cells.select(dates.count()).collect().item()
-    counts = replace(counts, num_dates=num_dates, forms=occurring)
-    if not counts.has_two_orders:
-        return counts
-    day_first, month_first = (
-        date_values(exactly(name).as_expr(), occurring[order])
-        for order in ("day first", "month first")
-    )
-    has_two_readings = cells.select((day_first != month_first).any()).collect().item()
-    return replace(counts, has_two_readings=has_two_readings)
+    shapes = _ask_each(cells, alike, {"shapes": _date_shapes})
+    forms = {
+        name: tuple((c, options.calendars[c].forms_of(shapes[name]["shapes"])) for c in calendars)
+        for name, calendars in alike.items()
+    }
+    asked = [
+        question.alias(f"{name} {asks}")
+        for name, occurring in forms.items()
+        for asks, question in _date_counts(exactly(name).as_expr(), dict(occurring)).items()
+    ]
+    answers = cells.select(asked).collect().row(0, named=True) if asked else {}
+    updated = {}
+    for name, occurring in forms.items():
+        num_dates = {calendar: answers[f"{name} {calendar}"] for calendar, _ in occurring}
+        count = replace(counts[name], num_dates=num_dates, forms=dict(occurring))
+        has_two = count.has_two_orders and answers[f"{name} has_two_readings"]
+        updated[name] = replace(count, has_two_readings=has_two)
+    return updated
+
+
+def _date_counts(cells: pl.Expr, forms: Mapping[str, tuple[DateForm, ...]]) -> dict[str, pl.Expr]:
+    """Return the questions about one column: `coalesce` takes no columns one by one."""
+    dates = {calendar: date_values(cells, of_calendar) for calendar, of_calendar in forms.items()}
+    questions = {calendar: values.count() for calendar, values in dates.items()}
+    if {"day first", "month first"} <= set(dates):
+        questions["has_two_readings"] = (dates["day first"] != dates["month first"]).any()
+    return questions
+
+
+def _date_shapes(cells: pl.Expr) -> pl.Expr:
+    """Return the distinct dates with 9 for each digit: they match the same forms."""
+    any_date = "|".join(calendar.pattern for calendar in CALENDARS.values())
+    dates = cells.filter(cells.str.contains(any_date))
+    return dates.str.replace_all("[0-9]", "9").unique().implode()

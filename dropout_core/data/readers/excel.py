@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from dropout_core.data.readers.table import check_num_cells, check_num_columns
+from dropout_core.data.readers.table import AMBIGUOUS, check_num_cells, check_num_columns
 from dropout_core.errors import DataError
 
 _SHEETS = "xl/worksheets/"
@@ -44,6 +44,8 @@ def write_csv(source: Path, target: Path, *, max_bytes: int, max_columns: int) -
     check_num_cells(sheet.height, sheet.width, max_bytes)
     if not sheet.height:
         raise DataError("the first sheet has no rows")
+    numbers = pl.col(pl.Float64).cast(pl.String)
+    sheet = sheet.with_columns(numbers.str.replace(f"^({AMBIGUOUS.pattern})$", "${1}0"))
     # A line of one empty cell would be blank, which is no row.
     sheet.write_csv(target, quote_style="always" if sheet.width == 1 else "necessary")
     sheets = sum(name.endswith(".xml") for name in names)

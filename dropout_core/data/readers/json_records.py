@@ -10,7 +10,7 @@ from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 from typing import Any, TextIO
 
-from dropout_core.data.readers.table import check_num_columns
+from dropout_core.data.readers.table import AMBIGUOUS, check_num_columns
 from dropout_core.errors import DataError
 
 _START = re.compile(rb"(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*[\"}]|(\xef\xbb\xbf)?\s*\[\s*(\]|\Z)")
@@ -18,8 +18,14 @@ _START_BYTES = 1 << 12
 _CHUNK_CHARACTERS = 1 << 20
 _MAX_RECORD_CHARACTERS = 1 << 25
 _SPACE = re.compile(r"[ \t\r\n]*")
-# Numbers stay as they are written.
-_DECODER = JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+
+
+def _unambiguous(number: str) -> str:
+    """Return the number as it is written, unless its point could separate thousands."""
+    return f"{number}0" if AMBIGUOUS.fullmatch(number) else number
+
+
+_DECODER = JSONDecoder(parse_int=str, parse_float=_unambiguous, parse_constant=str)
 
 
 def is_json_records(path: Path) -> bool:

@@ -60,7 +60,7 @@ def read_npz(source: Path, target: Path, *, max_bytes: int, max_columns: int) ->
 def read_npy(source: Path, target: Path, *, max_bytes: int, max_columns: int) -> Contents:
     """Write the table of one array, whose columns are named after `x`. Raises DataError."""
     try:
-        opened = partial(source.open, "rb")
+        opened: Callable[[], IO[bytes]] = partial(source.open, "rb")  # type: ignore[assignment]
         columns = _columns("x", _array(opened, "x", source.stat().st_size, max_columns=max_columns))
     except (DataError, MemoryError):
         raise

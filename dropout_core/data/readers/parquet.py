@@ -14,7 +14,7 @@ from dropout_core.data.readers.table import (
     unique_names,
     write_as_stored,
 )
-from dropout_core.data.stored_types import LAST_NANOSECOND, check_storable, lost_digits
+from dropout_core.data.stored_types import LAST_NANOSECOND, as_given, lost_digits
 from dropout_core.errors import DataError
 
 SIGNATURE = b"PAR1"
@@ -42,7 +42,7 @@ def read_parquet(
         warnings += [lost for part in named_parts(table, names) for lost in lost_digits(part)]
     if _exceeds_nanoseconds(table):
         for part in named_parts(_scan(source, schema, "ms"), names):
-            check_storable(part)  # microseconds may overflow too
+            as_given(part)  # microseconds may overflow too
         table = _scan(source, schema, "us")
     parts = named_parts(table, names)
     write_as_stored(parts, target, max_bytes=max_bytes, keep_dtypes=keep_dtypes)

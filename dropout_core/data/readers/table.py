@@ -1,6 +1,7 @@
 """The stored table: the Parquet file that every upload becomes."""
 
 import math
+import re
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,10 +13,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dropout_core.data.by_name import exactly
 from dropout_core.data.formats import CellFormat
-from dropout_core.data.stored_types import as_given, as_stored, without_nan
+from dropout_core.data.stored_types import as_given, as_stored, unstorable, without_nan
 from dropout_core.data.wide_tables import column_parts, column_ranges
 from dropout_core.errors import DataError
+
+AMBIGUOUS = re.compile(r"-?\d{1,3}\.\d{3}")
+"""A number whose point could separate thousands in text, where another format has no doubt."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,9 @@ class Contents:
     index: tuple[str, ...] = ()
 
 
-COLUMNS_AT_ONCE = 2_000  # each takes some 20 KB of memory while it is parsed or cast
+COLUMNS_AT_ONCE = 1_000  # each takes up to 150 KB of memory while it is parsed or cast
 MAX_CELL_BYTES = 1 << 20  # of text
+_MAX_OTHER_BYTES = 1 << 26  # of columns that are kept though they cannot be stored
 _MAX_NAME_CHARACTERS = 1_000
 _MAX_WARNINGS = 100
 _CELL_BYTES = 8
@@ -86,18 +92,28 @@ def write_as_stored(
     `max_bytes`: a dictionary repeats a long text at no cost.
     """
     num_bytes = 0
+    num_other_bytes = 0.0
 
     def checked(part: pl.LazyFrame) -> pl.LazyFrame:
-        nonlocal num_bytes
+        nonlocal num_bytes, num_other_bytes
         part = as_given(part) if keep_dtypes else as_stored(part)
+        for name in unstorable(part):
+            column = part.select(exactly(name)).collect()
+            num_other_bytes += column.estimated_size()
+            if num_other_bytes > _MAX_OTHER_BYTES:
+                raise DataError(
+                    f"values of type {column.dtypes[0]} take more than {_MAX_OTHER_BYTES} bytes: "
+                    "leave the column out",
+                    column=name,
+                )
         lengths = part.select(pl.col(pl.String).str.len_bytes().cast(pl.Int64).sum())
         if lengths.collect_schema():
             num_bytes += sum(lengths.collect(engine="streaming").row(0))
         if num_bytes > max_bytes:
             raise DataError(f"its text unpacks to more than the {max_bytes} bytes allowed")
-        if not keep_dtypes:
-            part = part.with_columns(pl.col(pl.String).str.strip_chars())
-        return without_nan(part)
+        if keep_dtypes:
+            return part
+        return without_nan(part.with_columns(pl.col(pl.String).str.strip_chars()))
 
     write_parts(map(checked, parts), target)
 

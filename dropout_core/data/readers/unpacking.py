@@ -90,7 +90,7 @@ def _signature(path: Path) -> bytes:
         return file.read(4)
 
 
-def _copy(content: IO[bytes], target: Path, *, max_bytes: int) -> None:
+def _copy(content: IO[bytes] | gzip.GzipFile, target: Path, *, max_bytes: int) -> None:
     size_bytes = 0
     with target.open("xb") as file:
         while chunk := content.read(_CHUNK_BYTES):

@@ -13,11 +13,12 @@ from markdown_it import MarkdownIt
 
 from app.exports import service
 from app.exports.markdown import sparkline
+from app.http import slots
 from dropout_core.model.saved_model import MANIFEST, WEIGHTS
 from store import jobs
 from store.database.engine import Database
 from store.models import TrainedModel
-from tests.support.in_process import TestClient
+from tests.support.in_process import TestClient, context_of
 from tests.support.problems import assert_problem
 from tests.support.service import Service
 from tests.support.store_examples import claim, epoch, new_dataset, spec
@@ -126,13 +127,12 @@ def test_a_model_whose_files_are_gone_is_not_found(
 def test_only_so_many_exports_are_made_at_once(
     sqlite_client: TestClient, nasty: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "SLOT_SECONDS", 0.01)
-    for _ in range(service.MAX_EXPORTS):
-        service._slots.acquire()
-    try:
-        response = export(sqlite_client, {"id": nasty["model"]})
-    finally:
-        service._slots.release(service.MAX_EXPORTS)
+    monkeypatch.setattr(slots, "SLOT_SECONDS", 0.01)
+    assert sqlite_client.portal is not None
+    for number in range(slots.MAX_EXPORTS):
+        acquire = context_of(sqlite_client).export_slots.acquire
+        sqlite_client.portal.call(acquire, f"tenant {number}")
+    response = export(sqlite_client, {"id": nasty["model"]})
     assert_problem(response, 503, "busy")
     assert "retry-after" in response.headers
 
@@ -183,7 +183,7 @@ def test_a_card_says_what_there_is_to_know(
     data = [row for row in cells(parts["Data"]) if len(row) == 2]
     assert dict(data)["rows"] == "90"
     assert dict(data)["SHA-256 of the upload"] == flowers["sha256"]
-    assert ["petal\\_length", "numeric", "refused: none in training"] in cells(parts["Data"])
+    assert ["petal\\_length", "numeric", "refused: none in the table"] in cells(parts["Data"])
     curves = cells(parts["Curves"])
     assert [row[0] for row in curves if row[0].isdigit()] == [str(n) for n in range(1, 13)]
     assert re.fullmatch("`[▁▂▃▄▅▆▇█]{12}`", dict(row[:2] for row in curves)["training loss"])

@@ -171,7 +171,7 @@ def test_files_count_while_they_arrive(
             async def receive() -> dict[str, Any]:
                 return {"type": "http.request", "body": bytes(size), "more_body": True}
 
-            state = {"caller": Caller(tenant, frozenset(), "")}
+            state = {"caller": Caller(tenant, frozenset(), None, "")}
             scope = {"type": "http", "state": state, "num_messages": 2, "end": end}
             return asyncio.create_task(guard(scope, receive, receive))
 

@@ -54,7 +54,7 @@ def test_who_stops_waiting_takes_no_slot(monkeypatch: pytest.MonkeyPatch) -> Non
     async def run() -> None:
         shared = Slots()
         await waiting(shared, [str(number) for number in range(NUM_SLOTS)])
-        with pytest.raises(RequestError, match="slow requests are running"):
+        with pytest.raises(RequestError, match="are running already"):
             async with shared.hold("late"):
                 pass
         [cancelled, next_] = await waiting(shared, ["0", "1"])

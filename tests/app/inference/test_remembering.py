@@ -1,6 +1,8 @@
 """A model reads what it is asked about as its own table was read."""
 
+import datetime as dt
 import io
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -155,6 +157,32 @@ def test_an_array_in_an_unknown_order_is_refused(live: Client, path: str) -> Non
 def test_a_model_without_dropout_has_no_samples(live: Client, path: str) -> None:
     response = live.post(f"{path}/predict", json={"instances": [ROW], "mc_dropout": {}})
     assert "no dropout" in assert_problem(response, 422, "invalid_request", "/mc_dropout")
+
+
+def test_the_columns_of_a_parquet_file_come_back_as_they_were(live: Client, path: str) -> None:
+    moment = dt.datetime(2023, 12, 25)
+    typed = {"day": moment, "2019": 3, "shop": "B", "price": 1003.5, "*": 0.75}
+    frame = pl.DataFrame([typed, typed]).with_columns(
+        pl.Series("account", [Decimal(10**19), None], dtype=pl.Decimal(20, 0)),
+        pl.Series("seen", [moment, None]).dt.replace_time_zone("Asia/Tokyo"),
+        pl.Series("share", [0.1, float("nan")], dtype=pl.Float32),
+        pl.Series("tags", [["a", "b"], None]),
+        pl.Series("raw", [b"\x00", None]),
+    )
+    content = io.BytesIO()
+    frame.write_parquet(content)
+    answer = predicted_file(live, path, content.getvalue())
+    assert answer.drop("prediction").equals(frame)
+    assert answer.schema == {**frame.schema, "prediction": pl.Float64()}
+    form = {"files": {"file": ("rows", content.getvalue())}}
+    refused = live.post(f"{path}/predict-file", **form)
+    assert "accept Parquet" in assert_problem(refused, 422, "invalid_request", "/file")
+    assert live.post(f"{path}/predict-file", data={"inputs": "false"}, **form).is_success
+    unusable = frame.with_columns(shop=pl.Series([["B"], ["B"]]))
+    content = io.BytesIO()
+    unusable.write_parquet(content)
+    refused = live.post(f"{path}/predict-file", files={"file": ("rows", content.getvalue())})
+    assert "column 'shop'" in assert_problem(refused, 422, "invalid_request", "/file")
 
 
 def test_a_file_comes_back_without_its_columns_where_that_is_asked_for(

@@ -20,7 +20,7 @@ def difference() -> Predictor:
     frame = pl.DataFrame({"a": [1.0, 2.0, 3.0, 4.0] * 4, "b": [2.0, 1.0, 4.0, 3.0] * 4})
     frame = frame.with_columns(y=pl.col("a") - pl.col("b"))
     model = MLPConfig(hidden=(), hidden_dropout=0.0)
-    run = tabular_run(frame, target="y", model=model)
+    run = tabular_run(frame, target="y", task="regression", model=model)
     (weight,) = (part for name, part in run.model.named_parameters() if "weight" in name)
     weight.data = torch.tensor([[1.0, -1.0]])
     return Predictor(run.model, run.description)

@@ -488,6 +488,15 @@ def test_features_are_by_default_all_that_can_be_learnt_from() -> None:
     )
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_whole_numbers_that_a_network_cannot_tell_apart_are_told(sign: int) -> None:
+    account = [sign * (2**53 + n % 4) for n in range(40)]
+    columns = describe(pl.DataFrame({"account": account, "y": [0.5 * n for n in range(40)]}))
+    (warning,) = select(columns, target="y").warnings
+    assert warning.startswith("numbers beyond 2^53 lose their last digits as numeric features: 'ac")
+    assert select(columns, target="y", types={"account": "categorical"}).warnings == ()
+
+
 def test_features_keep_the_order_they_are_given_in_and_are_what_they_are_stored_as() -> None:
     listed = ["hash", "id", "same", "prose", "word", "number"]
     selection = select(EVERY_TYPE, target="target", features=listed)

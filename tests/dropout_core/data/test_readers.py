@@ -117,9 +117,9 @@ def test_a_refusal_tells_what_the_file_is_and_what_to_do(
 
 def test_cells_of_excel_mean_what_those_of_csv_do(tmp_path: Path) -> None:
     sheet = [
-        [text("A1", "word"), text("B1", "day"), text("C1", "mixed")],
-        [text("A2", "N/A"), text("B2", "2024-02-01"), number("C2", 1)],
-        [text("A3", "x"), text("B3", "2024-02-02"), text("C3", "two")],
+        [text("A1", "word"), text("B1", "day"), text("C1", "mixed"), text("D1", "number")],
+        [text("A2", "N/A"), text("B2", "2024-02-01"), number("C2", 1), number("D2", 1.234)],
+        [text("A3", "x"), text("B3", "2024-02-02"), text("C3", "two"), number("D3", 2.5)],
     ]
     path = tmp_path / "file"
     path.write_bytes(workbook(*sheet))
@@ -127,6 +127,7 @@ def test_cells_of_excel_mean_what_those_of_csv_do(tmp_path: Path) -> None:
         "word": [None, "x"],
         "day": [datetime(2024, 2, 1), datetime(2024, 2, 2)],
         "mixed": ["1", "two"],
+        "number": [1.234, 2.5],
     }
 
 

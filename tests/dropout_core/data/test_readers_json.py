@@ -29,6 +29,11 @@ def test_cells_mean_what_those_of_csv_do(tmp_path: Path) -> None:
     }
 
 
+def test_a_number_is_one_whatever_strings_look_like(tmp_path: Path) -> None:
+    text = '[{"n": 1.234, "s": "1.745,71"}, {"n": -12.345, "s": "2.100,50"}]'
+    assert read_text(tmp_path, text)["n"] == [1.234, -12.345]
+
+
 def test_a_record_of_nulls_is_a_row(tmp_path: Path) -> None:
     assert read_text(tmp_path, '[{"x": 1}, {"x": null}, {}, {"x": 2}]') == {"x": [1, None, None, 2]}
 
