@@ -225,6 +225,8 @@ def _known_error(_: Request, error: Exception) -> JSONResponse:
             parts = [part for part in (error.index, error.cell) if part is not None]
             pointer += "".join(f"/{escaped(part)}" for part in parts)
         flaws = [Flaw(pointer=pointer, detail=str(error))]
+    if STATUS[known] == HTTPStatus.INTERNAL_SERVER_ERROR:  # such as a damaged file
+        log.error("the request failed", code=code, error=str(error))
     return problem(STATUS[known], code, str(error), flaws)
 
 

@@ -7,8 +7,6 @@ compares the file with its key, and hashes a file again only when it has changed
 import re
 from pathlib import Path
 
-import structlog
-
 from dropout_core.files import sha256_of
 from store.errors import ArtifactDamaged
 
@@ -18,8 +16,6 @@ _MAX_REMEMBERED = 10_000
 # What a file was when its checksum held. Writing to a file changes its times.
 _Version = tuple[int, int, int, int]
 _whole: dict[str, _Version] = {}
-
-log = structlog.get_logger()
 
 
 def digest_in(key: str) -> str | None:
@@ -37,7 +33,6 @@ def checked(path: Path, key: str) -> Path:
     if _whole.get(str(path)) == version:
         return path
     if sha256_of(path) != digest:
-        log.error("an artifact is damaged", artifact=key)
         raise ArtifactDamaged(key)
     if len(_whole) >= _MAX_REMEMBERED:
         _whole.clear()
