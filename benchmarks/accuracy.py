@@ -28,7 +28,8 @@ from benchmarks.options import option_parser, write_report
 from benchmarks.run_folder import benchmark_run
 from dropout_core.config import MLPConfig, TrainingConfig
 from dropout_core.nn.mlp import MLP
-from dropout_core.training.loop import Diverged, TrainingData, train
+from dropout_core.training.loop import Diverged, train
+from dropout_core.training.training_data import TrainingData
 from dropout_core.training.validation import validation_score
 
 NUM_HELD_OUT = 10_000

@@ -22,7 +22,7 @@ from benchmarks.options import option_parser, write_report
 from benchmarks.rounds import Contender, Section, Spread, measure, timed
 from benchmarks.run_folder import benchmark_run
 from dropout_core.nn.masks import keep_mask
-from dropout_core.training.loop import TrainingData
+from dropout_core.training.training_data import TrainingData
 
 ROUND_SECONDS = 0.4
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from dropout_core.config import MLPConfig
 from dropout_core.model.saved_model import TabularModel, build_model
 from dropout_core.pipeline.encoded_split import EncodedRows, EncodedSplit
-from dropout_core.training.loop import TrainingData
+from dropout_core.training.training_data import TrainingData
 
 
 @dataclass(frozen=True)

@@ -20,37 +20,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dropout_core.config import Task, TrainingConfig
-from dropout_core.errors import require_type
 from dropout_core.nn.mlp import MLP
 from dropout_core.seeds import derive_seed, generator
-from dropout_core.training.arguments import check_tensors, require_mlp
 from dropout_core.training.cuda_graph import GraphedStep
 from dropout_core.training.early_stopping import EarlyStopping
 from dropout_core.training.feasibility import InfeasibleError, check_feasible
 from dropout_core.training.fused_step import Gradients, gradients_of
 from dropout_core.training.losses import Loss, training_loss
 from dropout_core.training.optimizers import ParameterGroups, build_optimizer, build_scheduler
+from dropout_core.training.training_data import TrainingData, check_arguments
 from dropout_core.training.validation import BATCH_SIZE, outputs_of, validate
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Tensors in memory: features (N, F) float32; targets (N) of classes or (N, C) float32.
-
-    `train_weights` (N) weigh the training rows in the loss, `validation_weights` (N) the rows of
-    the loss that early stopping watches; the validation loss itself has equal weights.
-    """
-
-    train_features: Tensor
-    train_targets: Tensor
-    validation_features: Tensor | None = None
-    validation_targets: Tensor | None = None
-    train_weights: Tensor | None = None
-    validation_weights: Tensor | None = None
-
-    def to(self, device: torch.device) -> "TrainingData":
-        given = {name: tensor for name, tensor in vars(self).items() if tensor is not None}
-        return TrainingData(**{name: tensor.to(device) for name, tensor in given.items()})
 
 
 @dataclass(frozen=True)
@@ -111,8 +90,7 @@ class Training:
         task: Task,
         parameter_groups: ParameterGroups | None = None,
     ) -> None:
-        require_mlp(model)
-        require_type(data, TrainingData, name="data", hint="give TrainingData(features, targets)")
+        check_arguments(model, data, task=task)
         check_feasible(
             model.config,
             config,
@@ -121,11 +99,6 @@ class Training:
             num_outputs=model.out_features,
             has_validation=data.validation_features is not None,
         )
-        if len(data.train_features) == 0:
-            raise ValueError("0 rows are too few to train on")
-        if data.validation_features is not None and len(data.validation_features) == 0:
-            raise ValueError("validation features have no rows: give None instead")
-        check_tensors(model, data, task=task)
         self.device = data.train_features.device
         self.model = model.to(self.device)
         self.data = data

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from dropout_core.config import Task, TrainingConfig
-from dropout_core.errors import require_type
 from dropout_core.nn.mlp import MLP
 from dropout_core.seeds import generator
-from dropout_core.training.arguments import check_tensors, require_mlp
 from dropout_core.training.fused_step import gradients_of
-from dropout_core.training.loop import TrainingData
 from dropout_core.training.losses import training_loss
 from dropout_core.training.optimizers import build_optimizer
+from dropout_core.training.training_data import TrainingData, check_arguments
 
 _SMOOTHING = 0.9
 _LEAST_STEPS = 10
@@ -50,15 +48,11 @@ def find_learning_rate(
     0 < lowest < highest < infinity, at least ten steps, and a finite first loss; InfeasibleError if
     the config's loss does not fit the task.
     """
-    require_mlp(model)
-    require_type(data, TrainingData, name="data", hint="give TrainingData(features, targets)")
+    check_arguments(model, data, task=task)
     if not 0 < lowest < highest < math.inf:
         raise ValueError(f"rates have to rise from above 0, but got {lowest} to {highest}")
     if num_steps < _LEAST_STEPS:
         raise ValueError(f"{num_steps} steps are too few, give at least {_LEAST_STEPS}")
-    if len(data.train_features) == 0:
-        raise ValueError("there are no rows to train on")
-    check_tensors(model, data, task=task)
     features, targets = data.train_features, data.train_targets
     trial = copy.deepcopy(model).to(features.device).train()
     trial.use_bfloat16(config.precision == "bfloat16")

@@ -19,7 +19,8 @@ from dropout_core.config import (
     TrainingConfig,
 )
 from dropout_core.nn.mlp import MLP
-from dropout_core.training.loop import EpochMetrics, Training, TrainingData, TrainingState
+from dropout_core.training.loop import EpochMetrics, Training, TrainingState
+from dropout_core.training.training_data import TrainingData
 
 
 def blobs(num_rows: int = 60, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,8 @@ from dropout_core.config import (
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.early_stopping import EarlyStopping
 from dropout_core.training.feasibility import METRICS_OF, InfeasibleError
-from dropout_core.training.loop import Training, TrainingData
+from dropout_core.training.loop import Training
+from dropout_core.training.training_data import TrainingData
 from dropout_core.training.validation import monitored_metric
 from tests.support.training_runs import blob_data, blob_training
 

@@ -29,8 +29,9 @@ from dropout_core.nn.functional import linear_dropout
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.checkpoint import load_checkpoint, save_checkpoint
 from dropout_core.training.fused_step import FusedStep
-from dropout_core.training.loop import Diverged, EpochMetrics, Training, TrainingData, train
+from dropout_core.training.loop import Diverged, EpochMetrics, Training, train
 from dropout_core.training.losses import plain_loss, training_loss
+from dropout_core.training.training_data import TrainingData
 from tests.support.training_runs import (
     after_each_step,
     blob_data,
@@ -242,7 +243,7 @@ def test_the_max_norm_holds_after_every_epoch() -> None:
         (blob_data(num_rows=0), {}, "0 rows are too few"),
         (blob_data(num_rows=1), {"model": {"batch_norm": True}}, "the largest here has 1"),
         (blob_data(), {"model": {"batch_norm": True}, "batch_size": 1}, "batches of at least 2"),
-        (TrainingData(*blobs(), *blobs(0)), {}, "validation features have no rows"),
+        (TrainingData(*blobs(), *blobs(0)), {}, "validation_features has no rows"),
         *(
             (blob_data(), {"model": model, "precision": "bfloat16"}, "bfloat16 is for relu")
             for model in (

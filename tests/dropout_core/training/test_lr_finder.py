@@ -8,9 +8,10 @@ from torch import Generator, Tensor
 
 from dropout_core.config import AdamConfig, CosineConfig, MLPConfig, SGDConfig, TrainingConfig
 from dropout_core.nn.mlp import MLP
-from dropout_core.training.loop import TrainingData, train
+from dropout_core.training.loop import train
 from dropout_core.training.losses import plain_loss, training_loss
 from dropout_core.training.lr_finder import LearningRateCurve, find_learning_rate
+from dropout_core.training.training_data import TrainingData
 from tests.support.training_runs import blob_data, blobs, same_bits
 
 BLOWN_UP = 4  # times the lowest loss
@@ -248,7 +249,7 @@ def test_too_few_steps_to_see_a_slope_are_refused(num_steps: int) -> None:
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(blob_data(num_rows=0), "no rows"), (TrainingData(*spoilt_blobs()), "before the first step")],
+    [(blob_data(num_rows=0), "0 rows"), (TrainingData(*spoilt_blobs()), "before the first step")],
 )
 def test_data_without_a_loss_is_refused(data: TrainingData, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):

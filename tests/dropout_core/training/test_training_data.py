@@ -10,8 +10,9 @@ from dropout_core.config import MLPConfig, ProblemConfig, Task, TrainingConfig
 from dropout_core.nn.mlp import MLP
 from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.pipeline.tabular_run import TabularRun
-from dropout_core.training.loop import TrainingData, train
+from dropout_core.training.loop import train
 from dropout_core.training.lr_finder import find_learning_rate
+from dropout_core.training.training_data import TrainingData
 
 X = torch.zeros(6, 3)
 CLASSES = torch.tensor([0, 1, 0, 1, 0, 1])

@@ -1,9 +1,9 @@
-"""Check the arguments of a training: an MLP, and tensors that fit it and the task.
+"""The tensors to train on, and the check that they fit the model and the task.
 
 Shapes: N rows, F features, C outputs.
 """
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,25 +12,43 @@ from dropout_core.config import Task
 from dropout_core.errors import require_type
 from dropout_core.nn.mlp import MLP
 
-if TYPE_CHECKING:
-    from dropout_core.training.loop import TrainingData
-
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
-def require_mlp(model: object) -> None:
-    """Raise TypeError unless the model is an MLP."""
+@dataclass(frozen=True)
+class TrainingData:
+    """Tensors in memory: features (N, F) float32; targets (N) of classes or (N, C) float32.
+
+    `train_weights` (N) weigh the training rows in the loss, `validation_weights` (N) the rows of
+    the loss that early stopping watches; the validation loss itself has equal weights.
+    """
+
+    train_features: Tensor
+    train_targets: Tensor
+    validation_features: Tensor | None = None
+    validation_targets: Tensor | None = None
+    train_weights: Tensor | None = None
+    validation_weights: Tensor | None = None
+
+    def to(self, device: torch.device) -> "TrainingData":
+        given = {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+        return TrainingData(**{name: tensor.to(device) for name, tensor in given.items()})
+
+
+def check_arguments(model: MLP, data: TrainingData, *, task: Task) -> None:
+    """Raise TypeError or ValueError, naming the argument that does not fit the others."""
     hint = "build one with MLP(MLPConfig(...), in_features=..., out_features=...)"
     require_type(model, MLP, name="model", hint=hint)
-
-
-def check_tensors(model: MLP, data: "TrainingData", *, task: Task) -> None:
-    """Raise TypeError or ValueError, naming the tensor that does not fit the model or the task."""
+    require_type(data, TrainingData, name="data", hint="give TrainingData(features, targets)")
     parts = {"train": (data.train_features, data.train_targets)}
     if data.validation_features is not None or data.validation_targets is not None:
         if data.validation_features is None or data.validation_targets is None:
             raise ValueError("give validation_features and validation_targets, or neither")
+        if len(data.validation_features) == 0:
+            raise ValueError("validation_features has no rows: give None instead")
         parts["validation"] = (data.validation_features, data.validation_targets)
+    if len(data.train_features) == 0:
+        raise ValueError("0 rows are too few to train on")
     if task == "binary" and model.out_features != 2:
         raise ValueError(
             "a binary task needs an MLP with out_features=2, one output for each class, "
@@ -47,12 +65,7 @@ def check_tensors(model: MLP, data: "TrainingData", *, task: Task) -> None:
             _check_classes(name, targets, model.out_features)
         else:
             _check_values(name, targets, model.out_features, dtype)
-    weights = data.train_weights
-    if weights is not None and weights.shape != (len(data.train_features),):
-        raise ValueError(
-            f"train_weights has the shape {tuple(weights.shape)}, "
-            f"but {(len(data.train_features),)} is needed"
-        )
+        _check_weights(f"{part}_weights", getattr(data, f"{part}_weights"), len(features))
 
 
 def _check_features(name: str, features: Tensor, num_features: int, dtype: torch.dtype) -> None:
@@ -84,6 +97,13 @@ def _check_values(name: str, targets: Tensor, num_outputs: int, dtype: torch.dty
         raise ValueError(
             f"{name} has the shape {tuple(targets.shape)}, "
             f"but the MLP gives (rows, out_features={num_outputs})"
+        )
+
+
+def _check_weights(name: str, weights: Tensor | None, num_rows: int) -> None:
+    if weights is not None and weights.shape != (num_rows,):
+        raise ValueError(
+            f"{name} has the shape {tuple(weights.shape)}, but ({num_rows},) is needed"
         )
 
 
