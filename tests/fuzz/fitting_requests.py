@@ -33,6 +33,7 @@ def body_of(label: str, generated: Any) -> Any:
     bodies = {
         "POST /v1/datasets": {"file": [FILE]},
         "POST /v1/jobs": {"dataset": {"id": dataset_id, "target": "label"}, **JOB},
+        "POST /v1/jobs/{job_id}/cancel": {},
         "PUT /v1/names/{name}/aliases/{alias}": {"version": 1},
         "POST /v1/models/{model_id}/predict": {"instances": [[5.1, 3.5]]},
         "POST /v1/models/{model_id}/predict-file": {"file": FILE},
