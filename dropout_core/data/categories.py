@@ -51,7 +51,7 @@ class CategoricalFeature(Config):
         names = names_as(counts["value"], values_are).str.strip_chars()
         kept = (
             counts.select(names.alias("name"), "count")
-            .drop_nulls()
+            .filter(pl.col("name") != "")  # an empty cell is missing in a file
             .group_by("name")
             .agg(pl.col("count").sum())
             .sort("count", "name", descending=[True, False])

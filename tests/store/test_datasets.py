@@ -38,7 +38,8 @@ def test_a_page_is_newest_first_and_goes_on_after_an_id(connection: Connection) 
     first = [dataset.id for dataset in page(connection, limit=2, after=None)]
     rest = [dataset.id for dataset in page(connection, limit=2, after=first[-1])]
     assert first + rest == ids
-    assert page(connection, limit=1, after=None) == [replace(created[-1], columns=[])]
+    newest = max(created, key=lambda dataset: dataset.id)
+    assert page(connection, limit=1, after=None) == [replace(newest, columns=[])]
 
 
 def test_a_removed_dataset_is_gone(connection: Connection) -> None:

@@ -204,7 +204,7 @@ def test_whole_numbers_beyond_the_exact_range_of_floats_stay_apart() -> None:
 
 
 def test_white_space_around_a_category_does_not_count() -> None:
-    encoder = fit_one([" a", "a", " b ", "\tb", "01", "1"], "categorical")
+    encoder = fit_one([" a", "a", " b ", "\tb", "01", "1", " ", ""], "categorical")
     (feature,) = encoder.features
     assert isinstance(feature, CategoricalFeature)
     assert feature.categories == ("01", "1", "a", "b")
