@@ -12,7 +12,7 @@ WORKDIR /srv/dropout-service
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN mkdir app worker store dropout_core \
     && touch app/__init__.py worker/__init__.py store/__init__.py dropout_core/__init__.py \
-    && pip install --no-cache-dir --constraint constraints.txt --editable '.[service]' \
+    && pip install --no-cache-dir --constraint constraints.txt --editable '.[service,excel]' \
     && pip check
 COPY dropout_core ./dropout_core
 COPY store ./store
