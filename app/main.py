@@ -21,6 +21,7 @@ from app.http.limits import FORM_BYTES, BodyLimit, FilesUnderWay, RequestRate
 from app.http.query import KnownQuery
 from app.http.routes import BodyClass, FastRoute, FindRoute, FoundRoute, demands
 from app.http.security import Authentication, Keyring
+from app.http.server import StoppedRequests
 from app.http.telemetry import RequestDurations, RequestIds, RequestSpans
 from app.http.walkthrough import DESCRIPTION
 from app.inference import endpoints as inference
@@ -130,7 +131,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     # Outside of Starlette's own: the answer to an unexpected error goes through these too.
     stack: ASGIApp = RequestDurations(
-        InferenceErrors(app.build_middleware_stack()),
+        InferenceErrors(StoppedRequests(app.build_middleware_stack())),
         instruments=context.instruments,
         access_log=settings.access_log,
     )

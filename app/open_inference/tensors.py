@@ -53,7 +53,7 @@ class Tensor:
 def of_bytes(name: str, datatype: str, shape: Sequence[int], content: memoryview) -> Tensor:
     """Return a tensor of the binary extension; numbers are not copied."""
     if datatype == BYTES:
-        texts = np.array(_texts(name, content), dtype=object)
+        texts = np.array(_texts(name, content, shape), dtype=object)
         if len(texts) != math.prod(shape):
             raise _refused(name, f"{len(texts)} texts were sent for the shape {list(shape)}")
         return Tensor(name, datatype, texts.reshape(shape))
@@ -95,9 +95,12 @@ def packed(texts: Iterable[bytes]) -> list[bytes]:
     return [_LENGTH.pack(len(text)) + text for text in texts]
 
 
-def _texts(name: str, content: memoryview) -> list[str]:
-    texts, start = [], 0
+def _texts(name: str, content: memoryview, shape: Sequence[int]) -> list[str]:
+    texts: list[str] = []
+    start, num_texts = 0, math.prod(shape)
     while start < len(content):
+        if len(texts) == num_texts:
+            raise _refused(name, f"more texts were sent than the shape {list(shape)} has")
         begin = start + _LENGTH.size
         if begin > len(content):
             raise _refused(name, "the length of a text is cut off")

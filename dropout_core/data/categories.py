@@ -22,6 +22,7 @@ from dropout_core.data.reading import FIRST_MISSING_WORDS, Reading
 from dropout_core.data.stored_types import INT64_BOUND, StoredAs, stored_as
 
 _BOOLEANS = {"0": "false", "1": "true"}
+_MAX_SPELT_BYTES = 1000  # of a number or a date; each way to write one reads the whole text
 
 
 class CategoricalFeature(Config):
@@ -30,9 +31,9 @@ class CategoricalFeature(Config):
     The name of a category is its value as text. `stored_as` says what the values were in training.
     A value is read as that before it is looked up: 3, 3.0, "3" and "3e0" are one category of
     numbers. Text is looked up as it is. If training did not see it, it is looked up again without
-    white space around it, and then as the number, boolean, date or words that it spells; the first
-    category that spells the same matches. `format` says how text spells the numbers or dates; None
-    is usual.
+    white space around it, and then as the number, boolean, date or words that it spells (long text
+    spells words); the first category that spells the same matches. `format` says how text spells
+    the numbers or dates; None is usual.
     """
 
     type: Literal["categorical"] = "categorical"
@@ -149,8 +150,9 @@ def names_as(values: pl.Series, stored_as: StoredAs) -> pl.Series:
 
 def spelt_names(text: pl.Series) -> pl.Series:
     """Return the name of the boolean, number or date that text spells, or else its words."""
-    truth = names_as(parse_booleans(text), "boolean")
-    spelt = truth.fill_null(_number_names(text)).fill_null(_date_names(parse_each_date(text)))
+    short = text.set(text.str.len_bytes() > _MAX_SPELT_BYTES, None)
+    truth = names_as(parse_booleans(short), "boolean")
+    spelt = truth.fill_null(_number_names(short)).fill_null(_date_names(parse_each_date(short)))
     return spelt.fill_null(text.str.strip_chars())
 
 

@@ -309,6 +309,12 @@ def test_words_are_counted_by_their_hash_whatever_their_case() -> None:
     assert values[4].argmax() == zlib.crc32(b"7") % 32
 
 
+def test_a_long_text_is_words_and_spells_no_number() -> None:
+    long = "0" * 2000 + "1"
+    encoder = fit_one(["1", long, "x"], "categorical")
+    assert encode_one(encoder, [long, f" {long} ", "0" * 900 + "1", "0" + long]) == [1, 1, 2, 0]
+
+
 def test_the_most_frequent_categories_are_kept_and_equally_frequent_ones_by_name() -> None:
     encoder = fit_one([*"ddbbca", None, None, None], "categorical", max_categories=3)
     assert encoder.features[0].categories == ("a", "b", "d")  # type: ignore[union-attr]
