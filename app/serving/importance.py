@@ -121,6 +121,7 @@ def _matrix_and_targets(
         description.task,
         description.classes,
         reading=description.reading,
+        label_column=description.label_column,
     )
     chosen = torch.arange(len(rows))
     if split is not None:
