@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
+from torch import Tensor
 
 from app.serving.errors import (
     FEATURES_TOO_LARGE,
@@ -55,7 +56,7 @@ def evaluate(
         encoder = description.encoder
         dates = settle_dates(with_targets, encoder.unsettled_dates, missing=encoder.missing)
         for start, batch in batches(predictor, table, num_rows=num_rows):
-            with _naming_rows_of_the_table(batch, start, targets):
+            with naming_rows(batch, targets, start=start):
                 rows = with_settled_dates(batch, dates)
                 _add(evaluator, predictor, rows, refuse_missing=refuse_missing)
         evaluation = evaluator.evaluation()
@@ -84,17 +85,22 @@ def _add(
 
 
 @contextmanager
-def _naming_rows_of_the_table(
-    batch: pl.DataFrame, start: int, targets: Sequence[str]
+def naming_rows(
+    frame: pl.DataFrame, targets: Sequence[str], *, start: int = 0, chosen: Tensor | None = None
 ) -> Iterator[None]:
-    """Make an error's row count from the table's first row, including rows without a target."""
+    """Make an error's row count from the table's first row, including rows without a target.
+
+    `frame` has the table's rows from `start` on. The block counts those with a target or, of these,
+    the `chosen` ones.
+    """
     try:
         yield
     except DataError as error:
         if error.row is None:
             raise
-        has_target = batch.select(pl.all_horizontal(exactly(*targets).is_not_null()))
-        index = int(has_target.to_series().arg_true()[error.row - 1])
+        place = error.row - 1 if chosen is None else int(chosen[error.row - 1])
+        has_target = frame.select(pl.all_horizontal(exactly(*targets).is_not_null()))
+        index = int(has_target.to_series().arg_true()[place])
         raise error.shifted(start + index + 1 - error.row) from error
 
 

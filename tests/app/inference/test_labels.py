@@ -95,10 +95,23 @@ def test_it_is_scored_on_the_column_or_on_one_for_each_label(
     assert scored(columns, "importance") == scored(dataset, "importance")
     held_out = live.post(f"{path}/importance", json={}).json()
     assert held_out["num_rows"] == 8
-    other = upload(live, films("1,2,drama|war"))["id"]
-    response = live.post(f"{path}/evaluate", json={"dataset": other})
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1,2,drama|war", "column 'genres': 'drama|war' has 'war', which is none of the 3 labels"),
+        (",2,drama", "column 'length': a value is missing"),
+    ],
+)
+@pytest.mark.parametrize("call", ["evaluate", "importance"])
+def test_a_row_that_cannot_be_scored_is_named(
+    live: Client, job: dict[str, Any], call: str, row: str, message: str
+) -> None:
+    dataset = upload(live, films(row))["id"]
+    response = live.post(f"/v1/models/{job['model']}/{call}", json={"dataset": dataset})
     text = assert_problem(response, 422, "invalid_request", "/dataset")
-    assert "row 101, column 'genres': 'drama|war' has 'war'" in text
+    assert f"row 101, {message}" in text  # of 80 with a target
 
 
 @pytest.mark.parametrize(
