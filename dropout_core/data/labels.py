@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from dropout_core.config import Config, ProblemConfig
-from dropout_core.data.by_name import exactly, existing, numbered
+from dropout_core.data.by_name import existing, numbered
 from dropout_core.data.categories import names_as
 from dropout_core.data.columns import MAX_NAME_CHARACTERS, Column
 from dropout_core.data.parsing import refusal, shown
@@ -62,13 +62,12 @@ class LabelColumn(Config):
                 has_label[known["code"].to_numpy(), known["row"].to_numpy()] = True
         is_present = _as_text(column).is_not_null()
         missing = pl.repeat(None, len(frame), dtype=pl.Boolean, eager=True)
-        others = [name for name in frame.columns if name not in {self.name, *labels}]
-        return frame.select(exactly(*others)).hstack(
-            [
-                pl.Series("", has_label[code]).zip_with(is_present, missing).alias(label)
-                for code, label in enumerate(labels)
-            ]
-        )
+        others = [kept for kept in frame if kept.name not in {self.name, *labels}]
+        expanded = [
+            pl.Series("", has_label[code]).zip_with(is_present, missing).alias(label)
+            for code, label in enumerate(labels)
+        ]
+        return pl.DataFrame([*others, *expanded])
 
     def described(
         self, labels: Mapping[str, int], column: Column, *, num_rows: int

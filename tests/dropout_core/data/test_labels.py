@@ -36,6 +36,8 @@ def test_each_label_has_a_column_and_an_empty_cell_has_no_target() -> None:
     assert expanded["action"].to_list() == [True, False, False, None, None, False, True]
     assert expanded["drama"].to_list() == [True, True, False, None, None, True, False]
     assert expanded["*"].to_list() == [False, False, False, None, None, True, False]
+    assert GENRES.expand(films(CELLS).drop("size"), ["*", "action", "drama"]).shape == (7, 3)
+    assert GENRES.expand(films(CELLS).clear(), ["action"]).shape == (0, 2)
 
 
 def test_rows_beyond_those_that_are_split_at_once_are_expanded_alike() -> None:
