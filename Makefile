@@ -27,7 +27,7 @@ serve: .venv/installed ## Run the service at http://127.0.0.1:8000 until interru
 	@$(BIN)/dropout-service serve
 
 test: .venv/installed ## Run the tests, against real servers that they start themselves, then check
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 	@$(MAKE) --no-print-directory check
 
 test-faults: .venv/installed ## Try every fault twenty times, and count what was lost
