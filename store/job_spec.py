@@ -28,6 +28,8 @@ class DatasetSpec(TableConfig, _DatasetId):  # the order of the bases puts `id` 
     """The dataset, which columns are its target and its features, and which rows are held out.
 
     - `target`: the column to predict, or several: labels (`multilabel`) or numbers.
+    - `target_delimiter`: what stands between the labels in a column that lists them, such as `|` in
+      `action|drama`. The target is then this one column, and the task is `multilabel`.
     - `features`: null means all columns that a network can use.
     - `types` overrides the types that the dataset has for its columns, by name.
     - `weight`: the column with the weight of each row in the training loss.

@@ -4,7 +4,7 @@ Mitchell et al. 2019, Model Cards for Model Reporting, as far as the service has
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -98,7 +98,7 @@ def _model(records: ModelRecords) -> Iterator[str]:
     rows = [
         ("id", text(model.id)),
         ("task", manifest["task"]),
-        ("target", texts(manifest["targets"], limit=_MAX_LISTED)),
+        ("target", _target(manifest)),
         ("features", str(len(records.features))),
         ("hidden units", f"{widths} ({config['activation']})"),
         ("parameters", str(model.num_parameters)),
@@ -220,11 +220,19 @@ def _known(records: ModelRecords) -> Iterator[str]:
         yield "It predicts only these classes, also for a row of another class."
 
 
+def _target(manifest: Mapping[str, Any]) -> str:
+    targets = texts(manifest["targets"], limit=_MAX_LISTED)
+    listed = manifest.get("label_column")
+    return targets if listed is None else f"labels that {text(listed['name'])} lists: {targets}"
+
+
 def _num_trained_on(records: ModelRecords) -> int | None:
     """Return the number of rows that it was trained on, or None if the records do not have it."""
     if records.dataset is None:
         return None
-    targets = set(records.model.manifest["targets"])
+    manifest = records.model.manifest
+    listed = manifest.get("label_column")
+    targets = set(manifest["targets"]) if listed is None else {listed["name"]}
     missing: list[Any] = [
         c.get("num_missing") for c in records.dataset.columns if c["name"] in targets
     ]

@@ -98,7 +98,10 @@ class PredictAnswer(BaseModel):
 
 
 class EvaluateRequest(Config):
-    """A dataset with the model's features and its target, or all of its targets."""
+    """A dataset with the model's features and its target, or all of its targets.
+
+    Labels of a model that learned them from one column may be in that column or in their own.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"dataset": "ds_01m7yfj0caymhw2pfr3q540p4y"}]}

@@ -8,9 +8,10 @@ from sqlalchemy import Connection
 
 from app.http.errors import escaped, invalid
 from app.serving.dataset_rows import scan
-from dropout_core.config import FeatureType, Task, TrainingConfig
+from dropout_core.config import FeatureType, ProblemConfig, Task, TrainingConfig
 from dropout_core.data.columns import Column
 from dropout_core.data.declared_types import unreadable_cells
+from dropout_core.data.labels import listed_labels, of_labels
 from dropout_core.data.selection import Selection, select
 from dropout_core.data.splits import check_split, rare_classes
 from dropout_core.errors import DataError
@@ -130,8 +131,8 @@ def _sizes(dataset: Dataset, spec: JobSpec, plan: _Plan, settings: Settings) -> 
 
 def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> _Plan:
     """Return the job's plan. Raises DataError if the columns make the job impossible."""
-    columns = [Column.model_validate(column) for column in dataset.columns]
-    selection = select(columns, **dict(spec.problem), num_rows=dataset.num_rows)
+    columns, problem = _with_labels(dataset, spec.problem, artifacts)
+    selection = select(columns, **problem.of_columns, num_rows=dataset.num_rows)
     targets = [column for column in columns if column.name in selection.targets]
     num_labelled = dataset.num_rows - max(target.num_missing for target in targets)
     return _Plan(
@@ -150,6 +151,23 @@ def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> _Plan:
             *rare_classes(columns, selection, spec.dataset.split),
         ),
     )
+
+
+def _with_labels(
+    dataset: Dataset, problem: ProblemConfig, artifacts: ArtifactStore
+) -> tuple[list[Column], ProblemConfig]:
+    """Return the columns and the problem with a column for each label that the target lists.
+
+    Raises DataError if the target cannot be split into labels.
+    """
+    columns = {c["name"]: Column.model_validate(c) for c in dataset.columns}
+    found = listed_labels(problem, {column.name: column.stored_as for column in columns.values()})
+    if found is None:
+        return list(columns.values()), problem
+    labels = found.find(scan(artifacts, dataset, columns=[found.name]).collect())
+    problem = of_labels(problem, labels, columns=columns)
+    described = found.described(labels, columns.pop(found.name), num_rows=dataset.num_rows)
+    return [*columns.values(), *described], problem
 
 
 def _unreadable(

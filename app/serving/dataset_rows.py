@@ -51,7 +51,7 @@ def scan_rows(
 
     Raises the errors of `find_rows` if the dataset was deleted meanwhile.
     """
-    columns = {*description.features, *description.targets}
+    columns = {*description.features, *description.known_targets}
     if rows.split is not None and rows.split.column is not None:
         columns.add(rows.split.column)
     try:

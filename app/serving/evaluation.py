@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
+from torch import Tensor
 
 from app.serving.errors import (
     FEATURES_TOO_LARGE,
@@ -18,6 +19,7 @@ from app.serving.instances import first_not_finite
 from app.serving.tables import batches
 from dropout_core.data.by_name import exactly
 from dropout_core.data.dates import settle_dates, with_settled_dates
+from dropout_core.data.labels import target_columns
 from dropout_core.data.targets import labelled, mark_missing
 from dropout_core.errors import DataError
 from dropout_core.evaluation.evaluator import Evaluation, Evaluator
@@ -46,14 +48,15 @@ def evaluate(
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=scratch) as file, raising_misfits():
         evaluator = Evaluator(description.task, names=description.output_names, file=file)
-        table = mark_missing(
-            table, description.targets, description.classes, reading=description.reading
+        targets = target_columns(
+            table.collect_schema().names(), description.targets, description.label_column
         )
-        with_targets = table.drop_nulls(exactly(*description.targets))
+        table = mark_missing(table, targets, description.classes, reading=description.reading)
+        with_targets = table.drop_nulls(exactly(*targets))
         encoder = description.encoder
         dates = settle_dates(with_targets, encoder.unsettled_dates, missing=encoder.missing)
         for start, batch in batches(predictor, table, num_rows=num_rows):
-            with _naming_rows_of_the_table(batch, start, description.targets):
+            with naming_rows(batch, targets, start=start):
                 rows = with_settled_dates(batch, dates)
                 _add(evaluator, predictor, rows, refuse_missing=refuse_missing)
         evaluation = evaluator.evaluation()
@@ -72,6 +75,7 @@ def _add(
         description.task,
         description.classes,
         reading=description.reading,
+        label_column=description.label_column,
     )
     outputs = predictor.outputs_of(rows, refuse_missing=refuse_missing)
     index = first_not_finite(outputs.numpy())
@@ -81,17 +85,22 @@ def _add(
 
 
 @contextmanager
-def _naming_rows_of_the_table(
-    batch: pl.DataFrame, start: int, targets: Sequence[str]
+def naming_rows(
+    frame: pl.DataFrame, targets: Sequence[str], *, start: int = 0, chosen: Tensor | None = None
 ) -> Iterator[None]:
-    """Make an error's row count from the table's first row, including rows without a target."""
+    """Make an error's row count from the table's first row, including rows without a target.
+
+    `frame` has the table's rows from `start` on. The block counts those with a target or, of these,
+    the `chosen` ones.
+    """
     try:
         yield
     except DataError as error:
         if error.row is None:
             raise
-        has_target = batch.select(pl.all_horizontal(exactly(*targets).is_not_null()))
-        index = int(has_target.to_series().arg_true()[error.row - 1])
+        place = error.row - 1 if chosen is None else int(chosen[error.row - 1])
+        has_target = frame.select(pl.all_horizontal(exactly(*targets).is_not_null()))
+        index = int(has_target.to_series().arg_true()[place])
         raise error.shifted(start + index + 1 - error.row) from error
 
 

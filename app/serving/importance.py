@@ -14,11 +14,12 @@ from app.serving.errors import (
     UndefinedMetric,
     UnknownMetric,
 )
-from app.serving.evaluation import raising_misfits, require_scored
+from app.serving.evaluation import naming_rows, raising_misfits, require_scored
 from dropout_core.config import SplitConfig
 from dropout_core.data.dates import settle_dates, with_settled_dates
+from dropout_core.data.labels import target_columns
 from dropout_core.data.splits import split_rows
-from dropout_core.data.targets import labelled
+from dropout_core.data.targets import labelled, mark_missing
 from dropout_core.evaluation import evaluator
 from dropout_core.evaluation.importance import Importance, permutation_importance
 from dropout_core.evaluation.metrics import HIGHER_IS_BETTER, default_metric, metric_names
@@ -115,13 +116,22 @@ def _matrix_and_targets(
     description = predictor.description
     encoder = description.encoder
     dates = settle_dates(frame.lazy(), encoder.unsettled_dates, missing=encoder.missing)
-    rows, targets = labelled(
-        with_settled_dates(frame, dates),
-        description.targets,
-        description.task,
+    names = target_columns(frame.columns, description.targets, description.label_column)
+    marked = mark_missing(
+        with_settled_dates(frame, dates).lazy(),
+        names,
         description.classes,
         reading=description.reading,
-    )
+    ).collect()
+    with naming_rows(marked, names):
+        rows, targets = labelled(
+            marked,
+            description.targets,
+            description.task,
+            description.classes,
+            reading=description.reading,
+            label_column=description.label_column,
+        )
     chosen = torch.arange(len(rows))
     if split is not None:
         is_class = description.task in ("binary", "multiclass")
@@ -133,5 +143,6 @@ def _matrix_and_targets(
     num_rows = min(len(chosen), limit)
     chosen = chosen[torch.arange(num_rows) * len(chosen) // max(1, num_rows)]
     refuse_missing = refuse_missing and split is None
-    matrix = encoder.encode(rows[chosen.numpy()], refuse_missing=refuse_missing)
+    with naming_rows(marked, names, chosen=chosen):
+        matrix = encoder.encode(rows[chosen.numpy()], refuse_missing=refuse_missing)
     return torch.from_numpy(matrix), targets[chosen]

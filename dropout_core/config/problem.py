@@ -1,16 +1,17 @@
 """The learning problem: what is learned from which columns and rows of a table."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from dropout_core.config.base import Config, Fraction, Seed
+from dropout_core.config.base import Config, Fraction, Seed, added
 
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
 FeatureType = Literal["numeric", "categorical", "boolean", "datetime", "text"]
 ColumnType = Literal[FeatureType, "constant", "identifier"]
 ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
+Delimiter = Annotated[str, Field(min_length=1, max_length=8, pattern=r"^[^\x00]*$")]
 
 
 class PreprocessingConfig(Config):
@@ -88,6 +89,8 @@ class TableConfig(Config):
     """Which columns of a table are the target and the features, and which rows are held out.
 
     - `target`: the column to predict, or several: labels (`multilabel`) or numbers.
+    - `target_delimiter`: what stands between the labels in a column that lists them, such as `|` in
+      `action|drama`. The target is then this one column, and the task is `multilabel`.
     - `features`: null means all columns that a network can use.
     - `types` overrides the types that were inferred, by column name.
     - `weight`: the column with the weight of each row in the training loss.
@@ -103,6 +106,7 @@ class TableConfig(Config):
         # So that an error is about the form that was meant.
         Discriminator(lambda value: "one" if isinstance(value, str) else "several"),
     ]
+    target_delimiter: Delimiter | None = added(None)
     features: (
         Annotated[
             tuple[ColumnName, ...],
@@ -120,8 +124,12 @@ class TableConfig(Config):
 class ProblemConfig(TableConfig):
     """What is learned from a table: its columns, the rows that are held out, and the task.
 
-    A task of None follows from the target. `dict(problem)` are the arguments of
-    `data.selection.select`.
+    A task of None follows from the target.
     """
 
     task: Task | None = None
+
+    @property
+    def of_columns(self) -> dict[str, Any]:
+        """Return the arguments of `data.selection.select`, for which each target is a column."""
+        return {name: value for name, value in self if name != "target_delimiter"}

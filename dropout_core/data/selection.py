@@ -323,10 +323,15 @@ def _rounding_warnings(numeric: Sequence[Column]) -> list[str]:
 
 def _target_warnings(targets: Sequence[Column], task: Task, *, is_told: bool) -> list[str]:
     warnings = []
+    without: dict[int, list[str]] = {}
     for target in targets:
         if target.num_missing:
-            rows = "1 row is" if target.num_missing == 1 else f"{target.num_missing} rows are"
-            warnings.append(f"column {target.name!r}: {rows} left out, having no target")
+            without.setdefault(target.num_missing, []).append(target.name)
+    for num_missing, names in without.items():
+        rows = "1 row is" if num_missing == 1 else f"{num_missing} rows are"
+        columns = f"column {names[0]!r}" if len(names) == 1 else f"each column of {listing(names)}"
+        warnings.append(f"{columns}: {rows} left out, having no target")
+    for target in targets:
         if task == "regression" and target.num_distinct == 1:
             warnings.append(f"column {target.name!r}: all values are the same")
         elif task == "regression" and not is_told and target.num_distinct <= _FEW_NUMBERS:

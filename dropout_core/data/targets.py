@@ -12,6 +12,7 @@ from dropout_core.data.by_name import exactly, existing, numbered
 from dropout_core.data.categories import CategoricalFeature, names_as
 from dropout_core.data.columns import LONG_CLASS, MAX_NAME_CHARACTERS
 from dropout_core.data.formats import NumberFormat
+from dropout_core.data.labels import LabelColumn, target_columns
 from dropout_core.data.parsing import parse_numbers, refusal, refuse_unreadable
 from dropout_core.data.reading import Reading
 from dropout_core.data.stored_types import StoredAs, frame_as_stored
@@ -48,12 +49,18 @@ def labelled(
     classes: Classes | None,
     *,
     reading: Reading | None = None,
+    label_column: LabelColumn | None = None,
 ) -> tuple[pl.DataFrame, Tensor]:
-    """Return the rows in which no target is missing, and their `target_tensor`."""
+    """Return the rows in which no target is missing, and their `target_tensor`.
+
+    Labels are read from their `label_column`, or from their own columns in a frame without it.
+    """
     reading = reading or Reading()
-    rows = with_targets(
-        mark_missing(frame.lazy(), targets, classes, reading=reading).collect(), targets
-    )
+    columns = target_columns(frame.columns, targets, label_column)
+    marked = mark_missing(frame.lazy(), columns, classes, reading=reading).collect()
+    rows = with_targets(marked, columns)
+    if label_column is not None and label_column.name in columns:
+        rows = label_column.expand(rows, targets)
     return rows, target_tensor(rows, targets, task, classes, reading=reading)
 
 

@@ -70,7 +70,14 @@ def evaluate(predictor: Predictor, frame: pl.DataFrame) -> Evaluation:
     Raises DataError as `Predictor.encode` and `labelled` do.
     """
     model = predictor.description
-    rows, targets = labelled(frame, model.targets, model.task, model.classes, reading=model.reading)
+    rows, targets = labelled(
+        frame,
+        model.targets,
+        model.task,
+        model.classes,
+        reading=model.reading,
+        label_column=model.label_column,
+    )
     return score(predictor.outputs_of(rows), targets, task=model.task, names=model.output_names)
 
 

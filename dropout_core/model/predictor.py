@@ -83,7 +83,7 @@ class Predictor:
     def frame_of(self, instances: Sequence[Any]) -> pl.DataFrame:
         """Convert JSON rows to a frame for `predict`, without targets; see `Encoder.frame_of`."""
         description = self.description
-        return description.encoder.frame_of(instances, ignored=description.targets)
+        return description.encoder.frame_of(instances, ignored=description.known_targets)
 
     def encode(
         self,

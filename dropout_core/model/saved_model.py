@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dropout_core.config import Config, MLPConfig, PreprocessingConfig, Task, added
 from dropout_core.data.encoder import Encoder
 from dropout_core.data.formats import CellFormat
+from dropout_core.data.labels import LabelColumn
 from dropout_core.data.reading import Reading
 from dropout_core.errors import ModelError
 from dropout_core.files import write_atomically
@@ -34,8 +35,9 @@ class Description(Config):
     """The description of a model without its tensors. `classes` are in the order of the outputs.
 
     A regression has no classes and one output for each target. A `multilabel` model also has one
-    output for each target, and its classes are the names of the targets. `target_formats` say how
-    the numbers of targets are written, by name.
+    output for each target, and its classes are the names of the targets, which are labels that
+    the `label_column` lists if there is one. `target_formats` say how the numbers of targets are
+    written, by name.
     """
 
     format_version: Literal[2] = 2
@@ -47,6 +49,7 @@ class Description(Config):
     classes: tuple[bool | int | float | str, ...] | None
     trained_on: str
     target_formats: Mapping[str, CellFormat] = added({})
+    label_column: LabelColumn | None = added(None)
 
     @cached_property
     def reading(self) -> Reading:
@@ -62,6 +65,12 @@ class Description(Config):
     def output_names(self) -> tuple[bool | int | float | str, ...]:
         """The names of the outputs: the classes, or the targets of a regression."""
         return self.targets if self.classes is None else self.classes
+
+    @property
+    def known_targets(self) -> tuple[str, ...]:
+        """The columns that may hold targets: the targets, and the one that lists labels."""
+        listed = () if self.label_column is None else (self.label_column.name,)
+        return *self.targets, *listed
 
     @property
     def num_outputs(self) -> int:

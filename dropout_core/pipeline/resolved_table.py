@@ -13,10 +13,11 @@ from dropout_core.config import ProblemConfig, Task
 from dropout_core.data import splits
 from dropout_core.data.columns import describe
 from dropout_core.data.declared_types import read_by_force
+from dropout_core.data.labels import LabelColumn, listed_labels, of_labels
 from dropout_core.data.reading import Reading
 from dropout_core.data.selection import Selection, listing, select
 from dropout_core.data.splits import Split, untrained
-from dropout_core.data.stored_types import frame_as_stored, without_nan
+from dropout_core.data.stored_types import frame_as_stored, stored_as, without_nan
 from dropout_core.data.targets import Classes, find_classes, target_tensor, with_targets
 from dropout_core.errors import require_type
 
@@ -25,7 +26,8 @@ from dropout_core.errors import require_type
 class ResolvedTable:
     """The rows that have a target, with every choice of the problem made.
 
-    - `frame` has the stored types, and all columns of the table.
+    - `frame` has the stored types, and all columns of the table; labels that one of them lists, the
+      `label_column`, have columns instead.
     - `selection` names columns that exist and can be used as it says.
     - `classes` are in the order of the outputs; a regression has none.
     - `targets`: (N) int64 indices of `classes`, or (N, C) float64 of labels and of a regression.
@@ -44,6 +46,7 @@ class ResolvedTable:
     folds: tuple[Split, ...]
     reading: Reading
     incomplete: frozenset[str]
+    label_column: LabelColumn | None = None
 
     @property
     def task(self) -> Task:
@@ -93,7 +96,12 @@ def resolve_table(
     require_type(frame, pl.DataFrame, name="frame", hint=hint)
     require_type(problem, ProblemConfig, name="problem", hint="give ProblemConfig(target=...)")
     frame = without_nan(frame_as_stored(frame).lazy()).collect()
-    selection = select(describe(frame), **dict(problem), num_rows=len(frame))
+    stored = {name: stored_as(dtype) for name, dtype in frame.schema.items()}
+    if (label_column := listed_labels(problem, stored)) is not None:
+        labels = label_column.find(frame)
+        problem = of_labels(problem, labels, columns=stored)
+        frame = label_column.expand(frame, labels)
+    selection = select(describe(frame), **problem.of_columns, num_rows=len(frame))
     types = {**problem.types, **selection.features}
     frame, reading = read_by_force(frame, types, reading=reading or Reading())
     incomplete = frozenset(column.name for column in frame if column.null_count())
@@ -101,7 +109,7 @@ def resolve_table(
     classes = find_classes(frame, selection.targets, selection.task)
     targets = target_tensor(frame, selection.targets, selection.task, classes)
     has_classes = selection.task in ("binary", "multiclass")
-    labels = targets if has_classes else None
+    of_classes = targets if has_classes else None
     config = problem.split
     weights = None
     if selection.weight is not None:
@@ -112,9 +120,10 @@ def resolve_table(
         classes=classes,
         targets=targets,
         weights=weights,
-        split=splits.split_rows(frame, config, target=labels),
+        split=splits.split_rows(frame, config, target=of_classes),
         # Made here, to refuse impossible folds before training.
-        folds=tuple(splits.folds(frame, config, target=labels)),
+        folds=tuple(splits.folds(frame, config, target=of_classes)),
         reading=reading,
         incomplete=incomplete,
+        label_column=label_column,
     )

@@ -71,6 +71,7 @@ class TabularRun:
                 for name in table.selection.targets
                 if (format_ := table.reading.number_format(name)) is not None
             },
+            label_column=table.label_column,
         )
         # The matrix of the training rows, which is large, is not kept.
         self._held_out = {"validation": encoded.validation, "test": encoded.test}

@@ -6,11 +6,19 @@ import polars as pl
 import pytest
 import torch
 
-from dropout_core.config import AdamConfig, MLPConfig, SplitConfig, TrainingConfig
+from dropout_core.config import (
+    AdamConfig,
+    MLPConfig,
+    ProblemConfig,
+    SplitConfig,
+    TrainingConfig,
+)
+from dropout_core.data.labels import LabelColumn
 from dropout_core.data.splits import split_rows
 from dropout_core.errors import DataError
 from dropout_core.evaluation.evaluator import evaluate
 from dropout_core.model.predictor import Predictor
+from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.pipeline.tabular_run import TabularRun
 from tests.support.served_models import normal, tabular_run
 
@@ -148,6 +156,28 @@ def test_several_targets_are_learnt_at_once() -> None:
     labels = trained_run(frame=table, target=["dear", "cheap"], features=MIXED)
     assert (labels.table.task, labels.table.classes) == ("multilabel", ("dear", "cheap"))
     assert labels.evaluate()["test"].metrics["roc_auc"] > 0.8
+
+
+def test_a_column_that_lists_labels_trains_as_a_column_for_each_label(tmp_path: Path) -> None:
+    table = mixed()
+    columns = table.select("dear", "cheap").rows(named=True)
+    cells = [" ; ".join(name for name, has in row.items() if has) or ";" for row in columns]
+    listed = table.drop("dear", "cheap").with_columns(pl.Series("tags", cells))
+    few: Any = {"features": MIXED, "training": TrainingConfig(epochs=2, device="cpu")}
+    run = trained_run(frame=listed, target="tags", target_delimiter=";", **few)
+    same = trained_run(frame=table, target=["cheap", "dear"], **few)
+    assert (run.table.task, run.table.classes) == ("multilabel", ("cheap", "dear"))
+    assert run.evaluate() == same.evaluate()
+    manifest = run.save(tmp_path)
+    assert manifest.label_column == LabelColumn(name="tags", delimiter=";")
+    predictor = Predictor.load(tmp_path)
+    assert evaluate(predictor, listed) == evaluate(predictor, table)
+    row = {"size": 0.5, "town": "town 03", "kind": None, "day": "2024-03-01", "new": False}
+    row |= {"tags": "listed or not"}
+    assert list(predictor.predict(predictor.frame_of([row])).values[0]) == ["cheap", "dear"]
+    hole = listed.with_columns(pl.Series("tags", [None, *cells[1:]]))
+    warned = resolve_table(hole, ProblemConfig(target="tags", target_delimiter=";"))
+    assert "each column of 'cheap', 'dear': 1 row is left out, having no target" in warned.warnings
 
 
 def test_what_preprocessing_fits_is_of_the_training_rows_alone() -> None:
