@@ -391,6 +391,7 @@ DATA = "the first row was taken for data; if it names the columns"
         ("0,1,2,mouse", rows_of(*WHOLES, PETS), True, NAMES),
         ("0,0,2,mouse", rows_of(*WHOLES, PETS), False, DATA),
         ("0.5,1,2", rows_of(*FRACTIONS), False, None),
+        ("2019.0,2020.0,pet", rows_of(*FRACTIONS[:2], PETS), False, DATA),
         ("cat,dog,cat", rows_of(PETS, PETS, PETS), False, DATA),
         ("pet,pet,colour", rows_of(PETS, PETS, PETS), True, "two columns were named 'pet'"),
         ("2023-12-31,7", rows_of(DATES, WHOLES[0]), False, None),
