@@ -41,7 +41,7 @@ def read_numbers(
     for number in itertools.compress(features, lost):
         feature = features[number]
         what = "number" if feature.type == "numeric" else "truth value"
-        if not (isinstance(feature, NumericFeature) and feature.is_lenient):
+        if not feature.is_lenient:
             refuse_unreadable(columns[number], values[number], missing, f"is no {what}")
     where: slice | Sequence[int] = indices
     if list(indices) == list(range(matrix.shape[1])):
@@ -57,7 +57,10 @@ def read_numbers(
             read = matrix[:, indices[index]]
             read[np.isinf(read)] = np.nan
         elif is_infinite[index] or feature.type == "boolean":
-            refuse_others(columns.to_series(index), matrix[:, indices[index]], feature)
+            column, read = columns.to_series(index), matrix[:, indices[index]]
+            if feature.is_lenient and column.dtype == pl.String:
+                read[(read != 0) & (read != 1)] = np.nan
+            refuse_others(column, read, feature)
 
 
 def misses_value(column: pl.Series, feature: Value, *, missing: Collection[str]) -> bool:

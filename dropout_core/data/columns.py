@@ -44,10 +44,11 @@ _IDENTIFIER_NAME = re.compile(
     re.DOTALL,
 )
 
-# Names that libraries give to a column that only numbers the rows: pandas in Parquet; polars,
-# pandas and tibbles where a sheet or CSV has no name; R for the names of its rows.
+# Names that libraries give to a column that only numbers the rows: pandas in Parquet, and for an
+# index that becomes columns; polars, pandas and tibbles where a sheet or CSV has no name; R for the
+# names of its rows.
 _INDEX_NAME = re.compile(
-    r"__index_level_\d+__|__UNNAMED__0|Unnamed: 0(?:\.\d+)?|Unnamed: 0_level_0|\.\.\.1"
+    r"__index_level_\d+__|level_\d+|__UNNAMED__0|Unnamed: 0(?:\.\d+)?|Unnamed: 0_level_0|\.\.\.1"
     r"|(?i:row[._]?names?)"
 )
 

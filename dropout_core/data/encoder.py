@@ -302,7 +302,7 @@ def _fitted(
             may_be_missing = misses_value(column, numeric, missing=missing)
             return numeric.model_copy(update={"may_be_missing": may_be_missing})
         case "boolean":
-            boolean = BooleanFeature(name=name, may_be_missing=False)
+            boolean = BooleanFeature(name=name, may_be_missing=False, is_lenient=is_lenient)
             may_be_missing = misses_value(column, boolean, missing=missing)
             return boolean.model_copy(update={"may_be_missing": may_be_missing})
         case "datetime":

@@ -38,11 +38,12 @@ class NumericFeature(Config):
 
 
 class BooleanFeature(Config):
-    """False and true: one column of 0 and 1."""
+    """False and true: one column of 0 and 1. `is_lenient` is as for numbers."""
 
     type: Literal["boolean"] = "boolean"
     name: str
     may_be_missing: bool
+    is_lenient: bool = added(False)
 
 
 class DatetimeFeature(Config):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from dropout_core.data.parsing import may_be_numbers
 from dropout_core.data.readers.table import AMBIGUOUS, check_num_cells, check_num_columns
 from dropout_core.errors import DataError
 
@@ -50,5 +51,11 @@ def write_csv(source: Path, target: Path, *, max_bytes: int, max_columns: int) -
     sheet = sheet.with_columns(numbers.str.replace(f"^({AMBIGUOUS.pattern})$", "${1}0"))
     # A line of one empty cell would be blank, which is no row.
     sheet.write_csv(target, quote_style="always" if sheet.width == 1 else "necessary")
+    warnings = []
+    if may_be_numbers(pl.Series(sheet.columns)).any():
+        warnings.append(
+            "the first row of the sheet was taken for the names of the columns; if it is data, "
+            "write names above it"
+        )
     sheets = sum(name.endswith(".xml") for name in names)
-    return [f"the first of {sheets} sheets is read"] if sheets > 1 else []
+    return [*warnings, f"the first of {sheets} sheets is read"] if sheets > 1 else warnings

@@ -44,7 +44,8 @@ def has_header(rows: Sequence[Sequence[str]], *, is_quoted_alone: bool) -> tuple
         num_words = sum(kinds[cell] == "word" for cell in first)
         return 2 * found.count("data") <= num_words, not is_known_data
     if is_known_data:
-        return False, True
+        new_words = ("word", "maybe names")
+        return False, all((kinds[c], e) != new_words for c, e in zip(first, found, strict=True))
     count_up = len(values) > 2 and _count_up(values) and not any(map(_count_up, below[:1]))
     are_names = count_up or "maybe names" in found
     return are_names and len(set(values)) == len(values), False

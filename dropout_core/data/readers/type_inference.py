@@ -191,12 +191,15 @@ def _are_few(num_unfit: int, counts: CellCounts) -> bool:
 
 
 def _infer_text(counts: CellCounts) -> InferredType:
+    """Return the type of text, with a count of what is no number, or no date, among many."""
     num_dates = max(counts.num_dates.values(), default=0)
     num_fit = max(counts.num_numbers, num_dates)
-    text = replace(_text(counts), is_certain=num_fit < 0.5 * counts.num_cells)
-    if num_fit < (1 - FEW) * counts.num_cells:
-        return text
-    return replace(text, num_unfit=counts.num_cells - num_fit, format=counts.format)
+    if num_fit < 0.5 * counts.num_cells:
+        return _text(counts)
+    text = replace(_text(counts), is_certain=False, num_unfit=counts.num_cells - num_fit)
+    if num_fit == counts.num_numbers:
+        return replace(text, format=counts.format)
+    return replace(text, forms=_dates(counts).forms)
 
 
 def _text(counts: CellCounts) -> InferredType:
@@ -300,7 +303,8 @@ def _unfit_cells(
 ) -> str:
     """Say which cells are of another type, with examples, and how to decide otherwise."""
     is_text = inferred.type == "text"
-    fitting = replace(inferred, type="number") if is_text else inferred
+    fits: CellType = "datetime" if inferred.forms else "number"
+    fitting = replace(inferred, type=fits) if is_text else inferred
     cell = present(pl.nth(column), missing)
     examples = (
         cells.select(
@@ -320,10 +324,11 @@ def _unfit_cells(
     num_cells, num_unfit, found = examples.row(0)
     such = ", ".join(f"{shown(example['cell'])} in row {example['row']}" for example in found)
     number = "finite number" if inferred.has_infinity else "number"
-    what = {"datetime": "date", "boolean": "truth value"}.get(inferred.type, number)
+    what = {"datetime": "date", "boolean": "truth value"}.get(fitting.type, number)
     are, count = ("is no", "counts") if num_unfit == 1 else ("are no", "count")
     found_out = f"{num_unfit} of its {num_cells} values {are} {what}{'' if num_unfit == 1 else 's'}"
-    other = "numeric" if is_text else "categorical"
+    declared = "datetime" if inferred.forms else "numeric"
+    other = declared if is_text else "categorical"
     types = json.dumps({name: other}, ensure_ascii=False)
     if is_text:
         return f"{found_out}, so it stays text: {such}; with types={types} they count as missing"

@@ -451,7 +451,7 @@ EVERY_TYPE = [
     "name",
     [
         *("__index_level_0__", "__UNNAMED__0", "Unnamed: 0", "Unnamed: 0.1", "...1"),
-        *("rownames", "row.names"),
+        *("level_0", "level_1", "rownames", "row.names"),
     ],
 )
 def test_what_a_library_names_an_index_is_no_feature(name: str) -> None:

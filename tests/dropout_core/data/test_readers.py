@@ -131,6 +131,16 @@ def test_cells_of_excel_mean_what_those_of_csv_do(tmp_path: Path) -> None:
     }
 
 
+def test_a_first_row_of_numbers_in_a_sheet_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(
+        workbook([number("A1", 7), text("B1", "b")], [number("A2", 8), text("B2", "c")])
+    )
+    _, contents = convert([path], tmp_path / "table")
+    (warning,) = contents.warnings
+    assert warning.startswith("the first row of the sheet was taken for the names of the columns")
+
+
 def test_an_idx_file_is_told_by_its_content(tmp_path: Path) -> None:
     path = tmp_path / "file.csv"
     path.write_bytes(LABELS)

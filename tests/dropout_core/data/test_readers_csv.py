@@ -261,6 +261,14 @@ ROWS = range(1, 21)
             "column 'stars': 4 of its 100 values are no numbers, so it stays text: 'new' in row ",
         ),
         (
+            "a\n" + "".join(f"{row}.5\n" for row in ROWS) + "tbd\n" * 5,
+            "column 'a': 5 of its 25 values are no numbers, so it stays text: 'tbd' in row 21, 't",
+        ),
+        (
+            "d\n" + "".join(f"2023-01-{row:02}\n" for row in ROWS) + "tbd\n" * 5,
+            "column 'd': 5 of its 25 values are no dates, so it stays text: 'tbd' in row 21, 'tbd",
+        ),
+        (
             "a;b\n1,234;x\n",
             "column 'a': 1,234 was read as 1234; if it means 1.234, upload the file wi",
         ),
@@ -383,6 +391,7 @@ DATA = "the first row was taken for data; if it names the columns"
         ("0,1,2,mouse", rows_of(*WHOLES, PETS), True, NAMES),
         ("0,0,2,mouse", rows_of(*WHOLES, PETS), False, DATA),
         ("0.5,1,2", rows_of(*FRACTIONS), False, None),
+        ("2019.0,2020.0,pet", rows_of(*FRACTIONS[:2], PETS), False, DATA),
         ("cat,dog,cat", rows_of(PETS, PETS, PETS), False, DATA),
         ("pet,pet,colour", rows_of(PETS, PETS, PETS), True, "two columns were named 'pet'"),
         ("2023-12-31,7", rows_of(DATES, WHOLES[0]), False, None),

@@ -169,3 +169,19 @@ def test_what_could_not_be_read_in_the_table_is_missing_at_prediction_too() -> N
     assert [row[0] != row[0] for row in encoded_rows(encoder, [[cell] for cell in cells])] == [
         *(False, True, True),
     ]
+
+
+def test_a_truth_value_that_could_not_be_read_in_the_table_is_missing_at_prediction_too() -> None:
+    encoder = Encoder.fit(
+        pl.DataFrame({"is_new": [True, None]}),
+        {"is_new": "boolean"},
+        PreprocessingConfig(),
+        reading=Reading(lenient=("is_new",)),
+    )
+    cells = ["TRUE", "tbd", "2"]
+    (column,) = encoder.encode(pl.DataFrame({"is_new": cells})).T.tolist()
+    assert column[0] == 1
+    assert all(value != value for value in column[1:])
+    assert [row[0] != row[0] for row in encoded_rows(encoder, [[cell] for cell in cells])] == [
+        *(False, True, True),
+    ]
