@@ -28,7 +28,7 @@ from dropout_core.data.features import (
 from dropout_core.data.formats import CellFormat
 from dropout_core.data.instances import has_two_orders, instance_frame, text_column
 from dropout_core.data.parsing import without_missing
-from dropout_core.data.read_options import spell_values
+from dropout_core.data.read_options import spell_values, spelt_numbers
 from dropout_core.data.reading import FIRST_MISSING_WORDS, Reading
 from dropout_core.data.stored_types import frame_as_stored
 from dropout_core.errors import DataError
@@ -119,6 +119,7 @@ class Encoder(Config):
         matrix = np.empty((len(frame), self.num_columns))
         with numbered(frame, self._names) as columns:
             self._fill(matrix, _stored(columns))
+        self._drop_missing_numbers(matrix)
         if refuse_missing:
             self._refuse_missing(matrix)
         return matrix
@@ -162,7 +163,8 @@ class Encoder(Config):
         Raises DataError as `encode` does.
         """
         with np.errstate(invalid="ignore"):  # a signalling NaN is missing like any other
-            matrix = numbers + 0.0  # as `_read_numbers` does
+            matrix = numbers + 0.0  # as `read_numbers` does
+        self._drop_missing_numbers(matrix)
         # If the sum of squares is finite, so is every number; if it is not, they may still be.
         if not self._has_booleans and math.isfinite(np.vdot(matrix, matrix)):
             return matrix
@@ -269,6 +271,14 @@ class Encoder(Config):
                 indices[feature.name] = list(range(value, value + width))
                 value += width
         return indices
+
+    def _drop_missing_numbers(self, matrix: NDArray[np.float64]) -> None:
+        """Write NaN for numbers that are words for a missing value, such as -999."""
+        for number in spelt_numbers(frozenset(self.missing)):
+            for feature in self.features:
+                if isinstance(feature, NumericFeature):
+                    values = matrix[:, self._indices[feature.name][0]]
+                    values[values == number] = np.nan
 
     def _refuse_missing(self, matrix: NDArray[np.float64]) -> None:
         has_missing = np.isnan(matrix).any(axis=0)

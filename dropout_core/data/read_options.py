@@ -141,3 +141,11 @@ def spell_values(words: frozenset[str]) -> bool:
     text = pl.Series("word", sorted(words), dtype=pl.String)
     numbers = parse_numbers(text.to_frame()).to_series().fill_nan(None)
     return bool((numbers.is_not_null() | may_be_dates(text)).any())
+
+
+@lru_cache(maxsize=64)
+def spelt_numbers(words: frozenset[str]) -> tuple[float, ...]:
+    """Return the finite numbers among the words: -999 is missing however it is written."""
+    text = pl.Series(sorted(words), dtype=pl.String)
+    numbers = text.cast(pl.Float64, strict=False).drop_nulls()
+    return tuple(numbers.filter(numbers.is_finite()))

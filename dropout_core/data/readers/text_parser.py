@@ -11,7 +11,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from dropout_core.config import FeatureType
-from dropout_core.data.read_options import ReadOptions, spell_values
+from dropout_core.data.read_options import ReadOptions, spell_values, spelt_numbers
 from dropout_core.data.readers.cell_counts import count_cells, present
 from dropout_core.data.readers.csv_structure import (
     Structure,
@@ -161,8 +161,9 @@ class TextParser:
         types: Sequence[InferredType],
         later: Collection[int],
     ) -> pl.LazyFrame:
+        words = self.options.missing_words
         return cells.select(
-            typed_values(pl.nth(index), types[index], self.options.missing_words).alias(
+            self._known(typed_values(pl.nth(index), types[index], words), types[index]).alias(
                 self.names[index]
             )
             if index in later
@@ -255,8 +256,15 @@ class TextParser:
                 column = strictly(pl.col(f"{index} parsed"), column)
             elif types[index].type == "number":
                 column = finite(column)
-            columns.append(column.alias(self.names[index]))
+            columns.append(self._known(column, types[index]).alias(self.names[index]))
         return cells.select(columns)
+
+    def _known(self, values: pl.Expr, inferred: InferredType) -> pl.Expr:
+        """Return the values, null for a number that is a word for a missing value."""
+        numbers = () if self.as_text else spelt_numbers(frozenset(self.options.missing_words))
+        if not numbers or inferred.type not in ("integer", "number"):
+            return values
+        return pl.when(~values.cast(pl.Float64).is_in(list(numbers))).then(values)
 
     @property
     def _words_spell_values(self) -> bool:

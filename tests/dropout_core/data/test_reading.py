@@ -2,8 +2,10 @@
 
 import datetime as dt
 import json
+import math
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -185,3 +187,20 @@ def test_a_truth_value_that_could_not_be_read_in_the_table_is_missing_at_predict
     assert [row[0] != row[0] for row in encoded_rows(encoder, [[cell] for cell in cells])] == [
         *(False, True, True),
     ]
+
+
+@pytest.mark.parametrize("number", [-999, -999.0, "-999", "-999.0", "-9.99e2"])
+def test_a_number_that_stands_for_missing_does_so_however_it_arrives(number: Any) -> None:
+    reading = Reading(missing=("", "-999"))
+    encoder = Encoder.fit(
+        pl.DataFrame({"x": [1.0, None]}), {"x": "numeric"}, PreprocessingConfig(), reading=reading
+    )
+    [[value]] = encoded_rows(encoder, [{"x": number}])
+    assert math.isnan(value)
+    table = pl.DataFrame({"x": [number]})
+    assert math.isnan(encoder.encode(table).item())
+    assert math.isnan(encoder.encode_numbers(np.array([[-999.0]])).item())
+    with pytest.raises(DataError, match="a value is missing"):
+        Encoder.fit(
+            pl.DataFrame({"x": [1.0]}), {"x": "numeric"}, PreprocessingConfig(), reading=reading
+        ).encode(table)
