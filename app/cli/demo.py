@@ -119,7 +119,7 @@ def _watch(client: httpx.Client, job_id: str, progress: Progress, bar: TaskID) -
     last: dict[str, Any] = {}
     for last in _events(client, job_id):
         data = last["data"]
-        if last["type"] == "step":
+        if last["type"] == "step" and data["step"] != "evaluating":  # which is soon over
             progress.update(bar, news=data["step"])
         elif last["type"] == "epoch":
             loss, accuracy = data["train_loss"], data["validation_score"]
