@@ -26,6 +26,7 @@ demo: .venv/installed ## Train two models over HTTP and compare them, in under a
 serve: .venv/installed ## Run the service at http://127.0.0.1:8000 until interrupted
 	@$(BIN)/dropout-service serve
 
+# Three processes on two cores: a test often waits for the service that it has started.
 test: .venv/installed ## Run the tests, against real servers that they start themselves, then check
 	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 	@$(MAKE) --no-print-directory check

@@ -20,7 +20,7 @@ from app.serving.tables import batches
 from dropout_core.data.by_name import exactly
 from dropout_core.data.dates import settle_dates, with_settled_dates
 from dropout_core.data.labels import target_columns
-from dropout_core.data.targets import labelled, mark_missing
+from dropout_core.data.targets import mark_missing
 from dropout_core.errors import DataError
 from dropout_core.evaluation.evaluator import Evaluation, Evaluator
 from dropout_core.model.predictor import Predictor
@@ -68,15 +68,7 @@ def _add(
     evaluator: Evaluator, predictor: Predictor, batch: pl.DataFrame, *, refuse_missing: bool
 ) -> None:
     """Score the rows with a target. Raises DataError, whose row counts only those rows."""
-    description = predictor.description
-    rows, targets = labelled(
-        batch,
-        description.targets,
-        description.task,
-        description.classes,
-        reading=description.reading,
-        label_column=description.label_column,
-    )
+    rows, targets = predictor.description.labelled(batch)
     outputs = predictor.outputs_of(rows, refuse_missing=refuse_missing)
     index = first_not_finite(outputs.numpy())
     if index is not None:

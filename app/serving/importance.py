@@ -19,7 +19,7 @@ from dropout_core.config import SplitConfig
 from dropout_core.data.dates import settle_dates, with_settled_dates
 from dropout_core.data.labels import target_columns
 from dropout_core.data.splits import split_rows
-from dropout_core.data.targets import labelled, mark_missing
+from dropout_core.data.targets import mark_missing
 from dropout_core.evaluation import evaluator
 from dropout_core.evaluation.importance import Importance, permutation_importance
 from dropout_core.evaluation.metrics import HIGHER_IS_BETTER, default_metric, metric_names
@@ -124,14 +124,7 @@ def _matrix_and_targets(
         reading=description.reading,
     ).collect()
     with naming_rows(marked, names):
-        rows, targets = labelled(
-            marked,
-            description.targets,
-            description.task,
-            description.classes,
-            reading=description.reading,
-            label_column=description.label_column,
-        )
+        rows, targets = description.labelled(marked)
     chosen = torch.arange(len(rows))
     if split is not None:
         is_class = description.task in ("binary", "multiclass")

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from dropout_core.config import Task
-from dropout_core.data.targets import labelled
 from dropout_core.evaluation.calibration import Reliability, expected_calibration_error
 from dropout_core.evaluation.column_file import ColumnFile
 from dropout_core.evaluation.metrics import metric_names
@@ -67,17 +66,10 @@ class Evaluation:
 def evaluate(predictor: Predictor, frame: pl.DataFrame) -> Evaluation:
     """Score a predictor on the rows of a frame that have all targets; the others do not count.
 
-    Raises DataError as `Predictor.encode` and `labelled` do.
+    Raises DataError as `Predictor.encode` and `Description.labelled` do.
     """
     model = predictor.description
-    rows, targets = labelled(
-        frame,
-        model.targets,
-        model.task,
-        model.classes,
-        reading=model.reading,
-        label_column=model.label_column,
-    )
+    rows, targets = model.labelled(frame)
     return score(predictor.outputs_of(rows), targets, task=model.task, names=model.output_names)
 
 

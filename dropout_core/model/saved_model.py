@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -21,6 +22,7 @@ from dropout_core.data.encoder import Encoder
 from dropout_core.data.formats import CellFormat
 from dropout_core.data.labels import LabelColumn
 from dropout_core.data.reading import Reading
+from dropout_core.data.targets import labelled
 from dropout_core.errors import ModelError
 from dropout_core.files import write_atomically
 from dropout_core.model.preprocessing import Preprocessing, mean_and_scale, standardise
@@ -75,6 +77,17 @@ class Description(Config):
     @property
     def num_outputs(self) -> int:
         return len(self.output_names)
+
+    def labelled(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Tensor]:
+        """Return the rows that have all targets, and their targets. Raises DataError."""
+        return labelled(
+            frame,
+            self.targets,
+            self.task,
+            self.classes,
+            reading=self.reading,
+            label_column=self.label_column,
+        )
 
 
 class Manifest(Description):
