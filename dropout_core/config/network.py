@@ -14,13 +14,17 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from dropout_core.config.base import Config, Count, Positive, Probability
+from dropout_core.config.base import Config, Count, Positive, Probability, added
 
-Activation = Literal["relu", "tanh", "logistic", "gelu", "maxout"]
+Activation = Literal["relu", "tanh", "logistic", "gelu", "selu", "mish", "maxout"]
 FusedActivation = Literal["relu", "tanh", "logistic"]
 """The activations whose derivative is a function of their output."""
-Init = Literal["kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal", "normal"]
+Init = Literal[
+    "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal", "lecun_normal", "normal"
+]
 Width = Annotated[int, Field(ge=1, le=65_536)]
+
+MAX_MEMBERS = 64
 
 
 class DropoutConfig(Config):
@@ -98,7 +102,16 @@ class MLPConfig(Config):
     - `max_norm` bounds the L2 norm of each unit's incoming weights (Srivastava et al. 2014,
       section 5.1).
     - `maxout`: each unit is the maximum of `maxout_pieces` linear units (Goodfellow et al. 2013).
-    - `init`: `normal` draws weights with mean 0 and standard deviation 0.01. Biases start at 0.
+    - `init`: `normal` draws weights with mean 0 and standard deviation 0.01, `lecun_normal` with
+      variance 1 / fan-in. Biases start at 0, and so do the weights of the output with
+      `zero_output`.
+    - `parametric_activation`: each unit learns how much of the activation it applies, a: its output
+      is (1 - a) * x + a * activation(x), with a = 1 at first (Holzmueller et al. 2024, section 3).
+    - `input_scaling`: each input is multiplied by a learned factor, 1 at first, so that the network
+      can choose among its inputs (section 3 of the same paper).
+    - `members`: as many networks are trained side by side, and their predictions are averaged. They
+      share a `backbone`, and each member scales the inputs and outputs of its layers by numbers of
+      its own (Gorishniy et al. 2024; Wen et al. 2020), or they share `nothing` but the inputs.
     """
 
     hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=64, fail_fast=True)] = (
@@ -114,6 +127,11 @@ class MLPConfig(Config):
     batch_norm: bool = False
     max_norm: Positive | None = None
     init: Init = "xavier_uniform"
+    zero_output: bool = added(False)
+    parametric_activation: bool = added(False)
+    input_scaling: bool = added(False)
+    members: Annotated[int, Field(ge=1, le=MAX_MEMBERS)] = added(1)
+    member_sharing: Literal["backbone", "nothing"] = added("backbone")
 
     @field_validator(
         "hidden_dropout",

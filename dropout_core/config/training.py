@@ -12,9 +12,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from dropout_core.config.base import Config, Count, Fraction, Positive, Seed
+from dropout_core.config.base import Config, Count, Fraction, Positive, Seed, added
 
 Device = Literal["auto", "cpu", "cuda"]
+Level = Annotated[float, Field(gt=0, lt=1)]
 
 
 class SGDConfig(Config):
@@ -83,8 +84,25 @@ class OneCycleConfig(Config):
     warmup: Annotated[float, Field(gt=0, lt=1)] = 0.3
 
 
+class Coslog4Config(Config):
+    """Fall and rise four times: lr (1 - cos(2 pi log2(1 + 15 t))) / 2 at the share t of the run.
+
+    It touches zero at t = 1/15, 3/15, 7/15 and 1. Holzmueller et al. 2024, section 3.
+    """
+
+    name: Literal["coslog4"]
+
+
+class FlatCosineConfig(Config):
+    """Stay at the value for the share `flat` of the run, then anneal to 0 along half a cosine."""
+
+    name: Literal["flat_cosine"] = "flat_cosine"
+    flat: Fraction = 0.5
+
+
 Scheduler = Annotated[
-    StepConfig | CosineConfig | LinearConfig | OneCycleConfig, Field(discriminator="name")
+    StepConfig | CosineConfig | LinearConfig | OneCycleConfig | Coslog4Config | FlatCosineConfig,
+    Field(discriminator="name"),
 ]
 
 
@@ -97,6 +115,7 @@ Monitor = Literal[
     "roc_auc",
     "average_precision",
     "r2",
+    "mae",
 ]
 
 
@@ -111,11 +130,16 @@ class EarlyStoppingConfig(Config):
       is `validation_loss`. The others are metrics of classes, and `r2` of a regression.
     - Small improvements add up: the value is compared with that of the last epoch that counted as
       an improvement, as in Keras.
+    - `ties`: of epochs with equal best values, the model gets the weights of the `first` or `last`.
+    - `refit`: afterwards train anew on the training and validation rows together, for as many steps
+      as lead to the best epoch.
     """
 
     patience: Count = 5
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     monitor: Monitor | None = None
+    ties: Literal["first", "last"] = added("first")
+    refit: bool = added(False)
 
     @model_serializer(mode="wrap")
     def _without_absent_monitor(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -145,6 +169,17 @@ class TrainingConfig(Config):
     - `max_grad_norm` clips the L2 norm of all gradients of a step together (Pascanu et al. 2013).
     - `ema_decay` keeps an exponential moving average of the weights, which moves by 1 - `ema_decay`
       at each step. Validation and early stopping look at the average, and the model keeps it.
+    - `weight_decay_schedule` and `dropout_schedule` anneal the weight decay and all dropout
+      probabilities.
+    - `layer_rates`: the learning rate is the same for `all` parameters, or that of the neural
+      tangent parametrisation (`ntk`): the weights of a layer have lr / sqrt(fan-in), biases,
+      embeddings of numbers and parametric activations lr / 10, learned input scales 6 lr
+      (Holzmueller et al. 2024, section 3 and table A.1).
+    - `loss` of a regression: `squared` error or `absolute` error. With `quantiles` the model
+      predicts these quantiles of each target and training minimises the pinball loss (Koenker and
+      Bassett 1978).
+    - `calibrate`: after training, fit on the validation rows the temperature of the probabilities
+      (Guo et al. 2017) and the scores of conformal predictions (Vovk et al. 2005).
     - `precision`: `bfloat16` rounds the inputs of the hidden layers' matrix products in training.
       It is faster on processors with bfloat16 products and slower on others. It needs `relu`,
       `tanh` or `logistic` layers with Bernoulli dropout and without batch norm.
@@ -159,6 +194,17 @@ class TrainingConfig(Config):
     label_smoothing: Fraction = 0.0
     max_grad_norm: Positive | None = None
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    weight_decay_schedule: FlatCosineConfig | None = added(None)
+    dropout_schedule: FlatCosineConfig | None = added(None)
+    layer_rates: Literal["all", "ntk"] = added("all")
+    loss: Literal["squared", "absolute"] = added("squared")
+    quantiles: (
+        Annotated[
+            tuple[Level, ...], Field(strict=False, min_length=1, max_length=99, fail_fast=True)
+        ]
+        | None
+    ) = added(None)
+    calibrate: bool = added(False)
     precision: Literal["float32", "bfloat16"] = "float32"
     max_runtime_seconds: Positive | None = None
     seed: Seed = 0
