@@ -12,6 +12,8 @@ from dropout_core.config import EarlyStoppingConfig, Task
 from dropout_core.training.losses import Loss
 from dropout_core.training.validation import monitored_metric
 
+_LESS_IS_BETTER = (None, "loss", "validation_loss", "mae")
+
 
 class EarlyStopping:
     """Watch one value an epoch. `loss` is the loss of training: outputs, targets[, weights] -> ().
@@ -45,9 +47,10 @@ class EarlyStopping:
     def watch(self, value: float | None) -> bool:
         """Count an epoch with this value, and return whether it is the best so far."""
         loss = math.inf if value is None else value
-        if value is not None and self._config.monitor not in (None, "loss", "validation_loss"):
+        if value is not None and self._config.monitor not in _LESS_IS_BETTER:
             loss = -value
-        is_best = loss < self._best
+        ties = value is not None and self._config.ties == "last" and loss == self._best
+        is_best = loss < self._best or ties
         if is_best:
             self._best = loss
         if loss < self._reference - self._config.min_delta:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dropout_core.config import MLPConfig, Monitor, Task, TrainingConfig
+from dropout_core.config import CosineConfig, MLPConfig, Monitor, Task, TrainingConfig
 
 _WITHOUT_CLASSES: dict[Task, str] = {
     "regression": "a regression has no classes",
@@ -17,7 +17,7 @@ METRICS_OF: dict[Task, tuple[Monitor, ...]] = {
     "binary": ("accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision"),
     "multiclass": ("accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision"),
     "multilabel": ("accuracy",),
-    "regression": ("r2",),
+    "regression": ("r2", "mae"),
 }
 """The metrics that early stopping can monitor, besides the two losses."""
 
@@ -58,6 +58,11 @@ def check_feasible(
             ("training", "precision"),
             "bfloat16 is for relu, tanh and logistic layers with bernoulli dropout, no batch norm",
         )
+    _check_schedules(model, training)
+    if training.calibrate and not has_validation:
+        raise InfeasibleError(
+            ("training", "calibrate"), "calibration needs validation rows: split some off"
+        )
     if training.early_stopping is not None and not has_validation:
         raise InfeasibleError(
             ("training", "early_stopping"), "early stopping needs validation rows: split some off"
@@ -69,6 +74,22 @@ def check_feasible(
         raise InfeasibleError(
             ("model", "batch_norm"),
             f"batch norm needs batches of at least 2 rows, but the largest here has {batch_rows}",
+        )
+
+
+def _check_schedules(model: MLPConfig, training: TrainingConfig) -> None:
+    dropouts = (model.input_dropout, *model.hidden_dropout)
+    if training.dropout_schedule is not None and any(d.scaling == "classic" for d in dropouts):
+        raise InfeasibleError(
+            ("training", "dropout_schedule"),
+            "a network with `classic` dropout expects the same probability at inference: "
+            "use `inverted` dropout, or leave the schedule out",
+        )
+    schedule = training.scheduler
+    if training.layer_rates == "ntk" and isinstance(schedule, CosineConfig) and schedule.min_lr > 0:
+        raise InfeasibleError(
+            ("training", "scheduler", "min_lr"),
+            "a `min_lr` above 0 is the same for all layers: set it to 0 with `ntk` rates",
         )
 
 

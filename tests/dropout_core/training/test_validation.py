@@ -57,3 +57,11 @@ def test_a_monitored_metric_is_that_of_an_evaluation(metric: Any, num_classes: i
     scored = score(outputs.double().softmax(dim=1), targets, task=task, names=range(num_classes))
     found = monitored_metric(outputs, targets, task=task, monitor=metric)
     assert found == pytest.approx(scored.metrics[metric], rel=1e-12)
+
+
+def test_the_mean_absolute_error_is_that_of_all_targets() -> None:
+    outputs, targets = (
+        torch.tensor([[1.0, 2.0], [3.0, 8.0]]),
+        torch.tensor([[2.0, 2.0], [3.0, 5.0]]),
+    )
+    assert monitored_metric(outputs, targets, task="regression", monitor="mae") == 1.0
