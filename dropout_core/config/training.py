@@ -1,5 +1,6 @@
 """The training of a network: optimizer, schedule and what shapes the loss."""
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -7,6 +8,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     Tag,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -180,9 +182,10 @@ class TrainingConfig(Config):
       lr / fan-in) and a weight decay that shrinks them as before; biases have lr / 10 and do not
       decay; embeddings of numbers and parametric activations have lr / 10, learned input scales
       6 lr (Holzmueller et al. 2024, section 3 and table A.1).
-    - `loss` of a regression: `squared` error or `absolute` error. With `quantiles` the model
-      predicts these quantiles of each target and training minimises the pinball loss (Koenker and
-      Bassett 1978).
+    - `loss` of a regression: `squared` error or `absolute` error. With `quantiles`, which ascend,
+      the model predicts these quantiles of each target, and training minimises the pinball loss
+      (Koenker and Bassett 1978). `validation_loss` is always that of the squared error of the value
+      that is predicted, here of the quantile nearest to the median.
     - `calibrate`: after training, fit on the validation rows the temperature of the probabilities
       (Guo et al. 2017) and the scores of conformal predictions (Vovk et al. 2005).
     - `precision`: `bfloat16` rounds the inputs of the hidden layers' matrix products in training.
@@ -214,3 +217,12 @@ class TrainingConfig(Config):
     max_runtime_seconds: Positive | None = None
     seed: Seed = 0
     device: Device = "auto"
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ascending(cls, quantiles: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if quantiles is not None and any(a >= b for a, b in pairwise(quantiles)):
+            raise PydanticCustomError(
+                "quantiles", "give the quantiles in ascending order, each of them once"
+            )
+        return quantiles

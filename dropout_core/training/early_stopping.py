@@ -4,6 +4,7 @@ Shapes: N rows, C outputs.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -21,10 +22,18 @@ class EarlyStopping:
     Values are kept as losses: a metric, of which more is better, as its negative.
     """
 
-    def __init__(self, config: EarlyStoppingConfig, *, task: Task, loss: Loss) -> None:
+    def __init__(
+        self,
+        config: EarlyStoppingConfig,
+        *,
+        task: Task,
+        loss: Loss,
+        quantiles: Sequence[float] | None = None,
+    ) -> None:
         self._config = config
         self._task = task
         self._loss = loss
+        self._quantiles = quantiles
         self._best = math.inf
         self._reference = math.inf  # of the last epoch that counted as an improvement
         self._epochs_since_improved = 0
@@ -42,7 +51,9 @@ class EarlyStopping:
             case "validation_loss":
                 return plain_loss
             case metric:
-                return monitored_metric(outputs, targets, task=self._task, monitor=metric)
+                return monitored_metric(
+                    outputs, targets, task=self._task, monitor=metric, quantiles=self._quantiles
+                )
 
     def watch(self, value: float | None) -> bool:
         """Count an epoch with this value, and return whether it is the best so far."""

@@ -115,7 +115,8 @@ def _check_monitor(monitor: Monitor | None, task: Task) -> None:
 
 
 def check_loss(training: TrainingConfig, *, task: Task, num_outputs: int) -> None:
-    """Raise InfeasibleError if class weights or label smoothing do not fit the task."""
+    """Raise InfeasibleError if the loss, or what shapes it, does not fit the task."""
+    _check_regression_loss(training, task)
     weights = training.class_weights
     if task in _WITHOUT_CLASSES and weights is not None:
         raise InfeasibleError(("training", "class_weights"), _WITHOUT_CLASSES[task])
@@ -128,4 +129,19 @@ def check_loss(training: TrainingConfig, *, task: Task, num_outputs: int) -> Non
     if isinstance(weights, tuple) and not any(weights):
         raise InfeasibleError(
             ("training", "class_weights"), "all weights are 0, so nothing would be learned"
+        )
+
+
+def _check_regression_loss(training: TrainingConfig, task: Task) -> None:
+    if training.loss != "squared" and task != "regression":
+        raise InfeasibleError(
+            ("training", "loss"), f"a {task} task has the cross-entropy as its loss"
+        )
+    if training.quantiles is not None and task != "regression":
+        raise InfeasibleError(
+            ("training", "quantiles"), f"quantiles are for a regression, and the task is {task}"
+        )
+    if training.quantiles is not None and training.loss != "squared":
+        raise InfeasibleError(
+            ("training", "loss"), "quantiles have the pinball loss: leave `loss` out"
         )

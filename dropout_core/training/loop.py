@@ -92,7 +92,7 @@ class Training:
         task: Task,
         parameter_groups: ParameterGroups | None = None,
     ) -> None:
-        check_arguments(model, data, task=task)
+        check_arguments(model, data, config, task=task)
         check_feasible(
             model.config,
             config,
@@ -242,7 +242,9 @@ class Training:
             return None
         weights = self.data.validation_weights
         loss = self._training_loss(weighted=weights is not None)
-        watching = EarlyStopping(stopping, task=self.task, loss=loss)
+        watching = EarlyStopping(
+            stopping, task=self.task, loss=loss, quantiles=self.config.quantiles
+        )
         outputs = torch.zeros(len(targets), self.model.out_features, device=self.device)
         if watching.value(outputs, targets, weights=weights, plain_loss=0.0) is None:
             raise InfeasibleError(
@@ -337,7 +339,7 @@ class Training:
         if features is None or targets is None:
             return None, None, None
         outputs = outputs_of(self._validated_network, features)
-        loss, score = validate(outputs, targets, task=self.task)
+        loss, score = validate(outputs, targets, task=self.task, quantiles=self.config.quantiles)
         if self._stopping is None:
             return loss, score, None
         weights = self.data.validation_weights

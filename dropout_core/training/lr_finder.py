@@ -49,7 +49,7 @@ def find_learning_rate(
     Raises ValueError unless there are rows, 0 < lowest < highest < infinity, at least ten steps,
     and a finite first loss; InfeasibleError if the config's loss does not fit the task.
     """
-    check_arguments(model, data, task=task)
+    check_arguments(model, data, config, task=task)
     if not 0 < lowest < highest < math.inf:
         raise ValueError(f"rates have to rise from above 0, but got {lowest} to {highest}")
     if num_steps < _LEAST_STEPS:

@@ -65,6 +65,17 @@ def check(
             ("training", "scheduler", "min_lr"),
             "the same for all layers",
         ),
+        ({"training": {"loss": "absolute"}}, ("training", "loss"), "has the cross-entropy"),
+        (
+            {"training": {"quantiles": [0.1, 0.9]}},
+            ("training", "quantiles"),
+            "the task is multiclass",
+        ),
+        (
+            {"training": {"quantiles": [0.5], "loss": "absolute"}, "task": "regression"},
+            ("training", "loss"),
+            "pinball loss",
+        ),
         ({"model": {"batch_norm": True}, "num_rows": 1}, ("model", "batch_norm"), "at least 2"),
         (
             {"training": {"class_weights": [0.0, 0.0, 0.0]}},
