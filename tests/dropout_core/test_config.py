@@ -19,6 +19,7 @@ from dropout_core.config import (
     LinearConfig,
     MLPConfig,
     OneCycleConfig,
+    PreprocessingConfig,
     SGDConfig,
     SplitConfig,
     StepConfig,
@@ -464,3 +465,16 @@ def test_an_error_in_class_weights_is_about_the_form_that_was_meant(
     with pytest.raises(ValidationError) as caught:
         TrainingConfig.model_validate({"class_weights": given_value})
     assert [error["loc"] for error in caught.value.errors()] == [("class_weights", *place)]
+
+
+@pytest.mark.parametrize("config", [MLPConfig(), PreprocessingConfig(), TrainingConfig()])
+def test_every_value_of_a_config_reads_back_as_the_config(config: Config) -> None:
+    values = config.every_value()
+    assert list(values) == list(type(config).model_fields)
+    assert type(config).model_validate_json(json.dumps(values)) == config
+
+
+def test_every_value_reaches_the_configs_within() -> None:
+    config = TrainingConfig(early_stopping=EarlyStoppingConfig(monitor="loss"))
+    assert "ties" not in config.model_dump()["early_stopping"]
+    assert config.every_value()["early_stopping"]["ties"] == "first"
