@@ -7,7 +7,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dropout_core.config import TrainingConfig
-from dropout_core.training.losses import Loss, plain_loss, training_loss, value_and_gradient
+from dropout_core.training.losses import (
+    Loss,
+    over_members,
+    plain_loss,
+    training_loss,
+    value_and_gradient,
+)
 from tests.support.tensors import normal
 
 TARGETS = torch.tensor([0, 2, 2, 0, 2, 1, 2, 2])  # of three classes: 2, 1 and 5 rows
@@ -196,3 +202,14 @@ def test_a_wrong_number_of_weights_names_both_numbers(weights: tuple[float, ...]
 def test_a_regression_has_no_classes_to_weigh_or_smooth(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no classes"):
         training_loss(TrainingConfig(**options), "regression", targets=normal(8, 1), num_outputs=1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
+def test_the_loss_of_members_is_the_mean_of_their_losses(task: str, weighted: bool) -> None:
+    of_members = normal(8, 4, 3)  # (B, k, C)
+    targets = TARGETS if task == "multiclass" else (normal(8, 3, seed=1) > 0).double()
+    weights = (normal(8, seed=2).square(),) if weighted else ()
+    loss = training_loss(TrainingConfig(), task, targets=targets, num_outputs=3, weighted=weighted)
+    expected = torch.stack([loss(of_members[:, j], targets, *weights) for j in range(4)]).mean()
+    assert close(over_members(loss)(of_members, targets, *weights), expected)
