@@ -28,6 +28,7 @@ from dropout_core.errors import ModelError
 from dropout_core.files import write_atomically
 from dropout_core.model.preprocessing import Preprocessing, mean_and_scale, standardise
 from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.members import AVERAGES
 from dropout_core.nn.mlp import MLP
 
 MANIFEST = "model.json"
@@ -157,9 +158,13 @@ def build_model(
     model: MLPConfig,
     *,
     num_outputs: int,
+    task: Task = "regression",
     seed: int = 0,
 ) -> TabularModel:
-    """Build an untrained model of the encoder's columns, with preprocessing not yet fitted."""
+    """Build an untrained model of the encoder's columns, with preprocessing not yet fitted.
+
+    `task` decides how the outputs of members are averaged.
+    """
     scaling = Preprocessing(
         preprocessing,
         num_values=encoder.num_values,
@@ -174,7 +179,12 @@ def build_model(
             cardinalities=encoder.cardinalities,
         )
     network = MLP(
-        model, in_features=scaling.out_features, out_features=num_outputs, inputs=inputs, seed=seed
+        model,
+        in_features=scaling.out_features,
+        out_features=num_outputs,
+        inputs=inputs,
+        average=AVERAGES[task],
+        seed=seed,
     )
     return TabularModel(scaling, network)
 
@@ -213,6 +223,7 @@ def load_model(folder: Path) -> tuple[TabularModel, Manifest]:
             manifest.preprocessing,
             manifest.model,
             num_outputs=manifest.num_outputs,
+            task=manifest.task,
         )
         with safe_open(folder / WEIGHTS, framework="pt") as weights:
             tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118

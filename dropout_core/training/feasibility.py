@@ -56,7 +56,8 @@ def check_feasible(
     if training.precision == "bfloat16" and not model.allows_bfloat16:
         raise InfeasibleError(
             ("training", "precision"),
-            "bfloat16 is for relu, tanh and logistic layers with bernoulli dropout, no batch norm",
+            "bfloat16 is for relu, tanh and logistic layers with bernoulli dropout, no batch norm, "
+            "no members and no parametric activation",
         )
     _check_schedules(model, training)
     if training.calibrate and not has_validation:

@@ -101,6 +101,17 @@ def training_loss(
     return loss
 
 
+def over_members(loss: Loss) -> Loss:
+    """Return the mean of the members' losses against the same targets, for outputs (B, k, C)."""
+
+    def of_members(outputs: Tensor, *given: Tensor) -> Tensor:
+        num_members = outputs.shape[1]
+        repeated = [tensor.repeat(num_members, *[1] * (tensor.dim() - 1)) for tensor in given]
+        return loss(outputs.transpose(0, 1).flatten(0, 1), *repeated)
+
+    return of_members
+
+
 def value_and_gradient(
     loss: Loss, outputs: Tensor, targets: Tensor, *weights: Tensor
 ) -> tuple[Tensor, Tensor]:

@@ -453,6 +453,20 @@ def test_so_does_a_run_of_fused_steps(
             "label_smoothing": 0.1,
             "batch_norm": False,
         },
+        *(
+            {
+                "ema_decay": 0.8,
+                "batch_norm": False,
+                "model": {
+                    "members": 3,
+                    "member_sharing": sharing,
+                    "activation": "mish",
+                    "parametric_activation": True,
+                    "input_scaling": True,
+                },
+            }
+            for sharing in ("backbone", "nothing")
+        ),
     ],
     ids=str,
 )
@@ -896,3 +910,25 @@ def test_a_run_may_go_on_under_another_dropout(variant: dict[str, Any]) -> None:
     assert [metrics.epoch for metrics in second.history] == [1, 2, 3]
     assert second.history[0] == first.history[0]
     assert second.history[1].train_loss != first.history[1].train_loss
+
+
+@pytest.mark.parametrize("sharing", ["backbone", "nothing"])
+def test_members_learn_and_their_average_is_validated(sharing: str) -> None:
+    model = {"members": 4, "member_sharing": sharing, "activation": "selu"}
+    training = blob_training(model=model, epochs=20, optimizer=AdamConfig(lr=0.02))
+    history = list(training)
+    assert history[-1].train_loss < history[0].train_loss
+    assert history[-1].validation_loss < history[0].validation_loss
+    features, targets = training.data.validation_features, training.data.validation_targets
+    of_members = training.model.eval().of_members(features).double().softmax(dim=2)
+    averaged = of_members.mean(dim=1)
+    expected = -averaged.gather(1, targets[:, None]).log().mean()
+    assert history[-1].validation_loss == pytest.approx(float(expected), rel=1e-6)
+    losses = [-p.gather(1, targets[:, None]).log().mean() for p in of_members.unbind(dim=1)]
+    assert float(expected) <= float(torch.stack(losses).mean())  # Jensen
+
+
+def test_members_of_another_task_are_refused() -> None:
+    network = MLP(MLPConfig(hidden=(8,), members=2), in_features=4, out_features=3)
+    with pytest.raises(ValueError, match="average='probabilities'"):
+        Training(network, blob_data(), TrainingConfig(), task=TASK)
