@@ -192,10 +192,8 @@ class Predictor:
         """Convert outputs to the `values` of `Predictions`: (N, C) -> N."""
         classes, targets = self.description.classes, self.description.targets
         match self.description.task:
-            case "regression" if len(targets) == 1:
-                return list(outputs[:, 0].tolist())
             case "regression":
-                return [_by_name(targets, row) for row in outputs.tolist()]
+                return by_target(targets, outputs.tolist())
             case "multilabel":
                 return [_by_name(targets, row) for row in (outputs > 0.5).tolist()]
             case _:
@@ -215,7 +213,10 @@ class Predictor:
 
         A set is empty if no class is likely enough. Raises what `conformal` does.
         """
-        contained = self.conformal(level).contains(outputs)
+        return self.members(self.conformal(level).contains(outputs))
+
+    def members(self, contained: Tensor) -> list[list[Any]]:
+        """Return the classes of each set: (N, C) bool -> N."""
         return [list(compress(self.description.output_names, row)) for row in contained.tolist()]
 
     def intervals(self, outputs: Tensor, *, level: float) -> Tensor:
@@ -335,6 +336,13 @@ def _cut(num_rows: int, sizes: Sequence[int]) -> Iterator[tuple[slice, int]]:
 def _same_bits(first: Tensor, second: Tensor) -> bool:
     """Return whether all bits are equal, also those of NaN."""
     return torch.equal(first.contiguous().view(torch.int64), second.contiguous().view(torch.int64))
+
+
+def by_target(targets: Sequence[str], rows: list[list[Any]]) -> list[Any]:
+    """Return each row's value of the single target, or its values of several by name."""
+    if len(targets) == 1:
+        return [value for (value,) in rows]
+    return [_by_name(targets, row) for row in rows]
 
 
 def _by_name(names: Sequence[str], row: list[Any]) -> dict[str, Any]:
