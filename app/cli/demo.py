@@ -1,7 +1,7 @@
 """A demonstration from upload to prediction, as an HTTP client of a service of its own.
 
-It uploads handwritten digits as CSV, trains two jobs that differ only in dropout and one that leaves
-everything to the default preset, at the same time, and prints their results in a table.
+It uploads handwritten digits as CSV, trains three jobs at the same time, two that differ only in
+dropout and one with the default preset, and prints their results in a table.
 """
 
 import io
@@ -134,6 +134,7 @@ def _watch(client: httpx.Client, job_id: str, progress: Progress, bar: TaskID) -
             loss, accuracy = data["train_loss"], data["validation_score"]
             news = f"loss {loss:.3f}  accuracy {accuracy:.1%}"
             progress.update(bar, completed=data["epoch"], news=news)
+    progress.update(bar, total=progress.tasks[bar].completed)  # it may have stopped early
     if last.get("type") != "succeeded":
         raise DemoFailed(f"job {job_id} ended {last.get('type')}: {last.get('data')}")
 
