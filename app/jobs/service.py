@@ -96,7 +96,7 @@ def resolve(
         num_train=plan.num_train,
         num_validation=plan.num_validation,
     )
-    _check_training(settled, plan)
+    _check_training(settled, plan, asked=spec)
     gives_layers = settled.preset == "plain" or "hidden" in spec.model.model_fields_set
     fitting, sizes = _fitting(settled, plan, settings, may_narrow=not gives_layers)
     narrowed = [] if fitting.model == settled.model else [_narrowed_warning(fitting)]
@@ -270,7 +270,8 @@ def _rare_categories(plan: _Plan, limit: int) -> list[str]:
     ]
 
 
-def _check_training(spec: JobSpec, plan: _Plan) -> None:
+def _check_training(spec: JobSpec, plan: _Plan, *, asked: JobSpec) -> None:
+    """Raise RequestError (422) if the job cannot be trained; `asked` is the job as submitted."""
     try:
         check_feasible(
             spec.model,
@@ -281,7 +282,10 @@ def _check_training(spec: JobSpec, plan: _Plan) -> None:
             has_validation=plan.num_validation > 0,
         )
     except InfeasibleError as error:
-        raise invalid(f"/{'/'.join(error.field)}", str(error)) from error
+        section, *fields = error.field
+        is_given = set(fields[:1]) <= getattr(asked, section).model_fields_set
+        by_preset = "" if is_given else f" (it has the value of the preset {spec.preset})"
+        raise invalid(f"/{'/'.join(error.field)}", f"{error}{by_preset}") from error
 
 
 def _queue(spec: JobSpec, settings: Settings) -> str:
