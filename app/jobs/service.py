@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from app.http.errors import escaped, invalid
 from app.serving.dataset_rows import scan
-from dropout_core.config import FeatureType, ProblemConfig, Task, TrainingConfig
+from dropout_core.config import FeatureType, ProblemConfig, TrainingConfig
 from dropout_core.data.columns import Column
 from dropout_core.data.declared_types import unreadable_cells
 from dropout_core.data.labels import listed_labels, of_labels
@@ -16,7 +16,7 @@ from dropout_core.data.selection import Selection, select
 from dropout_core.data.splits import check_split, rare_classes
 from dropout_core.errors import DataError
 from dropout_core.training import memory
-from dropout_core.training.feasibility import InfeasibleError, check_feasible
+from dropout_core.training.feasibility import InfeasibleError, check_feasible, check_preprocessing
 from dropout_core.training.memory import InputSizes
 from store import datasets
 from store.artifacts.artifact_store import ArtifactStore
@@ -71,7 +71,7 @@ def resolve(
     except DataError as error:
         raise invalid(_pointer(error), str(error)) from error
     selection = plan.selection
-    _check_training(spec, selection.task, num_train=plan.num_train, num_outputs=plan.num_outputs)
+    _check_training(spec, plan)
     num_parameters, estimated_bytes = _sizes(dataset, spec, plan, settings)
     chosen = spec.dataset.model_copy(
         update={
@@ -117,6 +117,7 @@ def _sizes(dataset: Dataset, spec: JobSpec, plan: _Plan, settings: Settings) -> 
         spec.training,
         num_rows=dataset.num_rows,
         num_columns=plan.inputs.num_values + len(plan.inputs.cardinalities),
+        num_entries=plan.inputs.num_entries(spec.preprocessing),
         cross_validates=spec.dataset.split.folds is not None,
         **sizes,
     )
@@ -213,15 +214,16 @@ def _rare_categories(columns: Iterable[Column], selection: Selection, limit: int
     ]
 
 
-def _check_training(spec: JobSpec, task: Task, *, num_train: int, num_outputs: int) -> None:
+def _check_training(spec: JobSpec, plan: _Plan) -> None:
     split = spec.dataset.split
     try:
+        check_preprocessing(spec.preprocessing, num_numbers=plan.inputs.num_numbers)
         check_feasible(
             spec.model,
             spec.training,
-            task=task,
-            num_rows=num_train,
-            num_outputs=num_outputs,
+            task=plan.selection.task,
+            num_rows=plan.num_train,
+            num_outputs=plan.num_outputs,
             has_validation=split.kind == "column" or split.validation > 0,
         )
     except InfeasibleError as error:

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from dropout_core.config import Activation, DropoutConfig, FusedActivation, Init, MLPConfig
 from dropout_core.nn import functional
-from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.inputs import InputLayer
 from dropout_core.nn.layers import (
     STOCHASTIC,
     BatchwiseDropout,
@@ -21,6 +21,7 @@ from dropout_core.nn.layers import (
     GaussianDropout,
     Maxout,
 )
+from dropout_core.nn.numbers import NUMBER_EMBEDDINGS
 from dropout_core.seeds import generator
 
 ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
@@ -117,9 +118,9 @@ class MLP(nn.Module):
     """Hidden layers and a linear output, with dropout as the config says.
 
     Shape: (B, in_features) -> (B, out_features); the outputs are logits or regression values.
-    `inputs` encodes categorical features for the first layer; None if there are none. The weights
-    are a function of the config, the sizes and `seed`. The names of the parameters do not depend on
-    the dropout, so a checkpoint can be loaded into a network with another dropout.
+    `inputs` embeds numbers and encodes categories for the first layer; None if it does neither. The
+    weights are a function of the config, the sizes and `seed`. The names of the parameters do not
+    depend on the dropout, so a checkpoint can be loaded into a network with another dropout.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class MLP(nn.Module):
         *,
         in_features: int,
         out_features: int,
-        inputs: CategoryInputs | None = None,
+        inputs: InputLayer | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -167,9 +168,8 @@ class MLP(nn.Module):
         return _product(self.output, x, columns)
 
     def initialise(self, seed: int) -> None:
-        """Draw every weight anew: embeddings from N(0, 1), the others by the config's init.
-
-        Biases become zero.
+        """Draw every weight anew: embeddings of categories from N(0, 1), those of numbers as they
+        say, and the others by the config's init. Biases become zero.
         """
         stream = generator(seed, "init")
         for module in self.modules():
@@ -179,11 +179,13 @@ class MLP(nn.Module):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, generator=stream)
+            elif isinstance(module, NUMBER_EMBEDDINGS):
+                module.initialise(stream)
 
     def use_generator(self, stream: Generator | None) -> None:
         """Draw every mask from `stream`; None means torch's default generator."""
         for module in self.modules():
-            if isinstance(module, (*STOCHASTIC, CategoryInputs)):
+            if isinstance(module, (*STOCHASTIC, InputLayer)):
                 module.generator = stream
 
     def use_bfloat16(self, enabled: bool) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dropout_core.config import MLPConfig, Monitor, Task, TrainingConfig
+from dropout_core.config import MLPConfig, Monitor, PreprocessingConfig, Task, TrainingConfig
 
 _WITHOUT_CLASSES: dict[Task, str] = {
     "regression": "a regression has no classes",
@@ -69,6 +69,17 @@ def check_feasible(
         raise InfeasibleError(
             ("model", "batch_norm"),
             f"batch norm needs batches of at least 2 rows, but the largest here has {batch_rows}",
+        )
+
+
+def check_preprocessing(config: PreprocessingConfig, *, num_numbers: int) -> None:
+    """Raise InfeasibleError if numbers are to be embedded and the features have none.
+
+    `num_numbers` counts the numbers and the parts of dates.
+    """
+    if config.number_embedding is not None and num_numbers == 0:
+        raise InfeasibleError(
+            ("preprocessing", "number_embedding"), "the table has no numbers to embed"
         )
 
 
