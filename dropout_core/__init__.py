@@ -14,8 +14,10 @@ if TYPE_CHECKING:
         MLPConfig,
         PreprocessingConfig,
         ProblemConfig,
+        Recipe,
         SplitConfig,
         TrainingConfig,
+        settled,
     )
     from dropout_core.data.ingest import ingest
     from dropout_core.data.readers import read
@@ -54,6 +56,7 @@ __all__ = [
     "PreparedModel",
     "PreprocessingConfig",
     "ProblemConfig",
+    "Recipe",
     "Reliability",
     "ResolvedTable",
     "SplitConfig",
@@ -71,13 +74,14 @@ __all__ = [
     "read",
     "resolve_table",
     "save_model",
+    "settled",
     "split_rows",
     "train",
 ]
 
 _NAMES = {
     "config": "DropoutConfig MLPConfig TrainingConfig "
-    "ProblemConfig SplitConfig PreprocessingConfig",
+    "ProblemConfig SplitConfig PreprocessingConfig Recipe settled",
     "data.ingest": "ingest",
     "data.readers": "read",
     "data.splits": "split_rows",

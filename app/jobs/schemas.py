@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from app.http.answers import Time
 from dropout_core.config import Config
 from store.events import Event
+from store.job_spec import JobSpec
 from store.jobs import Job
 
 State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
@@ -74,7 +75,7 @@ class JobAnswer(BaseModel):
                 epochs_completed=job.epochs_completed,
                 epochs=job.spec["training"]["epochs"],
             ),
-            resolved_config=job.spec,
+            resolved_config=JobSpec.of_stored(job.spec).every_value(),
             metadata=job.spec["metadata"],
         )
 

@@ -11,6 +11,7 @@ Shapes: N rows, T rows of a tile, V values, K codes of categories, C outputs.
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 
 from dropout_core.data.encoder import Encoder
 from dropout_core.errors import DataError, ModelError
+from dropout_core.model.conformal import Conformal, LevelError
 from dropout_core.model.forward import ForwardPass, as_predicted
 from dropout_core.model.saved_model import Description, TabularModel, load_model
 from dropout_core.model.uncertainty import SubNetworks, Uncertainty, summarise
@@ -199,6 +201,29 @@ class Predictor:
             case _:
                 assert classes is not None
                 return [classes[index] for index in outputs.argmax(axis=1).tolist()]
+
+    def conformal(self, level: float) -> Conformal:
+        """Return what finds sets or intervals at a level. Raises ValueError and LevelError."""
+        if self.description.task == "multilabel":
+            raise LevelError("a multilabel model has no conformal sets")
+        if self._model.scores is None:
+            raise LevelError("the model has no conformal scores: train it with `calibrate`")
+        return Conformal(self._model.scores.cpu(), level=level)
+
+    def sets(self, outputs: Tensor, *, level: float) -> list[list[Any]]:
+        """Return the classes that each row may have, at a level such as 0.9: (N, C) -> N.
+
+        A set is empty if no class is likely enough. Raises what `conformal` does.
+        """
+        contained = self.conformal(level).contains(outputs)
+        return [list(compress(self.description.output_names, row)) for row in contained.tolist()]
+
+    def intervals(self, outputs: Tensor, *, level: float) -> Tensor:
+        """Return the ends of an interval for each target of a regression: (N, C) -> (N, T, 2).
+
+        Raises what `conformal` does.
+        """
+        return self.conformal(level).intervals(outputs)
 
     def _sub_network(self, seed: int, number: int) -> ForwardPass:
         network = self._sub_networks.sample(seed=seed, number=number)

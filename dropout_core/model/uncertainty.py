@@ -67,8 +67,9 @@ class SubNetworks:
         """Return sub-network `number` of `seed`, in which nothing is random: (N, F) -> (N, C).
 
         Its layers are those of the network in eval mode and have the same shapes, with fixed masks
-        in between, other ones for each member, whose outputs are averaged; DropConnect becomes a plain linear layer. The masks are drawn on the CPU, so
-        they are the same for every device.
+        in between; DropConnect becomes a plain linear layer. Each member has masks of its own, and
+        their outputs are averaged. The masks are drawn on the CPU, so they are the same for every
+        device.
         """
         return nn.Sequential(*_layers(self._network, generator(seed, "sub-network", number)))
 

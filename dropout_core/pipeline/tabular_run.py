@@ -16,12 +16,15 @@ import torch
 from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig
 from dropout_core.data.splits import Split
 from dropout_core.errors import require_type
+from dropout_core.evaluation.coverage import reported
 from dropout_core.evaluation.evaluator import Evaluation, score
 from dropout_core.model.predictor import Predictor, fingerprint
 from dropout_core.model.saved_model import Description, Manifest, save_model
+from dropout_core.pipeline.calibration import calibrate
 from dropout_core.pipeline.encoded_split import encode_split
 from dropout_core.pipeline.prepared_model import prepare_model
 from dropout_core.pipeline.resolved_table import ResolvedTable
+from dropout_core.training.feasibility import InfeasibleError
 from dropout_core.training.loop import train
 
 
@@ -89,8 +92,31 @@ class TabularRun:
             training=self._training_config,
         )
 
+    def calibrate(self) -> None:
+        """Fit the temperature and the conformal scores of the trained model; see `Calibration`.
+
+        Raises InfeasibleError without validation rows.
+        """
+        rows = self._held_out["validation"]
+        if len(rows) == 0:
+            raise InfeasibleError(
+                ("training", "calibrate"), "calibration needs validation rows: split some off"
+            )
+        self.description = calibrate(self.model, self.description, rows)
+
+    def calibrate_as(self, other: "TabularRun") -> None:
+        """Take the temperature and the scores of another run, such as the one before a refit."""
+        if self.table.task != "regression":
+            self.model.target_scale = other.model.target_scale.to(self.model.target_scale.device)
+        self.model.scores = other.model.scores
+        calibration = {"calibration": other.description.calibration}
+        self.description = self.description.model_copy(update=calibration)
+
     def evaluate(self) -> dict[str, Evaluation]:
-        """Score the model as it is on "validation" and "test", each only if it has rows."""
+        """Score the model as it is on "validation" and "test", each only if it has rows.
+
+        Conformal predictions are scored on "test" alone: the validation rows decide their size.
+        """
         predictor = Predictor(self.model, self.description)
         return {
             part: score(
@@ -98,6 +124,7 @@ class TabularRun:
                 rows.targets,
                 task=self.table.task,
                 names=self.table.output_names,
+                conformal=reported(predictor) if part == "test" else (),
             )
             for part, rows in self._held_out.items()
             if len(rows)

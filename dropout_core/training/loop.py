@@ -22,6 +22,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dropout_core.config import Task, TrainingConfig
 from dropout_core.nn.mlp import MLP
 from dropout_core.seeds import derive_seed, generator
+from dropout_core.training import layer_rates
+from dropout_core.training.annealing import Annealing
 from dropout_core.training.cuda_graph import GraphedStep
 from dropout_core.training.early_stopping import EarlyStopping
 from dropout_core.training.feasibility import InfeasibleError, check_feasible
@@ -90,7 +92,7 @@ class Training:
         task: Task,
         parameter_groups: ParameterGroups | None = None,
     ) -> None:
-        check_arguments(model, data, task=task)
+        check_arguments(model, data, config, task=task)
         check_feasible(
             model.config,
             config,
@@ -114,7 +116,13 @@ class Training:
         self._average = None if config.ema_decay is None else _average(model, config.ema_decay)
         self._masks = torch.Generator(self.device)
         self._masks.manual_seed(self._mask_seed(epoch=1))
-        self._optimizer = build_optimizer(parameter_groups or model.parameters(), config.optimizer)
+        groups = parameter_groups or layer_rates.parameter_groups(model, config)
+        self._optimizer = build_optimizer(groups, config.optimizer)
+        # What is reported is the config's learning rate, which the first group need not have.
+        self._reported_rate = config.optimizer.lr / self._optimizer.param_groups[0]["lr"]
+        self._annealing = Annealing(
+            model, self._optimizer, config, num_steps=config.epochs * self.num_batches
+        )
         self._scheduler = build_scheduler(
             self._optimizer,
             config.scheduler,
@@ -234,7 +242,9 @@ class Training:
             return None
         weights = self.data.validation_weights
         loss = self._training_loss(weighted=weights is not None)
-        watching = EarlyStopping(stopping, task=self.task, loss=loss)
+        watching = EarlyStopping(
+            stopping, task=self.task, loss=loss, quantiles=self.config.quantiles
+        )
         outputs = torch.zeros(len(targets), self.model.out_features, device=self.device)
         if watching.value(outputs, targets, weights=weights, plain_loss=0.0) is None:
             raise InfeasibleError(
@@ -245,9 +255,10 @@ class Training:
 
     def _build_step(self) -> Gradients:
         loss = self._training_loss(weighted=self.data.train_weights is not None)
-        if self.device.type == "cuda" and self.data.train_weights is None:
+        changes = self.config.dropout_schedule is not None
+        if self.device.type == "cuda" and self.data.train_weights is None and not changes:
             # A graph would keep the learning rate of its capture, so the optimizer's step stays
-            # outside. It has no input for the weights of rows.
+            # outside, and the dropout. It has no input for the weights of rows.
             rows = min(self.config.batch_size, len(self.data.train_features))
             step = gradients_of(self.model, loss)
             return GraphedStep(step, self.model, self._masks, num_rows=rows)
@@ -269,9 +280,13 @@ class Training:
         batches = torch.split(order.to(self.device), self.config.batch_size)
         self.model.train()
         started = time.perf_counter()
-        while self._batch < self.num_batches and not self._interrupted:
-            self._step(batches[self._batch])
-            self._batch += 1
+        try:
+            while self._batch < self.num_batches and not self._interrupted:
+                self._annealing.begin((epoch - 1) * self.num_batches + self._batch)
+                self._step(batches[self._batch])
+                self._batch += 1
+        finally:
+            self._annealing.end()
         self._seconds += time.perf_counter() - started
 
     def _step(self, rows: Tensor) -> None:
@@ -282,7 +297,7 @@ class Training:
         loss = self._gradients(features_BF, targets, *weights)
         if self.config.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-        self._learning_rate = self._optimizer.param_groups[0]["lr"]
+        self._learning_rate = self._optimizer.param_groups[0]["lr"] * self._reported_rate
         self._optimizer.step()
         self.model.constrain()
         if self._average is not None:
@@ -324,7 +339,7 @@ class Training:
         if features is None or targets is None:
             return None, None, None
         outputs = outputs_of(self._validated_network, features)
-        loss, score = validate(outputs, targets, task=self.task)
+        loss, score = validate(outputs, targets, task=self.task, quantiles=self.config.quantiles)
         if self._stopping is None:
             return loss, score, None
         weights = self.data.validation_weights

@@ -12,11 +12,14 @@ from dropout_core.config import (
     AdamWConfig,
     Config,
     CosineConfig,
+    Coslog4Config,
     DropoutConfig,
     EarlyStoppingConfig,
+    FlatCosineConfig,
     LinearConfig,
     MLPConfig,
     OneCycleConfig,
+    PreprocessingConfig,
     SGDConfig,
     SplitConfig,
     StepConfig,
@@ -44,8 +47,15 @@ ONE_OF_EACH = [
     CosineConfig(name="cosine"),
     LinearConfig(name="linear"),
     OneCycleConfig(name="one_cycle", max_lr=1.0),
+    Coslog4Config(name="coslog4"),
+    FlatCosineConfig(flat=0.0),
     EarlyStoppingConfig(),
+    EarlyStoppingConfig(monitor="mae", ties="last", refit=True),
     TrainingConfig(),
+    TrainingConfig(scheduler=Coslog4Config(name="coslog4"), layer_rates="ntk", calibrate=True),
+    TrainingConfig(weight_decay_schedule=FlatCosineConfig(), dropout_schedule=FlatCosineConfig()),
+    TrainingConfig(loss="absolute"),
+    TrainingConfig(quantiles=[0.1, 0.5, 0.9]),
     TrainingConfig(optimizer=SGDConfig(), scheduler=CosineConfig(name="cosine"), seed=2**53 - 1),
     TrainingConfig(class_weights="balanced", label_smoothing=0.1, precision="bfloat16"),
     TrainingConfig(class_weights=(0.5, 0.0, 2.0), max_grad_norm=1.0, ema_decay=0.999),
@@ -113,6 +123,20 @@ REFUSED: list[tuple[type[Config], dict[str, Any]]] = [
     (OneCycleConfig, {"name": "one_cycle"}),
     (OneCycleConfig, {"name": "one_cycle", "max_lr": 1.0, "warmup": 0.0}),
     (OneCycleConfig, {"name": "one_cycle", "max_lr": 1.0, "warmup": 1.0}),
+    (FlatCosineConfig, {"flat": 1.0}),
+    (FlatCosineConfig, {"flat": -0.1}),
+    (Coslog4Config, {"name": "coslog4", "min_lr": 0.1}),
+    (EarlyStoppingConfig, {"ties": "any"}),
+    (EarlyStoppingConfig, {"refit": "always"}),
+    (TrainingConfig, {"dropout_schedule": {"name": "cosine"}}),
+    (TrainingConfig, {"layer_rates": "mup"}),
+    (TrainingConfig, {"loss": "huber"}),
+    (TrainingConfig, {"quantiles": []}),
+    (TrainingConfig, {"quantiles": [0.0]}),
+    (TrainingConfig, {"quantiles": [1.0]}),
+    (TrainingConfig, {"quantiles": [0.9, 0.1]}),
+    (TrainingConfig, {"quantiles": [0.5, 0.5]}),
+    (TrainingConfig, {"quantiles": [number / 101 for number in range(1, 101)]}),
     (EarlyStoppingConfig, {"patience": 0}),
     (EarlyStoppingConfig, {"min_delta": -0.1}),
     (TrainingConfig, {"epochs": 0}),
@@ -490,3 +514,16 @@ def test_what_is_new_is_written_only_where_it_says_more() -> None:
 def test_members_and_mixes_are_computed_in_float32(options: dict[str, Any]) -> None:
     assert MLPConfig(hidden_dropout=0.5).allows_bfloat16
     assert not MLPConfig(hidden_dropout=0.5, **options).allows_bfloat16
+
+
+@pytest.mark.parametrize("config", [MLPConfig(), PreprocessingConfig(), TrainingConfig()])
+def test_every_value_of_a_config_reads_back_as_the_config(config: Config) -> None:
+    values = config.every_value()
+    assert list(values) == list(type(config).model_fields)
+    assert type(config).model_validate_json(json.dumps(values)) == config
+
+
+def test_every_value_reaches_the_configs_within() -> None:
+    config = TrainingConfig(early_stopping=EarlyStoppingConfig(monitor="loss"))
+    assert "ties" not in config.model_dump()["early_stopping"]
+    assert config.every_value()["early_stopping"]["ties"] == "first"

@@ -19,9 +19,12 @@ from dropout_core.export import onnx_model
 from dropout_core.export.check import WholeModel, tolerance
 from dropout_core.export.onnx_model import write_onnx
 from dropout_core.model.predictor import Predictor
+from dropout_core.model.saved_model import Calibration
 from tests.support.exported_models import Kept, every_kind, inputs_of, model_of_every_kind
 from tests.support.networks import networks
 from tests.support.served_models import WORDS, make_model, normal, numbers
+
+CALIBRATION = Calibration(temperature=1.7)
 
 
 def write(folder: Path, *model: Any) -> Kept:
@@ -94,8 +97,10 @@ def test_onnxruntime_answers_as_the_service_does(
         {"num_classes": None, "targets": ("height", "weight")},
         {"hidden_dropout": {"kind": "batchwise", "p": 0.5}},
         {"task": "multilabel", "targets": ("spam", "ad"), "members": 3},
+        {"calibration": CALIBRATION},
+        {"task": "multilabel", "targets": ("spam", "ad"), "calibration": CALIBRATION, "members": 2},
     ],
-    ids=["labels", "targets", "batchwise", "labels of members"],
+    ids=["labels", "targets", "batchwise", "labels of members", "calibrated classes", "both"],
 )
 def test_other_tasks_and_dropouts_do_too(tmp_path: Path, config: dict[str, Any]) -> None:
     kept = write(tmp_path, *make_model(**config))

@@ -76,6 +76,27 @@ def test_a_regression_is_learnt_too() -> None:
     assert last.validation_score > 0.99
 
 
+def test_quantiles_are_learnt_and_the_median_is_scored() -> None:
+    # Without features only the biases learn, and the best are the quantiles of the targets.
+    targets = torch.stack([torch.linspace(0, 1, 201), torch.linspace(-4, -2, 201)], dim=1)
+    data = TrainingData(torch.zeros(201, 1), targets, torch.zeros(3, 1), targets[::100])
+    config = TrainingConfig(
+        epochs=60,
+        batch_size=67,
+        optimizer=AdamConfig(lr=0.1),
+        scheduler=CosineConfig(name="cosine"),
+        quantiles=[0.25, 0.5, 0.75],
+        early_stopping=EarlyStoppingConfig(patience=60, monitor="mae"),
+    )
+    model = MLP(MLPConfig(hidden=()), in_features=1, out_features=6)
+    *_, last = train(model, data, config, task="regression")
+    expected = [0.25, 0.5, 0.75, -3.5, -3.0, -2.5]
+    assert model.output.bias.tolist() == pytest.approx(expected, abs=0.1)
+    # Of three targets each: the ends and the middle of their ranges.
+    assert last.monitored == pytest.approx((1 / 3 + 2 / 3) / 2, abs=0.1)
+    assert last.validation_loss == pytest.approx((1 / 6 + 4 / 6) / 2, abs=0.1)
+
+
 def test_an_epoch_reports_what_happened_in_it() -> None:
     training = blob_training(scheduler=StepConfig(name="step", step_size=1, gamma=0.5))
     history = list(training)
