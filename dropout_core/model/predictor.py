@@ -29,6 +29,7 @@ from dropout_core.model.forward import ForwardPass, as_predicted
 from dropout_core.model.saved_model import Description, TabularModel, load_model
 from dropout_core.model.uncertainty import SubNetworks, Uncertainty, summarise
 from dropout_core.nn.mlp import Linear
+from dropout_core.nn.numbers import LinearOfEach
 
 TILE_ROWS = 32
 TILE_COLUMNS = 16
@@ -192,10 +193,8 @@ class Predictor:
         """Convert outputs to the `values` of `Predictions`: (N, C) -> N."""
         classes, targets = self.description.classes, self.description.targets
         match self.description.task:
-            case "regression" if len(targets) == 1:
-                return list(outputs[:, 0].tolist())
             case "regression":
-                return [_by_name(targets, row) for row in outputs.tolist()]
+                return by_target(targets, outputs.tolist())
             case "multilabel":
                 return [_by_name(targets, row) for row in (outputs > 0.5).tolist()]
             case _:
@@ -215,7 +214,10 @@ class Predictor:
 
         A set is empty if no class is likely enough. Raises what `conformal` does.
         """
-        contained = self.conformal(level).contains(outputs)
+        return self.members(self.conformal(level).contains(outputs))
+
+    def members(self, contained: Tensor) -> list[list[Any]]:
+        """Return the classes of each set: (N, C) bool -> N."""
         return [list(compress(self.description.output_names, row)) for row in contained.tolist()]
 
     def intervals(self, outputs: Tensor, *, level: float) -> Tensor:
@@ -277,6 +279,9 @@ class Predictor:
         widths = [*description.model.hidden]
         if description.task == "multilabel" or self.num_members > 1:
             widths.append(description.num_outputs)
+        inputs = self._model.network.inputs
+        if inputs is not None and inputs.numbers is not None:
+            widths.append(inputs.numbers.num_numbers * inputs.numbers.num_entries)
         return all(size * width % BLOCK == 0 for width in widths)
 
     def _is_invariant(self, rows: Tensor, expected: Tensor, size: int) -> bool:
@@ -337,6 +342,13 @@ def _same_bits(first: Tensor, second: Tensor) -> bool:
     return torch.equal(first.contiguous().view(torch.int64), second.contiguous().view(torch.int64))
 
 
+def by_target(targets: Sequence[str], rows: list[list[Any]]) -> list[Any]:
+    """Return each row's value of the single target, or its values of several by name."""
+    if len(targets) == 1:
+        return [value for (value,) in rows]
+    return [_by_name(targets, row) for row in rows]
+
+
 def _by_name(names: Sequence[str], row: list[Any]) -> dict[str, Any]:
     return dict(zip(names, row, strict=True))
 
@@ -360,10 +372,27 @@ class _WidenedLinear(nn.Module):
         return self._wide.forward(x)[..., : self.out_features].contiguous()
 
 
+class _WidenedLinearOfEach(nn.Module):
+    """The same for the linear maps of embedded numbers."""
+
+    def __init__(self, linear: LinearOfEach) -> None:
+        super().__init__()
+        self.out_features = linear.out_features
+        missing = TILE_COLUMNS - linear.out_features
+        self.weight = F.pad(linear.weight, (0, 0, 0, missing))
+        self.bias = F.pad(linear.bias, (0, missing))
+
+    def forward(self, encoding: Tensor) -> Tensor:
+        wide = torch.baddbmm(self.bias[:, :, None], self.weight, encoding)
+        return wide[:, : self.out_features]
+
+
 def _widen_narrow_layers(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, Linear) and child.out_features < TILE_COLUMNS:
             setattr(module, name, _WidenedLinear(child))
+        elif isinstance(child, LinearOfEach) and child.out_features < TILE_COLUMNS:
+            setattr(module, name, _WidenedLinearOfEach(child))
         else:
             _widen_narrow_layers(child)
 

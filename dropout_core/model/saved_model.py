@@ -27,9 +27,10 @@ from dropout_core.data.targets import labelled
 from dropout_core.errors import ModelError
 from dropout_core.files import write_atomically
 from dropout_core.model.preprocessing import Preprocessing, mean_and_scale, standardise
-from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.inputs import InputLayer
 from dropout_core.nn.members import AVERAGES
 from dropout_core.nn.mlp import MLP
+from dropout_core.nn.numbers import PiecewiseLinearEmbedding
 
 MANIFEST = "model.json"
 WEIGHTS = "model.safetensors"
@@ -143,6 +144,15 @@ class TabularModel(nn.Module):
         """Divide the logits by a temperature from now on."""
         self.target_scale = torch.full_like(self.target_scale, 1 / temperature)
 
+    def fit_inputs(self, matrix: Tensor, weights: Tensor | None = None) -> None:
+        """Fit the scales, then the bins of embedded numbers, to training rows: (N, V + K)."""
+        self.preprocessing.fit(matrix, weights)
+        inputs = self.network.inputs
+        if inputs is not None and isinstance(inputs.numbers, PiecewiseLinearEmbedding):
+            num_quantiles = inputs.numbers.num_entries + 1
+            quantiles = self.preprocessing.quantiles(matrix, num_quantiles, weights)
+            inputs.numbers.fit(quantiles[:, inputs.embedded].t())
+
     def standardise_targets(self, targets: Tensor) -> Tensor:
         """Return the scaled targets that a regression is trained on: (N, C) float64 -> float32."""
         return standardise(targets, self.target_mean, self.target_scale).float()
@@ -172,11 +182,12 @@ def build_model(
         indicated=[encoder.columns_of(name)[0] for name in encoder.may_be_missing],
     )
     inputs = None
-    if encoder.cardinalities:
-        inputs = CategoryInputs(
+    if encoder.cardinalities or preprocessing.number_embedding is not None:
+        inputs = InputLayer(
             preprocessing,
             num_values=scaling.out_features - len(encoder.cardinalities),
             cardinalities=encoder.cardinalities,
+            numbers=encoder.number_indices,
         )
     network = MLP(
         model,

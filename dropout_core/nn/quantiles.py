@@ -19,5 +19,5 @@ def medians(outputs: Tensor, levels: Sequence[float]) -> Tensor:
     The outputs of a target follow each other, in the order of the levels. Quantiles that cross are
     sorted first (Chernozhukov et al. 2010).
     """
-    of_targets = outputs.unflatten(-1, (-1, len(levels)))
+    of_targets = outputs.reshape(*outputs.shape[:-1], -1, len(levels))
     return of_targets.sort(dim=-1).values[..., median_index(levels)]

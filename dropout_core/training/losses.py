@@ -49,7 +49,7 @@ def pinball_loss(
     Shapes: outputs (B, T * Q), those of a target following each other; targets (B, T); levels (Q).
     """
     levels = levels.to(outputs.dtype)
-    error = targets[..., None] - outputs.unflatten(-1, (-1, len(levels)))
+    error = targets[..., None] - outputs.reshape(*targets.shape, len(levels))
     loss = torch.maximum(levels * error, (levels - 1) * error).flatten(-2)
     return loss if reduction == "none" else loss.mean()
 

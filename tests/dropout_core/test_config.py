@@ -469,6 +469,19 @@ def test_an_error_in_class_weights_is_about_the_form_that_was_meant(
     assert [error["loc"] for error in caught.value.errors()] == [("class_weights", *place)]
 
 
+@pytest.mark.parametrize("config", [MLPConfig(), PreprocessingConfig(), TrainingConfig()])
+def test_every_value_of_a_config_reads_back_as_the_config(config: Config) -> None:
+    values = config.every_value()
+    assert list(values) == list(type(config).model_fields)
+    assert type(config).model_validate_json(json.dumps(values)) == config
+
+
+def test_every_value_reaches_the_configs_within() -> None:
+    config = TrainingConfig(early_stopping=EarlyStoppingConfig(monitor="loss"))
+    assert "ties" not in config.model_dump()["early_stopping"]
+    assert config.every_value()["early_stopping"]["ties"] == "first"
+
+
 @pytest.mark.parametrize(
     ("options", "field", "reason"),
     [
@@ -514,16 +527,3 @@ def test_what_is_new_is_written_only_where_it_says_more() -> None:
 def test_members_and_mixes_are_computed_in_float32(options: dict[str, Any]) -> None:
     assert MLPConfig(hidden_dropout=0.5).allows_bfloat16
     assert not MLPConfig(hidden_dropout=0.5, **options).allows_bfloat16
-
-
-@pytest.mark.parametrize("config", [MLPConfig(), PreprocessingConfig(), TrainingConfig()])
-def test_every_value_of_a_config_reads_back_as_the_config(config: Config) -> None:
-    values = config.every_value()
-    assert list(values) == list(type(config).model_fields)
-    assert type(config).model_validate_json(json.dumps(values)) == config
-
-
-def test_every_value_reaches_the_configs_within() -> None:
-    config = TrainingConfig(early_stopping=EarlyStoppingConfig(monitor="loss"))
-    assert "ties" not in config.model_dump()["early_stopping"]
-    assert config.every_value()["early_stopping"]["ties"] == "first"

@@ -19,7 +19,8 @@ from dropout_core.config import (
     TrainingConfig,
 )
 from dropout_core.nn.mlp import MLP
-from dropout_core.training.loop import EpochMetrics, Training, TrainingState
+from dropout_core.training.loop import Training
+from dropout_core.training.state import EpochMetrics, TrainingState
 from dropout_core.training.training_data import TrainingData
 
 

@@ -96,11 +96,14 @@ def test_onnxruntime_answers_as_the_service_does(
         {"task": "multilabel", "targets": ("spam", "ad")},
         {"num_classes": None, "targets": ("height", "weight")},
         {"hidden_dropout": {"kind": "batchwise", "p": 0.5}},
-        {"task": "multilabel", "targets": ("spam", "ad"), "members": 3},
         {"calibration": CALIBRATION},
-        {"task": "multilabel", "targets": ("spam", "ad"), "calibration": CALIBRATION, "members": 2},
+        {"task": "multilabel", "targets": ("spam", "ad"), "calibration": CALIBRATION},
+        {"task": "multilabel", "targets": ("spam", "ad"), "members": 3},
     ],
-    ids=["labels", "targets", "batchwise", "labels of members", "calibrated classes", "both"],
+    ids=[
+        *("labels", "targets", "batchwise", "calibrated classes", "calibrated labels"),
+        "labels of members",
+    ],
 )
 def test_other_tasks_and_dropouts_do_too(tmp_path: Path, config: dict[str, Any]) -> None:
     kept = write(tmp_path, *make_model(**config))

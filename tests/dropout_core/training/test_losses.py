@@ -205,17 +205,6 @@ def test_a_regression_has_no_classes_to_weigh_or_smooth(options: dict[str, Any])
         training_loss(TrainingConfig(**options), "regression", targets=normal(8, 1), num_outputs=1)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
-def test_the_loss_of_members_is_the_mean_of_their_losses(task: str, weighted: bool) -> None:
-    of_members = normal(8, 4, 3)  # (B, k, C)
-    targets = TARGETS if task == "multiclass" else (normal(8, 3, seed=1) > 0).double()
-    weights = (normal(8, seed=2).square(),) if weighted else ()
-    loss = training_loss(TrainingConfig(), task, targets=targets, num_outputs=3, weighted=weighted)
-    expected = torch.stack([loss(of_members[:, j], targets, *weights) for j in range(4)]).mean()
-    assert close(over_members(loss)(of_members, targets, *weights), expected)
-
-
 def test_a_regression_may_have_the_absolute_error() -> None:
     values, targets = normal(8, 2), normal(8, 2, seed=1)
     config = TrainingConfig(loss="absolute")
@@ -266,3 +255,14 @@ def test_the_pinball_loss_is_least_at_the_quantile(level: float) -> None:
         for value in range(101)
     ]
     assert losses.index(min(losses)) == round(100 * level)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
+def test_the_loss_of_members_is_the_mean_of_their_losses(task: str, weighted: bool) -> None:
+    of_members = normal(8, 4, 3)  # (B, k, C)
+    targets = TARGETS if task == "multiclass" else (normal(8, 3, seed=1) > 0).double()
+    weights = (normal(8, seed=2).square(),) if weighted else ()
+    loss = training_loss(TrainingConfig(), task, targets=targets, num_outputs=3, weighted=weighted)
+    expected = torch.stack([loss(of_members[:, j], targets, *weights) for j in range(4)]).mean()
+    assert close(over_members(loss)(of_members, targets, *weights), expected)
