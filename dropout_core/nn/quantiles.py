@@ -24,4 +24,6 @@ def medians(outputs: Tensor, levels: Sequence[float]) -> Tensor:
 
 def uncrossed(outputs: Tensor, num_quantiles: int) -> Tensor:
     """Return the quantiles of each target in ascending order: (N, T * Q) -> (N, T * Q)."""
-    return outputs.unflatten(1, (-1, num_quantiles)).sort(dim=2).values.flatten(1)
+    num_targets = outputs.shape[1] // num_quantiles
+    by_target = outputs.reshape(len(outputs), num_targets, num_quantiles)
+    return by_target.sort(dim=2).values.flatten(1)
