@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from dropout_core.pipeline.prepared_model import PreparedModel, prepare_model
     from dropout_core.pipeline.resolved_table import ResolvedTable, resolve_table
     from dropout_core.pipeline.tabular_run import TabularRun
-    from dropout_core.training.loop import Diverged, EpochMetrics, Training, train
+    from dropout_core.training.loop import Diverged, Training, train
+    from dropout_core.training.state import EpochMetrics
     from dropout_core.training.training_data import TrainingData
 
 __all__ = [
@@ -97,7 +98,8 @@ _NAMES = {
     "pipeline.prepared_model": "PreparedModel prepare_model",
     "pipeline.resolved_table": "ResolvedTable resolve_table",
     "pipeline.tabular_run": "TabularRun",
-    "training.loop": "Diverged EpochMetrics Training train",
+    "training.loop": "Diverged Training train",
+    "training.state": "EpochMetrics",
     "training.training_data": "TrainingData",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}

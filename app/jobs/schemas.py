@@ -7,7 +7,6 @@ from pydantic import BaseModel
 from app.http.answers import Time
 from dropout_core.config import Config
 from store.events import Event
-from store.job_spec import JobSpec
 from store.jobs import Job
 
 State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
@@ -75,7 +74,7 @@ class JobAnswer(BaseModel):
                 epochs_completed=job.epochs_completed,
                 epochs=job.spec["training"]["epochs"],
             ),
-            resolved_config=JobSpec.of_stored(job.spec).every_value(),
+            resolved_config=job.resolved_config,
             metadata=job.spec["metadata"],
         )
 

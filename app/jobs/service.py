@@ -17,7 +17,7 @@ from dropout_core.data.selection import Selection, select
 from dropout_core.data.splits import check_split, rare_classes
 from dropout_core.errors import DataError
 from dropout_core.training import memory
-from dropout_core.training.feasibility import InfeasibleError, check_feasible
+from dropout_core.training.feasibility import InfeasibleError, check_feasible, check_preprocessing
 from store import datasets
 from store.artifacts.artifact_store import ArtifactStore
 from store.datasets import Dataset
@@ -96,7 +96,7 @@ def resolve(
         num_train=plan.num_train,
         num_validation=plan.num_validation,
     )
-    _check_training(settled, plan)
+    _check_training(settled, plan, asked=spec)
     gives_layers = settled.preset == "plain" or "hidden" in spec.model.model_fields_set
     fitting, sizes = _fitting(settled, plan, settings, may_narrow=not gives_layers)
     narrowed = [] if fitting.model == settled.model else [_narrowed_warning(fitting)]
@@ -151,6 +151,7 @@ def _sizes(spec: JobSpec, plan: _Plan) -> _Sizes:
             spec.training,
             num_rows=plan.num_rows,
             num_columns=inputs.num_values + len(inputs.cardinalities),
+            num_entries=inputs.num_entries(spec.preprocessing),
             cross_validates=spec.dataset.split.folds is not None,
             **sizes,
         ),
@@ -270,8 +271,11 @@ def _rare_categories(plan: _Plan, limit: int) -> list[str]:
     ]
 
 
-def _check_training(spec: JobSpec, plan: _Plan) -> None:
+def _check_training(spec: JobSpec, plan: _Plan, *, asked: JobSpec) -> None:
+    """Raise RequestError (422) if the job cannot be trained; `asked` is the job as submitted."""
     try:
+        inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
+        check_preprocessing(spec.preprocessing, num_numbers=inputs.num_numbers)
         check_feasible(
             spec.model,
             spec.training,
@@ -281,7 +285,10 @@ def _check_training(spec: JobSpec, plan: _Plan) -> None:
             has_validation=plan.num_validation > 0,
         )
     except InfeasibleError as error:
-        raise invalid(f"/{'/'.join(error.field)}", str(error)) from error
+        section, *fields = error.field
+        is_given = set(fields[:1]) <= getattr(asked, section).model_fields_set
+        by_preset = "" if is_given else f" (it has the value of the preset {spec.preset})"
+        raise invalid(f"/{'/'.join(error.field)}", f"{error}{by_preset}") from error
 
 
 def _queue(spec: JobSpec, settings: Settings) -> str:

@@ -190,7 +190,8 @@ class TrainingConfig(Config):
       (Guo et al. 2017) and the scores of conformal predictions (Vovk et al. 2005).
     - `precision`: `bfloat16` rounds the inputs of the hidden layers' matrix products in training.
       It is faster on processors with bfloat16 products and slower on others. It needs `relu`,
-      `tanh` or `logistic` layers with Bernoulli dropout and without batch norm.
+      `tanh` or `logistic` layers with Bernoulli dropout, no batch norm, no members and no
+      parametric activation.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 50

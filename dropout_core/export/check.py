@@ -91,7 +91,10 @@ def tolerance(model: WholeModel, matrix: Tensor) -> Tensor:
     outputs: Tensor = model(matrix)
     scale = model.model.target_scale
     moved_model = copy.deepcopy(model)
-    widest = max(linear.in_features for linear in model.model.network.linears)
+    network = model.model.network
+    widest = max(linear.in_features for linear in network.linears)
+    if network.inputs is not None and network.inputs.numbers is not None:
+        widest = max(widest, network.inputs.numbers.num_entries)
     step = _UNIT * max(_MIN_UNITS, math.sqrt(widest))
     stream = Generator().manual_seed(0)
     largest = torch.zeros(len(matrix), 1, dtype=torch.float64)

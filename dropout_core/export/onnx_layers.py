@@ -1,8 +1,10 @@
 """Add preprocessing and network to an ONNX graph, as the modules compute in eval mode.
 
-Shapes: N rows, V values, I values with an indicator, W inputs for categories.
+Shapes: N rows, V values, I values with an indicator, W inputs of the first layer, H units, C
+outputs; of embedded numbers: E entries of an encoding, D inputs that each becomes.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,14 +18,17 @@ from dropout_core.model.preprocessing import (
     Preprocessing,
     QuantileScale,
 )
-from dropout_core.nn.inputs import CategoryInputs, category_widths
+from dropout_core.nn.activations import ParametricActivation
+from dropout_core.nn.inputs import InputLayer, category_widths
 from dropout_core.nn.layers import Dropout
 from dropout_core.nn.masks import keep_probability
-from dropout_core.nn.mlp import MLP, HiddenLayer
+from dropout_core.nn.members import BackboneLinear, MemberAverage, MemberLinear
+from dropout_core.nn.mlp import MLP, HiddenLayer, Linear
+from dropout_core.nn.numbers import LinearOfEach, PeriodicEmbedding, PiecewiseLinearEmbedding
 
 _TOP = NUM_QUANTILES - 1
 _STEPS = (128, 64, 32, 16, 8, 4, 2, 1, 1)  # of the binary search for an index from 0 to _TOP
-_ELEMENTWISE = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid"}
+_ELEMENTWISE = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "selu": "Selu"}
 
 
 def add_preprocessing(graph: Graph, values: str, preprocessing: Preprocessing) -> str:
@@ -90,10 +95,57 @@ def _add_interpolation(graph: Graph, rank: str, scale: QuantileScale) -> str:
     return graph.add("Add", floor_part, graph.add("Mul", next_part, share))
 
 
-def add_categories(
-    graph: Graph, codes: Sequence[str], inputs: CategoryInputs, config: PreprocessingConfig
+def add_inputs(
+    graph: Graph,
+    values: str | None,
+    codes: Sequence[str],
+    inputs: InputLayer,
+    config: PreprocessingConfig,
 ) -> str:
-    """Add one-hot columns, then embeddings: codes (N) int64 of each feature -> (N, W) float32."""
+    """Add the input layer: values (N, V + I) and codes (N) int64 -> (N, W) float32."""
+    parts = []
+    if values is not None and inputs.numbers is not None:
+        numbers = graph.add("Gather", values, inputs.embedded, axis=1)
+        parts.append(_add_numbers(graph, numbers, inputs.numbers))
+        values = graph.add("Gather", values, inputs.passed, axis=1) if len(inputs.passed) else None
+    if values is not None:
+        parts.append(values)
+    return graph.concatenate(parts + _add_categories(graph, codes, inputs, config))
+
+
+def _add_numbers(
+    graph: Graph, x: str, embedding: PeriodicEmbedding | PiecewiseLinearEmbedding
+) -> str:
+    """Add the embedding of numbers: (N, V) -> (N, V * D)."""
+    x_V1N = graph.add("Unsqueeze", graph.add("Transpose", x, perm=[1, 0]), np.array([1]))
+    if isinstance(embedding, PeriodicEmbedding):
+        frequencies = (2.0 * math.pi) * embedding.frequencies
+        angles = graph.add("Mul", frequencies[:, :, None], x_V1N)
+        angles = graph.add("Add", angles, embedding.phases[:, :, None])
+        learned = _add_linear_of_each(graph, graph.add("Cos", angles), embedding.linear)
+        embedded = graph.add("Concat", x_V1N, learned, axis=1)
+    else:
+        above = graph.add("Sub", x_V1N, embedding.lower[:, :, None])
+        position = graph.add("Div", above, embedding.width[:, :, None])
+        bounds = np.array(0.0, dtype=np.float32), np.array(1.0, dtype=np.float32)
+        position = graph.add("Clip", position, *bounds)
+        learned = _add_linear_of_each(graph, position, embedding.linear)
+        slope = graph.add("Mul", embedding.slope[:, :, None], x_V1N)
+        embedded = graph.add("Add", learned, slope)
+    by_row = graph.add("Transpose", embedded, perm=[2, 0, 1])
+    return graph.add("Reshape", by_row, np.array([0, embedding.num_numbers * embedding.dim]))
+
+
+def _add_linear_of_each(graph: Graph, encoding: str, linear: LinearOfEach) -> str:
+    """Add a linear map for each number: (V, E, N) -> (V, D, N)."""
+    product = graph.add("MatMul", linear.weight, encoding)
+    return graph.add("Add", product, linear.bias[:, :, None])
+
+
+def _add_categories(
+    graph: Graph, codes: Sequence[str], inputs: InputLayer, config: PreprocessingConfig
+) -> list[str]:
+    """Add one-hot columns, then embeddings: codes (N) int64 of each feature -> (N, *) float32."""
     embeddings = iter(inputs.embeddings)
     widths = category_widths(config, inputs.cardinalities)
     one_hot, embedded = [], []
@@ -104,11 +156,16 @@ def add_categories(
         else:
             table = next(embeddings).get_parameter("weight")
             embedded.append(graph.add("Gather", table, code, axis=0))
-    return graph.concatenate(one_hot + embedded)
+    return one_hot + embedded
 
 
 def add_network(graph: Graph, x: str, network: MLP) -> str:
-    """Add the layers after the category inputs: (N, inputs) -> (N, C), both float32."""
+    """Add the layers after the input layer: (N, W) float32 -> (N, C).
+
+    With k members the layers between are (k, N, H): products broadcast the inputs.
+    """
+    if network.scaling is not None:
+        x = graph.add("Mul", x, network.scaling.weight)
     x = _add_dropout(graph, x, network.input_dropout)
     for layer in network.hidden:
         assert isinstance(layer, HiddenLayer)
@@ -117,12 +174,37 @@ def add_network(graph: Graph, x: str, network: MLP) -> str:
             x = _add_norm(graph, x, layer.norm)
         x = _add_activation(graph, x, layer)
         x = _add_dropout(graph, x, layer.dropout)
-    return _add_linear(graph, x, network.output)
+    outputs = _add_linear(graph, x, network.output)
+    return outputs if network.average is None else _add_average(graph, outputs, network.average)
 
 
-def _add_linear(graph: Graph, x: str, linear: nn.Linear) -> str:
-    bias = [] if linear.bias is None else [linear.bias]
-    return graph.add("Gemm", x, linear.weight, *bias, transB=1)
+def _add_linear(graph: Graph, x: str, linear: Linear) -> str:
+    match linear:
+        case MemberLinear():
+            return graph.add("Add", graph.add("MatMul", x, linear.weight.mT), linear.bias)
+        case BackboneLinear():
+            scaled = graph.add("Mul", x, linear.scale_in)
+            products = graph.add("MatMul", scaled, linear.weight.mT)
+            return graph.add("Add", graph.add("Mul", products, linear.scale_out), linear.bias)
+        case _:
+            bias = [] if linear.bias is None else [linear.bias]
+            return graph.add("Gemm", x, linear.weight, *bias, transB=1)
+
+
+def _add_average(graph: Graph, outputs: str, average: MemberAverage) -> str:
+    """Add the average over the members: (k, N, C) float32 -> (N, C) float64."""
+    outputs = graph.cast(outputs, np.float64)
+    match average.average:
+        case "values":
+            return graph.add("ReduceMean", outputs, axes=[0], keepdims=0)
+        case "probabilities":
+            of_members = graph.add("Softmax", outputs, axis=2)
+            return graph.add("Log", graph.add("ReduceMean", of_members, axes=[0], keepdims=0))
+        case "label_probabilities":
+            of_members = graph.add("Sigmoid", outputs)
+            mean = graph.add("ReduceMean", of_members, axes=[0], keepdims=0)
+            complement = graph.add("Sub", np.array(1.0), mean)
+            return graph.add("Sub", graph.add("Log", mean), graph.add("Log", complement))
 
 
 def _add_norm(graph: Graph, x: str, norm: nn.BatchNorm1d) -> str:
@@ -133,12 +215,23 @@ def _add_norm(graph: Graph, x: str, norm: nn.BatchNorm1d) -> str:
 
 
 def _add_activation(graph: Graph, x: str, layer: HiddenLayer) -> str:
+    activated = _add_function(graph, x, layer)
+    if not isinstance(layer.activation, ParametricActivation):
+        return activated
+    more = graph.add("Mul", graph.add("Sub", activated, x), layer.activation.mix)
+    return graph.add("Add", x, more)
+
+
+def _add_function(graph: Graph, x: str, layer: HiddenLayer) -> str:
     match layer.activation_name:
         case "maxout":
-            pieces = graph.add("Reshape", x, np.array([0, layer.num_units, layer.num_pieces]))
-            return graph.add("ReduceMax", pieces, axes=[2], keepdims=0)
+            rows = [0] if isinstance(layer.linear, nn.Linear) else [0, 0]
+            pieces = graph.add("Reshape", x, np.array([*rows, layer.num_units, layer.num_pieces]))
+            return graph.add("ReduceMax", pieces, axes=[-1], keepdims=0)
         case "gelu":
             return _add_gelu(graph, x)
+        case "mish":
+            return _add_mish(graph, x)
         case name:
             return graph.add(_ELEMENTWISE[name], x)
 
@@ -148,6 +241,14 @@ def _add_gelu(graph: Graph, x: str) -> str:
     one, half, root = np.array([1, 0.5, 0.5**0.5], dtype=np.float32)
     doubled = graph.add("Add", graph.add("Erf", graph.add("Mul", x, root)), one)
     return graph.add("Mul", graph.add("Mul", x, half), doubled)
+
+
+def _add_mish(graph: Graph, x: str) -> str:
+    """Add x - 2 x / ((1 + e^x)^2 + 1), as `activations.mish` computes it."""
+    one, two = np.array([1, 2], dtype=np.float32)
+    above = graph.add("Add", graph.add("Exp", x), one)
+    divisor = graph.add("Add", graph.add("Mul", above, above), one)
+    return graph.add("Sub", x, graph.add("Div", graph.add("Mul", x, two), divisor))
 
 
 def _add_dropout(graph: Graph, x: str, dropout: nn.Module) -> str:

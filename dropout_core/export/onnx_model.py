@@ -24,7 +24,7 @@ from dropout_core.data.categories import CategoricalFeature
 from dropout_core.export.check import Check
 from dropout_core.export.onnx_graph import ML_DOMAIN, Graph
 from dropout_core.export.onnx_inputs import Inputs
-from dropout_core.export.onnx_layers import add_categories, add_network, add_preprocessing
+from dropout_core.export.onnx_layers import add_inputs, add_network, add_preprocessing
 from dropout_core.model.saved_model import Manifest, TabularModel
 
 # Runtimes of 2022 and later support these versions.
@@ -79,11 +79,15 @@ def onnx_model(model: TabularModel, manifest: Manifest) -> tuple[ModelProto, Inp
 def _add_model(graph: Graph, inputs: Inputs, model: TabularModel, manifest: Manifest) -> str:
     """Add preprocessing and network, and return the network's outputs: (N, C) float64."""
     values, codes = inputs.add(graph)
-    parts = [] if values is None else [add_preprocessing(graph, values, model.preprocessing)]
-    if model.network.inputs is not None:
-        categories = model.network.inputs
-        parts.append(add_categories(graph, codes, categories, manifest.preprocessing))
-    return graph.cast(add_network(graph, graph.concatenate(parts), model.network), np.float64)
+    if values is not None:
+        values = add_preprocessing(graph, values, model.preprocessing)
+    inputs_of_network = model.network.inputs
+    if inputs_of_network is not None:
+        x = add_inputs(graph, values, codes, inputs_of_network, manifest.preprocessing)
+    else:
+        assert values is not None  # a model without values has categories
+        x = values
+    return graph.cast(add_network(graph, x, model.network), np.float64)
 
 
 def _add_outputs(

@@ -27,8 +27,10 @@ from dropout_core.data.targets import labelled
 from dropout_core.errors import ModelError
 from dropout_core.files import write_atomically
 from dropout_core.model.preprocessing import Preprocessing, mean_and_scale, standardise
-from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.inputs import InputLayer
+from dropout_core.nn.members import AVERAGES
 from dropout_core.nn.mlp import MLP
+from dropout_core.nn.numbers import PiecewiseLinearEmbedding
 from dropout_core.nn.quantiles import median_index
 
 MANIFEST = "model.json"
@@ -162,6 +164,15 @@ class TabularModel(nn.Module):
         """Divide the logits by a temperature from now on."""
         self.target_scale = torch.full_like(self.target_scale, 1 / temperature)
 
+    def fit_inputs(self, matrix: Tensor, weights: Tensor | None = None) -> None:
+        """Fit the scales, then the bins of embedded numbers, to training rows: (N, V + K)."""
+        self.preprocessing.fit(matrix, weights)
+        inputs = self.network.inputs
+        if inputs is not None and isinstance(inputs.numbers, PiecewiseLinearEmbedding):
+            num_quantiles = inputs.numbers.num_entries + 1
+            quantiles = self.preprocessing.quantiles(matrix, num_quantiles, weights)
+            inputs.numbers.fit(quantiles[:, inputs.embedded].t())
+
     def standardise_targets(self, targets: Tensor) -> Tensor:
         """Return the scaled targets that a regression is trained on: (N, T) float64 -> float32."""
         step = self.network.out_features // targets.shape[1]
@@ -178,9 +189,13 @@ def build_model(
     model: MLPConfig,
     *,
     num_outputs: int,
+    task: Task = "regression",
     seed: int = 0,
 ) -> TabularModel:
-    """Build an untrained model of the encoder's columns, with preprocessing not yet fitted."""
+    """Build an untrained model of the encoder's columns, with preprocessing not yet fitted.
+
+    `task` decides how the outputs of members are averaged.
+    """
     scaling = Preprocessing(
         preprocessing,
         num_values=encoder.num_values,
@@ -188,14 +203,20 @@ def build_model(
         indicated=[encoder.columns_of(name)[0] for name in encoder.may_be_missing],
     )
     inputs = None
-    if encoder.cardinalities:
-        inputs = CategoryInputs(
+    if encoder.cardinalities or preprocessing.number_embedding is not None:
+        inputs = InputLayer(
             preprocessing,
             num_values=scaling.out_features - len(encoder.cardinalities),
             cardinalities=encoder.cardinalities,
+            numbers=encoder.number_indices,
         )
     network = MLP(
-        model, in_features=scaling.out_features, out_features=num_outputs, inputs=inputs, seed=seed
+        model,
+        in_features=scaling.out_features,
+        out_features=num_outputs,
+        inputs=inputs,
+        average=AVERAGES[task],
+        seed=seed,
     )
     return TabularModel(scaling, network)
 
@@ -234,6 +255,7 @@ def load_model(folder: Path) -> tuple[TabularModel, Manifest]:
             manifest.preprocessing,
             manifest.model,
             num_outputs=manifest.num_outputs,
+            task=manifest.task,
         )
         with safe_open(folder / WEIGHTS, framework="pt") as weights:
             tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118

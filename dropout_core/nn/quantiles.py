@@ -19,11 +19,11 @@ def medians(outputs: Tensor, levels: Sequence[float]) -> Tensor:
     The outputs of a target follow each other, in the order of the levels. Quantiles that cross are
     sorted first (Chernozhukov et al. 2010).
     """
-    return uncrossed(outputs, len(levels))[:, median_index(levels) :: len(levels)]
+    return uncrossed(outputs, len(levels))[..., median_index(levels) :: len(levels)]
 
 
 def uncrossed(outputs: Tensor, num_quantiles: int) -> Tensor:
     """Return the quantiles of each target in ascending order: (N, T * Q) -> (N, T * Q)."""
-    num_targets = outputs.shape[1] // num_quantiles
-    by_target = outputs.reshape(len(outputs), num_targets, num_quantiles)
-    return by_target.sort(dim=2).values.flatten(1)
+    *others, num_outputs = outputs.shape
+    by_target = outputs.reshape(*others, num_outputs // num_quantiles, num_quantiles)
+    return by_target.sort(dim=-1).values.flatten(-2)

@@ -25,15 +25,16 @@ from dropout_core.pipeline.encoded_split import encode_split
 from dropout_core.pipeline.prepared_model import prepare_model
 from dropout_core.pipeline.resolved_table import ResolvedTable
 from dropout_core.training.feasibility import InfeasibleError
-from dropout_core.training.loop import train
+from dropout_core.training.loop import Length, train
 
 
 class TabularRun:
     """One model trained on one split of a table: iterate over `training` to train `model`.
 
-    `split` is the table's own by default. Raises DataError if the table cannot be encoded, and
-    InfeasibleError if it cannot be trained on as `training` says. `on_step` is called before rows
-    are encoded, and before they are scaled: both take seconds if there are many.
+    `split` is the table's own by default, and `length` follows `training`. Raises DataError if the
+    table cannot be encoded, and InfeasibleError if it cannot be trained on as `training` says.
+    `on_step` is called before rows are encoded, and before they are scaled: both take seconds if
+    there are many.
     """
 
     def __init__(
@@ -44,16 +45,18 @@ class TabularRun:
         preprocessing: PreprocessingConfig | None = None,
         model: MLPConfig | None = None,
         training: TrainingConfig | None = None,
+        length: Length | None = None,
         on_step: Callable[[Literal["encoding", "scaling"]], None] = lambda _: None,
     ) -> None:
         hint = "pass the frame through resolve_table(frame, ProblemConfig(target=...)) first"
         require_type(table, ResolvedTable, name="table", hint=hint)
         self.table = table
+        self._split = split or table.split
         self._preprocessing_config = preprocessing or PreprocessingConfig()
         self._model_config = model or MLPConfig()
         self._training_config = training or TrainingConfig()
         on_step("encoding")
-        encoded = encode_split(table, split or table.split, self._preprocessing_config)
+        encoded = encode_split(table, self._split, self._preprocessing_config)
         on_step("scaling")
         quantiles = self._training_config.quantiles if table.task == "regression" else None
         prepared = prepare_model(
@@ -62,7 +65,11 @@ class TabularRun:
         device = _device(self._training_config)
         self.model = prepared.model.to(device)
         self.training = train(
-            self.model.network, prepared.data.to(device), self._training_config, task=table.task
+            self.model.network,
+            prepared.data.to(device),
+            self._training_config,
+            task=table.task,
+            length=length,
         )
         self.description = Description(
             task=table.task,
@@ -115,6 +122,23 @@ class TabularRun:
         self.model.scores = other.model.scores
         calibration = {"calibration": other.description.calibration}
         self.description = self.description.model_copy(update=calibration)
+
+    def refit(self) -> "TabularRun":
+        """Return an untrained run on the training and validation rows of this one, which is over.
+
+        Everything is fitted anew on them. It takes as many steps as led this run to its best epoch,
+        on the same schedules, and has no validation rows of its own.
+        """
+        rows = torch.cat([self._split.train, self._split.validation]).sort().values
+        without = {"early_stopping": None, "calibrate": False}
+        return TabularRun(
+            self.table,
+            split=Split(rows, self._split.validation[:0], self._split.test),
+            preprocessing=self._preprocessing_config,
+            model=self._model_config,
+            training=self._training_config.model_copy(update=without),
+            length=self.training.refit_length,
+        )
 
     def evaluate(self) -> dict[str, Evaluation]:
         """Score the model as it is on "validation" and "test", each only if it has rows.

@@ -12,8 +12,7 @@ Shapes: N rows, B rows of a batch, F features, C outputs.
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -30,34 +29,20 @@ from dropout_core.training.feasibility import InfeasibleError, check_feasible
 from dropout_core.training.fused_step import Gradients, gradients_of
 from dropout_core.training.losses import Loss, training_loss
 from dropout_core.training.optimizers import ParameterGroups, build_optimizer, build_scheduler
+from dropout_core.training.state import EpochMetrics, TrainingState, prefixed, slots_of
 from dropout_core.training.training_data import TrainingData, check_arguments
 from dropout_core.training.validation import BATCH_SIZE, outputs_of, validate
 
 
 @dataclass(frozen=True)
-class EpochMetrics:
-    """One epoch, counted from 1. `train_loss` is the mean over the epoch with dropout on.
+class Length:
+    """How long a run is that follows the schedules of another one, as a refit does.
 
-    `validation_loss` and `validation_score` are what `validate` returns, with dropout off; None
-    without validation rows. `learning_rate` is the last one used. `monitored` is the value that
-    early stopping watches; None without early stopping, or where the metric is undefined.
+    It takes `num_steps`, and the other's epochs, which the config counts, have `num_batches` each.
     """
 
-    epoch: int
-    train_loss: float
-    validation_loss: float | None
-    validation_score: float | None
-    learning_rate: float
-    samples_per_second: float
-    monitored: float | None = None
-
-
-@dataclass(frozen=True)
-class TrainingState:
-    """Everything that a run needs to continue between two batches: tensors, and JSON values."""
-
-    tensors: dict[str, Tensor]
-    values: dict[str, Any]
+    num_steps: int
+    num_batches: int
 
 
 class Diverged(ArithmeticError):
@@ -78,9 +63,9 @@ class Training:
 
     Iterating trains `model` in place; `settle` says which weights it holds at the end.
     `parameter_groups` give torch's optimizer other options for some parameters, such as those of a
-    `scaling_recipe.Recipe`; by default all have the config's. Raises Diverged when a loss is not
-    finite, InfeasibleError when the config asks for what the data, the model or the
-    task does not allow, and TypeError or ValueError that names the argument that does not fit.
+    `scaling_recipe.Recipe`; by default they follow the config, as `length` does. Raises Diverged
+    when a loss is not finite, InfeasibleError when the config asks for what the data, the model or
+    the task does not allow, and TypeError or ValueError that names the argument that does not fit.
     """
 
     def __init__(
@@ -91,6 +76,7 @@ class Training:
         *,
         task: Task,
         parameter_groups: ParameterGroups | None = None,
+        length: Length | None = None,
     ) -> None:
         check_arguments(model, data, config, task=task)
         check_feasible(
@@ -108,6 +94,8 @@ class Training:
         self.task = task
         self.history: list[EpochMetrics] = []
         self.stopped_early = False
+        self._length = length or Length(config.epochs * self.num_batches, self.num_batches)
+        self._best_epoch: int | None = None
         self._batch = 0  # the next batch of the epoch in progress
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._seconds = 0.0  # spent so far on the epoch in progress
@@ -120,14 +108,12 @@ class Training:
         self._optimizer = build_optimizer(groups, config.optimizer)
         # What is reported is the config's learning rate, which the first group need not have.
         self._reported_rate = config.optimizer.lr / self._optimizer.param_groups[0]["lr"]
+        num_batches = self._length.num_batches
         self._annealing = Annealing(
-            model, self._optimizer, config, num_steps=config.epochs * self.num_batches
+            model, self._optimizer, config, num_steps=config.epochs * num_batches
         )
         self._scheduler = build_scheduler(
-            self._optimizer,
-            config.scheduler,
-            num_epochs=config.epochs,
-            num_batches=self.num_batches,
+            self._optimizer, config.scheduler, num_epochs=config.epochs, num_batches=num_batches
         )
         self._learning_rate = 0.0  # of the step last taken
         self._interrupted = False
@@ -144,7 +130,20 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        return self.stopped_early or len(self.history) == self.config.epochs
+        num_epochs = -(-self._length.num_steps // self.num_batches)
+        return self.stopped_early or len(self.history) == num_epochs
+
+    @property
+    def refit_length(self) -> Length:
+        """Return the length of a run that ends where this one, which is over, has its weights."""
+        best_epoch = self._best_epoch or len(self.history)
+        return Length(best_epoch * self.num_batches, self.num_batches)
+
+    @property
+    def _batches_to_train(self) -> int:
+        """Batches of the epoch in progress: the last one of a refit may have fewer."""
+        num_done = len(self.history) * self.num_batches
+        return min(self.num_batches, self._length.num_steps - num_done)
 
     def interrupt(self) -> None:
         """End the iteration before the next batch. Any thread may call it.
@@ -157,7 +156,7 @@ class Training:
     def __iter__(self) -> Iterator[EpochMetrics]:
         while not self.finished:
             self._train_epoch()
-            if self._interrupted and self._batch < self.num_batches:
+            if self._interrupted and self._batch < self._batches_to_train:
                 return
             yield self._complete_epoch()
         self.settle()
@@ -183,19 +182,18 @@ class Training:
         tensors = {
             "loss_sum": self._loss_sum,
             "mask_generator": self._masks.get_state(),
-            **_prefixed("model", self.model.state_dict()),
-            **_prefixed("best", self._best_weights),
-            **_prefixed("average", self._average.state_dict() if self._average else {}),
+            **prefixed("model", self.model.state_dict()),
+            **prefixed("best", self._best_weights),
+            **prefixed("average", self._average.state_dict() if self._average else {}),
+            **prefixed("optimizer", slots_of(self._optimizer)),
         }
-        for index, slots in self._optimizer.state_dict()["state"].items():
-            given = {name: slot for name, slot in slots.items() if isinstance(slot, Tensor)}
-            tensors |= _prefixed(f"optimizer.{index}", given)
         values = {
-            "history": [_recorded(metrics) for metrics in self.history],
+            "history": [metrics.recorded() for metrics in self.history],
             "batch": self._batch,
             "seconds": self._seconds,
             "stopped_early": self.stopped_early,
             **({} if self._stopping is None else self._stopping.state()),
+            **({} if self._best_epoch is None else {"best_epoch": self._best_epoch}),
             "optimizer_groups": self._optimizer.state_dict()["param_groups"],
             "scheduler": None if self._scheduler is None else self._scheduler.state_dict(),
         }
@@ -204,10 +202,10 @@ class Training:
     def restore(self, state: TrainingState) -> None:
         """Continue from `state`, which a run with the same model, data and config has made."""
         tensors, values = state.tensors, state.values
-        self.model.load_state_dict(_under("model", tensors))
-        self._best_weights = _under("best", tensors)
+        self.model.load_state_dict(state.under("model"))
+        self._best_weights = state.under("best")
         if self._average is not None:
-            self._average.load_state_dict(_under("average", tensors))
+            self._average.load_state_dict(state.under("average"))
         self._masks.set_state(tensors["mask_generator"].cpu())
         self._loss_sum = tensors["loss_sum"].to(self.device)
         self.history = [EpochMetrics(**metrics) for metrics in values["history"]]
@@ -216,12 +214,9 @@ class Training:
         self.stopped_early = values["stopped_early"]
         if self._stopping is not None:
             self._stopping.restore(values)
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under("optimizer", tensors).items():
-            index, slot = name.split(".", 1)
-            slots.setdefault(int(index), {})[slot] = tensor
+            self._best_epoch = values.get("best_epoch")
         self._optimizer.load_state_dict(
-            {"state": slots, "param_groups": values["optimizer_groups"]}
+            {"state": state.slots(), "param_groups": values["optimizer_groups"]}
         )
         if self._scheduler is not None:
             self._scheduler.load_state_dict(values["scheduler"])
@@ -278,10 +273,11 @@ class Training:
         num_rows = len(self.data.train_features)
         order = torch.randperm(num_rows, generator=generator(self.config.seed, "order", epoch))
         batches = torch.split(order.to(self.device), self.config.batch_size)
+        num_batches = self._batches_to_train
         self.model.train()
         started = time.perf_counter()
         try:
-            while self._batch < self.num_batches and not self._interrupted:
+            while self._batch < num_batches and not self._interrupted:
                 self._annealing.begin((epoch - 1) * self.num_batches + self._batch)
                 self._step(batches[self._batch])
                 self._batch += 1
@@ -308,7 +304,8 @@ class Training:
 
     def _complete_epoch(self) -> EpochMetrics:
         epoch = len(self.history) + 1
-        num_trained = min(self.num_batches * self.config.batch_size, len(self.data.train_features))
+        num_rows = self._batches_to_train * self.config.batch_size
+        num_trained = min(num_rows, len(self.data.train_features))
         train_loss = float(self._loss_sum) / num_trained
         if not math.isfinite(train_loss):
             raise Diverged(epoch, train_loss)
@@ -354,6 +351,7 @@ class Training:
         if stopping.watch(value):
             weights = self._validated_network.state_dict()
             self._best_weights = {name: tensor.clone() for name, tensor in weights.items()}
+            self._best_epoch = len(self.history)
         self.stopped_early = stopping.is_over
 
 
@@ -364,9 +362,12 @@ def train(
     *,
     task: Task,
     parameter_groups: ParameterGroups | None = None,
+    length: Length | None = None,
 ) -> Training:
     """Train `model` in place: iterate over the result to get one EpochMetrics an epoch."""
-    return Training(model, data, config, task=task, parameter_groups=parameter_groups)
+    return Training(
+        model, data, config, task=task, parameter_groups=parameter_groups, length=length
+    )
 
 
 def _average(model: MLP, decay: float) -> AveragedModel:
@@ -374,24 +375,3 @@ def _average(model: MLP, decay: float) -> AveragedModel:
     model.use_generator(None)  # the average is only run in eval mode
     average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
-
-
-def _recorded(metrics: EpochMetrics) -> dict[str, Any]:
-    """Return the metrics as release 0.1 recorded them, unless early stopping watches a value."""
-    values = asdict(metrics)
-    if metrics.monitored is None:
-        del values["monitored"]
-    return values
-
-
-def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    start = f"{prefix}."
-    return {
-        name.removeprefix(start): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(start)
-    }

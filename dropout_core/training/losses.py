@@ -49,7 +49,7 @@ def pinball_loss(
     Shapes: outputs (B, T * Q), those of a target following each other; targets (B, T); levels (Q).
     """
     levels = levels.to(outputs.dtype)
-    error = targets[..., None] - outputs.unflatten(-1, (-1, len(levels)))
+    error = targets[..., None] - outputs.reshape(*targets.shape, len(levels))
     loss = torch.maximum(levels * error, (levels - 1) * error).flatten(-2)
     return loss if reduction == "none" else loss.mean()
 
@@ -99,6 +99,17 @@ def training_loss(
         return (by_row if weights is None else by_row * weights).sum() / len(given)
 
     return loss
+
+
+def over_members(loss: Loss) -> Loss:
+    """Return the mean of the members' losses against the same targets, for outputs (B, k, C)."""
+
+    def of_members(outputs: Tensor, *given: Tensor) -> Tensor:
+        num_members = outputs.shape[1]
+        repeated = [tensor.repeat(num_members, *[1] * (tensor.dim() - 1)) for tensor in given]
+        return loss(outputs.transpose(0, 1).flatten(0, 1), *repeated)
+
+    return of_members
 
 
 def value_and_gradient(

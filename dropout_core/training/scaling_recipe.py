@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from dropout_core.config import CosineConfig, DropoutConfig, MLPConfig, TrainingConfig
 from dropout_core.nn.masks import keep_probability
+from dropout_core.nn.members import Average
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.layer_rates import parameter_groups
 
@@ -38,12 +39,16 @@ class Recipe:
     training: TrainingConfig
     weight_factors: tuple[float, ...]
 
-    def network(self, *, in_features: int, out_features: int) -> MLP:
-        """Build the network with its initial weights and max norms multiplied by the factors."""
+    def network(self, *, in_features: int, out_features: int, average: Average = "values") -> MLP:
+        """Build the network with its initial weights and max norms multiplied by the factors.
+
+        The arguments are those of `MLP`.
+        """
         network = MLP(
             self.model,
             in_features=in_features,
             out_features=out_features,
+            average=average,
             seed=self.training.seed,
         )
         for linear, factor in zip(network.linears, self.weight_factors, strict=True):

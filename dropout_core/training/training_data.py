@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dropout_core.config import Task, TrainingConfig
 from dropout_core.errors import require_type
+from dropout_core.nn.members import AVERAGES
 from dropout_core.nn.mlp import MLP
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -54,6 +55,11 @@ def check_arguments(model: MLP, data: TrainingData, config: TrainingConfig, *, t
         raise ValueError(
             "a binary task needs an MLP with out_features=2, one output for each class, "
             f"but this one has {model.out_features}"
+        )
+    if model.average is not None and model.average.average != AVERAGES[task]:
+        raise ValueError(
+            f"the members of a {task} task need an MLP with average={AVERAGES[task]!r}, "
+            f"but this one has {model.average.average!r}"
         )
     dtype = next(model.parameters()).dtype
     for part, (features, targets) in parts.items():

@@ -38,6 +38,8 @@ ONE_OF_EACH = [
     MLPConfig(hidden=(8, 8), hidden_dropout=[DropoutConfig(kind="batchwise", p=0.5), 0.5]),
     MLPConfig(hidden=(), activation="gelu", max_norm=3.0, init="normal"),
     MLPConfig(hidden=(3, 4), hidden_dropout=(0.1, DropoutConfig(keep=0.5)), batch_norm=True),
+    MLPConfig(activation="mish", parametric_activation=True, input_scaling=True, zero_output=True),
+    MLPConfig(init="lecun_normal", members=64, member_sharing="nothing"),
     SGDConfig(momentum=0.9, nesterov=True),
     AdamConfig(betas=(0.5, 0.9)),
     AdamWConfig(),
@@ -478,3 +480,50 @@ def test_every_value_reaches_the_configs_within() -> None:
     config = TrainingConfig(early_stopping=EarlyStoppingConfig(monitor="loss"))
     assert "ties" not in config.model_dump()["early_stopping"]
     assert config.every_value()["early_stopping"]["ties"] == "first"
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "reason"),
+    [
+        ({"members": 0}, "members", "greater than or equal to 1"),
+        ({"members": 65}, "members", "less than or equal to 64"),
+        ({"members": 2, "batch_norm": True}, "members", "batch norm cannot be used with members"),
+        ({"members": 2, "hidden_dropout": BATCHWISE}, "members", "batchwise dropout cannot"),
+        ({"members": 2, "input_dropout": BATCHWISE}, "members", "batchwise dropout cannot"),
+        (
+            {"members": 2, "hidden_dropout": [0, {"kind": "dropconnect", "p": 0.5}]},
+            "members",
+            "dropconnect dropout cannot",
+        ),
+        (
+            {"parametric_activation": True, "activation": "maxout"},
+            "parametric_activation",
+            "already learns",
+        ),
+        (
+            {"parametric_activation": True, "hidden_dropout": BATCHWISE},
+            "parametric_activation",
+            "use another dropout",
+        ),
+    ],
+    ids=str,
+)
+def test_what_does_not_go_with_members_or_mixes_is_refused_at_their_field(
+    options: dict[str, Any], field: str, reason: str
+) -> None:
+    with pytest.raises(ValidationError, match=reason) as caught:
+        MLPConfig.model_validate(options)
+    assert [error["loc"] for error in caught.value.errors()] == [(field,)]
+    MLPConfig.model_validate({**options, "members": 1, "parametric_activation": False})
+
+
+def test_what_is_new_is_written_only_where_it_says_more() -> None:
+    names = {"zero_output", "parametric_activation", "input_scaling", "members", "member_sharing"}
+    assert not names & MLPConfig().model_dump().keys()
+    assert MLPConfig(members=4).model_dump()["members"] == 4
+
+
+@pytest.mark.parametrize("options", [{"members": 2}, {"parametric_activation": True}], ids=str)
+def test_members_and_mixes_are_computed_in_float32(options: dict[str, Any]) -> None:
+    assert MLPConfig(hidden_dropout=0.5).allows_bfloat16
+    assert not MLPConfig(hidden_dropout=0.5, **options).allows_bfloat16

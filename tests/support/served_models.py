@@ -16,6 +16,9 @@ from dropout_core.config import (
 from dropout_core.data.encoder import Encoder
 from dropout_core.model.conformal import num_pairs
 from dropout_core.model.saved_model import Calibration, Description, TabularModel, build_model
+from dropout_core.nn.activations import ParametricActivation
+from dropout_core.nn.layers import InputScaling
+from dropout_core.nn.mlp import Linear
 from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.pipeline.tabular_run import TabularRun
 
@@ -72,7 +75,7 @@ def make_model(
     chosen = MLPConfig(**{"hidden": (7,), **config})
     num_targets = len(targets if classes is None else classes)
     num_outputs = num_targets * len(quantiles or (0.5,))
-    model = build_model(encoder, preprocessing, chosen, num_outputs=num_outputs)
+    model = build_model(encoder, preprocessing, chosen, num_outputs=num_outputs, task=task)
     model.preprocessing.fit(torch.from_numpy(encoder.encode(frame)))
     if task == "regression":
         model.fit_targets(100 + 20 * normal(50, num_targets, seed=1))
@@ -84,8 +87,12 @@ def make_model(
         model.scores = shares[:, None].repeat(1, width)
     stream = Generator().manual_seed(2)
     for module in model.modules():
-        if isinstance(module, nn.Linear) and module.bias is not None:
+        if isinstance(module, Linear) and module.bias is not None:
             nn.init.normal_(module.bias, generator=stream)
+        if isinstance(module, ParametricActivation):
+            nn.init.uniform_(module.mix, 0.5, 1.0, generator=stream)
+        if isinstance(module, InputScaling):
+            nn.init.uniform_(module.weight, 0.5, 2.0, generator=stream)
         if isinstance(module, nn.BatchNorm1d):
             nn.init.normal_(module.running_mean, generator=stream)
             nn.init.uniform_(module.running_var, 0.5, 2.0, generator=stream)

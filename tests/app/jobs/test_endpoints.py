@@ -89,6 +89,10 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
         {"preset": "fast", "model": {"hidden_dropout": [0.1, 0.1]}},
         *("/model", "needs `hidden`"),
     ),
+    "a value that the preset's does not go with": (
+        {"preset": "fast", "model": {"hidden_dropout": {"p": 0.1, "scaling": "classic"}}},
+        *("/training/dropout_schedule", "(it has the value of the preset fast)"),
+    ),
     "weights by an unknown name": (
         {"training": {"class_weights": "fair"}},
         *("/training/class_weights", "balanced"),

@@ -1,3 +1,6 @@
+import json
+import re
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -199,3 +202,50 @@ def test_values_that_do_not_fit_each_other_are_refused_where_they_stand() -> Non
     with pytest.raises(ValidationError) as caught:
         recipe(model={"hidden_dropout": [0.1]})
     assert caught.value.errors()[0]["loc"] == ("model", "hidden_dropout")
+
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "presets.md").read_text()
+
+
+def documented(name: Preset) -> dict[str, Any]:
+    """The values of a preset in the document's table, by their paths."""
+    rows = [
+        [cell.strip(" `") for cell in line.strip("|").split("|")]
+        for line in DOCUMENT.splitlines()
+        if re.match(r"\| `(preprocessing|model|training)\.", line)
+    ]
+    column = ("fast", "default", "best").index(name) + 1
+    return {row[0]: json.loads(row[column] or "null") for row in rows}
+
+
+def value_at(path: str, config: Any) -> Any:
+    """The value of a config as JSON; null where an object on the way is."""
+    value = config.every_value()
+    for part in path.split("."):
+        if value is not None:
+            value = value[int(part)] if part.isdigit() else value[part]
+    return value
+
+
+@pytest.mark.parametrize("name", ["fast", "default", "best"])
+def test_the_document_has_each_value_that_is_not_its_fields_default(name: Preset) -> None:
+    told = documented(name)
+    for section, config in (
+        settled(name, task="binary", num_rows=10_000, num_columns=30)._asdict().items()
+    ):
+        paths = {path: path.partition(".")[2] for path in told if path.startswith(f"{section}.")}
+        for path, within in paths.items():
+            assert told[path] == value_at(within, config), path
+        fields = {within.partition(".")[0] for within in paths.values()}
+        standard = type(config)().every_value()
+        changed = {
+            field for field, value in config.every_value().items() if value != standard[field]
+        }
+        assert changed <= fields
+
+
+def test_the_document_says_what_depends_on_the_table() -> None:
+    assert f"more than {MAX_EMBEDDED_COLUMNS} features" in DOCUMENT
+    assert f"more than {LARGE_TABLE:,} training rows" in DOCUMENT
+    for goal in get_args(Goal):
+        assert f"| `{goal}` |" in DOCUMENT

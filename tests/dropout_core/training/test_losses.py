@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from dropout_core.config import TrainingConfig
 from dropout_core.training.losses import (
     Loss,
+    over_members,
     pinball_loss,
     plain_loss,
     training_loss,
@@ -254,3 +255,14 @@ def test_the_pinball_loss_is_least_at_the_quantile(level: float) -> None:
         for value in range(101)
     ]
     assert losses.index(min(losses)) == round(100 * level)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
+def test_the_loss_of_members_is_the_mean_of_their_losses(task: str, weighted: bool) -> None:
+    of_members = normal(8, 4, 3)  # (B, k, C)
+    targets = TARGETS if task == "multiclass" else (normal(8, 3, seed=1) > 0).double()
+    weights = (normal(8, seed=2).square(),) if weighted else ()
+    loss = training_loss(TrainingConfig(), task, targets=targets, num_outputs=3, weighted=weighted)
+    expected = torch.stack([loss(of_members[:, j], targets, *weights) for j in range(4)]).mean()
+    assert close(over_members(loss)(of_members, targets, *weights), expected)
