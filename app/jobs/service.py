@@ -141,7 +141,7 @@ def _sizes(spec: JobSpec, plan: _Plan) -> _Sizes:
     inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
     sizes = {
         "in_features": inputs.in_features(spec.preprocessing),
-        "out_features": plan.num_outputs,
+        "out_features": plan.num_outputs * len(spec.training.quantiles or (0.5,)),
         "num_embedded": inputs.num_embedded(spec.preprocessing),
     }
     return _Sizes(
