@@ -66,7 +66,7 @@ def adam(config: AdamConfig | AdamWConfig) -> Tensor:
         AdamWConfig(),
         AdamWConfig(lr=0.1, betas=(0.5, 0.8), eps=0.1, weight_decay=0.5),
     ],
-    ids=["coslog4", "flat cosine"],
+    ids=repr,
 )
 def test_two_steps_are_those_computed_by_hand(config: Optimizer) -> None:
     by_hand = sgd if isinstance(config, SGDConfig) else adam
@@ -177,7 +177,7 @@ def test_one_cycle_may_warm_up_for_a_single_step(warmup: float, num_steps: int) 
         Coslog4Config(name="coslog4"),
         FlatCosineConfig(),
     ],
-    ids=["coslog4", "flat cosine"],
+    ids=repr,
 )
 def test_a_schedule_may_be_a_single_step_long(config: Scheduler) -> None:
     (rate,) = learning_rates(config, num_epochs=1, num_batches=1)
@@ -213,7 +213,7 @@ def test_a_group_of_parameters_may_have_options_of_its_own(config: Optimizer) ->
         Coslog4Config(name="coslog4"),
         FlatCosineConfig(),
     ],
-    ids=["coslog4", "flat cosine"],
+    ids=repr,
 )
 def test_a_schedule_keeps_the_rates_of_groups_in_proportion(config: Scheduler) -> None:
     weights = [nn.Parameter(torch.zeros(1)) for _ in range(3)]
