@@ -17,7 +17,7 @@ from dropout_core.data.selection import Selection, select
 from dropout_core.data.splits import check_split, rare_classes
 from dropout_core.errors import DataError
 from dropout_core.training import memory
-from dropout_core.training.feasibility import InfeasibleError, check_feasible
+from dropout_core.training.feasibility import InfeasibleError, check_feasible, check_preprocessing
 from store import datasets
 from store.artifacts.artifact_store import ArtifactStore
 from store.datasets import Dataset
@@ -141,7 +141,7 @@ def _sizes(spec: JobSpec, plan: _Plan) -> _Sizes:
     inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
     sizes = {
         "in_features": inputs.in_features(spec.preprocessing),
-        "out_features": plan.num_outputs,
+        "out_features": plan.num_outputs * len(spec.training.quantiles or (0.5,)),
         "num_embedded": inputs.num_embedded(spec.preprocessing),
     }
     return _Sizes(
@@ -151,6 +151,7 @@ def _sizes(spec: JobSpec, plan: _Plan) -> _Sizes:
             spec.training,
             num_rows=plan.num_rows,
             num_columns=inputs.num_values + len(inputs.cardinalities),
+            num_entries=inputs.num_entries(spec.preprocessing),
             cross_validates=spec.dataset.split.folds is not None,
             **sizes,
         ),
@@ -273,6 +274,8 @@ def _rare_categories(plan: _Plan, limit: int) -> list[str]:
 def _check_training(spec: JobSpec, plan: _Plan, *, asked: JobSpec) -> None:
     """Raise RequestError (422) if the job cannot be trained; `asked` is the job as submitted."""
     try:
+        inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
+        check_preprocessing(spec.preprocessing, num_numbers=inputs.num_numbers)
         check_feasible(
             spec.model,
             spec.training,

@@ -59,11 +59,26 @@ class Preprocessing(nn.Module):
         """Fit fill values and scales to training rows: (N, V + K), as their weights (N) count."""
         for column, known, known_weights in self._known(matrix, weights):
             self.fill[column] = (
-                _median(known, known_weights)
+                quantiles(known, [0.5], known_weights)[0]
                 if self._impute == "median"
                 else mean_and_scale(known, known_weights)[0]
             )
             self.scale.fit(column, known, known_weights)
+
+    def quantiles(
+        self, matrix: Tensor, num_quantiles: int, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return evenly spaced quantiles of the known values of training rows, scaled.
+
+        Shape: (N, V + K), weights (N) -> (Q, V) float32. The first and the last are the smallest
+        and the largest value.
+        """
+        found = torch.empty(num_quantiles, self.num_values, dtype=torch.float64)
+        levels = [index / (num_quantiles - 1) for index in range(num_quantiles)]
+        for column, known, known_weights in self._known(matrix, weights):
+            found[:, column] = quantiles(known, levels, known_weights)
+        scaled: Tensor = self.scale(found)
+        return scaled.float()
 
     def _known(
         self, matrix: Tensor, weights: Tensor | None
@@ -238,22 +253,28 @@ def _mean_spread_varies(values: Tensor, weights: Tensor | None) -> tuple[Tensor,
     return mean * unit, spread * unit, varies
 
 
-def _median(values: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the median, where two are in the middle their mean: (N), (N) -> ().
+def quantiles(values: Tensor, levels: Sequence[float], weights: Tensor | None) -> Tensor:
+    """Return the values at these levels from 0 to 1: (N), (N) -> (Q). The median is at 0.5.
 
-    A value of weight 2 counts like two of weight 1.
+    If a level is between two values, it is their mean (definition 2 of Hyndman and Fan 1996). A
+    value of weight 2 counts like two of weight 1.
     """
-    last = len(values) - 1
+    level, last = torch.tensor(levels, dtype=torch.float64), len(values) - 1
     if weights is None:
-        low, high = last // 2, (last + 1) // 2
-        ordered = torch.from_numpy(np.partition(values.numpy(), (low, high)))  # no whole sort
+        passed = len(values) * level
+        tolerance = 1e-12 * len(values)
+        low = (passed - tolerance).ceil().long() - 1
+        high = (passed + tolerance).floor().long()
+        low, high = low.clamp(0, last), high.clamp(0, last)
+        needed = torch.cat([low, high]).unique().tolist()
+        ordered = torch.from_numpy(np.partition(values.numpy(), needed))  # no whole sort
     else:
         ordered, order = values.sort()
-        passed = weights[order].cumsum(0)
-        middle = 0.5 * passed[-1]
-        tolerance = 1e-6 * middle  # the weights are rounded to 32 bits
-        low = min(int(torch.searchsorted(passed, middle - tolerance)), last)
-        high = min(int(torch.searchsorted(passed, middle + tolerance)), last)
+        cumulative = weights[order].cumsum(0)
+        passed = level * cumulative[-1]
+        tolerances = 1e-6 * passed  # the weights are rounded to 32 bits
+        low = torch.searchsorted(cumulative, passed - tolerances).clamp_max(last)
+        high = torch.searchsorted(cumulative, passed + tolerances).clamp_max(last)
     return 0.5 * ordered[low] + 0.5 * ordered[high]
 
 
