@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from app.http.errors import escaped, invalid
 from app.serving.dataset_rows import scan
-from dropout_core.config import FeatureType, ProblemConfig, TrainingConfig
+from dropout_core.config import FeatureType, PreprocessingConfig, ProblemConfig, TrainingConfig
 from dropout_core.data.columns import Column
 from dropout_core.data.declared_types import unreadable_cells
 from dropout_core.data.labels import listed_labels, of_labels
@@ -147,7 +147,7 @@ def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> _Plan:
         inputs=memory.input_sizes(columns, selection, spec.preprocessing),
         warnings=(
             *selection.warnings,
-            *_rare_categories(columns, selection, spec.preprocessing.max_categories),
+            *_rare_categories(columns, selection, spec.preprocessing),
             *_unreadable(dataset, columns, {**spec.dataset.types, **selection.features}, artifacts),
             *rare_classes(columns, selection, spec.dataset.split),
         ),
@@ -204,14 +204,30 @@ def _pointer(error: DataError) -> str:
     return f"/dataset/{error.field}"
 
 
-def _rare_categories(columns: Iterable[Column], selection: Selection, limit: int) -> list[str]:
-    """Return a warning for each column that has more categories than are kept."""
-    return [
-        f"column {column.name!r}: the {limit} most frequent of {column.num_distinct} categories "
-        "are kept, the others count as unknown"
-        for column in columns
-        if selection.features.get(column.name) == "categorical" and column.num_distinct > limit
-    ]
+def _rare_categories(
+    columns: Iterable[Column], selection: Selection, config: PreprocessingConfig
+) -> list[str]:
+    """Return a warning for each column that has categories which are not kept.
+
+    Where too few rows have a category, the warning needs the counts of `top_values`.
+    """
+    warnings = []
+    for column in columns:
+        if selection.features.get(column.name) != "categorical":
+            continue
+        frequent = [value for value in column.top_values if value.count >= config.min_frequency]
+        if column.num_distinct > config.max_categories:
+            warnings.append(
+                f"column {column.name!r}: the {config.max_categories} most frequent of "
+                f"{column.num_distinct} categories are kept, the others count as unknown"
+            )
+        if len(frequent) < len(column.top_values):
+            warnings.append(
+                f"column {column.name!r}: {column.num_distinct - len(frequent)} of "
+                f"{column.num_distinct} categories have fewer than {config.min_frequency} rows and "
+                "count as unknown"
+            )
+    return warnings
 
 
 def _check_training(spec: JobSpec, plan: _Plan) -> None:

@@ -8,6 +8,8 @@ from torch import Generator, Tensor, nn
 
 from dropout_core.config import (
     MLPConfig,
+    PeriodicConfig,
+    PiecewiseLinearConfig,
     PreprocessingConfig,
     ProblemConfig,
     Task,
@@ -18,6 +20,11 @@ from dropout_core.model.saved_model import Description, TabularModel, build_mode
 from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.pipeline.tabular_run import TabularRun
 
+NUMBER_EMBEDDINGS = (
+    None,
+    PeriodicConfig(kind="periodic", frequencies=5),
+    PiecewiseLinearConfig(kind="piecewise_linear", bins=7, dim=3),
+)
 WORDS = tuple(f"word {index:02}" for index in range(30))
 
 
@@ -68,7 +75,7 @@ def make_model(
     chosen = MLPConfig(**{"hidden": (7,), **config})
     num_outputs = len(targets if classes is None else classes)
     model = build_model(encoder, preprocessing, chosen, num_outputs=num_outputs)
-    model.preprocessing.fit(torch.from_numpy(encoder.encode(frame)))
+    model.fit_inputs(torch.from_numpy(encoder.encode(frame)))
     if task == "regression":
         model.fit_targets(100 + 20 * normal(50, num_outputs, seed=1))
     stream = Generator().manual_seed(2)

@@ -15,8 +15,9 @@ from dropout_core.evaluation.evaluator import evaluate, score
 from dropout_core.model.forward import ForwardPass
 from dropout_core.model.predictor import TILE_ROWS, TILES, Predictor, fingerprint, machine
 from dropout_core.model.saved_model import WEIGHTS, save_model
-from tests.support.served_models import make_model, normal, numbers
+from tests.support.served_models import NUMBER_EMBEDDINGS, make_model, normal, numbers
 
+SCALES = ["standard", "robust", "quantile", "minmax"]
 DROPOUTS = [0.0, 0.5, {"p": 0.5, "scaling": "classic"}, {"kind": "gaussian", "p": 0.5}]
 HIDDEN_DROPOUTS = [*DROPOUTS, {"kind": "dropconnect", "p": 0.5}]
 
@@ -32,7 +33,8 @@ def test_a_row_has_the_same_bits_in_any_company(data: st.DataObject) -> None:
             num_classes=data.draw(st.sampled_from([None, *range(2, 21)]), label="classes"),
             categories=categories,
             preprocessing=PreprocessingConfig(
-                scale=data.draw(st.sampled_from(["standard", "quantile", "minmax"]), label="scale")
+                scale=data.draw(st.sampled_from(SCALES), label="scale"),
+                number_embedding=data.draw(st.sampled_from(NUMBER_EMBEDDINGS), label="numbers"),
             ),
             hidden=data.draw(st.lists(st.integers(1, 70), max_size=3), label="hidden"),
             activation=data.draw(st.sampled_from(["relu", "tanh", "logistic", "gelu", "maxout"])),
