@@ -18,8 +18,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from dropout_core.config import Config, MLPConfig, PreprocessingConfig, Task, added
+<<<<<<< HEAD
 from dropout_core.config.base import Positive
+=======
+from dropout_core.data.categories import CategoricalFeature
+>>>>>>> prep
 from dropout_core.data.encoder import Encoder
+from dropout_core.data.features import NumericFeature
 from dropout_core.data.formats import CellFormat
 from dropout_core.data.labels import LabelColumn
 from dropout_core.data.reading import Reading
@@ -201,6 +206,9 @@ def build_model(
         num_values=encoder.num_values,
         num_codes=len(encoder.cardinalities),
         indicated=[encoder.columns_of(name)[0] for name in encoder.may_be_missing],
+        only_numbers=all(
+            isinstance(f, NumericFeature | CategoricalFeature) for f in encoder.features
+        ),
     )
     inputs = None
     if encoder.cardinalities or preprocessing.number_embedding is not None:

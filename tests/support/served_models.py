@@ -8,6 +8,8 @@ from torch import Generator, Tensor, nn
 
 from dropout_core.config import (
     MLPConfig,
+    PeriodicConfig,
+    PiecewiseLinearConfig,
     PreprocessingConfig,
     ProblemConfig,
     Task,
@@ -22,6 +24,11 @@ from dropout_core.nn.mlp import Linear
 from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.pipeline.tabular_run import TabularRun
 
+NUMBER_EMBEDDINGS = (
+    None,
+    PeriodicConfig(kind="periodic", frequencies=5),
+    PiecewiseLinearConfig(kind="piecewise_linear", bins=7, dim=3),
+)
 WORDS = tuple(f"word {index:02}" for index in range(30))
 
 
@@ -73,10 +80,16 @@ def make_model(
     if task == "multilabel":
         classes = targets
     chosen = MLPConfig(**{"hidden": (7,), **config})
+<<<<<<< HEAD
     num_targets = len(targets if classes is None else classes)
     num_outputs = num_targets * len(quantiles or (0.5,))
     model = build_model(encoder, preprocessing, chosen, num_outputs=num_outputs, task=task)
     model.preprocessing.fit(torch.from_numpy(encoder.encode(frame)))
+=======
+    num_outputs = len(targets if classes is None else classes)
+    model = build_model(encoder, preprocessing, chosen, num_outputs=num_outputs)
+    model.fit_inputs(torch.from_numpy(encoder.encode(frame)))
+>>>>>>> prep
     if task == "regression":
         model.fit_targets(100 + 20 * normal(50, num_targets, seed=1))
     if calibration is not None and task != "regression":

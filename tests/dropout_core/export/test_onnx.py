@@ -21,10 +21,18 @@ from dropout_core.export.onnx_model import write_onnx
 from dropout_core.model.predictor import Predictor
 from dropout_core.model.saved_model import Calibration
 from tests.support.exported_models import Kept, every_kind, inputs_of, model_of_every_kind
+<<<<<<< HEAD
 from tests.support.networks import networks
 from tests.support.served_models import WORDS, make_model, normal, numbers
 
 CALIBRATION = Calibration(temperature=1.7)
+=======
+from tests.support.served_models import NUMBER_EMBEDDINGS, WORDS, make_model, normal, numbers
+
+CLASSIC = {"p": 0.5, "scaling": "classic"}
+SCALES = ["standard", "robust", "quantile", "minmax"]
+DROPOUTS = [0.5, CLASSIC, {"kind": "gaussian", "p": 0.5}]
+>>>>>>> prep
 
 
 def write(folder: Path, *model: Any) -> Kept:
@@ -76,7 +84,8 @@ def test_onnxruntime_answers_as_the_service_does(
             num_classes=data.draw(st.sampled_from([None, 2, 3]), label="classes"),
             categories=categories,
             preprocessing=PreprocessingConfig(
-                scale=data.draw(st.sampled_from(["standard", "quantile", "minmax"]), label="scale"),
+                scale=data.draw(st.sampled_from(SCALES), label="scale"),
+                number_embedding=data.draw(st.sampled_from(NUMBER_EMBEDDINGS), label="numbers"),
                 max_one_hot=data.draw(st.sampled_from([0, 16, 100]), label="one-hot"),
             ),
             **data.draw(networks(widest=40)),
