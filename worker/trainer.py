@@ -289,10 +289,12 @@ class Trainer:
 
 
 def _evaluate_as_served(run: TabularRun) -> dict[str, Evaluation]:
-    """Score the model with one thread, as in serving, where a prediction has the same bits."""
+    """Calibrate and score the model with one thread, as in serving, where it has the same bits."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
+        if run.training.config.calibrate:
+            run.calibrate()
         return run.evaluate()
     finally:
         torch.set_num_threads(num_threads)

@@ -74,7 +74,7 @@ class JobAnswer(BaseModel):
                 epochs_completed=job.epochs_completed,
                 epochs=job.spec["training"]["epochs"],
             ),
-            resolved_config=job.spec,
+            resolved_config=job.resolved_config,
             metadata=job.spec["metadata"],
         )
 

@@ -2,9 +2,13 @@
 
 from dropout_core.config.base import Config, Count, Seed, added
 from dropout_core.config.network import Activation, DropoutConfig, FusedActivation, Init, MLPConfig
+from dropout_core.config.presets import PRESETS, Goal, Preset, Recipe, settled
 from dropout_core.config.problem import (
     ColumnType,
     FeatureType,
+    NumberEmbedding,
+    PeriodicConfig,
+    PiecewiseLinearConfig,
     PreprocessingConfig,
     ProblemConfig,
     SplitConfig,
@@ -15,7 +19,9 @@ from dropout_core.config.training import (
     AdamConfig,
     AdamWConfig,
     CosineConfig,
+    Coslog4Config,
     EarlyStoppingConfig,
+    FlatCosineConfig,
     LinearConfig,
     Monitor,
     OneCycleConfig,
@@ -27,25 +33,34 @@ from dropout_core.config.training import (
 )
 
 __all__ = [
+    "PRESETS",
     "Activation",
     "AdamConfig",
     "AdamWConfig",
     "ColumnType",
     "Config",
     "CosineConfig",
+    "Coslog4Config",
     "Count",
     "DropoutConfig",
     "EarlyStoppingConfig",
     "FeatureType",
+    "FlatCosineConfig",
     "FusedActivation",
+    "Goal",
     "Init",
     "LinearConfig",
     "MLPConfig",
     "Monitor",
+    "NumberEmbedding",
     "OneCycleConfig",
     "Optimizer",
+    "PeriodicConfig",
+    "PiecewiseLinearConfig",
     "PreprocessingConfig",
+    "Preset",
     "ProblemConfig",
+    "Recipe",
     "SGDConfig",
     "Scheduler",
     "Seed",
@@ -55,4 +70,5 @@ __all__ = [
     "Task",
     "TrainingConfig",
     "added",
+    "settled",
 ]

@@ -14,13 +14,17 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from dropout_core.config.base import Config, Count, Positive, Probability
+from dropout_core.config.base import Config, Count, Positive, Probability, added
 
-Activation = Literal["relu", "tanh", "logistic", "gelu", "maxout"]
+Activation = Literal["relu", "tanh", "logistic", "gelu", "selu", "mish", "maxout"]
 FusedActivation = Literal["relu", "tanh", "logistic"]
 """The activations whose derivative is a function of their output."""
-Init = Literal["kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal", "normal"]
+Init = Literal[
+    "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal", "lecun_normal", "normal"
+]
 Width = Annotated[int, Field(ge=1, le=65_536)]
+
+MAX_MEMBERS = 64
 
 
 class DropoutConfig(Config):
@@ -98,7 +102,16 @@ class MLPConfig(Config):
     - `max_norm` bounds the L2 norm of each unit's incoming weights (Srivastava et al. 2014,
       section 5.1).
     - `maxout`: each unit is the maximum of `maxout_pieces` linear units (Goodfellow et al. 2013).
-    - `init`: `normal` draws weights with mean 0 and standard deviation 0.01. Biases start at 0.
+    - `init`: `normal` draws weights with mean 0 and standard deviation 0.01, `lecun_normal` with
+      variance 1 / fan-in. Biases start at 0, and so do the weights of the output with
+      `zero_output`.
+    - `parametric_activation`: each unit learns how much of the activation it applies, a: its output
+      is (1 - a) * x + a * activation(x), with a = 1 at first (Holzmueller et al. 2024, section 3).
+    - `input_scaling`: each input is multiplied by a learned factor, 1 at first, so that the network
+      can choose among its inputs (section 3 of the same paper).
+    - `members`: as many networks are trained side by side, and their predictions are averaged. They
+      share a `backbone`, and each member scales the inputs and outputs of its layers by numbers of
+      its own (Gorishniy et al. 2024; Wen et al. 2020), or they share `nothing` but the inputs.
     """
 
     hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=64, fail_fast=True)] = (
@@ -114,6 +127,11 @@ class MLPConfig(Config):
     batch_norm: bool = False
     max_norm: Positive | None = None
     init: Init = "xavier_uniform"
+    zero_output: bool = added(False)
+    parametric_activation: bool = added(False)
+    input_scaling: bool = added(False)
+    members: Annotated[int, Field(ge=1, le=MAX_MEMBERS)] = added(1)
+    member_sharing: Literal["backbone", "nothing"] = added("backbone")
 
     @field_validator(
         "hidden_dropout",
@@ -136,6 +154,39 @@ class MLPConfig(Config):
                 {"given": len(dropouts), "layers": len(hidden)},
             )
         return dropouts
+
+    @field_validator("parametric_activation")
+    @classmethod
+    def _is_of_whole_layers(cls, value: bool, info: ValidationInfo) -> bool:
+        dropouts = info.data.get("hidden_dropout", ())
+        if value and info.data.get("activation") == "maxout":
+            raise PydanticCustomError(
+                "parametric_maxout", "`maxout` already learns the shape of its activation"
+            )
+        if value and any(dropout.kind == "batchwise" for dropout in dropouts):
+            raise PydanticCustomError(
+                "parametric_batchwise",
+                "batchwise dropout computes parts of layers, whose units have no parametric "
+                "activation: use another dropout",
+            )
+        return value
+
+    @field_validator("members")
+    @classmethod
+    def _members_fit_the_layers(cls, value: int, info: ValidationInfo) -> int:
+        if value == 1:
+            return value
+        if info.data.get("batch_norm"):
+            raise PydanticCustomError("members_norm", "batch norm cannot be used with members")
+        dropouts = (info.data.get("input_dropout"), *info.data.get("hidden_dropout", ()))
+        for kind in ("batchwise", "dropconnect"):
+            if any(dropout is not None and dropout.kind == kind for dropout in dropouts):
+                raise PydanticCustomError(
+                    "members_dropout",
+                    "{kind} dropout cannot be used with members: use `bernoulli` or `gaussian`",
+                    {"kind": kind},
+                )
+        return value
 
     @model_validator(mode="after")
     def _check_dropouts_together(self) -> Self:
@@ -167,6 +218,8 @@ class MLPConfig(Config):
         return (
             self.activation in get_args(FusedActivation)
             and not self.batch_norm
+            and not self.parametric_activation
+            and self.members == 1
             and self.input_dropout.kind != "batchwise"  # the first layer computes a submatrix
             and all(dropout.kind == "bernoulli" for dropout in self.hidden_dropout)
         )

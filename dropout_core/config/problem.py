@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from dropout_core.config.base import Config, Fraction, Seed, added
+from dropout_core.config.base import Config, Count, Fraction, Positive, Seed, added
 
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
 FeatureType = Literal["numeric", "categorical", "boolean", "datetime", "text"]
@@ -14,32 +14,68 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=1000)]
 Delimiter = Annotated[str, Field(min_length=1, max_length=8, pattern=r"^[^\x00]*$")]
 
 
+class PeriodicConfig(Config):
+    """Embed a number x as itself and a linear map of cos(2 pi w x + b), both learned (PBLD).
+
+    The `frequencies` w are drawn from N(0, `sigma`^2), the phases b from [-pi, pi]. Each number
+    becomes `dim` inputs. Holzmueller et al. 2024, section 3.
+    """
+
+    kind: Literal["periodic"]
+    frequencies: Annotated[int, Field(ge=1, le=256)] = 16
+    sigma: Positive = 0.1
+    dim: Annotated[int, Field(ge=2, le=256)] = 4
+
+
+class PiecewiseLinearConfig(Config):
+    """Embed a number by its position among the quantiles of its column, then a learned linear map.
+
+    A column has at most `bins` bins between quantiles of the training rows; each number becomes
+    `dim` inputs. Gorishniy et al. 2022, section 3.2.
+    """
+
+    kind: Literal["piecewise_linear"]
+    bins: Annotated[int, Field(ge=2, le=256)] = 48
+    dim: Annotated[int, Field(ge=1, le=256)] = 16
+
+
+NumberEmbedding = Annotated[PeriodicConfig | PiecewiseLinearConfig, Field(discriminator="kind")]
+
+
 class PreprocessingConfig(Config):
     """How feature values become inputs of the first layer. All of it is fitted on training rows.
 
     - Numbers and the parts of dates are scaled to `standard` (mean 0, variance 1), by `quantile` to
-      a normal distribution, or to `minmax` (0 to 1). `pixels` divides them by 255, and `none` keeps
-      them as they are. A column that is constant, up to rounding, is divided by 1. A missing value
-      is replaced by the `impute` value. A column with missing values in training has one more
-      input, which is 1 where the value is missing. Rows count by their weight.
+      a normal distribution, or to `minmax` (0 to 1). `pixels` divides them by 255, `unit` does one
+      of these two, and `none` keeps them as they are. `robust` subtracts the median, divides by the
+      interquartile range and bounds the result smoothly to (-3, 3). A column that is constant, up
+      to rounding, is divided by 1. A missing value is replaced by the `impute` value. A column with
+      missing values in training has one more input, which is 1 where the value is missing. Rows
+      count by their weight.
+    - `number_embedding`: each number becomes several learned inputs.
     - A column of up to `max_one_hot` categories is one-hot encoded. A column of more has a learned
       embedding (Guo and Berkhahn 2016) of `embedding_dim` numbers; the default is about
       1.6 * (number of categories) ** 0.56.
-    - The `max_categories` most frequent categories are known, all others are one unknown category.
+    - The `max_categories` most frequent categories are known, all others are one unknown category,
+      and so are those of fewer training rows than `min_frequency`.
     - Training replaces known categories by the unknown one at random, at the rate `unknown_rate`,
       so the input for missing and unseen categories is trained too.
     - The words of a text are counted in `text_buckets` inputs by their hash (Weinberger et al.
       2009).
     """
 
-    scale: Literal["standard", "quantile", "minmax", "pixels", "none"] = "standard"
+    scale: Literal["standard", "robust", "quantile", "minmax", "pixels", "unit", "none"] = (
+        "standard"
+    )
     impute: Literal["mean", "median"] = "median"
     max_one_hot: Annotated[int, Field(ge=0, le=1000)] = 16
     max_categories: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    min_frequency: Count = added(1)
     embedding_dim: Annotated[int, Field(ge=1, le=1024)] | None = None
     embedding_dropout: Fraction = 0.0
     unknown_rate: Fraction = 0.01
     text_buckets: Annotated[int, Field(ge=1, le=4096)] = 128
+    number_embedding: NumberEmbedding | None = added(None)
 
 
 class SplitConfig(Config):

@@ -1,5 +1,6 @@
 """The training of a network: optimizer, schedule and what shapes the loss."""
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -7,14 +8,16 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     Tag,
+    field_validator,
     model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from dropout_core.config.base import Config, Count, Fraction, Positive, Seed
+from dropout_core.config.base import Config, Count, Fraction, Positive, Seed, added
 
 Device = Literal["auto", "cpu", "cuda"]
+Level = Annotated[float, Field(gt=0, lt=1)]
 
 
 class SGDConfig(Config):
@@ -83,8 +86,28 @@ class OneCycleConfig(Config):
     warmup: Annotated[float, Field(gt=0, lt=1)] = 0.3
 
 
+class Coslog4Config(Config):
+    """Fall and rise four times: lr (1 - cos(2 pi log2(1 + 15 t))) / 2 at the share t of the run.
+
+    It touches zero at t = 1/15, 3/15, 7/15 and 1. Holzmueller et al. 2024, section 3.
+    """
+
+    name: Literal["coslog4"]
+
+
+class FlatCosineConfig(Config):
+    """Stay at the value for the share `flat` of the run, then anneal to 0 along half a cosine.
+
+    The `flat_cos` of Holzmueller et al. 2024, table A.1.
+    """
+
+    name: Literal["flat_cosine"] = "flat_cosine"
+    flat: Fraction = 0.5
+
+
 Scheduler = Annotated[
-    StepConfig | CosineConfig | LinearConfig | OneCycleConfig, Field(discriminator="name")
+    StepConfig | CosineConfig | LinearConfig | OneCycleConfig | Coslog4Config | FlatCosineConfig,
+    Field(discriminator="name"),
 ]
 
 
@@ -97,6 +120,7 @@ Monitor = Literal[
     "roc_auc",
     "average_precision",
     "r2",
+    "mae",
 ]
 
 
@@ -108,14 +132,20 @@ class EarlyStoppingConfig(Config):
 
     - `monitor` is measured on the validation rows. `loss`, the default, is the loss that training
       minimises there, with its class weights, label smoothing and weights of rows. Without them it
-      is `validation_loss`. The others are metrics of classes, and `r2` of a regression.
+      is `validation_loss`. The others are metrics of classes, and `r2` and `mae` of a regression;
+      `mae` is that of the standardised targets.
     - Small improvements add up: the value is compared with that of the last epoch that counted as
       an improvement, as in Keras.
+    - `ties`: of epochs with equal best values, the model gets the weights of the `first` or `last`.
+    - `refit`: afterwards train anew on the training and validation rows together, for as many steps
+      as lead to the best epoch.
     """
 
     patience: Count = 5
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     monitor: Monitor | None = None
+    ties: Literal["first", "last"] = added("first")
+    refit: bool = added(False)
 
     @model_serializer(mode="wrap")
     def _without_absent_monitor(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -145,9 +175,23 @@ class TrainingConfig(Config):
     - `max_grad_norm` clips the L2 norm of all gradients of a step together (Pascanu et al. 2013).
     - `ema_decay` keeps an exponential moving average of the weights, which moves by 1 - `ema_decay`
       at each step. Validation and early stopping look at the average, and the model keeps it.
+    - `weight_decay_schedule` and `dropout_schedule` anneal the weight decay and all dropout
+      probabilities, step by step. On a GPU such dropout is trained without a CUDA graph.
+    - `layer_rates`: the learning rate is the same for `all` parameters, or that of the neural
+      tangent parametrisation (`ntk`): the weights of a layer have lr / sqrt(fan-in) (with `sgd`
+      lr / fan-in) and a weight decay that shrinks them as before; biases have lr / 10 and do not
+      decay; embeddings of numbers and parametric activations have lr / 10, learned input scales
+      6 lr (Holzmueller et al. 2024, section 3 and table A.1).
+    - `loss` of a regression: `squared` error or `absolute` error. With `quantiles`, which ascend,
+      the model predicts these quantiles of each target, and training minimises the pinball loss
+      (Koenker and Bassett 1978). `validation_loss` is always that of the squared error of the value
+      that is predicted, here of the quantile nearest to the median.
+    - `calibrate`: after training, fit on the validation rows the temperature of the probabilities
+      (Guo et al. 2017) and the scores of conformal predictions (Vovk et al. 2005).
     - `precision`: `bfloat16` rounds the inputs of the hidden layers' matrix products in training.
       It is faster on processors with bfloat16 products and slower on others. It needs `relu`,
-      `tanh` or `logistic` layers with Bernoulli dropout and without batch norm.
+      `tanh` or `logistic` layers with Bernoulli dropout, no batch norm, no members and no
+      parametric activation.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 50
@@ -159,7 +203,27 @@ class TrainingConfig(Config):
     label_smoothing: Fraction = 0.0
     max_grad_norm: Positive | None = None
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    weight_decay_schedule: FlatCosineConfig | None = added(None)
+    dropout_schedule: FlatCosineConfig | None = added(None)
+    layer_rates: Literal["all", "ntk"] = added("all")
+    loss: Literal["squared", "absolute"] = added("squared")
+    quantiles: (
+        Annotated[
+            tuple[Level, ...], Field(strict=False, min_length=1, max_length=99, fail_fast=True)
+        ]
+        | None
+    ) = added(None)
+    calibrate: bool = added(False)
     precision: Literal["float32", "bfloat16"] = "float32"
     max_runtime_seconds: Positive | None = None
     seed: Seed = 0
     device: Device = "auto"
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ascending(cls, quantiles: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if quantiles is not None and any(a >= b for a, b in pairwise(quantiles)):
+            raise PydanticCustomError(
+                "quantiles", "give the quantiles in ascending order, each of them once"
+            )
+        return quantiles

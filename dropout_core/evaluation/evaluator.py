@@ -12,7 +12,7 @@ Shapes: N rows, B rows of a batch, C classes, L labels, T regression targets.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedIOBase, BytesIO
 from typing import Any
 
@@ -23,7 +23,9 @@ from torch import Tensor
 from dropout_core.config import Task
 from dropout_core.evaluation.calibration import Reliability, expected_calibration_error
 from dropout_core.evaluation.column_file import ColumnFile
+from dropout_core.evaluation.coverage import Coverage, reported
 from dropout_core.evaluation.metrics import metric_names
+from dropout_core.model.conformal import Conformal
 from dropout_core.model.predictor import Predictor
 from dropout_core.training.class_scores import (
     PER_CLASS,
@@ -49,6 +51,7 @@ class Evaluation:
     - `per_target`: `target`, `rmse`, `mae`, `r2`, if a regression has several.
     - `reliability`: see `calibration.Reliability`. The decision of a row is its most probable
       class; with labels there are L decisions a row.
+    - `conformal`: see `coverage.Coverage`; None for a model without conformal scores.
     """
 
     num_rows: int
@@ -57,6 +60,7 @@ class Evaluation:
     per_class: list[dict[str, Any]] | None = None
     per_target: list[dict[str, Any]] | None = None
     reliability: list[dict[str, Any]] | None = None
+    conformal: list[dict[str, Any]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as values that JSON can hold."""
@@ -70,12 +74,25 @@ def evaluate(predictor: Predictor, frame: pl.DataFrame) -> Evaluation:
     """
     model = predictor.description
     rows, targets = model.labelled(frame)
-    return score(predictor.outputs_of(rows), targets, task=model.task, names=model.output_names)
+    return score(
+        predictor.outputs_of(rows),
+        targets,
+        task=model.task,
+        names=model.output_names,
+        conformal=reported(predictor),
+    )
 
 
-def score(outputs: Tensor, targets: Tensor, *, task: Task, names: Sequence[Any]) -> Evaluation:
+def score(
+    outputs: Tensor,
+    targets: Tensor,
+    *,
+    task: Task,
+    names: Sequence[Any],
+    conformal: Sequence[Conformal] = (),
+) -> Evaluation:
     """Score the outputs of all rows at once; see `Evaluator`."""
-    evaluator = Evaluator(task, names=names, file=BytesIO())
+    evaluator = Evaluator(task, names=names, file=BytesIO(), conformal=conformal)
     evaluator.add(outputs, targets)
     return evaluator.evaluation()
 
@@ -84,6 +101,7 @@ class Evaluator:
     """Score batches of rows, which are kept in `file`; only a few columns are in memory at a time.
 
     `names` are the names of the outputs: the classes, the labels or the targets of the task.
+    `conformal` are the sets or intervals whose coverage is counted.
 
     - Classes: the most probable one is predicted, the first of equal ones. With two classes F1,
       ROC-AUC and average precision are those of the second; with more they are means over the
@@ -93,11 +111,19 @@ class Evaluator:
     - Regression: RMSE, MAE and R2 in the targets' own units; with several targets their means.
     """
 
-    def __init__(self, task: Task, *, names: Sequence[Any], file: BufferedIOBase) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        names: Sequence[Any],
+        file: BufferedIOBase,
+        conformal: Sequence[Conformal] = (),
+    ) -> None:
         self._task = task
         self._names = names
         self._num_rows = 0
         self._is_finite = True
+        self._coverage = Coverage(task, conformal)
         columns = ColumnFile(file)
         self._scores: _ClassScores | _LabelScores | _ValueScores
         match task:
@@ -120,12 +146,13 @@ class Evaluator:
         self._is_finite = self._is_finite and bool(outputs.isfinite().all())
         if self._is_finite:
             self._scores.add(outputs, targets)
+            self._coverage.add(outputs, targets)
 
     def evaluation(self) -> Evaluation:
         """Return the scores of all rows added so far."""
         if self._num_rows == 0 or not self._is_finite:
             return Evaluation(self._num_rows, dict.fromkeys(metric_names(self._task)))
-        return self._scores.evaluation()
+        return replace(self._scores.evaluation(), conformal=self._coverage.scores())
 
     def _check(self, outputs: Tensor, targets: Tensor) -> None:
         num_rows, num_outputs = outputs.shape

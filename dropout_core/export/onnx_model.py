@@ -89,6 +89,8 @@ def _add_outputs(
         scaled = graph.add("Mul", outputs, model.target_scale)
         graph.add("Add", scaled, model.target_mean, output=_VALUES)
         return [_declared(_VALUES, TensorProto.DOUBLE, manifest.num_outputs)]
+    if (model.target_scale != 1).any():  # by the temperature
+        outputs = graph.add("Mul", outputs, model.target_scale)
     probabilities = _declared(_PROBABILITIES, TensorProto.DOUBLE, manifest.num_outputs)
     if manifest.task == "multilabel":
         graph.add("Sigmoid", outputs, output=_PROBABILITIES)

@@ -8,16 +8,17 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from dropout_core.config import Config, MLPConfig, PreprocessingConfig, Task, added
+from dropout_core.config.base import Positive
 from dropout_core.data.encoder import Encoder
 from dropout_core.data.formats import CellFormat
 from dropout_core.data.labels import LabelColumn
@@ -27,10 +28,22 @@ from dropout_core.errors import ModelError
 from dropout_core.files import write_atomically
 from dropout_core.model.preprocessing import Preprocessing, mean_and_scale, standardise
 from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.members import AVERAGES
 from dropout_core.nn.mlp import MLP
 
 MANIFEST = "model.json"
 WEIGHTS = "model.safetensors"
+
+
+class Calibration(Config):
+    """What the validation rows taught a trained model, without the scores, which are tensors.
+
+    `temperature` divides the logits; it is 1 for a regression. `num_scores` of conformal
+    predictions are kept; it is 0 for a multilabel model, which has no such predictions.
+    """
+
+    temperature: Positive = 1.0
+    num_scores: Annotated[int, Field(ge=0)] = 0
 
 
 class Description(Config):
@@ -52,6 +65,7 @@ class Description(Config):
     trained_on: str
     target_formats: Mapping[str, CellFormat] = added({})
     label_column: LabelColumn | None = added(None)
+    calibration: Calibration | None = added(None)
 
     @cached_property
     def reading(self) -> Reading:
@@ -99,12 +113,16 @@ class Manifest(Description):
 class TabularModel(nn.Module):
     """Preprocessing, network and the scale of the targets: raw values and codes in, outputs out.
 
-    The outputs of a regression are in the targets' own units. Shape: (N, V + K) float64 as
-    `Encoder.encode` gives it -> (N, C).
+    The outputs of a regression are in the targets' own units, logits of a calibrated model are
+    divided by its temperature. Shape: (N, V + K) float64 as `Encoder.encode` gives it -> (N, C).
+
+    `target_mean` and `target_scale` (C) make this of the network's outputs. A calibrated model also
+    has `scores` (M, S); see `conformal`.
     """
 
     target_mean: Tensor
     target_scale: Tensor
+    scores: Tensor | None
 
     def __init__(self, preprocessing: Preprocessing, network: MLP) -> None:
         super().__init__()
@@ -113,12 +131,17 @@ class TabularModel(nn.Module):
         shape = (network.out_features,)
         self.register_buffer("target_mean", torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("target_scale", torch.ones(shape, dtype=torch.float64))
+        self.register_buffer("scores", None)
 
     def fit_targets(self, targets: Tensor, weights: Tensor | None = None) -> None:
         """Fit the scale of a regression's targets to training rows: (N, C), by weights (N)."""
         if weights is not None:
             targets, weights = targets[weights > 0], weights[weights > 0].double()
         self.target_mean, self.target_scale = mean_and_scale(targets, weights)
+
+    def set_temperature(self, temperature: float) -> None:
+        """Divide the logits by a temperature from now on."""
+        self.target_scale = torch.full_like(self.target_scale, 1 / temperature)
 
     def standardise_targets(self, targets: Tensor) -> Tensor:
         """Return the scaled targets that a regression is trained on: (N, C) float64 -> float32."""
@@ -135,9 +158,13 @@ def build_model(
     model: MLPConfig,
     *,
     num_outputs: int,
+    task: Task = "regression",
     seed: int = 0,
 ) -> TabularModel:
-    """Build an untrained model of the encoder's columns, with preprocessing not yet fitted."""
+    """Build an untrained model of the encoder's columns, with preprocessing not yet fitted.
+
+    `task` decides how the outputs of members are averaged.
+    """
     scaling = Preprocessing(
         preprocessing,
         num_values=encoder.num_values,
@@ -152,7 +179,12 @@ def build_model(
             cardinalities=encoder.cardinalities,
         )
     network = MLP(
-        model, in_features=scaling.out_features, out_features=num_outputs, inputs=inputs, seed=seed
+        model,
+        in_features=scaling.out_features,
+        out_features=num_outputs,
+        inputs=inputs,
+        average=AVERAGES[task],
+        seed=seed,
     )
     return TabularModel(scaling, network)
 
@@ -191,9 +223,12 @@ def load_model(folder: Path) -> tuple[TabularModel, Manifest]:
             manifest.preprocessing,
             manifest.model,
             num_outputs=manifest.num_outputs,
+            task=manifest.task,
         )
         with safe_open(folder / WEIGHTS, framework="pt") as weights:
             tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118
+        if manifest.calibration is not None and manifest.calibration.num_scores:
+            model.scores = torch.empty_like(tensors["scores"])
         model.load_state_dict(_renamed(tensors) if first_version else tensors, assign=True)
     except (
         *(OSError, ValidationError, SafetensorError, RuntimeError),

@@ -29,6 +29,7 @@ def prepare_model(split: EncodedSplit, config: MLPConfig, *, seed: int = 0) -> P
         split.preprocessing,
         config,
         num_outputs=len(split.table.output_names),
+        task=split.table.task,
         seed=seed,
     )
     weights = split.weights

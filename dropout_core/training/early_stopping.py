@@ -4,6 +4,7 @@ Shapes: N rows, C outputs.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +13,8 @@ from dropout_core.config import EarlyStoppingConfig, Task
 from dropout_core.training.losses import Loss
 from dropout_core.training.validation import monitored_metric
 
+_LESS_IS_BETTER = (None, "loss", "validation_loss", "mae")
+
 
 class EarlyStopping:
     """Watch one value an epoch. `loss` is the loss of training: outputs, targets[, weights] -> ().
@@ -19,10 +22,18 @@ class EarlyStopping:
     Values are kept as losses: a metric, of which more is better, as its negative.
     """
 
-    def __init__(self, config: EarlyStoppingConfig, *, task: Task, loss: Loss) -> None:
+    def __init__(
+        self,
+        config: EarlyStoppingConfig,
+        *,
+        task: Task,
+        loss: Loss,
+        quantiles: Sequence[float] | None = None,
+    ) -> None:
         self._config = config
         self._task = task
         self._loss = loss
+        self._quantiles = quantiles
         self._best = math.inf
         self._reference = math.inf  # of the last epoch that counted as an improvement
         self._epochs_since_improved = 0
@@ -40,14 +51,17 @@ class EarlyStopping:
             case "validation_loss":
                 return plain_loss
             case metric:
-                return monitored_metric(outputs, targets, task=self._task, monitor=metric)
+                return monitored_metric(
+                    outputs, targets, task=self._task, monitor=metric, quantiles=self._quantiles
+                )
 
     def watch(self, value: float | None) -> bool:
         """Count an epoch with this value, and return whether it is the best so far."""
         loss = math.inf if value is None else value
-        if value is not None and self._config.monitor not in (None, "loss", "validation_loss"):
+        if value is not None and self._config.monitor not in _LESS_IS_BETTER:
             loss = -value
-        is_best = loss < self._best
+        ties = value is not None and self._config.ties == "last" and loss == self._best
+        is_best = loss < self._best or ties
         if is_best:
             self._best = loss
         if loss < self._reference - self._config.min_delta:

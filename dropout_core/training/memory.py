@@ -64,10 +64,18 @@ def num_parameters(
     config: MLPConfig, *, in_features: int, out_features: int, num_embedded: int = 0
 ) -> int:
     """Return the number of parameters of the MLP that `config` builds, with its embeddings."""
-    widths = (in_features, *config.hidden)
-    hidden = sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(widths))
-    hidden += (2 if config.batch_norm else 1) * sum(config.hidden)  # scale and shift, or a bias
-    return num_embedded + config.num_pieces * hidden + (widths[-1] + 1) * out_features
+    widths, members = (in_features, *config.hidden), config.members
+    has_backbone = members > 1 and config.member_sharing == "backbone"
+    hidden = 0
+    for fan_in, num_units in itertools.pairwise(widths):
+        fan_out = config.num_pieces * num_units
+        shared = fan_in * fan_out * (1 if has_backbone else members)
+        own = (2 if config.batch_norm or has_backbone else 1) * fan_out  # a bias, and a scale
+        own += fan_in if has_backbone else 0
+        own += num_units if config.parametric_activation else 0
+        hidden += shared + members * own
+    scales = in_features * (1 if has_backbone else members) if config.input_scaling else 0
+    return num_embedded + scales + hidden + members * (widths[-1] + 1) * out_features
 
 
 def training_bytes(
@@ -96,7 +104,8 @@ def training_bytes(
     copies += (training.early_stopping is not None) + (training.ema_decay is not None)
     batch_rows = min(training.batch_size, num_rows)
     width = model.num_pieces * sum(model.hidden)
-    activations = batch_rows * (in_features + 4 * width + 2 * out_features)
+    of_member = in_features + 4 * width + 2 * out_features
+    activations = batch_rows * model.members * of_member
     columns = in_features if num_columns is None else num_columns
     data = num_rows * (columns * (_FLOAT + 2 * _DOUBLE) + 2 * _FLOAT * out_features)
     masks = batch_rows * _weights_masked_by_example(model, in_features=in_features)

@@ -110,7 +110,7 @@ def test_ordered_to_finish_it_saves_what_it_has(tmp_path: Path, artifacts: Local
 def test_folds_are_scored_after_the_model_and_not_twice(
     tmp_path: Path, artifacts: LocalArtifacts
 ) -> None:
-    folds = {"split": {"folds": 3}, "epochs": 100}
+    folds = {"split": {"folds": 3}, "epochs": 100, "calibrate": True}
     alone, interrupted = tmp_path / "alone", tmp_path
     shutil.copytree(artifacts.fetch("datasets/1.parquet").parents[1], alone / "artifacts")
     with training(assignment(alone, **folds)) as running:
@@ -129,6 +129,8 @@ def test_folds_are_scored_after_the_model_and_not_twice(
     told = trained.metrics["cross_validation"]
     assert sum(fold["num_rows"] for fold in told["folds"]) == 180  # of 200, 20 are for the test
     assert told["mean"]["accuracy"] > 0.5
+    assert trained.manifest["calibration"]["num_scores"] == 20  # the validation rows
+    assert all(fold["conformal"][0]["level"] == 0.8 for fold in told["folds"])
     assert artifacts.fetch("jobs/job_1/1/folds/0").stat().st_mtime_ns == scored_at
     assert "jobs/job_1/2/folds/0" not in artifacts.list("jobs/job_1")
 

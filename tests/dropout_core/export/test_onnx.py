@@ -19,11 +19,12 @@ from dropout_core.export import onnx_model
 from dropout_core.export.check import WholeModel, tolerance
 from dropout_core.export.onnx_model import write_onnx
 from dropout_core.model.predictor import Predictor
+from dropout_core.model.saved_model import Calibration
 from tests.support.exported_models import Kept, every_kind, inputs_of, model_of_every_kind
+from tests.support.networks import networks
 from tests.support.served_models import WORDS, make_model, normal, numbers
 
-CLASSIC = {"p": 0.5, "scaling": "classic"}
-DROPOUTS = [0.5, CLASSIC, {"kind": "gaussian", "p": 0.5}]
+CALIBRATION = Calibration(temperature=1.7)
 
 
 def write(folder: Path, *model: Any) -> Kept:
@@ -74,13 +75,7 @@ def test_onnxruntime_answers_as_the_service_does(
                 scale=data.draw(st.sampled_from(["standard", "quantile", "minmax"]), label="scale"),
                 max_one_hot=data.draw(st.sampled_from([0, 16, 100]), label="one-hot"),
             ),
-            hidden=data.draw(st.lists(st.integers(1, 40), max_size=3), label="hidden"),
-            activation=data.draw(st.sampled_from(["relu", "tanh", "logistic", "gelu", "maxout"])),
-            batch_norm=data.draw(st.booleans(), label="batch norm"),
-            input_dropout=data.draw(st.sampled_from(DROPOUTS), label="input dropout"),
-            hidden_dropout=data.draw(
-                st.sampled_from([*DROPOUTS, {"kind": "dropconnect", "p": 0.5}]), label="dropout"
-            ),
+            **data.draw(networks(widest=40)),
         ),
     )
     rows = 10 + 5 * normal(20, num_features, seed=data.draw(st.integers(0, 99)))
@@ -101,8 +96,14 @@ def test_onnxruntime_answers_as_the_service_does(
         {"task": "multilabel", "targets": ("spam", "ad")},
         {"num_classes": None, "targets": ("height", "weight")},
         {"hidden_dropout": {"kind": "batchwise", "p": 0.5}},
+        {"calibration": CALIBRATION},
+        {"task": "multilabel", "targets": ("spam", "ad"), "calibration": CALIBRATION},
+        {"task": "multilabel", "targets": ("spam", "ad"), "members": 3},
     ],
-    ids=["labels", "targets", "batchwise"],
+    ids=[
+        *("labels", "targets", "batchwise", "calibrated classes", "calibrated labels"),
+        "labels of members",
+    ],
 )
 def test_other_tasks_and_dropouts_do_too(tmp_path: Path, config: dict[str, Any]) -> None:
     kept = write(tmp_path, *make_model(**config))

@@ -14,6 +14,7 @@ from dropout_core.errors import ModelError
 from dropout_core.model.saved_model import (
     MANIFEST,
     WEIGHTS,
+    Calibration,
     Description,
     Manifest,
     load_model,
@@ -47,6 +48,13 @@ def test_regression_values_come_back_in_their_own_units() -> None:
         {"num_classes": 3, "categories": True},
         {"categories": True, "preprocessing": PreprocessingConfig(scale="quantile", max_one_hot=2)},
         {"task": "multilabel", "targets": ("one", "other")},
+        {"calibration": Calibration(temperature=1.7, num_scores=20)},
+        {"num_classes": None, "targets": ("a", "b"), "calibration": Calibration(num_scores=20)},
+        {
+            "task": "multilabel",
+            "targets": ("one", "other"),
+            "calibration": Calibration(temperature=1.7),
+        },
     ],
     ids=str,
 )

@@ -114,3 +114,24 @@ def test_small_improvements_add_up(fall: float, is_over: bool) -> None:
     )
     again.restore(stopping.state())
     assert again.state() == stopping.state()
+
+
+@pytest.mark.parametrize(("ties", "kept"), [("first", [0, 1]), ("last", [0, 1, 2, 5])])
+def test_of_equal_best_epochs_the_first_or_the_last_is_kept(ties: Any, kept: list[int]) -> None:
+    config = EarlyStoppingConfig(patience=4, monitor="accuracy", ties=ties)
+    stopping = EarlyStopping(config, task="binary", loss=F.cross_entropy)
+    values = [0.5, 0.75, 0.75, 0.25, None, 0.75]
+    assert [epoch for epoch, value in enumerate(values) if stopping.watch(value)] == kept
+    assert stopping.is_over, "a tie is no improvement, so it does not prolong the run"
+
+
+def test_an_undefined_value_ties_with_nothing() -> None:
+    config = EarlyStoppingConfig(monitor="roc_auc", ties="last")
+    assert not EarlyStopping(config, task="binary", loss=F.cross_entropy).watch(None)
+
+
+def test_of_an_error_less_is_better() -> None:
+    config = EarlyStoppingConfig(patience=2, monitor="mae")
+    stopping = EarlyStopping(config, task="regression", loss=F.mse_loss)
+    assert [stopping.watch(value) for value in (0.9, 0.5, 0.6, 0.7)] == [True, True, False, False]
+    assert stopping.is_over

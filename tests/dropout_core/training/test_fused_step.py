@@ -156,6 +156,9 @@ CATEGORY_NETWORKS = [
     {"input_dropout": BATCHWISE, "hidden_dropout": BATCHWISE},
     {"categories": {"unknown_rate": 0.4, "embedding_dropout": 0.5}, "input_dropout": 0.3},
     {"categories": {"max_one_hot": 16}},  # nothing to learn before the first layer
+    {"input_scaling": True, "input_dropout": 0.3},
+    {"categories": {"max_one_hot": 16}, "input_scaling": True},
+    {"input_scaling": True, "input_dropout": BATCHWISE, "hidden_dropout": BATCHWISE},
 ]
 
 
