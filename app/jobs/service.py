@@ -9,11 +9,7 @@ from sqlalchemy import Connection
 from app.http.errors import RequestError, escaped, invalid
 from app.jobs.settling import settle
 from app.serving.dataset_rows import scan
-<<<<<<< HEAD
-from dropout_core.config import FeatureType, ProblemConfig
-=======
-from dropout_core.config import FeatureType, PreprocessingConfig, ProblemConfig, TrainingConfig
->>>>>>> prep
+from dropout_core.config import FeatureType, PreprocessingConfig, ProblemConfig
 from dropout_core.data.columns import Column
 from dropout_core.data.declared_types import unreadable_cells
 from dropout_core.data.labels import listed_labels, of_labels
@@ -209,10 +205,6 @@ def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> _Plan:
         ),
         warnings=(
             *selection.warnings,
-<<<<<<< HEAD
-=======
-            *_rare_categories(columns, selection, spec.preprocessing),
->>>>>>> prep
             *_unreadable(dataset, columns, {**spec.dataset.types, **selection.features}, artifacts),
             *rare_classes(columns, selection, split),
         ),
@@ -269,26 +261,14 @@ def _pointer(error: DataError) -> str:
     return f"/dataset/{error.field}"
 
 
-<<<<<<< HEAD
-def _rare_categories(plan: _Plan, limit: int) -> list[str]:
-    """Return a warning for each column that has more categories than are kept."""
-    return [
-        f"column {column.name!r}: the {limit} most frequent of {column.num_distinct} categories "
-        "are kept, the others count as unknown"
-        for column in plan.columns
-        if plan.selection.features.get(column.name) == "categorical" and column.num_distinct > limit
-    ]
-=======
-def _rare_categories(
-    columns: Iterable[Column], selection: Selection, config: PreprocessingConfig
-) -> list[str]:
+def _rare_categories(plan: _Plan, config: PreprocessingConfig) -> list[str]:
     """Return a warning for each column that has categories which are not kept.
 
     Where too few rows have a category, the warning needs the counts of `top_values`.
     """
     warnings = []
-    for column in columns:
-        if selection.features.get(column.name) != "categorical":
+    for column in plan.columns:
+        if plan.selection.features.get(column.name) != "categorical":
             continue
         frequent = [value for value in column.top_values if value.count >= config.min_frequency]
         if column.num_distinct > config.max_categories:
@@ -303,7 +283,6 @@ def _rare_categories(
                 "count as unknown"
             )
     return warnings
->>>>>>> prep
 
 
 def _check_training(spec: JobSpec, plan: _Plan, *, asked: JobSpec) -> None:

@@ -2,12 +2,12 @@
 
 import numpy as np
 import polars as pl
-from dropout_core.config.presets import settled
 
 from benchmarks.tables.catalogue import Table
 from benchmarks.tables.measures import Forecast
 from benchmarks.tables.outcomes import Contestant, Predict
 from dropout_core.config import ProblemConfig, SplitConfig
+from dropout_core.config.presets import settled
 from dropout_core.model.predictor import Predictor
 from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.pipeline.tabular_run import TabularRun

@@ -278,7 +278,7 @@ class _ValueScores:
             return
         levels = torch.tensor(self._quantiles, dtype=torch.float64)
         losses = pinball_loss(outputs, targets, levels=levels, reduction="none")
-        of_targets = losses.unflatten(1, (-1, len(levels))).mean(dim=2)
+        of_targets = losses.view(len(losses), -1, len(levels)).mean(dim=2)
         values = medians(outputs, self._quantiles)
         self._columns.append(torch.cat([values.T, targets.T, of_targets.T]))
 

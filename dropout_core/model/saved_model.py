@@ -18,11 +18,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from dropout_core.config import Config, MLPConfig, PreprocessingConfig, Task, added
-<<<<<<< HEAD
 from dropout_core.config.base import Positive
-=======
 from dropout_core.data.categories import CategoricalFeature
->>>>>>> prep
 from dropout_core.data.encoder import Encoder
 from dropout_core.data.features import NumericFeature
 from dropout_core.data.formats import CellFormat

@@ -80,16 +80,10 @@ def make_model(
     if task == "multilabel":
         classes = targets
     chosen = MLPConfig(**{"hidden": (7,), **config})
-<<<<<<< HEAD
     num_targets = len(targets if classes is None else classes)
     num_outputs = num_targets * len(quantiles or (0.5,))
     model = build_model(encoder, preprocessing, chosen, num_outputs=num_outputs, task=task)
-    model.preprocessing.fit(torch.from_numpy(encoder.encode(frame)))
-=======
-    num_outputs = len(targets if classes is None else classes)
-    model = build_model(encoder, preprocessing, chosen, num_outputs=num_outputs)
     model.fit_inputs(torch.from_numpy(encoder.encode(frame)))
->>>>>>> prep
     if task == "regression":
         model.fit_targets(100 + 20 * normal(50, num_targets, seed=1))
     if calibration is not None and task != "regression":

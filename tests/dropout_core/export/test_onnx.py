@@ -21,18 +21,11 @@ from dropout_core.export.onnx_model import write_onnx
 from dropout_core.model.predictor import Predictor
 from dropout_core.model.saved_model import Calibration
 from tests.support.exported_models import Kept, every_kind, inputs_of, model_of_every_kind
-<<<<<<< HEAD
 from tests.support.networks import networks
-from tests.support.served_models import WORDS, make_model, normal, numbers
-
-CALIBRATION = Calibration(temperature=1.7)
-=======
 from tests.support.served_models import NUMBER_EMBEDDINGS, WORDS, make_model, normal, numbers
 
-CLASSIC = {"p": 0.5, "scaling": "classic"}
+CALIBRATION = Calibration(temperature=1.7)
 SCALES = ["standard", "robust", "quantile", "minmax"]
-DROPOUTS = [0.5, CLASSIC, {"kind": "gaussian", "p": 0.5}]
->>>>>>> prep
 
 
 def write(folder: Path, *model: Any) -> Kept:

@@ -9,18 +9,11 @@ from hypothesis import strategies as st
 
 from dropout_core.config import PreprocessingConfig
 from dropout_core.model.forward import ForwardPass
-<<<<<<< HEAD
 from tests.support.networks import networks
-from tests.support.served_models import make_model, normal
-
-=======
 from tests.support.served_models import NUMBER_EMBEDDINGS, make_model, normal
 
-CLASSIC = {"p": 0.5, "scaling": "classic"}
 SCALES = ["standard", "robust", "quantile", "minmax"]
-DROPOUTS = [0.0, 0.5, CLASSIC, {"kind": "gaussian", "p": 0.5}]
 
->>>>>>> prep
 
 @given(data=st.data())
 @settings(deadline=None, max_examples=60)

@@ -16,18 +16,11 @@ from dropout_core.evaluation.evaluator import evaluate, score
 from dropout_core.model.forward import ForwardPass, as_predicted
 from dropout_core.model.predictor import TILE_ROWS, TILES, Predictor, fingerprint, machine
 from dropout_core.model.saved_model import WEIGHTS, save_model
-<<<<<<< HEAD
 from tests.support.networks import networks
-from tests.support.served_models import make_model, normal, numbers
-
-=======
 from tests.support.served_models import NUMBER_EMBEDDINGS, make_model, normal, numbers
 
 SCALES = ["standard", "robust", "quantile", "minmax"]
-DROPOUTS = [0.0, 0.5, {"p": 0.5, "scaling": "classic"}, {"kind": "gaussian", "p": 0.5}]
-HIDDEN_DROPOUTS = [*DROPOUTS, {"kind": "dropconnect", "p": 0.5}]
 
->>>>>>> prep
 
 @given(data=st.data())
 @settings(deadline=None, max_examples=60)
