@@ -27,7 +27,7 @@ from dropout_core.errors import DataError, ModelError
 from dropout_core.model.conformal import Conformal, LevelError
 from dropout_core.model.forward import ForwardPass, as_predicted
 from dropout_core.model.saved_model import Description, TabularModel, load_model
-from dropout_core.model.uncertainty import SubNetworks, Uncertainty, summarise
+from dropout_core.model.uncertainty import SubNetworks, Uncertainty, joined, summarise
 from dropout_core.nn.mlp import Linear
 from dropout_core.nn.numbers import LinearOfEach
 
@@ -146,13 +146,12 @@ class Predictor:
         """
         if self.num_members == 1:
             raise ValueError("the model has one member, whose prediction does not spread")
-        num_rows, num_outputs = matrix.shape[0], self.description.num_outputs
-        samples = torch.empty(self.num_members, num_rows, num_outputs, dtype=torch.float64)
+        task, of_tiles = self.description.task, []
         for rows, tile in self._padded_tiles(matrix):
             outputs = self._forward.of_members(tile.to(self.device))
-            predicted = as_predicted(outputs, self.description.task)
-            samples[:, rows] = predicted[:, : rows.stop - rows.start].cpu()
-        return summarise(samples, task=self.description.task)
+            predicted = as_predicted(outputs, task)[:, : rows.stop - rows.start].cpu()
+            of_tiles.append(summarise(predicted, task=task))
+        return joined(of_tiles)
 
     def parts(self, num_rows: int) -> Iterator[slice]:
         """Split rows into slices whose matrices take little memory."""
