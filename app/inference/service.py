@@ -127,7 +127,7 @@ async def _predict_cell_by_cell(
                 "the model has no dropout, so that its samples would all be equal and say nothing "
                 "of its uncertainty: train one with dropout",
             )
-        most = min(MAX_SAMPLED_ROWS, MAX_SAMPLED_PRODUCTS // served.model.num_parameters)
+        most = min(MAX_SAMPLED_ROWS, MAX_SAMPLED_PRODUCTS // served.num_products)
         if sampling.samples * num_rows > most:
             raise invalid(
                 "/mc_dropout/samples", f"rows times samples may be at most {most} for this model"
