@@ -46,7 +46,8 @@ class _Mish(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (slope,) = ctx.saved_tensors
-        return grad * slope
+        before: Tensor = grad * slope
+        return before
 
 
 def _reciprocal(x: Tensor) -> Tensor:
