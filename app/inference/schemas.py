@@ -111,6 +111,10 @@ class PredictAnswer(BaseModel):
     model, are present if requested; they do not change the other fields. With a `level` there
     are `sets`, the classes that each row may have, possibly none, or `intervals`, the lower and the
     upper end for each row, or an object of them by name for several targets.
+
+    A regression that predicts quantiles has them in `quantiles`, for each row in the order of
+    `quantile_levels`, or an object by name for several targets. Its prediction is the one next to
+    the median.
     """
 
     model: str
@@ -121,6 +125,8 @@ class PredictAnswer(BaseModel):
     fingerprint: str
     uncertainty: Uncertainty | None = None
     member_spread: Uncertainty | None = None
+    quantiles: list[list[float] | dict[str, list[float]]] | None = None
+    quantile_levels: list[float] | None = None
     sets: list[list[Value]] | None = None
     intervals: list[Ends | dict[str, Ends]] | None = None
 

@@ -186,6 +186,10 @@ def _answer(
         "classes": description.classes,
         "fingerprint": predictor.fingerprint,
     }
+    if description.quantiles is not None:
+        of_targets = outputs.reshape(len(outputs), -1, description.num_quantiles)
+        told["quantiles"] = by_target(description.targets, of_targets.tolist())
+        told["quantile_levels"] = description.quantiles
     for field, parts in (uncertainties or {}).items():
         values = vars(joined(parts)).items()
         told[field] = {name: None if value is None else value.numpy() for name, value in values}

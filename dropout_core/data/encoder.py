@@ -332,5 +332,9 @@ def _fitted(
             return TextFeature(name=name, num_buckets=config.text_buckets)
         case "categorical":
             return CategoricalFeature.fit(
-                name, column, max_categories=config.max_categories, reading=reading
+                name,
+                column,
+                max_categories=config.max_categories,
+                min_frequency=config.min_frequency,
+                reading=reading,
             )

@@ -8,15 +8,17 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from dropout_core.config import PreprocessingConfig
 from dropout_core.export.onnx_graph import Graph
 from dropout_core.model.preprocessing import (
     NUM_QUANTILES,
-    LinearScale,
+    ROBUST_BOUND,
+    ROBUST_LIMIT,
     Preprocessing,
     QuantileScale,
+    RobustScale,
 )
 from dropout_core.nn.activations import ParametricActivation
 from dropout_core.nn.inputs import InputLayer, category_widths
@@ -37,8 +39,11 @@ def add_preprocessing(graph: Graph, values: str, preprocessing: Preprocessing) -
     filled = graph.add("Where", missing, preprocessing.fill, values)
     if isinstance(preprocessing.scale, QuantileScale):
         scaled = _add_quantile_scale(graph, filled, preprocessing.scale)
+    elif isinstance(preprocessing.scale, RobustScale):
+        scaled = _add_robust_scale(graph, filled, preprocessing.scale)
     else:
-        scaled = _add_standard_scale(graph, filled, preprocessing.scale)
+        scale = preprocessing.scale
+        scaled = _add_standardised(graph, filled, scale.mean, scale.deviation)
     scaled = graph.cast(scaled, np.float32)
     if len(preprocessing.indicated) == 0:
         return scaled
@@ -46,9 +51,17 @@ def add_preprocessing(graph: Graph, values: str, preprocessing: Preprocessing) -
     return graph.concatenate([scaled, graph.cast(indicators, np.float32)])
 
 
-def _add_standard_scale(graph: Graph, values: str, scale: LinearScale) -> str:
-    centred = graph.add("Sub", graph.add("Mul", values, 0.5), 0.5 * scale.mean)
-    return graph.add("Div", centred, 0.5 * scale.deviation)
+def _add_standardised(graph: Graph, values: str, mean: Tensor, scale: Tensor) -> str:
+    centred = graph.add("Sub", graph.add("Mul", values, 0.5), 0.5 * mean)
+    return graph.add("Div", centred, 0.5 * scale)
+
+
+def _add_robust_scale(graph: Graph, values: str, scale: RobustScale) -> str:
+    x = _add_standardised(graph, values, scale.median, scale.spread)
+    x = graph.add("Clip", x, -ROBUST_LIMIT, ROBUST_LIMIT)
+    share = graph.add("Div", x, ROBUST_BOUND)
+    root = graph.add("Sqrt", graph.add("Add", graph.add("Mul", share, share), 1.0))
+    return graph.add("Div", x, root)
 
 
 def _add_quantile_scale(graph: Graph, values: str, scale: QuantileScale) -> str:

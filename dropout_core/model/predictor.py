@@ -108,6 +108,8 @@ class Predictor:
     def outputs(self, matrix: Tensor) -> Tensor:
         """Return probabilities of the classes, or values in the targets' units, dropout off.
 
+        Quantiles of a target follow each other and ascend.
+
         Shape: (N, V + K), as `encode` returns it -> (N, C) float64.
         """
         expected = self.description.encoder.num_columns
@@ -127,8 +129,10 @@ class Predictor:
         A row's bits depend on the row, the seed and the number of samples alone. Raises ValueError
         unless there are at least two samples. Gal and Ghahramani 2016, section 4.
         """
+        values = self.description.of_values
         samples = (
-            self._outputs(matrix, self._sub_network(seed, number)) for number in range(num_samples)
+            self._outputs(matrix, self._sub_network(seed, number))[:, values]
+            for number in range(num_samples)
         )
         return summarise(samples, task=self.description.task)
 
@@ -193,7 +197,7 @@ class Predictor:
         classes, targets = self.description.classes, self.description.targets
         match self.description.task:
             case "regression":
-                return by_target(targets, outputs.tolist())
+                return by_target(targets, outputs[:, self.description.of_values].tolist())
             case "multilabel":
                 return [_by_name(targets, row) for row in (outputs > 0.5).tolist()]
             case _:
@@ -206,7 +210,8 @@ class Predictor:
             raise LevelError("a multilabel model has no conformal sets")
         if self._model.scores is None:
             raise LevelError("the model has no conformal scores: train it with `calibrate`")
-        return Conformal(self._model.scores.cpu(), level=level)
+        scores = self._model.scores.cpu()
+        return Conformal(scores, level=level, quantiles=self.description.quantiles)
 
     def sets(self, outputs: Tensor, *, level: float) -> list[list[Any]]:
         """Return the classes that each row may have, at a level such as 0.9: (N, C) -> N.
@@ -245,7 +250,8 @@ class Predictor:
 
     def _tile_outputs(self, tile: Tensor, forward: ForwardPass) -> Tensor:
         """(T, V + K) -> (T, C)."""
-        return as_predicted(forward(tile.to(self.device)), self.description.task)
+        outputs, description = forward(tile.to(self.device)), self.description
+        return as_predicted(outputs, description.task, num_quantiles=description.num_quantiles)
 
     def _tiled(self, rows: Tensor, size: int) -> Tensor:
         tiles = torch.split(rows, size)

@@ -107,10 +107,11 @@ def training_bytes(
 
     The data is in memory three times: scaled, and as the `num_columns` float64 columns of the
     encoder (by default as many as inputs), whole and split. Cross-validation keeps the first model
-    and its data beside those of a fold. An activation counts four times: before and after its
-    nonlinearity, its mask, its gradient. So do the `num_entries` that encode a row's numbers for
-    their embeddings. DropConnect with `per_example` masks has a mask of all its weights for every
-    row of a batch. Of members all of this counts for each.
+    and its data beside those of a fold, and a refit those of the run before it. An activation
+    counts four times: before and after its nonlinearity, its mask, its gradient. So do the
+    `num_entries` that encode a row's numbers for their embeddings. DropConnect with `per_example`
+    masks has a mask of all its weights for every row of a batch. Of members
+    all of this counts for each.
     """
     parameters = num_parameters(
         model, in_features=in_features, out_features=out_features, num_embedded=num_embedded
@@ -129,7 +130,9 @@ def training_bytes(
         activations += 2 * model.members * model.num_pieces * sum(a * b for a, b in layers)
     masks = batch_rows * _weights_masked_by_example(model, in_features=in_features)
     kept = data + _FLOAT * copies * parameters
-    return (1 + cross_validates) * kept + _FLOAT * activations + _MASK * masks
+    stopping = training.early_stopping
+    runs = (1 + cross_validates) * (1 + (stopping is not None and stopping.refit))
+    return runs * kept + _FLOAT * activations + _MASK * masks
 
 
 def _weights_masked_by_example(config: MLPConfig, *, in_features: int) -> int:

@@ -34,6 +34,7 @@ def embedded(config: Any) -> Any:
     return embedding
 
 
+@torch.no_grad()
 def by_formula(embedding: Any, number: int, x: float) -> list[float]:
     """The inputs that one number becomes."""
     weight, bias = embedding.linear.weight[number], embedding.linear.bias[number]
@@ -46,7 +47,7 @@ def by_formula(embedding: Any, number: int, x: float) -> list[float]:
     entries = [min(max((x - low) / (high - low), 0.0), 1.0) for low, high in bins]
     slope = embedding.slope[number]
     return [
-        float(sum(row * torch.tensor(entries).double()) + b + s * x)
+        float(sum(row * torch.tensor(entries, dtype=torch.float64)) + b + s * x)
         for row, b, s in zip(weight, bias, slope, strict=True)
     ]
 
@@ -60,7 +61,9 @@ def test_each_number_becomes_what_the_formula_says(config: Any, training: bool) 
         [value for number, cell in enumerate(row) for value in by_formula(embedding, number, cell)]
         for row in x.tolist()
     ]
-    torch.testing.assert_close(embedding(x), torch.tensor(expected).double(), rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(
+        embedding(x), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=ROUNDING
+    )
 
 
 @pytest.mark.parametrize("config", [PERIODIC, PIECEWISE], ids=["periodic", "piecewise"])
