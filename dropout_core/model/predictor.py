@@ -150,10 +150,15 @@ class Predictor:
         """
         if self.num_members == 1:
             raise ValueError("the model has one member, whose prediction does not spread")
-        task, of_tiles = self.description.task, []
+        task, values = self.description.task, self.description.of_values
+        num_values = len(range(self.description.num_outputs)[values])
+        none = torch.empty(self.num_members, 0, num_values, dtype=torch.float64)
+        of_tiles = [summarise(none, task=task)]
         for rows, tile in self._padded_tiles(matrix):
-            outputs = self._forward.of_members(tile.to(self.device))
-            predicted = as_predicted(outputs, task)[:, : rows.stop - rows.start].cpu()
+            predicted = [
+                self._as_predicted(outputs)[: rows.stop - rows.start, values].cpu()
+                for outputs in self._forward.of_members(tile.to(self.device))
+            ]
             of_tiles.append(summarise(predicted, task=task))
         return joined(of_tiles)
 
@@ -250,7 +255,10 @@ class Predictor:
 
     def _tile_outputs(self, tile: Tensor, forward: ForwardPass) -> Tensor:
         """(T, V + K) -> (T, C)."""
-        outputs, description = forward(tile.to(self.device)), self.description
+        return self._as_predicted(forward(tile.to(self.device)))
+
+    def _as_predicted(self, outputs: Tensor) -> Tensor:
+        description = self.description
         return as_predicted(outputs, description.task, num_quantiles=description.num_quantiles)
 
     def _tiled(self, rows: Tensor, size: int) -> Tensor:
