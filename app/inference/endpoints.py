@@ -25,6 +25,7 @@ from app.inference.schemas import (
 from app.models.schemas import EvaluationAnswer
 from app.serving import evaluation, importance
 from app.serving.dataset_rows import DatasetRows, find_rows, scan_rows
+from app.serving.model_server import ServedModel
 from app.serving.tables import CSV, PARQUET
 from dropout_core.model.predictor import Predictor
 from store.access.keys import Scope
@@ -155,7 +156,7 @@ def measure_importance(
         num_repeats=request.num_repeats,
         seed=request.seed,
         split=rows.split,
-        num_parameters=model.num_parameters,
+        num_parameters=ServedModel(model, predictor).num_products,
         refuse_missing=request.missing == "refuse",
     )
     return ImportanceAnswer.model_validate(measured)

@@ -77,11 +77,18 @@ class PredictRequest(Config):
     ]
     missing: Missing = "refuse"
     mc_dropout: MonteCarloDropout | None = None
+    member_spread: Annotated[
+        bool,
+        Field(
+            description="Whether to tell how far the members of the model contradict each other. A "
+            "model with one member is refused."
+        ),
+    ] = False
     level: CoverageLevel | None = None
 
 
 class Uncertainty(BaseModel):
-    """Statistics of Monte-Carlo dropout: (rows, classes, labels or targets), and (rows) in nats.
+    """Statistics over samples or members: (rows, classes, labels or targets), and (rows) in nats.
 
     `entropy` is the whole uncertainty of a row's class, `mutual_information` the part of it that
     more data could remove; both are null for a regression.
@@ -100,7 +107,8 @@ class PredictAnswer(BaseModel):
     """One prediction a row: the class or the value, or an object of several targets by name.
 
     `probabilities` are in the order of `classes`, which are names for several labels.
-    `uncertainty` is present if requested; it does not change the other fields. With a `level` there
+    `uncertainty`, over samples of Monte-Carlo dropout, and `member_spread`, over the members of the
+    model, are present if requested; they do not change the other fields. With a `level` there
     are `sets`, the classes that each row may have, possibly none, or `intervals`, the lower and the
     upper end for each row, or an object of them by name for several targets.
 
@@ -116,6 +124,7 @@ class PredictAnswer(BaseModel):
     classes: list[Value] | None
     fingerprint: str
     uncertainty: Uncertainty | None = None
+    member_spread: Uncertainty | None = None
     quantiles: list[list[float] | dict[str, list[float]]] | None = None
     quantile_levels: list[float] | None = None
     sets: list[list[Value]] | None = None

@@ -1,8 +1,7 @@
 """Answer requests for predictions: bodies of JSON, and files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,7 +27,7 @@ from dropout_core.data.ingest import Limits
 from dropout_core.data.read_options import ReadOptions
 from dropout_core.model.conformal import Conformal, LevelError
 from dropout_core.model.predictor import Predictor, by_target
-from dropout_core.model.uncertainty import Uncertainty
+from dropout_core.model.uncertainty import Uncertainty, joined
 
 QUICK_ROWS = 10_000  # read one by one on the event loop, in a few milliseconds
 MAX_SAMPLED_ROWS = 1_000_000  # rows times samples
@@ -128,14 +127,21 @@ async def _predict_cell_by_cell(
                 "the model has no dropout, so that its samples would all be equal and say nothing "
                 "of its uncertainty: train one with dropout",
             )
-        most = min(MAX_SAMPLED_ROWS, MAX_SAMPLED_PRODUCTS // served.model.num_parameters)
+        most = min(MAX_SAMPLED_ROWS, MAX_SAMPLED_PRODUCTS // served.num_products)
         if sampling.samples * num_rows > most:
             raise invalid(
                 "/mc_dropout/samples", f"rows times samples may be at most {most} for this model"
             )
+    if request.member_spread and served.predictor.num_members == 1:
+        raise invalid(
+            "/member_spread",
+            "the model has one member, whose prediction does not spread: train one with "
+            "`model.members` of 2 or more",
+        )
     conformal = conformal_at(served.predictor, request.level)
     tenant = served.model.tenant
-    outputs, uncertainties = [], []
+    outputs: list[NDArray[np.float64]] = []
+    uncertainties: dict[str, list[Uncertainty]] = {}
     is_quick = sampling is None or has_slot
     async with nullcontext() if is_quick else context.slots.hold(tenant):
         parts = instances.encode(served.predictor, rows, refuse_missing=request.missing == "refuse")
@@ -148,7 +154,12 @@ async def _predict_cell_by_cell(
                     num_samples=sampling.samples,
                     seed=sampling.seed,
                 )
-                uncertainties.append(uncertainty)
+                uncertainties.setdefault("uncertainty", []).append(uncertainty)
+            if request.member_spread:
+                spread = await run_in_threadpool(
+                    served.predictor.member_spread, torch.from_numpy(matrix)
+                )
+                uncertainties.setdefault("member_spread", []).append(spread)
         whole = np.concatenate(outputs)
         response = await run_in_threadpool(
             _answer, context, served, whole, uncertainties, conformal
@@ -160,7 +171,7 @@ def _answer(
     context: Context,
     served: ServedModel,
     outputs: NDArray[np.float64],
-    uncertainties: Sequence[Uncertainty] = (),
+    uncertainties: Mapping[str, Sequence[Uncertainty]] | None = None,
     conformal: Conformal | None = None,
 ) -> Response:
     """Return a PredictAnswer. Raises InvalidInstance for outputs that are infinite."""
@@ -179,11 +190,9 @@ def _answer(
         of_targets = outputs.reshape(len(outputs), -1, description.num_quantiles)
         told["quantiles"] = by_target(description.targets, of_targets.tolist())
         told["quantile_levels"] = description.quantiles
-    if uncertainties:
-        told["uncertainty"] = {
-            field.name: _joined([getattr(part, field.name) for part in uncertainties])
-            for field in fields(Uncertainty)
-        }
+    for field, parts in (uncertainties or {}).items():
+        values = vars(joined(parts)).items()
+        told[field] = {name: None if value is None else value.numpy() for name, value in values}
     if conformal is not None:
         told |= _conformal(predictor, torch.from_numpy(outputs), conformal)
     content = orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -202,8 +211,3 @@ def _conformal(predictor: Predictor, outputs: Tensor, conformal: Conformal) -> d
         detail = f"the sets have {num_characters} characters, and {MAX_SET_CHARACTERS} are allowed"
         raise invalid("/level", f"{detail}: predict fewer rows at a time, or ask for a lower level")
     return {"sets": predictor.members(contained)}
-
-
-def _joined(parts: Sequence[Tensor | None]) -> Any:
-    known = [part.numpy() for part in parts if part is not None]
-    return np.concatenate(known) if known else None

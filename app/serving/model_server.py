@@ -45,6 +45,12 @@ class ServedModel:
     model: Model
     predictor: Predictor
 
+    @property
+    def num_products(self) -> int:
+        """An upper bound of the products of one row: members of a backbone use each weight."""
+        config = self.predictor.description.model
+        return self.model.num_parameters * (config.members if config.has_backbone else 1)
+
     def require_room(self, num_rows: int) -> None:
         """Raise AnswerTooLarge if the predictions of so many rows have more than MAX_OUTPUTS."""
         num_outputs = self.predictor.description.num_outputs
@@ -86,7 +92,7 @@ class ModelServer:
 
         Long computations have a queue of their own, in a thread, so that quick ones do not wait.
         """
-        quick_rows = _QUICK_PRODUCTS // served.model.num_parameters
+        quick_rows = _QUICK_PRODUCTS // served.num_products
         is_quick = max(matrix.shape[0], min(TILES)) <= quick_rows
         queue, max_rows = (self._quick, quick_rows) if is_quick else (self._long, MAX_BATCH_ROWS)
         return await queue.outputs(served.predictor, matrix, max_rows=min(max_rows, MAX_BATCH_ROWS))

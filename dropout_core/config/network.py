@@ -208,6 +208,11 @@ class MLPConfig(Config):
         return self
 
     @property
+    def has_backbone(self) -> bool:
+        """Return whether there are members that share the weights of their layers."""
+        return self.members > 1 and self.member_sharing == "backbone"
+
+    @property
     def num_pieces(self) -> int:
         """Return the number of linear units behind each hidden unit."""
         return self.maxout_pieces if self.activation == "maxout" else 1

@@ -27,7 +27,7 @@ from dropout_core.errors import DataError, ModelError
 from dropout_core.model.conformal import Conformal, LevelError
 from dropout_core.model.forward import ForwardPass, as_predicted
 from dropout_core.model.saved_model import Description, TabularModel, load_model
-from dropout_core.model.uncertainty import SubNetworks, Uncertainty, summarise
+from dropout_core.model.uncertainty import SubNetworks, Uncertainty, joined, summarise
 from dropout_core.nn.mlp import Linear
 from dropout_core.nn.numbers import LinearOfEach
 
@@ -150,13 +150,17 @@ class Predictor:
         """
         if self.num_members == 1:
             raise ValueError("the model has one member, whose prediction does not spread")
-        num_rows, num_outputs = matrix.shape[0], self.description.num_outputs
-        samples = torch.empty(self.num_members, num_rows, num_outputs, dtype=torch.float64)
+        task, values = self.description.task, self.description.of_values
+        num_values = len(range(self.description.num_outputs)[values])
+        none = torch.empty(self.num_members, 0, num_values, dtype=torch.float64)
+        of_tiles = [summarise(none, task=task)]
         for rows, tile in self._padded_tiles(matrix):
-            outputs = self._forward.of_members(tile.to(self.device))
-            predicted = as_predicted(outputs, self.description.task)
-            samples[:, rows] = predicted[:, : rows.stop - rows.start].cpu()
-        return summarise(samples, task=self.description.task)
+            predicted = [
+                self._as_predicted(outputs)[: rows.stop - rows.start, values].cpu()
+                for outputs in self._forward.of_members(tile.to(self.device))
+            ]
+            of_tiles.append(summarise(predicted, task=task))
+        return joined(of_tiles)
 
     def parts(self, num_rows: int) -> Iterator[slice]:
         """Split rows into slices whose matrices take little memory."""
@@ -251,7 +255,10 @@ class Predictor:
 
     def _tile_outputs(self, tile: Tensor, forward: ForwardPass) -> Tensor:
         """(T, V + K) -> (T, C)."""
-        outputs, description = forward(tile.to(self.device)), self.description
+        return self._as_predicted(forward(tile.to(self.device)))
+
+    def _as_predicted(self, outputs: Tensor) -> Tensor:
+        description = self.description
         return as_predicted(outputs, description.task, num_quantiles=description.num_quantiles)
 
     def _tiled(self, rows: Tensor, size: int) -> Tensor:

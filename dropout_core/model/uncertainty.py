@@ -10,7 +10,7 @@ Shapes: S samples, N rows, F features, C outputs.
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -27,7 +27,7 @@ from dropout_core.seeds import generator
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Statistics over S samples of probabilities, or of the values of a regression.
+    """Statistics over S samples, or members, of probabilities or of the values of a regression.
 
     Mean and standard deviation are (N, C). `entropy` (N) is that of the mean prediction, the total
     uncertainty; `mutual_information` (N) is the part of it that more data could remove. Both are in
@@ -130,6 +130,14 @@ def summarise(samples: Iterable[Tensor], *, task: Task) -> Uncertainty:
     total_N = _entropy(mean_NC, task)
     # Rounding must not make it negative.
     return Uncertainty(mean_NC, deviation_NC, total_N, (total_N - entropy_N).clamp_min(0.0))
+
+
+def joined(parts: Sequence[Uncertainty]) -> Uncertainty:
+    """Return the uncertainty of all rows from that of parts of them, at least one."""
+    of_parts = zip(*(vars(part).values() for part in parts), strict=True)
+    return Uncertainty(
+        *(None if of_part[0] is None else torch.cat(of_part) for of_part in of_parts)
+    )
 
 
 def _sampled(network: MLP, features: Tensor, *, num_samples: int, seed: int) -> Iterator[Tensor]:

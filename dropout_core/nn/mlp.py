@@ -140,8 +140,7 @@ class MLP(nn.Module):
         width = in_features if inputs is None else inputs.out_features
         self.scaling = None
         if config.input_scaling:
-            own = config.members > 1 and config.member_sharing == "nothing"
-            self.scaling = InputScaling(width, members=config.members if own else 1)
+            self.scaling = InputScaling(width, members=1 if config.has_backbone else config.members)
         self.for_each = ForEachMember(config.members) if config.members > 1 else None
         self.input_dropout = _dropout(config.input_dropout)
         self.hidden = nn.ModuleList()
@@ -290,7 +289,7 @@ def _linear(
     config: MLPConfig, dropout: DropoutConfig, in_features: int, out_features: int
 ) -> Linear:
     if config.members > 1:
-        of_members = MemberLinear if config.member_sharing == "nothing" else BackboneLinear
+        of_members = BackboneLinear if config.has_backbone else MemberLinear
         return of_members(in_features, out_features, members=config.members)
     bias = not config.batch_norm  # batch norm subtracts the mean, and any bias with it
     if dropout.kind != "dropconnect":

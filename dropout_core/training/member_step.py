@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple, cast, get_args
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dropout_core.config import Activation, FusedActivation
@@ -94,30 +94,29 @@ class MemberStep:
 
 
 class _Layer(NamedTuple):
-    """What a step needs of a layer, looked up once. The output layer has no activation."""
+    """What a step needs of a layer, looked up once.
+
+    The output layer has no activation and drops nothing. A schedule may change the probability.
+    """
 
     linear: MemberLinear | BackboneLinear
     activation: Activation | None = None
     mix: nn.Parameter | None = None
-    p: float = 0.0
-    scale: float = 1.0
-    dropout: Dropout | None = None
+    dropout: Dropout = Dropout(0.0)
 
     @property
-    def generator(self) -> Generator | None:
-        return None if self.dropout is None else self.dropout.generator
+    def scale(self) -> float:
+        """What the survivors are multiplied by."""
+        return self.dropout.survivor_scale if self.dropout.p > 0.0 else 1.0
 
 
 def _layer(hidden: HiddenLayer) -> _Layer:
-    dropout = cast(Dropout, hidden.dropout)
     is_parametric = isinstance(hidden.activation, ParametricActivation)
     return _Layer(
         linear=cast(MemberLinear | BackboneLinear, hidden.linear),
         activation=hidden.activation_name,
         mix=cast(ParametricActivation, hidden.activation).mix if is_parametric else None,
-        p=dropout.p,
-        scale=dropout.survivor_scale if dropout.p > 0.0 else 1.0,
-        dropout=dropout,
+        dropout=cast(Dropout, hidden.dropout),
     )
 
 
@@ -155,9 +154,8 @@ class _Pass:
         if layer.activation is None:
             self.output = z
         elif layer.mix is None and layer.activation in get_args(FusedActivation):
-            self.mask = activate_and_drop_(
-                z, cast(FusedActivation, layer.activation), layer.p, generator=layer.generator
-            )
+            activation, dropout = cast(FusedActivation, layer.activation), layer.dropout
+            self.mask = activate_and_drop_(z, activation, dropout.p, generator=dropout.generator)
             self.output = z
         else:
             self.output = self._activate(z, layer.activation)
@@ -183,8 +181,9 @@ class _Pass:
 
     def _activate(self, z: Tensor, activation: Activation) -> Tensor:
         """Return the activation of z after dropout; keep its slope and what the mix multiplies."""
-        layer = self.layer
-        mask = keep_mask(z, layer.p, generator=layer.generator, dtype=z.dtype) if layer.p else None
+        layer, p = self.layer, self.layer.dropout.p
+        stream = layer.dropout.generator
+        mask = keep_mask(z, p, generator=stream, dtype=z.dtype) if p > 0.0 else None
         kept = torch.ones_like(z) if mask is None else mask
         value, slope = _VALUES_AND_SLOPES[activation](z, kept)
         if layer.mix is not None:

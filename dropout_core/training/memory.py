@@ -79,16 +79,15 @@ def num_parameters(
 ) -> int:
     """Return the number of parameters of the MLP that `config` builds, with its embeddings."""
     widths, members = (in_features, *config.hidden), config.members
-    has_backbone = members > 1 and config.member_sharing == "backbone"
     hidden = 0
     for fan_in, num_units in itertools.pairwise(widths):
         fan_out = config.num_pieces * num_units
-        shared = fan_in * fan_out * (1 if has_backbone else members)
-        own = (2 if config.batch_norm or has_backbone else 1) * fan_out  # a bias, and a scale
-        own += fan_in if has_backbone else 0
+        shared = fan_in * fan_out * (1 if config.has_backbone else members)
+        own = (2 if config.batch_norm or config.has_backbone else 1) * fan_out  # bias and scale
+        own += fan_in if config.has_backbone else 0
         own += num_units if config.parametric_activation else 0
         hidden += shared + members * own
-    scales = in_features * (1 if has_backbone else members) if config.input_scaling else 0
+    scales = in_features * (1 if config.has_backbone else members) if config.input_scaling else 0
     return num_embedded + scales + hidden + members * (widths[-1] + 1) * out_features
 
 
@@ -111,7 +110,8 @@ def training_bytes(
     and its data beside those of a fold, and a refit those of the run before it. An activation
     counts four times: before and after its nonlinearity, its mask, its gradient. So do the
     `num_entries` that encode a row's numbers for their embeddings. DropConnect with `per_example`
-    masks has a mask of all its weights for every row of a batch.
+    masks has a mask of all its weights for every row of a batch. Of members
+    all of this counts for each.
     """
     parameters = num_parameters(
         model, in_features=in_features, out_features=out_features, num_embedded=num_embedded
@@ -124,6 +124,10 @@ def training_bytes(
     activations = batch_rows * (model.members * of_member + 4 * num_entries)
     columns = in_features if num_columns is None else num_columns
     data = num_rows * (columns * (_FLOAT + 2 * _DOUBLE) + 2 * _FLOAT * out_features)
+    if model.has_backbone:
+        # A step multiplies the scales of each member into the weights, and their gradients.
+        layers = itertools.pairwise((in_features, *model.hidden))
+        activations += 2 * model.members * model.num_pieces * sum(a * b for a, b in layers)
     masks = batch_rows * _weights_masked_by_example(model, in_features=in_features)
     kept = data + _FLOAT * copies * parameters
     stopping = training.early_stopping

@@ -351,6 +351,11 @@ def test_the_spread_of_members_is_that_of_their_predictions(
         assert torch.equal(alone.standard_deviation[0], spread.standard_deviation[row])
 
 
+def test_no_rows_have_no_spread() -> None:
+    spread = Predictor(*make_model(members=2)).member_spread(normal(0, 5))
+    assert spread.mean.shape == spread.standard_deviation.shape == (0, 3)
+
+
 def test_one_member_does_not_spread() -> None:
     predictor = Predictor(*make_model())
     assert predictor.num_members == 1

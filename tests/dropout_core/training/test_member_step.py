@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig
-from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.inputs import InputLayer
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.fused_step import gradients_of
 from dropout_core.training.losses import Loss, over_members, training_loss
@@ -29,7 +29,7 @@ def network(*, categories: bool = False, **config: Any) -> MLP:
         chosen = PreprocessingConfig(
             max_one_hot=4, embedding_dim=3, unknown_rate=0.4, embedding_dropout=0.5
         )
-        inputs = CategoryInputs(chosen, num_values=2, cardinalities=CARDINALITIES)
+        inputs = InputLayer(chosen, num_values=2, cardinalities=CARDINALITIES)
     model = MLP(
         MLPConfig(**{"members": 3, **config}),
         in_features=IN_FEATURES,
@@ -147,6 +147,19 @@ def test_other_networks_are_left_to_autograd(config: dict[str, Any]) -> None:
     assert not MemberStep.fits(model)
     with pytest.raises(ValueError, match="need autograd"):
         MemberStep(model, loss_of())
+
+
+def test_a_schedule_may_change_what_is_dropped() -> None:
+    config = {"hidden": (6, 5), "activation": "mish", "hidden_dropout": 0.5, "input_dropout": 0.5}
+    by_hand, by_autograd = network(**config), network(**config)
+    step = gradients_of(by_hand, loss_of())
+    for p in (0.5, 0.25, 0.0):
+        for model in (by_hand, by_autograd):
+            for dropout in (model.input_dropout, *(layer.dropout for layer in model.hidden)):
+                dropout.p = p
+        value = step(*rows())
+        expected = over_members(loss_of())(by_autograd(rows()[0]), rows()[1])
+        torch.testing.assert_close(value, expected.detach(), rtol=0, atol=ROUNDING)
 
 
 def test_a_parameter_that_is_not_trained_is_left_to_autograd() -> None:

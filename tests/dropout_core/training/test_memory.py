@@ -162,3 +162,15 @@ def test_inputs_are_known_from_the_columns_before_they_are_read() -> None:
         num_embedded=sizes.num_embedded(config),
     )
     assert exact == sum(p.numel() for p in model.parameters())
+
+
+def test_activations_count_for_each_member_and_scaled_weights_for_those_of_a_backbone() -> None:
+    own = 4 * 10 + 10 + 10 * 3 + 3
+    activations = 32 * (4 + 4 * 10 + 2 * 3)
+    data = 1000 * (4 * (4 + 16) + 8 * 3)
+    expected = 4 * (4 * 5 * own + 5 * activations) + data
+    assert estimate(members=5, member_sharing="nothing") == expected
+    shared = 4 * 10 + 5 * (4 + 2 * 10) + 5 * (10 * 3 + 3)
+    scaled = 2 * 5 * 4 * 10
+    expected = 4 * (4 * shared + 5 * activations + scaled) + data
+    assert estimate(members=5, member_sharing="backbone") == expected
