@@ -99,9 +99,16 @@ class _Layer(NamedTuple):
     linear: MemberLinear | BackboneLinear
     activation: Activation | None = None
     mix: nn.Parameter | None = None
-    p: float = 0.0
-    scale: float = 1.0
     dropout: Dropout | None = None
+
+    # A schedule may change the probability between two steps.
+    @property
+    def p(self) -> float:
+        return 0.0 if self.dropout is None else self.dropout.p
+
+    @property
+    def scale(self) -> float:
+        return 1.0 if self.dropout is None or self.p == 0.0 else self.dropout.survivor_scale
 
     @property
     def generator(self) -> Generator | None:
@@ -109,15 +116,12 @@ class _Layer(NamedTuple):
 
 
 def _layer(hidden: HiddenLayer) -> _Layer:
-    dropout = cast(Dropout, hidden.dropout)
     is_parametric = isinstance(hidden.activation, ParametricActivation)
     return _Layer(
         linear=cast(MemberLinear | BackboneLinear, hidden.linear),
         activation=hidden.activation_name,
         mix=cast(ParametricActivation, hidden.activation).mix if is_parametric else None,
-        p=dropout.p,
-        scale=dropout.survivor_scale if dropout.p > 0.0 else 1.0,
-        dropout=dropout,
+        dropout=cast(Dropout, hidden.dropout),
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig
-from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.inputs import InputLayer
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.fused_step import gradients_of
 from dropout_core.training.losses import Loss, over_members, training_loss
@@ -29,7 +29,7 @@ def network(*, categories: bool = False, **config: Any) -> MLP:
         chosen = PreprocessingConfig(
             max_one_hot=4, embedding_dim=3, unknown_rate=0.4, embedding_dropout=0.5
         )
-        inputs = CategoryInputs(chosen, num_values=2, cardinalities=CARDINALITIES)
+        inputs = InputLayer(chosen, num_values=2, cardinalities=CARDINALITIES)
     model = MLP(
         MLPConfig(**{"members": 3, **config}),
         in_features=IN_FEATURES,
