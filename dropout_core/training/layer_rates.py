@@ -8,21 +8,24 @@ al. 2024, table A.1.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from dropout_core.config import AdamConfig, AdamWConfig, Optimizer, SGDConfig, TrainingConfig
+from dropout_core.nn.activations import ParametricActivation
+from dropout_core.nn.layers import InputScaling
 from dropout_core.nn.mlp import MLP
+from dropout_core.nn.numbers import PeriodicEmbedding, PiecewiseLinearEmbedding
 
 _BIAS_RATE = 0.1
-_RATES = {
-    "Embedding": 1.0,
-    "PeriodicEmbedding": 0.1,
-    "PiecewiseLinearEmbedding": 0.1,
-    "ParametricActivation": 0.1,
-    "InputScaling": 6.0,
+_RATES: dict[type[nn.Module], float] = {
+    nn.Embedding: 1.0,
+    PeriodicEmbedding: 0.1,
+    PiecewiseLinearEmbedding: 0.1,
+    ParametricActivation: 0.1,
+    InputScaling: 6.0,
 }
 """What multiplies the learning rate of a module's parameters, which decay as others do."""
 
@@ -41,14 +44,15 @@ def parameter_groups(
     weights = {
         id(linear.weight): factor for linear, factor in zip(model.linears, factors, strict=True)
     }
+    rates = _rates_of_modules(model)
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for module, parameter in _with_modules(model):
+    for parameter in model.parameters():
         if (factor := weights.get(id(parameter))) is not None:
             if config.layer_rates == "ntk":
                 factor /= math.sqrt(parameter.shape[-1])
             options = options_of_scaled(config.optimizer, factor)
         elif config.layer_rates == "ntk":
-            options = _options_of_other(module, config.optimizer)
+            options = _options_of_other(config.optimizer, rates.get(id(parameter)))
         else:
             options = {}
         group = groups.setdefault(tuple(options.items()), {"params": [], **options})
@@ -71,18 +75,22 @@ def options_of_scaled(optimizer: Optimizer, factor: float) -> dict[str, float]:
             return {"lr": lr * factor, "eps": eps / factor, "weight_decay": decay / factor}
 
 
-def _options_of_other(module: nn.Module, optimizer: Optimizer) -> dict[str, float]:
-    """Return the options of a parameter of `module` that is no weight of a linear layer.
+def _options_of_other(optimizer: Optimizer, rate: float | None) -> dict[str, float]:
+    """Return the options of a parameter that is no weight of a linear layer.
 
-    Biases, and whatever else scales and shifts single units, do not decay.
+    Biases, and whatever else scales and shifts single units, have no rate of a module. They do not
+    decay.
     """
-    if (rate := _RATES.get(type(module).__name__)) is not None:
+    if rate is not None:
         return {"lr": rate * optimizer.lr}
     return {"lr": _BIAS_RATE * optimizer.lr, "weight_decay": 0.0}
 
 
-def _with_modules(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Parameter]]:
-    """Yield each parameter, in the order of `model.parameters()`, with the module that has it."""
-    for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            yield module, parameter
+def _rates_of_modules(model: nn.Module) -> dict[int, float]:
+    """Return the factors of the learning rate by the ids of parameters."""
+    return {
+        id(parameter): rate
+        for module in model.modules()
+        if (rate := _RATES.get(type(module))) is not None
+        for parameter in module.parameters()
+    }

@@ -85,6 +85,43 @@ def test_each_kind_of_parameter_has_its_rate() -> None:
     assert [options[name] for name in of_units] == [bias] * 3
 
 
+@pytest.mark.parametrize("sharing", ["backbone", "nothing"])
+@pytest.mark.parametrize("kind", ["periodic", "piecewise_linear"])
+def test_so_has_each_kind_of_a_network_of_members(sharing: Any, kind: str) -> None:
+    inputs = InputLayer(
+        PreprocessingConfig(number_embedding={"kind": kind, "dim": 3}),
+        num_values=3,
+        numbers=[0, 1, 2],
+    )
+    config = MLPConfig(
+        hidden=(16,),
+        activation="selu",
+        parametric_activation=True,
+        input_scaling=True,
+        members=4,
+        member_sharing=sharing,
+    )
+    model = MLP(config, in_features=3, out_features=2, inputs=inputs)
+    options = options_by_name(model, ntk(AdamWConfig(lr=0.4, weight_decay=0.02)))
+    assert options.keys() == dict(model.named_parameters()).keys()
+    rates = {name: chosen["lr"] / 0.4 for name, chosen in options.items()}
+    decays = {name: chosen.get("weight_decay", 0.02) for name, chosen in options.items()}
+    for name in rates:
+        if name.startswith("inputs.") or name.endswith("activation.mix"):
+            expected = (0.1, 0.02)
+        elif name.startswith("scaling."):
+            expected = (6.0, 0.02)
+        elif name.endswith("linear.weight"):
+            expected = (1 / 3, 0.06)  # nine inputs
+        elif name == "output.weight":
+            expected = (1 / 4, 0.08)
+        else:
+            expected = (0.1, 0.0)
+        assert (rates[name], decays[name]) == pytest.approx(expected), name
+    own = {"backbone": {"hidden.0.linear.scale_in", "hidden.0.linear.scale_out"}, "nothing": set()}
+    assert own[sharing] <= {name for name, decay in decays.items() if decay == 0.0}
+
+
 def test_parameters_with_equal_options_share_a_group() -> None:
     model = MLP(MLPConfig(hidden=(16, 16, 16)), **SIZES)
     groups = parameter_groups(model, ntk(AdamWConfig()))
