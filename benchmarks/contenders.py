@@ -18,7 +18,8 @@ from benchmarks.rounds import Contender, Run, timed
 from benchmarks.running import cpu_seconds
 from dropout_core.config import MLPConfig, SGDConfig, TrainingConfig
 from dropout_core.nn.mlp import MLP
-from dropout_core.training.loop import EpochMetrics, train
+from dropout_core.training.loop import train
+from dropout_core.training.state import EpochMetrics
 from dropout_core.training.training_data import TrainingData
 
 LEARNING_RATE = 0.05

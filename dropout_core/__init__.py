@@ -14,8 +14,10 @@ if TYPE_CHECKING:
         MLPConfig,
         PreprocessingConfig,
         ProblemConfig,
+        Recipe,
         SplitConfig,
         TrainingConfig,
+        settled,
     )
     from dropout_core.data.ingest import ingest
     from dropout_core.data.readers import read
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from dropout_core.pipeline.prepared_model import PreparedModel, prepare_model
     from dropout_core.pipeline.resolved_table import ResolvedTable, resolve_table
     from dropout_core.pipeline.tabular_run import TabularRun
-    from dropout_core.training.loop import Diverged, EpochMetrics, Training, train
+    from dropout_core.training.loop import Diverged, Training, train
+    from dropout_core.training.state import EpochMetrics
     from dropout_core.training.training_data import TrainingData
 
 __all__ = [
@@ -54,6 +57,7 @@ __all__ = [
     "PreparedModel",
     "PreprocessingConfig",
     "ProblemConfig",
+    "Recipe",
     "Reliability",
     "ResolvedTable",
     "SplitConfig",
@@ -71,13 +75,14 @@ __all__ = [
     "read",
     "resolve_table",
     "save_model",
+    "settled",
     "split_rows",
     "train",
 ]
 
 _NAMES = {
     "config": "DropoutConfig MLPConfig TrainingConfig "
-    "ProblemConfig SplitConfig PreprocessingConfig",
+    "ProblemConfig SplitConfig PreprocessingConfig Recipe settled",
     "data.ingest": "ingest",
     "data.readers": "read",
     "data.splits": "split_rows",
@@ -93,7 +98,8 @@ _NAMES = {
     "pipeline.prepared_model": "PreparedModel prepare_model",
     "pipeline.resolved_table": "ResolvedTable resolve_table",
     "pipeline.tabular_run": "TabularRun",
-    "training.loop": "Diverged EpochMetrics Training train",
+    "training.loop": "Diverged Training train",
+    "training.state": "EpochMetrics",
     "training.training_data": "TrainingData",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -259,7 +259,8 @@ def _recipe(records: ModelRecords) -> Iterator[str]:
         "Submit this to `POST /v1/jobs`. On the machine named above, with a dataset of the same "
         "SHA-256 that was read with the same options, the weights have the SHA-256 above."
     )
-    if len(json.dumps(records.job.spec)) > _MAX_CONFIG_BYTES:
+    config = records.job.resolved_config
+    if len(json.dumps(config)) > _MAX_CONFIG_BYTES:
         yield f"It is long: `GET /v1/jobs/{records.job.id}` has it as `resolved_config`."
     else:
-        yield code(records.job.spec)
+        yield code(config)

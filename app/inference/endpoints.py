@@ -61,7 +61,7 @@ async def predict(http: Request, model_id: str) -> Response:
 @router.post(
     "/predict-file",
     response_class=StreamingResponse,
-    dependencies=[Depends(require_form), Depends(only_fields("file", "inputs")), SLOT],
+    dependencies=[Depends(require_form), Depends(only_fields("file", "inputs", "level")), SLOT],
     responses={
         200: {
             "content": {CSV: {"schema": {"type": "string"}}, PARQUET: {}},
@@ -81,12 +81,19 @@ def predict_file(
     inputs: Annotated[
         bool, Form(description="Whether the answer has the file's columns too.")
     ] = True,
+    level: Annotated[
+        float | None,
+        Form(gt=0, lt=1, description="The probability that the sets or intervals hold the truth."),
+    ] = None,
 ) -> StreamingResponse:
     """Predict every row of a file, and return its columns with the predictions added.
 
     The new columns are `prediction`, or `prediction_<target>` for several targets, and
-    `probability_<class>` for up to 100 classes. In CSV, text that a spreadsheet would take for a
-    formula gets an apostrophe in front. An error in any row is the answer to the whole request.
+    `probability_<class>` for up to 100 classes. With a `level` there are also `set`, the classes
+    that the row may have as a JSON array, or `lower` and `upper`, or `lower_<target>` and
+    `upper_<target>`, the ends of the interval of each target. In CSV, text that a spreadsheet would
+    take for a formula gets an apostrophe in front. An error in any row is the answer to the whole
+    request.
 
     The file is read as the table was that the model learned from: with its words for a missing
     value, its decimal separators and its order of day and month. The options say where it is
@@ -105,6 +112,7 @@ def predict_file(
             limits=upload_limits(context.settings),
             media_type=media_type,
             with_inputs=inputs,
+            level=level,
             owner=caller.tenant,
         )
         # Opened while the upload's folder exists, which is deleted however the answer ends.

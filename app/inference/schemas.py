@@ -31,6 +31,17 @@ Missing = Annotated[
 ]
 
 
+CoverageLevel = Annotated[
+    float,
+    Field(
+        gt=0,
+        lt=1,
+        description="The probability with which the answer's `sets` of classes or `intervals` of "
+        "values contain the truth. The model needs the scores that `training.calibrate` keeps.",
+    ),
+]
+
+
 class PredictRequest(Config):
     """Rows to predict: objects by column name, or arrays in the order of the model's features.
 
@@ -66,6 +77,7 @@ class PredictRequest(Config):
     ]
     missing: Missing = "refuse"
     mc_dropout: MonteCarloDropout | None = None
+    level: CoverageLevel | None = None
 
 
 class Uncertainty(BaseModel):
@@ -81,11 +93,20 @@ class Uncertainty(BaseModel):
     mutual_information: list[float] | None
 
 
+Ends = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
 class PredictAnswer(BaseModel):
     """One prediction a row: the class or the value, or an object of several targets by name.
 
     `probabilities` are in the order of `classes`, which are names for several labels.
-    `uncertainty` is present if requested; it does not change the other fields.
+    `uncertainty` is present if requested; it does not change the other fields. With a `level` there
+    are `sets`, the classes that each row may have, possibly none, or `intervals`, the lower and the
+    upper end for each row, or an object of them by name for several targets.
+
+    A regression that predicts quantiles has them in `quantiles`, for each row in the order of
+    `quantile_levels`, or an object by name for several targets. Its prediction is the one next to
+    the median.
     """
 
     model: str
@@ -95,6 +116,10 @@ class PredictAnswer(BaseModel):
     classes: list[Value] | None
     fingerprint: str
     uncertainty: Uncertainty | None = None
+    quantiles: list[list[float] | dict[str, list[float]]] | None = None
+    quantile_levels: list[float] | None = None
+    sets: list[list[Value]] | None = None
+    intervals: list[Ends | dict[str, Ends]] | None = None
 
 
 class EvaluateRequest(Config):

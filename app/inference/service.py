@@ -26,11 +26,13 @@ from app.serving.model_server import QUICK_BYTES, ServedModel, run_inline_or_in_
 from app.serving.tables import CSV, PARQUET
 from dropout_core.data.ingest import Limits
 from dropout_core.data.read_options import ReadOptions
-from dropout_core.model.predictor import Predictor
+from dropout_core.model.conformal import Conformal, LevelError
+from dropout_core.model.predictor import Predictor, by_target
 from dropout_core.model.uncertainty import Uncertainty
 
 QUICK_ROWS = 10_000  # read one by one on the event loop, in a few milliseconds
 MAX_SAMPLED_ROWS = 1_000_000  # rows times samples
+MAX_SET_CHARACTERS = 100_000_000  # of the classes in all sets of an answer
 MAX_SAMPLED_PRODUCTS = 10**12  # rows times samples times parameters: about twenty seconds
 
 
@@ -72,6 +74,7 @@ def predict_file(
     limits: Limits,
     media_type: str,
     with_inputs: bool,
+    level: float | None = None,
     owner: str = "",
 ) -> Path:
     """Predict every row of the upload's file; return a file in the upload's folder.
@@ -84,6 +87,7 @@ def predict_file(
         raise invalid("/missing", "missing values are either refused or imputed, not both")
     words = tuple(word for word in options.missing if word not in policies)
     options = options.model_copy(update={"missing": words})
+    conformal = conformal_at(predictor, level)
     with refusing_unusable():
         return tables.predict_file(
             predictor,
@@ -94,8 +98,19 @@ def predict_file(
             media_type=media_type,
             refuse_missing="impute" not in policies,
             with_inputs=with_inputs,
+            conformal=conformal,
             owner=owner,
         )
+
+
+def conformal_at(predictor: Predictor, level: float | None) -> Conformal | None:
+    """Return what finds the sets or intervals of a request. Raises RequestError (422)."""
+    if level is None:
+        return None
+    try:
+        return predictor.conformal(level)
+    except LevelError as error:
+        raise invalid("/level", str(error)) from error
 
 
 async def _predict_cell_by_cell(
@@ -118,6 +133,7 @@ async def _predict_cell_by_cell(
             raise invalid(
                 "/mc_dropout/samples", f"rows times samples may be at most {most} for this model"
             )
+    conformal = conformal_at(served.predictor, request.level)
     tenant = served.model.tenant
     outputs, uncertainties = [], []
     is_quick = sampling is None or has_slot
@@ -134,7 +150,9 @@ async def _predict_cell_by_cell(
                 )
                 uncertainties.append(uncertainty)
         whole = np.concatenate(outputs)
-        response = await run_in_threadpool(_answer, context, served, whole, uncertainties)
+        response = await run_in_threadpool(
+            _answer, context, served, whole, uncertainties, conformal
+        )
         return response, len(whole)
 
 
@@ -143,6 +161,7 @@ def _answer(
     served: ServedModel,
     outputs: NDArray[np.float64],
     uncertainties: Sequence[Uncertainty] = (),
+    conformal: Conformal | None = None,
 ) -> Response:
     """Return a PredictAnswer. Raises InvalidInstance for outputs that are infinite."""
     instances.require_finite(outputs)
@@ -156,13 +175,33 @@ def _answer(
         "classes": description.classes,
         "fingerprint": predictor.fingerprint,
     }
+    if description.quantiles is not None:
+        of_targets = outputs.reshape(len(outputs), -1, description.num_quantiles)
+        told["quantiles"] = by_target(description.targets, of_targets.tolist())
+        told["quantile_levels"] = description.quantiles
     if uncertainties:
         told["uncertainty"] = {
             field.name: _joined([getattr(part, field.name) for part in uncertainties])
             for field in fields(Uncertainty)
         }
+    if conformal is not None:
+        told |= _conformal(predictor, torch.from_numpy(outputs), conformal)
     content = orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY)
     return answer(content, scratch=context.uploads, media_type=bodies.JSON)
+
+
+def _conformal(predictor: Predictor, outputs: Tensor, conformal: Conformal) -> dict[str, Any]:
+    """Return the field `sets` or `intervals`. Raises RequestError if all sets are too long."""
+    description = predictor.description
+    if description.task == "regression":
+        return {"intervals": by_target(description.targets, conformal.intervals(outputs).tolist())}
+    contained = conformal.contains(outputs)
+    lengths = torch.tensor([len(str(value)) for value in description.output_names])
+    num_characters = int(contained.sum(dim=0) @ lengths)
+    if num_characters > MAX_SET_CHARACTERS:
+        detail = f"the sets have {num_characters} characters, and {MAX_SET_CHARACTERS} are allowed"
+        raise invalid("/level", f"{detail}: predict fewer rows at a time, or ask for a lower level")
+    return {"sets": predictor.members(contained)}
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Any:

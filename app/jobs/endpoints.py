@@ -77,14 +77,16 @@ def create_job(
                 artifacts=context.artifacts,
                 tenant=caller.tenant,
             )
-        config = resolved.spec.model_dump(mode="json")
-        checked = ValidationAnswer(**vars(resolved), resolved_config=config)
+        checked = ValidationAnswer(**vars(resolved), resolved_config=resolved.spec.every_value())
         return JSONResponse(checked.model_dump(mode="json"))
 
-    request = spec.model_dump_json().encode()
     with context.database.write() as transaction:
         reservation = reserve(
-            transaction, key, tenant=caller.tenant, operation="POST /v1/jobs", request=request
+            transaction,
+            key,
+            tenant=caller.tenant,
+            operation="POST /v1/jobs",
+            request=spec.as_asked,
         )
         if reservation.replay is not None:
             return reservation.replay

@@ -32,8 +32,8 @@ EXAMPLE = {
 class Progress(BaseModel):
     """The number of epochs recorded, and the most that the job may train.
 
-    While a job runs, `step` is `reading`, `encoding` or `scaling` its data, `training` or
-    `evaluating`.
+    While a job runs, `step` is `reading`, `encoding` or `scaling` its data, `training`,
+    `refitting` or `evaluating`.
     """
 
     step: str | None
@@ -74,7 +74,7 @@ class JobAnswer(BaseModel):
                 epochs_completed=job.epochs_completed,
                 epochs=job.spec["training"]["epochs"],
             ),
-            resolved_config=job.spec,
+            resolved_config=job.resolved_config,
             metadata=job.spec["metadata"],
         )
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from sqlalchemy import Connection
 
-from app.http.errors import escaped, invalid
+from app.http.errors import RequestError, escaped, invalid
+from app.jobs.settling import settle
 from app.serving.dataset_rows import scan
-from dropout_core.config import FeatureType, PreprocessingConfig, ProblemConfig, TrainingConfig
+from dropout_core.config import FeatureType, PreprocessingConfig, ProblemConfig
 from dropout_core.data.columns import Column
 from dropout_core.data.declared_types import unreadable_cells
 from dropout_core.data.labels import listed_labels, of_labels
@@ -17,13 +18,15 @@ from dropout_core.data.splits import check_split, rare_classes
 from dropout_core.errors import DataError
 from dropout_core.training import memory
 from dropout_core.training.feasibility import InfeasibleError, check_feasible, check_preprocessing
-from dropout_core.training.memory import InputSizes
 from store import datasets
 from store.artifacts.artifact_store import ArtifactStore
 from store.datasets import Dataset
 from store.errors import DatasetNotFound
 from store.job_spec import JobSpec
 from store.settings import Settings
+
+MIN_WIDTH = 16
+"""The layers of a preset are made no narrower than this to fit the limits of the service."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,23 @@ class ResolvedJob:
 class _Plan:
     """The data of a job, as its dataset's columns describe them."""
 
+    columns: list[Column]
     selection: Selection
+    num_rows: int
     num_train: int
+    num_validation: int
     num_outputs: int
-    inputs: InputSizes
     warnings: tuple[str, ...]
 
     @property
     def has_classes(self) -> bool:
         return self.selection.task in ("binary", "multiclass")
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    num_parameters: int
+    training_bytes: int
 
 
 def resolve(
@@ -58,7 +69,7 @@ def resolve(
     artifacts: ArtifactStore,
     tenant: str,
 ) -> ResolvedJob:
-    """Resolve features, their types, task and queue by the dataset, locked by the transaction.
+    """Resolve features, their types, task, preset and queue by the dataset, which is locked.
 
     Raises RequestError (422) naming the field that makes the job impossible.
     """
@@ -71,8 +82,6 @@ def resolve(
     except DataError as error:
         raise invalid(_pointer(error), str(error)) from error
     selection = plan.selection
-    _check_training(spec, plan)
-    num_parameters, estimated_bytes = _sizes(dataset, spec, plan, settings)
     chosen = spec.dataset.model_copy(
         update={
             "features": tuple(selection.features),
@@ -80,54 +89,99 @@ def resolve(
             "split": spec.dataset.split.settled(has_classes=plan.has_classes),
         }
     )
+    settled, settled_warnings = settle(
+        spec.model_copy(update={"dataset": chosen, "task": selection.task}),
+        selection,
+        settings,
+        num_train=plan.num_train,
+        num_validation=plan.num_validation,
+    )
+    _check_training(settled, plan, asked=spec)
+    gives_layers = settled.preset == "plain" or "hidden" in spec.model.model_fields_set
+    fitting, sizes = _fitting(settled, plan, settings, may_narrow=not gives_layers)
+    narrowed = [] if fitting.model == settled.model else [_narrowed_warning(fitting)]
     return ResolvedJob(
-        spec=spec.model_copy(
-            update={
-                "dataset": chosen,
-                "task": selection.task,
-                "training": _with_monitor(_within_limits(spec.training, settings)),
-            }
+        spec=fitting,
+        warnings=(
+            *plan.warnings,
+            *_rare_categories(plan, settled.preprocessing),
+            *settled_warnings,
+            *narrowed,
         ),
-        warnings=plan.warnings,
         queue=_queue(spec, settings),
-        num_parameters=num_parameters,
-        estimated_bytes=estimated_bytes,
+        num_parameters=sizes.num_parameters,
+        estimated_bytes=sizes.training_bytes,
     )
 
 
-def _sizes(dataset: Dataset, spec: JobSpec, plan: _Plan, settings: Settings) -> tuple[int, int]:
-    """Return the number of parameters and the bytes that training takes, about.
+def _fitting(
+    spec: JobSpec, plan: _Plan, settings: Settings, *, may_narrow: bool
+) -> tuple[JobSpec, _Sizes]:
+    """Return the job and its sizes, with layers of half their width until it fits the settings.
 
-    Raises RequestError (422) if one of them is more than the settings allow.
+    Raises RequestError (422) for a job that does not fit and may not be made narrower.
     """
+    sizes = _sizes(spec, plan)
+    refusal = _refusal(sizes, settings)
+    if refusal is None:
+        return spec, sizes
+    widths = spec.model.hidden
+    while may_narrow and min(widths, default=0) >= 2 * MIN_WIDTH:
+        widths = tuple(width // 2 for width in widths)
+        model = spec.model.model_copy(update={"hidden": widths})
+        narrower = spec.model_copy(update={"model": model})
+        sizes = _sizes(narrower, plan)
+        if _refusal(sizes, settings) is None:
+            return narrower, sizes
+    raise refusal
+
+
+def _sizes(spec: JobSpec, plan: _Plan) -> _Sizes:
+    """Return the number of parameters and the bytes that training takes, about."""
+    inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
     sizes = {
-        "in_features": plan.inputs.in_features(spec.preprocessing),
-        "out_features": plan.num_outputs,
-        "num_embedded": plan.inputs.num_embedded(spec.preprocessing),
+        "in_features": inputs.in_features(spec.preprocessing),
+        "out_features": plan.num_outputs * len(spec.training.quantiles or (0.5,)),
+        "num_embedded": inputs.num_embedded(spec.preprocessing),
     }
-    num_parameters = memory.num_parameters(spec.model, **sizes)
-    if num_parameters > settings.max_parameters:
-        raise invalid(
-            "/model/hidden",
-            f"{num_parameters} parameters, {settings.max_parameters} are allowed: use fewer or "
-            "narrower layers",
-        )
-    estimated = memory.training_bytes(
-        spec.model,
-        spec.training,
-        num_rows=dataset.num_rows,
-        num_columns=plan.inputs.num_values + len(plan.inputs.cardinalities),
-        num_entries=plan.inputs.num_entries(spec.preprocessing),
-        cross_validates=spec.dataset.split.folds is not None,
-        **sizes,
+    return _Sizes(
+        memory.num_parameters(spec.model, **sizes),
+        memory.training_bytes(
+            spec.model,
+            spec.training,
+            num_rows=plan.num_rows,
+            num_columns=inputs.num_values + len(inputs.cardinalities),
+            num_entries=inputs.num_entries(spec.preprocessing),
+            cross_validates=spec.dataset.split.folds is not None,
+            **sizes,
+        ),
     )
-    if estimated > settings.max_training_bytes:
-        raise invalid(
+
+
+def _refusal(sizes: _Sizes, settings: Settings) -> RequestError | None:
+    """Return the error (422) of a job that is larger than the settings allow."""
+    if sizes.num_parameters > settings.max_parameters:
+        return invalid(
             "/model/hidden",
-            f"training would take about {estimated} bytes, {settings.max_training_bytes} are "
-            "allowed: use fewer or narrower layers, fewer features, or a smaller batch",
+            f"{sizes.num_parameters} parameters, {settings.max_parameters} are allowed: use fewer "
+            "or narrower layers",
         )
-    return num_parameters, estimated
+    if sizes.training_bytes > settings.max_training_bytes:
+        return invalid(
+            "/model/hidden",
+            f"training would take about {sizes.training_bytes} bytes, "
+            f"{settings.max_training_bytes} are allowed: use fewer or narrower layers, fewer "
+            "features, or a smaller batch",
+        )
+    return None
+
+
+def _narrowed_warning(spec: JobSpec) -> str:
+    widths = ", ".join(map(str, spec.model.hidden))
+    return (
+        f"the layers of the preset {spec.preset} would be larger than this service allows: "
+        f"the job has {widths} units"
+    )
 
 
 def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> _Plan:
@@ -136,20 +190,23 @@ def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> _Plan:
     selection = select(columns, **problem.of_columns, num_rows=dataset.num_rows)
     targets = [column for column in columns if column.name in selection.targets]
     num_labelled = dataset.num_rows - max(target.num_missing for target in targets)
+    split = spec.dataset.split
+    num_train, num_validation = check_split(num_labelled, split, columns, selection=selection)
     return _Plan(
+        columns,
         selection,
-        num_train=check_split(num_labelled, spec.dataset.split, columns, selection=selection),
+        num_rows=dataset.num_rows,
+        num_train=num_train,
+        num_validation=num_validation,
         num_outputs=(
             targets[0].num_distinct
             if selection.task in ("binary", "multiclass")
             else len(selection.targets)
         ),
-        inputs=memory.input_sizes(columns, selection, spec.preprocessing),
         warnings=(
             *selection.warnings,
-            *_rare_categories(columns, selection, spec.preprocessing),
             *_unreadable(dataset, columns, {**spec.dataset.types, **selection.features}, artifacts),
-            *rare_classes(columns, selection, spec.dataset.split),
+            *rare_classes(columns, selection, split),
         ),
     )
 
@@ -204,16 +261,14 @@ def _pointer(error: DataError) -> str:
     return f"/dataset/{error.field}"
 
 
-def _rare_categories(
-    columns: Iterable[Column], selection: Selection, config: PreprocessingConfig
-) -> list[str]:
+def _rare_categories(plan: _Plan, config: PreprocessingConfig) -> list[str]:
     """Return a warning for each column that has categories which are not kept.
 
     Where too few rows have a category, the warning needs the counts of `top_values`.
     """
     warnings = []
-    for column in columns:
-        if selection.features.get(column.name) != "categorical":
+    for column in plan.columns:
+        if plan.selection.features.get(column.name) != "categorical":
             continue
         frequent = [value for value in column.top_values if value.count >= config.min_frequency]
         if column.num_distinct > config.max_categories:
@@ -230,45 +285,24 @@ def _rare_categories(
     return warnings
 
 
-def _check_training(spec: JobSpec, plan: _Plan) -> None:
-    split = spec.dataset.split
+def _check_training(spec: JobSpec, plan: _Plan, *, asked: JobSpec) -> None:
+    """Raise RequestError (422) if the job cannot be trained; `asked` is the job as submitted."""
     try:
-        check_preprocessing(spec.preprocessing, num_numbers=plan.inputs.num_numbers)
+        inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
+        check_preprocessing(spec.preprocessing, num_numbers=inputs.num_numbers)
         check_feasible(
             spec.model,
             spec.training,
             task=plan.selection.task,
             num_rows=plan.num_train,
             num_outputs=plan.num_outputs,
-            has_validation=split.kind == "column" or split.validation > 0,
+            has_validation=plan.num_validation > 0,
         )
     except InfeasibleError as error:
-        raise invalid(f"/{'/'.join(error.field)}", str(error)) from error
-
-
-def _within_limits(training: TrainingConfig, settings: Settings) -> TrainingConfig:
-    """Return the config with the longest time that a job may run, unless it has a shorter one."""
-    limits: dict[str, float | None] = {
-        "epochs": settings.max_epochs,
-        "batch_size": settings.max_batch_size,
-        "max_runtime_seconds": settings.max_runtime_seconds,
-    }
-    for name, limit in limits.items():
-        asked = getattr(training, name)
-        if limit is not None and asked is not None and asked > limit:
-            raise invalid(f"/training/{name}", f"{asked:g} is more than {limit:g}, the limit here")
-    if training.max_runtime_seconds is not None:
-        return training
-    return training.model_copy(update={"max_runtime_seconds": settings.max_runtime_seconds})
-
-
-def _with_monitor(training: TrainingConfig) -> TrainingConfig:
-    """Return the config with what early stopping watches by default: stored jobs name it."""
-    stopping = training.early_stopping
-    if stopping is None or stopping.monitor is not None:
-        return training
-    named = stopping.model_copy(update={"monitor": "loss"})
-    return training.model_copy(update={"early_stopping": named})
+        section, *fields = error.field
+        is_given = set(fields[:1]) <= getattr(asked, section).model_fields_set
+        by_preset = "" if is_given else f" (it has the value of the preset {spec.preset})"
+        raise invalid(f"/{'/'.join(error.field)}", f"{error}{by_preset}") from error
 
 
 def _queue(spec: JobSpec, settings: Settings) -> str:

@@ -70,6 +70,7 @@ class TargetScores(BaseModel):
     rmse: float | None
     mae: float | None
     r2: float | None
+    pinball_loss: float | None = None
 
 
 class Bin(BaseModel):
@@ -80,6 +81,29 @@ class Bin(BaseModel):
     num_rows: int
     mean_confidence: float
     accuracy: float
+
+
+class ConformalScores(BaseModel):
+    """How often the sets or intervals at a level contain the truth, and how large they are.
+
+    `mean_size` counts the classes of a set; `mean_width` of intervals is null where it is infinite.
+    """
+
+    level: float
+    coverage: float
+    mean_size: float | None = None
+    mean_width: float | None = None
+
+
+class CalibrationAnswer(BaseModel):
+    """What the validation rows taught the trained model.
+
+    `temperature` divides the logits. `num_scores` of conformal predictions are kept; without any
+    the model takes no `level`.
+    """
+
+    temperature: float = 1.0
+    num_scores: int = 0
 
 
 class EvaluationAnswer(BaseModel):
@@ -94,6 +118,7 @@ class EvaluationAnswer(BaseModel):
     per_class: list[ClassScores] | None = None
     per_target: list[TargetScores] | None = None
     reliability: list[Bin] | None = None
+    conformal: list[ConformalScores] | None = None
 
 
 class CrossValidationAnswer(BaseModel):
@@ -117,6 +142,8 @@ class ModelAnswer(BaseModel):
 
     `version` counts the models of a name; it is null if the name can have no versions. `aliases` of
     the name stand for this model. A model that is not `served` answers no predictions.
+
+    `calibration` is null if the model was trained without `training.calibrate`.
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -132,10 +159,12 @@ class ModelAnswer(BaseModel):
     features: list[str]
     inputs: list[Input]
     classes: list[Value] | None
+    quantiles: list[float] | None
     config: dict[str, Any]
     preprocessing: dict[str, Any]
     metrics: dict[str, EvaluationAnswer]
     cross_validation: CrossValidationAnswer | None
+    calibration: CalibrationAnswer | None
     num_parameters: int
     size_bytes: int
     weights_sha256: str
@@ -162,9 +191,11 @@ class ModelAnswer(BaseModel):
                 for feature in features
             ],
             classes=manifest["classes"],
+            quantiles=manifest.get("quantiles"),
             config=manifest["model"],
             preprocessing=manifest["preprocessing"],
             cross_validation=cross_validation,
+            calibration=manifest.get("calibration"),
             weights_sha256=manifest["weights_sha256"],
             fingerprint=manifest["trained_on"],
         )

@@ -22,6 +22,7 @@ from dropout_core.data.dates import settle_dates, with_settled_dates
 from dropout_core.data.labels import target_columns
 from dropout_core.data.targets import mark_missing
 from dropout_core.errors import DataError
+from dropout_core.evaluation.coverage import reported
 from dropout_core.evaluation.evaluator import Evaluation, Evaluator
 from dropout_core.model.predictor import Predictor
 
@@ -47,7 +48,13 @@ def evaluate(
         raise TooManyScores(num_rows, num_outputs=description.num_outputs)
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=scratch) as file, raising_misfits():
-        evaluator = Evaluator(description.task, names=description.output_names, file=file)
+        evaluator = Evaluator(
+            description.task,
+            names=description.output_names,
+            file=file,
+            quantiles=description.quantiles,
+            conformal=reported(predictor),
+        )
         targets = target_columns(
             table.collect_schema().names(), description.targets, description.label_column
         )

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from dropout_core.data.parsing import without_missing
 from dropout_core.data.read_options import ReadOptions
 from dropout_core.data.stored_types import unstorable
 from dropout_core.errors import DataError
+from dropout_core.model.conformal import Conformal
 from dropout_core.model.predictor import MAX_CELLS, Predictor
 
 CSV = "text/csv"
@@ -50,6 +52,7 @@ def predict_file(
     media_type: str,
     refuse_missing: bool = True,
     with_inputs: bool = True,
+    conformal: Conformal | None = None,
     owner: str = "",
 ) -> Path:
     """Predict every row of an uploaded file; return a file in `folder` with the predictions added.
@@ -79,7 +82,7 @@ def predict_file(
         _refuse_other_types(table)
     encoder = _encoder_for(predictor, table, options)
     taken = set(table.collect_schema().names()) if with_inputs else set()
-    predictions = PredictionColumns(predictor, taken=taken)
+    predictions = PredictionColumns(predictor, taken=taken, conformal=conformal)
     dates = settle_dates(table, encoder.unsettled_dates, missing=encoder.missing)
     for start, batch in batches(predictor, table, num_rows=read.num_rows):
         try:
@@ -162,9 +165,15 @@ def _delimiter(options: dict[str, Any]) -> str:
 
 
 class PredictionColumns:
-    """Predictions as columns, whose names differ from those of the file, which are `taken`."""
+    """Predictions as columns, whose names differ from those of the file, which are `taken`.
 
-    def __init__(self, predictor: Predictor, *, taken: set[str]) -> None:
+    There are the probabilities of a few classes, or quantiles. `conformal` adds the sets as JSON,
+    or the ends of the intervals of each target.
+    """
+
+    def __init__(
+        self, predictor: Predictor, *, taken: set[str], conformal: Conformal | None = None
+    ) -> None:
         description = predictor.description
         targets, classes = description.targets, description.classes
         self._predictor = predictor
@@ -177,9 +186,20 @@ class PredictionColumns:
             unique_name(f"probability_{_text(value)}", taken)
             for value in (classes if classes and len(classes) <= MAX_CLASSES else ())
         ]
+        endings = [""] if len(targets) == 1 else [f"_{target}" for target in targets]
+        self._quantiles = [
+            unique_name(f"quantile_{level}{ending}", taken)
+            for ending in endings
+            for level in description.quantiles or ()
+        ]
+        self._conformal = conformal
+        wanted = ["set"]
+        if classes is None:
+            wanted = [f"{end}{ending}" for ending in endings for end in ("lower", "upper")]
+        self._bounds = [unique_name(name, taken) for name in wanted] if conformal else []
 
     def of(self, outputs: Tensor) -> list[pl.Series]:
-        """Return the predictions of `outputs` (N, C), and the probabilities of a few classes."""
+        """Return the predictions of `outputs` (N, C), and all else that has columns."""
         values = self._predictor.predictions(outputs).values
         by_target = (
             [values]
@@ -192,9 +212,19 @@ class PredictionColumns:
         ]
         columns += [
             pl.Series(name, outputs[:, index].numpy())
-            for index, name in enumerate(self._probabilities)
+            for index, name in enumerate(self._probabilities or self._quantiles)
         ]
+        if self._conformal is not None:
+            columns += self._of_conformal(outputs, self._conformal)
         return columns
+
+    def _of_conformal(self, outputs: Tensor, conformal: Conformal) -> list[pl.Series]:
+        if self._predictor.description.task == "regression":
+            ends = conformal.intervals(outputs).flatten(1)
+            return [pl.Series(name, ends[:, i].numpy()) for i, name in enumerate(self._bounds)]
+        sets = self._predictor.members(conformal.contains(outputs))
+        texts = [orjson.dumps(members).decode() for members in sets]
+        return [pl.Series(name, texts, dtype=pl.String) for name in self._bounds]
 
 
 def _text(value: bool | int | float | str) -> str:

@@ -2,6 +2,7 @@
 
 from dropout_core.config.base import Config, Count, Seed, added
 from dropout_core.config.network import Activation, DropoutConfig, FusedActivation, Init, MLPConfig
+from dropout_core.config.presets import PRESETS, Goal, Preset, Recipe, settled
 from dropout_core.config.problem import (
     ColumnType,
     FeatureType,
@@ -32,6 +33,7 @@ from dropout_core.config.training import (
 )
 
 __all__ = [
+    "PRESETS",
     "Activation",
     "AdamConfig",
     "AdamWConfig",
@@ -45,6 +47,7 @@ __all__ = [
     "FeatureType",
     "FlatCosineConfig",
     "FusedActivation",
+    "Goal",
     "Init",
     "LinearConfig",
     "MLPConfig",
@@ -55,7 +58,9 @@ __all__ = [
     "PeriodicConfig",
     "PiecewiseLinearConfig",
     "PreprocessingConfig",
+    "Preset",
     "ProblemConfig",
+    "Recipe",
     "SGDConfig",
     "Scheduler",
     "Seed",
@@ -65,4 +70,5 @@ __all__ = [
     "Task",
     "TrainingConfig",
     "added",
+    "settled",
 ]

@@ -20,6 +20,21 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    def every_value(self) -> dict[str, Any]:
+        """Return the config as JSON, with the fields too that `added` leaves out at their default.
+
+        A release that knows these fields reads it as this config, whatever their defaults become.
+        """
+        written = self.model_dump(mode="json")
+        values = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, Config):
+                values[name] = value.every_value()
+            elif name in written or field.exclude_if is not None:
+                values[name] = written.get(name, value)
+        return values
+
 
 def added(default: Any) -> Any:
     """Return a field that values stored by earlier releases lack: its default means the same.

@@ -155,6 +155,39 @@ class MLPConfig(Config):
             )
         return dropouts
 
+    @field_validator("parametric_activation")
+    @classmethod
+    def _is_of_whole_layers(cls, value: bool, info: ValidationInfo) -> bool:
+        dropouts = info.data.get("hidden_dropout", ())
+        if value and info.data.get("activation") == "maxout":
+            raise PydanticCustomError(
+                "parametric_maxout", "`maxout` already learns the shape of its activation"
+            )
+        if value and any(dropout.kind == "batchwise" for dropout in dropouts):
+            raise PydanticCustomError(
+                "parametric_batchwise",
+                "batchwise dropout computes parts of layers, whose units have no parametric "
+                "activation: use another dropout",
+            )
+        return value
+
+    @field_validator("members")
+    @classmethod
+    def _members_fit_the_layers(cls, value: int, info: ValidationInfo) -> int:
+        if value == 1:
+            return value
+        if info.data.get("batch_norm"):
+            raise PydanticCustomError("members_norm", "batch norm cannot be used with members")
+        dropouts = (info.data.get("input_dropout"), *info.data.get("hidden_dropout", ()))
+        for kind in ("batchwise", "dropconnect"):
+            if any(dropout is not None and dropout.kind == kind for dropout in dropouts):
+                raise PydanticCustomError(
+                    "members_dropout",
+                    "{kind} dropout cannot be used with members: use `bernoulli` or `gaussian`",
+                    {"kind": kind},
+                )
+        return value
+
     @model_validator(mode="after")
     def _check_dropouts_together(self) -> Self:
         if self.input_dropout.kind == "dropconnect":
@@ -185,6 +218,8 @@ class MLPConfig(Config):
         return (
             self.activation in get_args(FusedActivation)
             and not self.batch_norm
+            and not self.parametric_activation
+            and self.members == 1
             and self.input_dropout.kind != "batchwise"  # the first layer computes a submatrix
             and all(dropout.kind == "bernoulli" for dropout in self.hidden_dropout)
         )

@@ -1,5 +1,6 @@
 """The training of a network: optimizer, schedule and what shapes the loss."""
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -7,6 +8,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     Tag,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -94,7 +96,10 @@ class Coslog4Config(Config):
 
 
 class FlatCosineConfig(Config):
-    """Stay at the value for the share `flat` of the run, then anneal to 0 along half a cosine."""
+    """Stay at the value for the share `flat` of the run, then anneal to 0 along half a cosine.
+
+    The `flat_cos` of Holzmueller et al. 2024, table A.1.
+    """
 
     name: Literal["flat_cosine"] = "flat_cosine"
     flat: Fraction = 0.5
@@ -127,10 +132,15 @@ class EarlyStoppingConfig(Config):
 
     - `monitor` is measured on the validation rows. `loss`, the default, is the loss that training
       minimises there, with its class weights, label smoothing and weights of rows. Without them it
-      is `validation_loss`. The others are metrics of classes, and `r2` of a regression.
+      is `validation_loss`. The others are metrics of classes, and `r2` and `mae` of a regression;
+      `mae` is that of the standardised targets.
     - Small improvements add up: the value is compared with that of the last epoch that counted as
       an improvement, as in Keras.
     - `ties`: of epochs with equal best values, the model gets the weights of the `first` or `last`.
+    - `tolerance`: of epochs that are worse than the best by at most so many standard errors of its
+      value, the model gets the weights of the last. Few validation rows say little of single
+      epochs, and the last one has the smallest learning rate (compare the one-standard-error rule,
+      Breiman et al. 1984). Training stops when no epoch was so near for `patience` epochs.
     - `refit`: afterwards train anew on the training and validation rows together, for as many steps
       as lead to the best epoch.
     """
@@ -139,6 +149,7 @@ class EarlyStoppingConfig(Config):
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     monitor: Monitor | None = None
     ties: Literal["first", "last"] = added("first")
+    tolerance: Annotated[float, Field(ge=0, le=10)] = added(0.0)
     refit: bool = added(False)
 
     @model_serializer(mode="wrap")
@@ -170,19 +181,22 @@ class TrainingConfig(Config):
     - `ema_decay` keeps an exponential moving average of the weights, which moves by 1 - `ema_decay`
       at each step. Validation and early stopping look at the average, and the model keeps it.
     - `weight_decay_schedule` and `dropout_schedule` anneal the weight decay and all dropout
-      probabilities.
+      probabilities, step by step. On a GPU such dropout is trained without a CUDA graph.
     - `layer_rates`: the learning rate is the same for `all` parameters, or that of the neural
-      tangent parametrisation (`ntk`): the weights of a layer have lr / sqrt(fan-in), biases,
-      embeddings of numbers and parametric activations lr / 10, learned input scales 6 lr
-      (Holzmueller et al. 2024, section 3 and table A.1).
-    - `loss` of a regression: `squared` error or `absolute` error. With `quantiles` the model
-      predicts these quantiles of each target and training minimises the pinball loss (Koenker and
-      Bassett 1978).
+      tangent parametrisation (`ntk`): the weights of a layer have lr / sqrt(fan-in) (with `sgd`
+      lr / fan-in) and a weight decay that shrinks them as before; biases have lr / 10 and do not
+      decay; embeddings of numbers and parametric activations have lr / 10, learned input scales
+      6 lr (Holzmueller et al. 2024, section 3 and table A.1).
+    - `loss` of a regression: `squared` error or `absolute` error. With `quantiles`, which ascend,
+      the model predicts these quantiles of each target, and training minimises the pinball loss
+      (Koenker and Bassett 1978). `validation_loss` is always that of the squared error of the value
+      that is predicted, here of the quantile nearest to the median.
     - `calibrate`: after training, fit on the validation rows the temperature of the probabilities
       (Guo et al. 2017) and the scores of conformal predictions (Vovk et al. 2005).
     - `precision`: `bfloat16` rounds the inputs of the hidden layers' matrix products in training.
       It is faster on processors with bfloat16 products and slower on others. It needs `relu`,
-      `tanh` or `logistic` layers with Bernoulli dropout and without batch norm.
+      `tanh` or `logistic` layers with Bernoulli dropout, no batch norm, no members and no
+      parametric activation.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 50
@@ -209,3 +223,12 @@ class TrainingConfig(Config):
     max_runtime_seconds: Positive | None = None
     seed: Seed = 0
     device: Device = "auto"
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ascending(cls, quantiles: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if quantiles is not None and any(a >= b for a, b in pairwise(quantiles)):
+            raise PydanticCustomError(
+                "quantiles", "give the quantiles in ascending order, each of them once"
+            )
+        return quantiles

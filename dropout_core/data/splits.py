@@ -117,10 +117,10 @@ def check_split(
     columns: Sequence[Column],
     *,
     selection: Selection | None = None,
-) -> int:
-    """Check the split against the description of the columns; return the number of training rows.
+) -> tuple[int, int]:
+    """Check the split against the columns; return the numbers of training and validation rows.
 
-    `num_rows` counts rows with a target. The result is an estimate for groups, for times that
+    `num_rows` counts rows with a target. The numbers are estimates for groups, for times that
     several rows share, and where targets are missing in a given split or in different rows. Folds
     too small to be split again are found when the rows are split. Raises DataError with the field
     `split`.
@@ -141,7 +141,7 @@ def check_split(
     num_train, num_validation, _ = _split_sizes(num_rows, config)
     if config.folds is not None and num_train + num_validation < config.folds + 1:
         raise DataError(f"{num_rows} rows are too few for {config.folds} folds", field="split")
-    return num_train
+    return num_train, num_validation
 
 
 def rare_classes(columns: Sequence[Column], selection: Selection, config: SplitConfig) -> list[str]:
@@ -180,19 +180,20 @@ def _check_num_groups(num_groups: int, config: SplitConfig) -> None:
         )
 
 
-def _check_words(column: Column) -> int:
-    """Return how many rows the words of a `column` split train on."""
+def _check_words(column: Column) -> tuple[int, int]:
+    """Return how many rows the words of a `column` split train and validate on."""
     if column.stored_as != "text":
         raise DataError("a split is told in words", column=column.name, field="split")
-    num_train = 0
+    sizes = [0, 0, 0]
     for top in column.top_values:
         part = _PART_NAMED.get(str(top.value).strip().lower())
         if part is None:
             raise DataError(_not_a_part(top.value), column=column.name, field="split")
-        num_train += top.count if part == 0 else 0
+        sizes[part] += top.count
+    num_train, num_validation, _ = sizes
     if num_train == 0:
         raise DataError("no row is for training", column=column.name, field="split")
-    return num_train
+    return num_train, num_validation
 
 
 def _not_a_part(value: object) -> str:

@@ -1,7 +1,7 @@
 """Add preprocessing and network to an ONNX graph, as the modules compute in eval mode.
 
-Shapes: N rows, V values, I values with an indicator, W inputs of the first layer; of embedded
-numbers: E entries of an encoding, D inputs that each becomes.
+Shapes: N rows, V values, I values with an indicator, W inputs of the first layer, H units, C
+outputs; of embedded numbers: E entries of an encoding, D inputs that each becomes.
 """
 
 import math
@@ -20,15 +20,17 @@ from dropout_core.model.preprocessing import (
     QuantileScale,
     RobustScale,
 )
+from dropout_core.nn.activations import ParametricActivation
 from dropout_core.nn.inputs import InputLayer, category_widths
 from dropout_core.nn.layers import Dropout
 from dropout_core.nn.masks import keep_probability
-from dropout_core.nn.mlp import MLP, HiddenLayer
+from dropout_core.nn.members import BackboneLinear, MemberAverage, MemberLinear
+from dropout_core.nn.mlp import MLP, HiddenLayer, Linear
 from dropout_core.nn.numbers import LinearOfEach, PeriodicEmbedding, PiecewiseLinearEmbedding
 
 _TOP = NUM_QUANTILES - 1
 _STEPS = (128, 64, 32, 16, 8, 4, 2, 1, 1)  # of the binary search for an index from 0 to _TOP
-_ELEMENTWISE = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid"}
+_ELEMENTWISE = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "selu": "Selu"}
 
 
 def add_preprocessing(graph: Graph, values: str, preprocessing: Preprocessing) -> str:
@@ -171,7 +173,12 @@ def _add_categories(
 
 
 def add_network(graph: Graph, x: str, network: MLP) -> str:
-    """Add the layers after the input layer: (N, W) -> (N, C), both float32."""
+    """Add the layers after the input layer: (N, W) float32 -> (N, C).
+
+    With k members the layers between are (k, N, H): products broadcast the inputs.
+    """
+    if network.scaling is not None:
+        x = graph.add("Mul", x, network.scaling.weight)
     x = _add_dropout(graph, x, network.input_dropout)
     for layer in network.hidden:
         assert isinstance(layer, HiddenLayer)
@@ -180,12 +187,37 @@ def add_network(graph: Graph, x: str, network: MLP) -> str:
             x = _add_norm(graph, x, layer.norm)
         x = _add_activation(graph, x, layer)
         x = _add_dropout(graph, x, layer.dropout)
-    return _add_linear(graph, x, network.output)
+    outputs = _add_linear(graph, x, network.output)
+    return outputs if network.average is None else _add_average(graph, outputs, network.average)
 
 
-def _add_linear(graph: Graph, x: str, linear: nn.Linear) -> str:
-    bias = [] if linear.bias is None else [linear.bias]
-    return graph.add("Gemm", x, linear.weight, *bias, transB=1)
+def _add_linear(graph: Graph, x: str, linear: Linear) -> str:
+    match linear:
+        case MemberLinear():
+            return graph.add("Add", graph.add("MatMul", x, linear.weight.mT), linear.bias)
+        case BackboneLinear():
+            scaled = graph.add("Mul", x, linear.scale_in)
+            products = graph.add("MatMul", scaled, linear.weight.mT)
+            return graph.add("Add", graph.add("Mul", products, linear.scale_out), linear.bias)
+        case _:
+            bias = [] if linear.bias is None else [linear.bias]
+            return graph.add("Gemm", x, linear.weight, *bias, transB=1)
+
+
+def _add_average(graph: Graph, outputs: str, average: MemberAverage) -> str:
+    """Add the average over the members: (k, N, C) float32 -> (N, C) float64."""
+    outputs = graph.cast(outputs, np.float64)
+    match average.average:
+        case "values":
+            return graph.add("ReduceMean", outputs, axes=[0], keepdims=0)
+        case "probabilities":
+            of_members = graph.add("Softmax", outputs, axis=2)
+            return graph.add("Log", graph.add("ReduceMean", of_members, axes=[0], keepdims=0))
+        case "label_probabilities":
+            of_members = graph.add("Sigmoid", outputs)
+            mean = graph.add("ReduceMean", of_members, axes=[0], keepdims=0)
+            complement = graph.add("Sub", np.array(1.0), mean)
+            return graph.add("Sub", graph.add("Log", mean), graph.add("Log", complement))
 
 
 def _add_norm(graph: Graph, x: str, norm: nn.BatchNorm1d) -> str:
@@ -196,12 +228,23 @@ def _add_norm(graph: Graph, x: str, norm: nn.BatchNorm1d) -> str:
 
 
 def _add_activation(graph: Graph, x: str, layer: HiddenLayer) -> str:
+    activated = _add_function(graph, x, layer)
+    if not isinstance(layer.activation, ParametricActivation):
+        return activated
+    more = graph.add("Mul", graph.add("Sub", activated, x), layer.activation.mix)
+    return graph.add("Add", x, more)
+
+
+def _add_function(graph: Graph, x: str, layer: HiddenLayer) -> str:
     match layer.activation_name:
         case "maxout":
-            pieces = graph.add("Reshape", x, np.array([0, layer.num_units, layer.num_pieces]))
-            return graph.add("ReduceMax", pieces, axes=[2], keepdims=0)
+            rows = [0] if isinstance(layer.linear, nn.Linear) else [0, 0]
+            pieces = graph.add("Reshape", x, np.array([*rows, layer.num_units, layer.num_pieces]))
+            return graph.add("ReduceMax", pieces, axes=[-1], keepdims=0)
         case "gelu":
             return _add_gelu(graph, x)
+        case "mish":
+            return _add_mish(graph, x)
         case name:
             return graph.add(_ELEMENTWISE[name], x)
 
@@ -211,6 +254,14 @@ def _add_gelu(graph: Graph, x: str) -> str:
     one, half, root = np.array([1, 0.5, 0.5**0.5], dtype=np.float32)
     doubled = graph.add("Add", graph.add("Erf", graph.add("Mul", x, root)), one)
     return graph.add("Mul", graph.add("Mul", x, half), doubled)
+
+
+def _add_mish(graph: Graph, x: str) -> str:
+    """Add x - 2 x / ((1 + e^x)^2 + 1), as `activations.mish` computes it."""
+    one, two = np.array([1, 2], dtype=np.float32)
+    above = graph.add("Add", graph.add("Exp", x), one)
+    divisor = graph.add("Add", graph.add("Mul", above, above), one)
+    return graph.add("Sub", x, graph.add("Div", graph.add("Mul", x, two), divisor))
 
 
 def _add_dropout(graph: Graph, x: str, dropout: nn.Module) -> str:

@@ -7,7 +7,7 @@ Shapes: T rows of a tile, V values, K codes of categories, C outputs.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
 import torch
@@ -19,19 +19,26 @@ from dropout_core.model.preprocessing import LinearScale, Preprocessing
 from dropout_core.model.saved_model import TabularModel
 from dropout_core.nn.layers import STOCHASTIC, Dropout
 from dropout_core.nn.mlp import MLP, HiddenLayer
+from dropout_core.nn.quantiles import uncrossed
 
 Step = Callable[[Tensor], Tensor]
 
 
-def as_predicted(outputs: Tensor, task: Task) -> Tensor:
-    """Turn logits (*, C) into probabilities of classes or labels; leave regression values."""
+def as_predicted(outputs: Tensor, task: Task, *, num_quantiles: int = 1) -> Tensor:
+    """Turn logits (N, C) into probabilities of classes or labels; leave regression values.
+
+    With several quantiles of each target, sort them: where they cross, the sorted ones are nearer
+    to the true ones (Chernozhukov, Fernandez-Val and Galichon 2010).
+    """
     match task:
+        case "regression" if num_quantiles > 1:
+            return uncrossed(outputs, num_quantiles)
         case "regression":
             return outputs
         case "multilabel":
             return outputs.sigmoid()
         case _:
-            return outputs.softmax(dim=1)
+            return outputs.softmax(dim=-1)
 
 
 class ForwardPass:
@@ -47,17 +54,27 @@ class ForwardPass:
         self._has_units = bool((self._mean != 0).any() or (self._scale != 1).any())
 
     def __call__(self, tile: Tensor) -> Tensor:
-        x = tile
-        for step in self._steps:
+        return self._in_units(self._after(self._steps, tile))
+
+    def of_members(self, tile: Tensor) -> Tensor:
+        """Return what each of k members computes, if `network` averages them: (k, T, C)."""
+        return self._in_units(self._after(self._steps[:-1], tile))
+
+    @staticmethod
+    def _after(steps: Sequence[Step], x: Tensor) -> Tensor:
+        for step in steps:
             x = step(x)
+        return x
+
+    def _in_units(self, x: Tensor) -> Tensor:
         outputs = x.double()
         return outputs * self._scale + self._mean if self._has_units else outputs
 
 
 def _modules(network: MLP) -> Iterator[nn.Module]:
     """Yield the modules that do something in eval mode, in order."""
-    if network.inputs is not None:
-        yield network.inputs
+    before = (network.inputs, network.scaling, network.for_each)
+    yield from (module for module in before if module is not None)
     yield from _effective(network.input_dropout)
     for layer in cast(Iterable[HiddenLayer], network.hidden):
         yield layer.linear
@@ -66,6 +83,8 @@ def _modules(network: MLP) -> Iterator[nn.Module]:
         yield layer.activation
         yield from _effective(layer.dropout)
     yield network.output
+    if network.average is not None:
+        yield network.average
 
 
 def _effective(dropout: nn.Module) -> Iterator[nn.Module]:

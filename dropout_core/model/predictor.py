@@ -11,6 +11,7 @@ Shapes: N rows, T rows of a tile, V values, K codes of categories, C outputs.
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from torch.nn import functional as F
 
 from dropout_core.data.encoder import Encoder
 from dropout_core.errors import DataError, ModelError
+from dropout_core.model.conformal import Conformal, LevelError
 from dropout_core.model.forward import ForwardPass, as_predicted
 from dropout_core.model.saved_model import Description, TabularModel, load_model
 from dropout_core.model.uncertainty import SubNetworks, Uncertainty, summarise
+from dropout_core.nn.mlp import Linear
 from dropout_core.nn.numbers import LinearOfEach
 
 TILE_ROWS = 32
@@ -105,6 +108,8 @@ class Predictor:
     def outputs(self, matrix: Tensor) -> Tensor:
         """Return probabilities of the classes, or values in the targets' units, dropout off.
 
+        Quantiles of a target follow each other and ascend.
+
         Shape: (N, V + K), as `encode` returns it -> (N, C) float64.
         """
         expected = self.description.encoder.num_columns
@@ -124,9 +129,33 @@ class Predictor:
         A row's bits depend on the row, the seed and the number of samples alone. Raises ValueError
         unless there are at least two samples. Gal and Ghahramani 2016, section 4.
         """
+        values = self.description.of_values
         samples = (
-            self._outputs(matrix, self._sub_network(seed, number)) for number in range(num_samples)
+            self._outputs(matrix, self._sub_network(seed, number))[:, values]
+            for number in range(num_samples)
         )
+        return summarise(samples, task=self.description.task)
+
+    @property
+    def num_members(self) -> int:
+        """Return how many members the network averages; 1 means that it is one network."""
+        return self.description.model.members
+
+    @torch.inference_mode()
+    def member_spread(self, matrix: Tensor) -> Uncertainty:
+        """Return how the predictions of the members spread: (N, V + K), as `encode` returns it.
+
+        The samples are the members, each with dropout off, and `mean` is their plain mean. A row's
+        bits depend on the row alone. Raises ValueError for a model with one member.
+        """
+        if self.num_members == 1:
+            raise ValueError("the model has one member, whose prediction does not spread")
+        num_rows, num_outputs = matrix.shape[0], self.description.num_outputs
+        samples = torch.empty(self.num_members, num_rows, num_outputs, dtype=torch.float64)
+        for rows, tile in self._padded_tiles(matrix):
+            outputs = self._forward.of_members(tile.to(self.device))
+            predicted = as_predicted(outputs, self.description.task)
+            samples[:, rows] = predicted[:, : rows.stop - rows.start].cpu()
         return summarise(samples, task=self.description.task)
 
     def parts(self, num_rows: int) -> Iterator[slice]:
@@ -168,15 +197,40 @@ class Predictor:
         """Convert outputs to the `values` of `Predictions`: (N, C) -> N."""
         classes, targets = self.description.classes, self.description.targets
         match self.description.task:
-            case "regression" if len(targets) == 1:
-                return list(outputs[:, 0].tolist())
             case "regression":
-                return [_by_name(targets, row) for row in outputs.tolist()]
+                return by_target(targets, outputs[:, self.description.of_values].tolist())
             case "multilabel":
                 return [_by_name(targets, row) for row in (outputs > 0.5).tolist()]
             case _:
                 assert classes is not None
                 return [classes[index] for index in outputs.argmax(axis=1).tolist()]
+
+    def conformal(self, level: float) -> Conformal:
+        """Return what finds sets or intervals at a level. Raises ValueError and LevelError."""
+        if self.description.task == "multilabel":
+            raise LevelError("a multilabel model has no conformal sets")
+        if self._model.scores is None:
+            raise LevelError("the model has no conformal scores: train it with `calibrate`")
+        scores = self._model.scores.cpu()
+        return Conformal(scores, level=level, quantiles=self.description.quantiles)
+
+    def sets(self, outputs: Tensor, *, level: float) -> list[list[Any]]:
+        """Return the classes that each row may have, at a level such as 0.9: (N, C) -> N.
+
+        A set is empty if no class is likely enough. Raises what `conformal` does.
+        """
+        return self.members(self.conformal(level).contains(outputs))
+
+    def members(self, contained: Tensor) -> list[list[Any]]:
+        """Return the classes of each set: (N, C) bool -> N."""
+        return [list(compress(self.description.output_names, row)) for row in contained.tolist()]
+
+    def intervals(self, outputs: Tensor, *, level: float) -> Tensor:
+        """Return the ends of an interval for each target of a regression: (N, C) -> (N, T, 2).
+
+        Raises what `conformal` does.
+        """
+        return self.conformal(level).intervals(outputs)
 
     def _sub_network(self, seed: int, number: int) -> ForwardPass:
         network = self._sub_networks.sample(seed=seed, number=number)
@@ -185,16 +239,20 @@ class Predictor:
 
     def _outputs(self, matrix: Tensor, forward: ForwardPass) -> Tensor:
         """Compute the outputs with `forward`, tile by tile."""
-        num_rows = matrix.shape[0]
-        result = torch.empty(num_rows, self.description.num_outputs, dtype=torch.float64)
-        for rows, num_padded in _cut(num_rows, self._tiles):
-            tile = F.pad(matrix[rows], (0, 0, 0, num_padded)) if num_padded else matrix[rows]
+        result = torch.empty(matrix.shape[0], self.description.num_outputs, dtype=torch.float64)
+        for rows, tile in self._padded_tiles(matrix):
             result[rows] = self._tile_outputs(tile, forward)[: rows.stop - rows.start].cpu()
         return result
 
+    def _padded_tiles(self, matrix: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Cut rows into tiles: yield the rows of each, and the tile, padded if they are fewer."""
+        for rows, num_padded in _cut(matrix.shape[0], self._tiles):
+            yield rows, F.pad(matrix[rows], (0, 0, 0, num_padded)) if num_padded else matrix[rows]
+
     def _tile_outputs(self, tile: Tensor, forward: ForwardPass) -> Tensor:
         """(T, V + K) -> (T, C)."""
-        return as_predicted(forward(tile.to(self.device)), self.description.task)
+        outputs, description = forward(tile.to(self.device)), self.description
+        return as_predicted(outputs, description.task, num_quantiles=description.num_quantiles)
 
     def _tiled(self, rows: Tensor, size: int) -> Tensor:
         tiles = torch.split(rows, size)
@@ -218,14 +276,14 @@ class Predictor:
         return proven
 
     def _is_whole_blocks(self, size: int) -> bool:
-        """Return whether a tile's activations and label probabilities fill whole BLOCKs.
+        """Return whether a tile's activations, label probabilities and averages fill BLOCKs.
 
         Otherwise the rounding of a row may depend on its index, but so rarely that the example rows
         might not show it.
         """
         description = self.description
         widths = [*description.model.hidden]
-        if description.task == "multilabel":
+        if description.task == "multilabel" or self.num_members > 1:
             widths.append(description.num_outputs)
         inputs = self._model.network.inputs
         if inputs is not None and inputs.numbers is not None:
@@ -290,6 +348,13 @@ def _same_bits(first: Tensor, second: Tensor) -> bool:
     return torch.equal(first.contiguous().view(torch.int64), second.contiguous().view(torch.int64))
 
 
+def by_target(targets: Sequence[str], rows: list[list[Any]]) -> list[Any]:
+    """Return each row's value of the single target, or its values of several by name."""
+    if len(targets) == 1:
+        return [value for (value,) in rows]
+    return [_by_name(targets, row) for row in rows]
+
+
 def _by_name(names: Sequence[str], row: list[Any]) -> dict[str, Any]:
     return dict(zip(names, row, strict=True))
 
@@ -297,15 +362,20 @@ def _by_name(names: Sequence[str], row: list[Any]) -> dict[str, Any]:
 class _WidenedLinear(nn.Module):
     """A linear layer that is computed with TILE_COLUMNS outputs, of which the extra are cut off."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: Linear) -> None:
         super().__init__()
         self.out_features = linear.out_features
         missing = TILE_COLUMNS - linear.out_features
-        self.weight = F.pad(linear.weight, (0, 0, 0, missing))
-        self.bias = None if linear.bias is None else F.pad(linear.bias, (0, missing))
+        self._wide = copy.copy(linear)
+        self._wide._parameters = dict(linear._parameters)  # the original keeps its own
+        for name, parameter in linear.named_parameters(recurse=False):
+            if name != "scale_in":  # all others have an entry for each output
+                padding = (0, 0, 0, missing) if name == "weight" else (0, missing)
+                wide = nn.Parameter(F.pad(parameter, padding), requires_grad=False)
+                self._wide.register_parameter(name, wide)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)[:, : self.out_features].contiguous()
+        return self._wide.forward(x)[..., : self.out_features].contiguous()
 
 
 class _WidenedLinearOfEach(nn.Module):
@@ -325,7 +395,7 @@ class _WidenedLinearOfEach(nn.Module):
 
 def _widen_narrow_layers(module: nn.Module) -> None:
     for name, child in module.named_children():
-        if isinstance(child, nn.Linear) and child.out_features < TILE_COLUMNS:
+        if isinstance(child, Linear) and child.out_features < TILE_COLUMNS:
             setattr(module, name, _WidenedLinear(child))
         elif isinstance(child, LinearOfEach) and child.out_features < TILE_COLUMNS:
             setattr(module, name, _WidenedLinearOfEach(child))

@@ -335,7 +335,7 @@ def quantiles(values: Tensor, levels: Sequence[float], weights: Tensor | None) -
         low = (passed - tolerance).ceil().long() - 1
         high = (passed + tolerance).floor().long()
         low, high = low.clamp(0, last), high.clamp(0, last)
-        needed = torch.cat([low, high]).unique().tolist()
+        needed = sorted(set(torch.cat([low, high]).tolist()))
         ordered = torch.from_numpy(np.partition(values.numpy(), needed))  # no whole sort
     else:
         ordered, order = values.sort()

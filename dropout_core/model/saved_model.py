@@ -8,16 +8,17 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from dropout_core.config import Config, MLPConfig, PreprocessingConfig, Task, added
+from dropout_core.config.base import Positive
 from dropout_core.data.categories import CategoricalFeature
 from dropout_core.data.encoder import Encoder
 from dropout_core.data.features import NumericFeature
@@ -29,17 +30,31 @@ from dropout_core.errors import ModelError
 from dropout_core.files import write_atomically
 from dropout_core.model.preprocessing import Preprocessing, mean_and_scale, standardise
 from dropout_core.nn.inputs import InputLayer
+from dropout_core.nn.members import AVERAGES
 from dropout_core.nn.mlp import MLP
 from dropout_core.nn.numbers import PiecewiseLinearEmbedding
+from dropout_core.nn.quantiles import median_index
 
 MANIFEST = "model.json"
 WEIGHTS = "model.safetensors"
 
 
+class Calibration(Config):
+    """What the validation rows taught a trained model, without the scores, which are tensors.
+
+    `temperature` divides the logits; it is 1 for a regression. `num_scores` of conformal
+    predictions are kept; it is 0 for a multilabel model, which has no such predictions.
+    """
+
+    temperature: Positive = 1.0
+    num_scores: Annotated[int, Field(ge=0)] = 0
+
+
 class Description(Config):
     """The description of a model without its tensors. `classes` are in the order of the outputs.
 
-    A regression has no classes and one output for each target. A `multilabel` model also has one
+    A regression has no classes and one output for each target, or one for each of the `quantiles`
+    of each target: those of a target follow each other. A `multilabel` model also has one
     output for each target, and its classes are the names of the targets, which are labels that
     the `label_column` lists if there is one. `target_formats` say how the numbers of targets are
     written, by name.
@@ -55,6 +70,8 @@ class Description(Config):
     trained_on: str
     target_formats: Mapping[str, CellFormat] = added({})
     label_column: LabelColumn | None = added(None)
+    calibration: Calibration | None = added(None)
+    quantiles: tuple[float, ...] | None = added(None)
 
     @cached_property
     def reading(self) -> Reading:
@@ -78,8 +95,18 @@ class Description(Config):
         return *self.targets, *listed
 
     @property
+    def num_quantiles(self) -> int:
+        """The number of quantiles of each target; 1 without quantiles."""
+        return len(self.quantiles or (0.5,))
+
+    @property
     def num_outputs(self) -> int:
-        return len(self.output_names)
+        return len(self.output_names) * self.num_quantiles
+
+    @cached_property
+    def of_values(self) -> slice:
+        """The outputs that are the values of a regression: the quantiles next to the medians."""
+        return slice(median_index(self.quantiles or (0.5,)), None, self.num_quantiles)
 
     def labelled(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Tensor]:
         """Return the rows that have all targets, and their targets. Raises DataError."""
@@ -102,12 +129,16 @@ class Manifest(Description):
 class TabularModel(nn.Module):
     """Preprocessing, network and the scale of the targets: raw values and codes in, outputs out.
 
-    The outputs of a regression are in the targets' own units. Shape: (N, V + K) float64 as
-    `Encoder.encode` gives it -> (N, C).
+    The outputs of a regression are in the targets' own units, logits of a calibrated model are
+    divided by its temperature. Shape: (N, V + K) float64 as `Encoder.encode` gives it -> (N, C).
+
+    `target_mean` and `target_scale` (C) make this of the network's outputs. A calibrated model also
+    has `scores` (M, S); see `conformal`.
     """
 
     target_mean: Tensor
     target_scale: Tensor
+    scores: Tensor | None
 
     def __init__(self, preprocessing: Preprocessing, network: MLP) -> None:
         super().__init__()
@@ -116,12 +147,24 @@ class TabularModel(nn.Module):
         shape = (network.out_features,)
         self.register_buffer("target_mean", torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("target_scale", torch.ones(shape, dtype=torch.float64))
+        self.register_buffer("scores", None)
 
     def fit_targets(self, targets: Tensor, weights: Tensor | None = None) -> None:
-        """Fit the scale of a regression's targets to training rows: (N, C), by weights (N)."""
+        """Fit the scale of a regression's targets to training rows: (N, T), by weights (N).
+
+        Each quantile of a target has the target's scale.
+        """
         if weights is not None:
             targets, weights = targets[weights > 0], weights[weights > 0].double()
-        self.target_mean, self.target_scale = mean_and_scale(targets, weights)
+        num_quantiles = self.network.out_features // targets.shape[1]
+        self.target_mean, self.target_scale = (
+            of_targets.repeat_interleave(num_quantiles)
+            for of_targets in mean_and_scale(targets, weights)
+        )
+
+    def set_temperature(self, temperature: float) -> None:
+        """Divide the logits by a temperature from now on."""
+        self.target_scale = torch.full_like(self.target_scale, 1 / temperature)
 
     def fit_inputs(self, matrix: Tensor, weights: Tensor | None = None) -> None:
         """Fit the scales, then the bins of embedded numbers, to training rows: (N, V + K)."""
@@ -133,8 +176,9 @@ class TabularModel(nn.Module):
             inputs.numbers.fit(quantiles[:, inputs.embedded].t())
 
     def standardise_targets(self, targets: Tensor) -> Tensor:
-        """Return the scaled targets that a regression is trained on: (N, C) float64 -> float32."""
-        return standardise(targets, self.target_mean, self.target_scale).float()
+        """Return the scaled targets that a regression is trained on: (N, T) float64 -> float32."""
+        step = self.network.out_features // targets.shape[1]
+        return standardise(targets, self.target_mean[::step], self.target_scale[::step]).float()
 
     def forward(self, matrix: Tensor) -> Tensor:
         outputs: Tensor = self.network(self.preprocessing(matrix))
@@ -147,9 +191,13 @@ def build_model(
     model: MLPConfig,
     *,
     num_outputs: int,
+    task: Task = "regression",
     seed: int = 0,
 ) -> TabularModel:
-    """Build an untrained model of the encoder's columns, with preprocessing not yet fitted."""
+    """Build an untrained model of the encoder's columns, with preprocessing not yet fitted.
+
+    `task` decides how the outputs of members are averaged.
+    """
     scaling = Preprocessing(
         preprocessing,
         num_values=encoder.num_values,
@@ -168,7 +216,12 @@ def build_model(
             numbers=encoder.number_indices,
         )
     network = MLP(
-        model, in_features=scaling.out_features, out_features=num_outputs, inputs=inputs, seed=seed
+        model,
+        in_features=scaling.out_features,
+        out_features=num_outputs,
+        inputs=inputs,
+        average=AVERAGES[task],
+        seed=seed,
     )
     return TabularModel(scaling, network)
 
@@ -207,9 +260,12 @@ def load_model(folder: Path) -> tuple[TabularModel, Manifest]:
             manifest.preprocessing,
             manifest.model,
             num_outputs=manifest.num_outputs,
+            task=manifest.task,
         )
         with safe_open(folder / WEIGHTS, framework="pt") as weights:
             tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118
+        if manifest.calibration is not None and manifest.calibration.num_scores:
+            model.scores = torch.empty_like(tensors["scores"])
         model.load_state_dict(_renamed(tensors) if first_version else tensors, assign=True)
     except (
         *(OSError, ValidationError, SafetensorError, RuntimeError),

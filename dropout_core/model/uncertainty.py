@@ -67,8 +67,8 @@ class SubNetworks:
         """Return sub-network `number` of `seed`, in which nothing is random: (N, F) -> (N, C).
 
         Its layers are those of the network in eval mode and have the same shapes, with fixed masks
-        in between; DropConnect becomes a plain linear layer. The masks are drawn on the CPU, so
-        they are the same for every device.
+        in between, which differ between members, whose outputs are averaged; DropConnect becomes a
+        plain linear layer. The masks are drawn on the CPU, so they are the same for every device.
         """
         return nn.Sequential(*_layers(self._network, generator(seed, "sub-network", number)))
 
@@ -149,27 +149,34 @@ def _entropy(probabilities: Tensor, task: Task) -> Tensor:
 
 def _layers(network: MLP, stream: Generator) -> Iterator[nn.Module]:
     """Yield the layers of the sub-network that is drawn from `stream`, from input to output."""
-    like, width = network.output.weight, network.in_features
+    like, width, members = network.output.weight, network.in_features, network.config.members
     if network.inputs is not None:
         yield network.inputs
         yield _Noise(_embedding_factors(network.inputs, stream).to(like))
         width = network.inputs.out_features
-    yield _Noise(_factors(network.input_dropout, width, stream).to(like))
+    yield from (part for part in (network.scaling, network.for_each) if part is not None)
+    yield _Noise(_factors(network.input_dropout, width, stream, members=members).to(like))
     for layer in cast(Iterable[HiddenLayer], network.hidden):
         linear = layer.linear
         yield linear.sample(stream) if isinstance(linear, DropConnectLinear) else linear
         if layer.norm is not None:
             yield layer.norm
         yield layer.activation
-        yield _Noise(_factors(layer.dropout, layer.num_units, stream).to(like))
+        yield _Noise(_factors(layer.dropout, layer.num_units, stream, members=members).to(like))
     yield network.output
+    if network.average is not None:
+        yield network.average
 
 
-def _factors(dropout: nn.Module, num_units: int, stream: Generator) -> Tensor:
-    """Draw the factors of the units: what `dropout` makes of ones, (1, H)."""
+def _factors(dropout: nn.Module, num_units: int, stream: Generator, *, members: int = 1) -> Tensor:
+    """Draw the factors of the units: what `dropout` makes of ones, (1, H).
+
+    Each of k members has its own: (k, 1, H).
+    """
     drawing = copy.copy(dropout).train()  # the original may be in use
     drawing.generator = stream  # type: ignore[assignment]
-    factors: Tensor = drawing(torch.ones(1, num_units))
+    shape = (1, num_units) if members == 1 else (members, 1, num_units)
+    factors: Tensor = drawing(torch.ones(shape))
     return factors
 
 
@@ -181,7 +188,7 @@ def _embedding_factors(inputs: InputLayer, stream: Generator) -> Tensor:
 
 
 class _Noise(nn.Module):
-    """Multiply every row by the same factors: (N, H) -> (N, H)."""
+    """Multiply every row by the same factors: (N, H) -> (N, H), or (k, N, H) -> (k, N, H)."""
 
     def __init__(self, factors: Tensor) -> None:
         super().__init__()

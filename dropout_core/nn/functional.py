@@ -319,8 +319,9 @@ def maxout(x: Tensor, num_pieces: int) -> Tensor:
 
 @torch.no_grad()
 def max_norm_(weight: Tensor, bound: float) -> Tensor:
-    """Scale each row of `weight` (O, I) whose L2 norm is above `bound` down to it, in place.
+    """Scale each row of `weight` (*, O, I) whose L2 norm is above `bound` down to it, in place.
 
     Srivastava et al. 2014, section 5.1.
     """
-    return weight.renorm_(2, 0, bound)
+    weight.flatten(0, -2).renorm_(2, 0, bound)
+    return weight

@@ -164,5 +164,24 @@ class Maxout(nn.Module):
         return f"num_pieces={self.num_pieces}"
 
 
+class InputScaling(nn.Module):
+    """Multiply each input by a learned factor, 1 at first: (B, I) -> (B, I).
+
+    With k `members` each has its own factors: (B, I) -> (k, B, I). Holzmueller et al. 2024,
+    section 3.
+    """
+
+    def __init__(self, in_features: int, *, members: int = 1) -> None:
+        super().__init__()
+        shape = (in_features,) if members == 1 else (members, 1, in_features)
+        self.weight = nn.Parameter(torch.ones(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[-1]}"
+
+
 STOCHASTIC = (Dropout, GaussianDropout, BatchwiseDropout, DropConnectLinear)
 """The modules that draw from a generator."""

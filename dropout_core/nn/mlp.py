@@ -1,6 +1,6 @@
 """The network that an MLPConfig describes.
 
-Shapes: B rows of a batch, K of them in a group that shares masks.
+Shapes: B rows of a batch, K of them in a group that shares masks; k members, I inputs, C outputs.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,9 @@ from typing import Any, cast, get_args
 import torch
 from torch import Generator, Tensor, nn
 
-from dropout_core.config import Activation, DropoutConfig, FusedActivation, Init, MLPConfig
+from dropout_core.config import DropoutConfig, FusedActivation, Init, MLPConfig
 from dropout_core.nn import functional
+from dropout_core.nn.activations import ACTIVATIONS, ParametricActivation
 from dropout_core.nn.inputs import InputLayer
 from dropout_core.nn.layers import (
     STOCHASTIC,
@@ -19,23 +20,27 @@ from dropout_core.nn.layers import (
     DropConnectLinear,
     Dropout,
     GaussianDropout,
+    InputScaling,
     Maxout,
+)
+from dropout_core.nn.members import (
+    Average,
+    BackboneLinear,
+    ForEachMember,
+    MemberAverage,
+    MemberLinear,
 )
 from dropout_core.nn.numbers import NUMBER_EMBEDDINGS
 from dropout_core.seeds import generator
 
-ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "logistic": nn.Sigmoid,
-    "gelu": nn.GELU,
-}
+Linear = nn.Linear | MemberLinear | BackboneLinear
 
 INITS: dict[Init, Callable[..., Tensor]] = {
     "kaiming_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="relu"),
     "kaiming_normal": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
     "xavier_uniform": nn.init.xavier_uniform_,
     "xavier_normal": nn.init.xavier_normal_,
+    "lecun_normal": partial(nn.init.kaiming_normal_, nonlinearity="linear"),
     "normal": partial(nn.init.normal_, std=0.01),
 }
 
@@ -43,7 +48,8 @@ INITS: dict[Init, Callable[..., Tensor]] = {
 class HiddenLayer(nn.Module):
     """Linear, [batch norm,] activation and dropout: one hidden layer.
 
-    Shape: (B, in_features) -> (B, num_units). Under batchwise dropout a layer takes and returns
+    Shape: (B, in_features) -> (B, num_units), both with the members before B if there are several.
+    Under batchwise dropout a layer takes and returns
     only the units that are kept: `columns` are the indices of the previous layer's units in x.
     """
 
@@ -54,19 +60,10 @@ class HiddenLayer(nn.Module):
         self.activation_name = config.activation
         self.num_units = num_units
         self.num_pieces = config.num_pieces
-        self.linear = _linear(
-            dropout,
-            in_features,
-            num_units * self.num_pieces,
-            bias=not config.batch_norm,  # batch norm subtracts the mean, and any bias with it
-        )
         width = num_units * self.num_pieces
+        self.linear = _linear(config, dropout, in_features, width)
         self.norm = nn.BatchNorm1d(width) if config.batch_norm else None
-        self.activation = (
-            Maxout(self.num_pieces)
-            if config.activation == "maxout"
-            else ACTIVATIONS[config.activation]()
-        )
+        self.activation = _activation(config, num_units)
         self.dropout = _dropout(dropout)
         self.rounds_to_bfloat16 = False
 
@@ -103,6 +100,7 @@ class HiddenLayer(nn.Module):
             and self.norm is None
             and isinstance(self.dropout, Dropout | BatchwiseDropout)
             and self.activation_name in get_args(FusedActivation)
+            and not isinstance(self.activation, ParametricActivation)
         )
         return cast(FusedActivation, self.activation_name) if is_fused else None
 
@@ -117,7 +115,8 @@ class HiddenLayer(nn.Module):
 class MLP(nn.Module):
     """Hidden layers and a linear output, with dropout as the config says.
 
-    Shape: (B, in_features) -> (B, out_features); the outputs are logits or regression values.
+    Shape: (B, in_features) -> (B, C); the outputs are logits or regression values. With k members
+    training mode gives (B, k, C), and eval mode averages them, in float64, as `average` says.
     `inputs` embeds numbers and encodes categories for the first layer; None if it does neither. The
     weights are a function of the config, the sizes and `seed`. The names of the parameters do not
     depend on the dropout, so a checkpoint can be loaded into a network with another dropout.
@@ -130,6 +129,7 @@ class MLP(nn.Module):
         in_features: int,
         out_features: int,
         inputs: InputLayer | None = None,
+        average: Average = "values",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -137,20 +137,46 @@ class MLP(nn.Module):
         self.in_features = in_features
         self.out_features = out_features
         self.inputs = inputs
+        width = in_features if inputs is None else inputs.out_features
+        self.scaling = None
+        if config.input_scaling:
+            own = config.members > 1 and config.member_sharing == "nothing"
+            self.scaling = InputScaling(width, members=config.members if own else 1)
+        self.for_each = ForEachMember(config.members) if config.members > 1 else None
         self.input_dropout = _dropout(config.input_dropout)
         self.hidden = nn.ModuleList()
-        width = in_features if inputs is None else inputs.out_features
         for num_units, dropout in zip(config.hidden, config.hidden_dropout, strict=True):
             layer = HiddenLayer(config, dropout, in_features=width, num_units=num_units)
             self.hidden.append(layer)
             width = num_units
-        self.output = _without_weights(nn.Linear, width, out_features)
+        self.output: nn.Linear | MemberLinear = (
+            _without_weights(nn.Linear, width, out_features)
+            if config.members == 1
+            else MemberLinear(width, out_features, members=config.members)
+        )
+        self.average = MemberAverage(average) if config.members > 1 else None
         self.max_norms = None if config.max_norm is None else [config.max_norm] * len(self.linears)
         self.initialise(seed)
 
     def forward(self, x: Tensor) -> Tensor:
+        outputs = self._outputs(x)
+        if self.average is None:
+            return outputs
+        return outputs.transpose(0, 1) if self.training else self.average(outputs)
+
+    def of_members(self, x: Tensor) -> Tensor:
+        """Return the outputs of each member, in training mode and in eval mode: (B, k, C)."""
+        outputs = self._outputs(x)
+        return outputs[:, None] if self.average is None else outputs.transpose(0, 1)
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        """Return the outputs of all layers: (B, C), or with members (k, B, C)."""
         if self.inputs is not None:
             x = self.inputs(x)
+        if self.scaling is not None:
+            x = self.scaling(x)
+        if self.for_each is not None:
+            x = self.for_each(x)
         group_size = self.config.group_size
         if not self.training or group_size is None or group_size >= len(x):
             return self._forward_group(x)
@@ -169,18 +195,37 @@ class MLP(nn.Module):
 
     def initialise(self, seed: int) -> None:
         """Draw every weight anew: embeddings of categories from N(0, 1), those of numbers as they
-        say, and the others by the config's init. Biases become zero.
+        say, and the others by the config's init.
+
+        Biases become zero, and factors one; but those of the inputs of a backbone are what makes
+        its members differ: random signs, or from N(0, 1) if inputs are embedded (Gorishniy et al.
+        2024, section 3).
         """
-        stream = generator(seed, "init")
+        stream, draw = generator(seed, "init"), INITS[self.config.init]
         for module in self.modules():
-            if isinstance(module, nn.Linear):
-                INITS[self.config.init](module.weight, generator=stream)
+            if isinstance(module, Linear):
+                weights = module.weight if isinstance(module, MemberLinear) else [module.weight]
+                for weight in weights:
+                    draw(weight.data, generator=stream)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, generator=stream)
             elif isinstance(module, NUMBER_EMBEDDINGS):
                 module.initialise(stream)
+            if isinstance(module, BackboneLinear):
+                nn.init.ones_(module.scale_in)
+                nn.init.ones_(module.scale_out)
+            elif isinstance(module, InputScaling):
+                nn.init.ones_(module.weight)
+            elif isinstance(module, ParametricActivation):
+                nn.init.ones_(module.mix)
+        if isinstance(first := self.linears[0], BackboneLinear):
+            nn.init.normal_(first.scale_in, generator=stream)
+            if self.inputs is None or not self.inputs.learns:
+                first.scale_in.data.sign_()
+        if self.config.zero_output:
+            nn.init.zeros_(self.output.weight)
 
     def use_generator(self, stream: Generator | None) -> None:
         """Draw every mask from `stream`; None means torch's default generator."""
@@ -194,7 +239,7 @@ class MLP(nn.Module):
             cast(HiddenLayer, layer).rounds_to_bfloat16 = enabled
 
     @property
-    def linears(self) -> list[nn.Linear]:
+    def linears(self) -> list[Linear]:
         """The linear layers, from the first hidden one to the output."""
         return [*(cast(HiddenLayer, layer).linear for layer in self.hidden), self.output]
 
@@ -232,16 +277,31 @@ def _dropout(config: DropoutConfig) -> nn.Module:
             return nn.Identity()
 
 
-def _linear(config: DropoutConfig, in_features: int, out_features: int, *, bias: bool) -> nn.Linear:
-    if config.kind != "dropconnect":
+def _activation(config: MLPConfig, num_units: int) -> nn.Module:
+    if config.activation == "maxout":
+        return Maxout(config.num_pieces)
+    activation = ACTIVATIONS[config.activation]()
+    if not config.parametric_activation:
+        return activation
+    return ParametricActivation(activation, num_units, members=config.members)
+
+
+def _linear(
+    config: MLPConfig, dropout: DropoutConfig, in_features: int, out_features: int
+) -> Linear:
+    if config.members > 1:
+        of_members = MemberLinear if config.member_sharing == "nothing" else BackboneLinear
+        return of_members(in_features, out_features, members=config.members)
+    bias = not config.batch_norm  # batch norm subtracts the mean, and any bias with it
+    if dropout.kind != "dropconnect":
         return _without_weights(nn.Linear, in_features, out_features, bias=bias)
     return _without_weights(
         DropConnectLinear,
         in_features,
         out_features,
-        config.drop_probability,
+        dropout.drop_probability,
         bias=bias,
-        per_example=config.masks != "per_batch",
+        per_example=dropout.masks != "per_batch",
     )
 
 

@@ -1,5 +1,6 @@
 """Stage 3: an untrained model with fitted scales, and the data to train it on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -23,9 +24,16 @@ class PreparedModel:
     data: TrainingData
 
 
-def prepare_model(split: EncodedSplit, config: MLPConfig, *, seed: int = 0) -> PreparedModel:
-    """Build a model for the split and scale the split's rows for it. `seed` decides the weights.
+def prepare_model(
+    split: EncodedSplit,
+    config: MLPConfig,
+    *,
+    seed: int = 0,
+    quantiles: Sequence[float] | None = None,
+) -> PreparedModel:
+    """Build a model for the split and scale the split's rows for it.
 
+    `seed` decides the weights. `quantiles` are those that a regression predicts of each target.
     Raises InfeasibleError if numbers are to be embedded and the split has none.
     """
     check_preprocessing(split.preprocessing, num_numbers=len(split.encoder.number_indices))
@@ -33,7 +41,8 @@ def prepare_model(split: EncodedSplit, config: MLPConfig, *, seed: int = 0) -> P
         split.encoder,
         split.preprocessing,
         config,
-        num_outputs=len(split.table.output_names),
+        num_outputs=len(split.table.output_names) * len(quantiles or (0.5,)),
+        task=split.table.task,
         seed=seed,
     )
     weights = split.weights

@@ -16,21 +16,25 @@ import torch
 from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig
 from dropout_core.data.splits import Split
 from dropout_core.errors import require_type
+from dropout_core.evaluation.coverage import reported
 from dropout_core.evaluation.evaluator import Evaluation, score
 from dropout_core.model.predictor import Predictor, fingerprint
 from dropout_core.model.saved_model import Description, Manifest, save_model
+from dropout_core.pipeline.calibration import calibrate
 from dropout_core.pipeline.encoded_split import encode_split
 from dropout_core.pipeline.prepared_model import prepare_model
 from dropout_core.pipeline.resolved_table import ResolvedTable
-from dropout_core.training.loop import train
+from dropout_core.training.feasibility import InfeasibleError
+from dropout_core.training.loop import Length, train
 
 
 class TabularRun:
     """One model trained on one split of a table: iterate over `training` to train `model`.
 
-    `split` is the table's own by default. Raises DataError if the table cannot be encoded, and
-    InfeasibleError if it cannot be trained on as `training` says. `on_step` is called before rows
-    are encoded, and before they are scaled: both take seconds if there are many.
+    `split` is the table's own by default, and `length` follows `training`. Raises DataError if the
+    table cannot be encoded, and InfeasibleError if it cannot be trained on as `training` says.
+    `on_step` is called before rows are encoded, and before they are scaled: both take seconds if
+    there are many.
     """
 
     def __init__(
@@ -41,22 +45,31 @@ class TabularRun:
         preprocessing: PreprocessingConfig | None = None,
         model: MLPConfig | None = None,
         training: TrainingConfig | None = None,
+        length: Length | None = None,
         on_step: Callable[[Literal["encoding", "scaling"]], None] = lambda _: None,
     ) -> None:
         hint = "pass the frame through resolve_table(frame, ProblemConfig(target=...)) first"
         require_type(table, ResolvedTable, name="table", hint=hint)
         self.table = table
+        self._split = split or table.split
         self._preprocessing_config = preprocessing or PreprocessingConfig()
         self._model_config = model or MLPConfig()
         self._training_config = training or TrainingConfig()
         on_step("encoding")
-        encoded = encode_split(table, split or table.split, self._preprocessing_config)
+        encoded = encode_split(table, self._split, self._preprocessing_config)
         on_step("scaling")
-        prepared = prepare_model(encoded, self._model_config, seed=self._training_config.seed)
+        quantiles = self._training_config.quantiles if table.task == "regression" else None
+        prepared = prepare_model(
+            encoded, self._model_config, seed=self._training_config.seed, quantiles=quantiles
+        )
         device = _device(self._training_config)
         self.model = prepared.model.to(device)
         self.training = train(
-            self.model.network, prepared.data.to(device), self._training_config, task=table.task
+            self.model.network,
+            prepared.data.to(device),
+            self._training_config,
+            task=table.task,
+            length=length,
         )
         self.description = Description(
             task=table.task,
@@ -72,6 +85,7 @@ class TabularRun:
                 if (format_ := table.reading.number_format(name)) is not None
             },
             label_column=table.label_column,
+            quantiles=quantiles,
         )
         # The matrix of the training rows, which is large, is not kept.
         self._held_out = {"validation": encoded.validation, "test": encoded.test}
@@ -89,8 +103,48 @@ class TabularRun:
             training=self._training_config,
         )
 
+    def calibrate(self) -> None:
+        """Fit the temperature and the conformal scores of the trained model; see `Calibration`.
+
+        Raises InfeasibleError without validation rows.
+        """
+        rows = self._held_out["validation"]
+        if len(rows) == 0:
+            raise InfeasibleError(
+                ("training", "calibrate"), "calibration needs validation rows: split some off"
+            )
+        self.description = calibrate(self.model, self.description, rows)
+
+    def calibrate_as(self, other: "TabularRun") -> None:
+        """Take the temperature and the scores of another run, such as the one before a refit."""
+        if self.table.task != "regression":
+            self.model.target_scale = other.model.target_scale.to(self.model.target_scale.device)
+        self.model.scores = other.model.scores
+        calibration = {"calibration": other.description.calibration}
+        self.description = self.description.model_copy(update=calibration)
+
+    def refit(self) -> "TabularRun":
+        """Return an untrained run on the training and validation rows of this one, which is over.
+
+        Everything is fitted anew on them. It takes as many steps as led this run to its best epoch,
+        on the same schedules, and has no validation rows of its own.
+        """
+        rows = torch.cat([self._split.train, self._split.validation]).sort().values
+        without = {"early_stopping": None, "calibrate": False}
+        return TabularRun(
+            self.table,
+            split=Split(rows, self._split.validation[:0], self._split.test),
+            preprocessing=self._preprocessing_config,
+            model=self._model_config,
+            training=self._training_config.model_copy(update=without),
+            length=self.training.refit_length,
+        )
+
     def evaluate(self) -> dict[str, Evaluation]:
-        """Score the model as it is on "validation" and "test", each only if it has rows."""
+        """Score the model as it is on "validation" and "test", each only if it has rows.
+
+        Conformal predictions are scored on "test" alone: the validation rows decide their size.
+        """
         predictor = Predictor(self.model, self.description)
         return {
             part: score(
@@ -98,6 +152,8 @@ class TabularRun:
                 rows.targets,
                 task=self.table.task,
                 names=self.table.output_names,
+                quantiles=self.description.quantiles,
+                conformal=reported(predictor) if part == "test" else (),
             )
             for part, rows in self._held_out.items()
             if len(rows)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from dropout_core.files import write_atomically
-from dropout_core.training.loop import TrainingState
+from dropout_core.training.state import TrainingState
 
 _NAME = re.compile(r"epoch-(\d{6})-batch-(\d{6})\.([0-9a-f]{64})\.safetensors")
 _HEADER_LENGTH_BYTES = 8

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from dropout_core.config import MLPConfig, Monitor, PreprocessingConfig, Task, TrainingConfig
+from dropout_core.config import (
+    CosineConfig,
+    MLPConfig,
+    Monitor,
+    PreprocessingConfig,
+    Task,
+    TrainingConfig,
+)
 
 _WITHOUT_CLASSES: dict[Task, str] = {
     "regression": "a regression has no classes",
@@ -17,7 +24,7 @@ METRICS_OF: dict[Task, tuple[Monitor, ...]] = {
     "binary": ("accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision"),
     "multiclass": ("accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision"),
     "multilabel": ("accuracy",),
-    "regression": ("r2",),
+    "regression": ("r2", "mae"),
 }
 """The metrics that early stopping can monitor, besides the two losses."""
 
@@ -56,7 +63,13 @@ def check_feasible(
     if training.precision == "bfloat16" and not model.allows_bfloat16:
         raise InfeasibleError(
             ("training", "precision"),
-            "bfloat16 is for relu, tanh and logistic layers with bernoulli dropout, no batch norm",
+            "bfloat16 is for relu, tanh and logistic layers with bernoulli dropout, no batch norm, "
+            "no members and no parametric activation",
+        )
+    _check_schedules(model, training)
+    if training.calibrate and not has_validation:
+        raise InfeasibleError(
+            ("training", "calibrate"), "calibration needs validation rows: split some off"
         )
     if training.early_stopping is not None and not has_validation:
         raise InfeasibleError(
@@ -69,6 +82,22 @@ def check_feasible(
         raise InfeasibleError(
             ("model", "batch_norm"),
             f"batch norm needs batches of at least 2 rows, but the largest here has {batch_rows}",
+        )
+
+
+def _check_schedules(model: MLPConfig, training: TrainingConfig) -> None:
+    dropouts = (model.input_dropout, *model.hidden_dropout)
+    if training.dropout_schedule is not None and any(d.scaling == "classic" for d in dropouts):
+        raise InfeasibleError(
+            ("training", "dropout_schedule"),
+            "a network with `classic` dropout expects the same probability at inference: "
+            "use `inverted` dropout, or leave the schedule out",
+        )
+    schedule = training.scheduler
+    if training.layer_rates == "ntk" and isinstance(schedule, CosineConfig) and schedule.min_lr > 0:
+        raise InfeasibleError(
+            ("training", "scheduler", "min_lr"),
+            "a `min_lr` above 0 is the same for all layers: set it to 0 with `ntk` rates",
         )
 
 
@@ -105,7 +134,8 @@ def _check_monitor(monitor: Monitor | None, task: Task) -> None:
 
 
 def check_loss(training: TrainingConfig, *, task: Task, num_outputs: int) -> None:
-    """Raise InfeasibleError if class weights or label smoothing do not fit the task."""
+    """Raise InfeasibleError if the loss, or what shapes it, does not fit the task."""
+    _check_regression_loss(training, task)
     weights = training.class_weights
     if task in _WITHOUT_CLASSES and weights is not None:
         raise InfeasibleError(("training", "class_weights"), _WITHOUT_CLASSES[task])
@@ -118,4 +148,19 @@ def check_loss(training: TrainingConfig, *, task: Task, num_outputs: int) -> Non
     if isinstance(weights, tuple) and not any(weights):
         raise InfeasibleError(
             ("training", "class_weights"), "all weights are 0, so nothing would be learned"
+        )
+
+
+def _check_regression_loss(training: TrainingConfig, task: Task) -> None:
+    if training.loss != "squared" and task != "regression":
+        raise InfeasibleError(
+            ("training", "loss"), f"a {task} task has the cross-entropy as its loss"
+        )
+    if training.quantiles is not None and task != "regression":
+        raise InfeasibleError(
+            ("training", "quantiles"), f"quantiles are for a regression, and the task is {task}"
+        )
+    if training.quantiles is not None and training.loss != "squared":
+        raise InfeasibleError(
+            ("training", "loss"), "quantiles have the pinball loss: leave `loss` out"
         )

@@ -21,7 +21,8 @@ from dropout_core.nn.functional import activate_and_drop_, activate_and_drop_bac
 from dropout_core.nn.layers import BatchwiseDropout, Dropout
 from dropout_core.nn.masks import keep_mask
 from dropout_core.nn.mlp import MLP, HiddenLayer
-from dropout_core.training.losses import Loss, value_and_gradient
+from dropout_core.training.losses import Loss, over_members, value_and_gradient
+from dropout_core.training.member_step import MemberStep
 
 UnitDropout = Dropout | BatchwiseDropout
 
@@ -32,11 +33,15 @@ Gradients = Callable[..., Tensor]
 def gradients_of(
     model: MLP, loss: Loss, *, optimizer: torch.optim.Optimizer | None = None
 ) -> Gradients:
-    """Return a FusedStep if it fits the model, and autograd's step otherwise.
+    """Return a FusedStep or a MemberStep if it fits the model, and autograd's step otherwise.
 
     If `optimizer` is given and does plain gradient descent, the FusedStep takes the optimizer's
     step as well; see `descent` there.
     """
+    if MemberStep.fits(model):
+        return MemberStep(model, loss)
+    if model.config.members > 1:
+        loss = over_members(loss)
     if not FusedStep.fits(model):
         return partial(_autograd, model, loss)
     plain = optimizer is not None and is_plain_descent(optimizer)
@@ -55,8 +60,8 @@ class FusedStep:
 
     The dropout is Bernoulli, or batchwise with one mask for the whole batch. A call draws the masks
     that the model in training mode would draw, replaces the parameters' `.grad` by the gradients of
-    this batch and returns the loss: (B, I), targets[, weights] -> (). Embeddings of categories get
-    their gradients by autograd, from the gradient of the first layer's input.
+    this batch and returns the loss: (B, I), targets[, weights] -> (). Embeddings of categories and
+    the scales of inputs get their gradients by autograd, from that of the first layer's input.
 
     `descent` may be an optimizer that does plain gradient descent. A call then also takes its step,
     within the matrix products that would otherwise compute the gradients; `.grad` is None, so that
@@ -71,8 +76,9 @@ class FusedStep:
             raise ValueError("the model has layers that need autograd")
         if descent is not None and not is_plain_descent(descent):
             raise ValueError("the optimizer does more than plain gradient descent")
-        self._inputs = model.inputs
-        self._learns_inputs = model.inputs is not None and model.inputs.learns
+        self._inputs = [part for part in (model.inputs, model.scaling) if part is not None]
+        learns = model.inputs is not None and model.inputs.learns
+        self._learns_inputs = learns or model.scaling is not None
         self._input_dropout = cast(UnitDropout, model.input_dropout)
         self._layers = [
             *(_layer(cast(HiddenLayer, layer)) for layer in model.hidden),
@@ -91,6 +97,7 @@ class FusedStep:
         layers = [cast(HiddenLayer, layer) for layer in model.hidden]
         return (
             all(parameter.requires_grad for parameter in model.parameters())
+            and model.config.members == 1
             and isinstance(model.input_dropout, UnitDropout)
             and all(layer.fused_activation and not layer.rounds_to_bfloat16 for layer in layers)
             and model.config.group_size is None
@@ -120,14 +127,13 @@ class FusedStep:
         return loss
 
     def _features(self, x: Tensor) -> Tensor:
-        """Compute the first layer's input; autograd records it if embeddings are to be trained."""
-        if self._inputs is None:
-            return x
-        for parameter in self._inputs.parameters():
-            parameter.grad = None
+        """Compute the first layer's input; autograd records what is to be trained before it."""
         with torch.set_grad_enabled(self._learns_inputs):
-            features: Tensor = self._inputs(x)
-        return features
+            for part in self._inputs:
+                for parameter in part.parameters():
+                    parameter.grad = None
+                x = part(x)
+        return x
 
 
 class _Layer(NamedTuple):

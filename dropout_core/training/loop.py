@@ -12,8 +12,7 @@ Shapes: N rows, B rows of a batch, F features, C outputs.
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -22,40 +21,28 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dropout_core.config import Task, TrainingConfig
 from dropout_core.nn.mlp import MLP
 from dropout_core.seeds import derive_seed, generator
+from dropout_core.training import layer_rates
+from dropout_core.training.annealing import Annealing
 from dropout_core.training.cuda_graph import GraphedStep
 from dropout_core.training.early_stopping import EarlyStopping
 from dropout_core.training.feasibility import InfeasibleError, check_feasible
 from dropout_core.training.fused_step import Gradients, gradients_of
 from dropout_core.training.losses import Loss, training_loss
 from dropout_core.training.optimizers import ParameterGroups, build_optimizer, build_scheduler
+from dropout_core.training.state import EpochMetrics, TrainingState, prefixed, slots_of
 from dropout_core.training.training_data import TrainingData, check_arguments
 from dropout_core.training.validation import BATCH_SIZE, outputs_of, validate
 
 
 @dataclass(frozen=True)
-class EpochMetrics:
-    """One epoch, counted from 1. `train_loss` is the mean over the epoch with dropout on.
+class Length:
+    """How long a run is that follows the schedules of another one, as a refit does.
 
-    `validation_loss` and `validation_score` are what `validate` returns, with dropout off; None
-    without validation rows. `learning_rate` is the last one used. `monitored` is the value that
-    early stopping watches; None without early stopping, or where the metric is undefined.
+    It takes `num_steps`, and the other's epochs, which the config counts, have `num_batches` each.
     """
 
-    epoch: int
-    train_loss: float
-    validation_loss: float | None
-    validation_score: float | None
-    learning_rate: float
-    samples_per_second: float
-    monitored: float | None = None
-
-
-@dataclass(frozen=True)
-class TrainingState:
-    """Everything that a run needs to continue between two batches: tensors, and JSON values."""
-
-    tensors: dict[str, Tensor]
-    values: dict[str, Any]
+    num_steps: int
+    num_batches: int
 
 
 class Diverged(ArithmeticError):
@@ -76,9 +63,9 @@ class Training:
 
     Iterating trains `model` in place; `settle` says which weights it holds at the end.
     `parameter_groups` give torch's optimizer other options for some parameters, such as those of a
-    `scaling_recipe.Recipe`; by default all have the config's. Raises Diverged when a loss is not
-    finite, InfeasibleError when the config asks for what the data, the model or the
-    task does not allow, and TypeError or ValueError that names the argument that does not fit.
+    `scaling_recipe.Recipe`; by default they follow the config, as `length` does. Raises Diverged
+    when a loss is not finite, InfeasibleError when the config asks for what the data, the model or
+    the task does not allow, and TypeError or ValueError that names the argument that does not fit.
     """
 
     def __init__(
@@ -89,8 +76,9 @@ class Training:
         *,
         task: Task,
         parameter_groups: ParameterGroups | None = None,
+        length: Length | None = None,
     ) -> None:
-        check_arguments(model, data, task=task)
+        check_arguments(model, data, config, task=task)
         check_feasible(
             model.config,
             config,
@@ -106,6 +94,8 @@ class Training:
         self.task = task
         self.history: list[EpochMetrics] = []
         self.stopped_early = False
+        self._length = length or Length(config.epochs * self.num_batches, self.num_batches)
+        self._best_epoch: int | None = None
         self._batch = 0  # the next batch of the epoch in progress
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._seconds = 0.0  # spent so far on the epoch in progress
@@ -114,12 +104,16 @@ class Training:
         self._average = None if config.ema_decay is None else _average(model, config.ema_decay)
         self._masks = torch.Generator(self.device)
         self._masks.manual_seed(self._mask_seed(epoch=1))
-        self._optimizer = build_optimizer(parameter_groups or model.parameters(), config.optimizer)
+        groups = parameter_groups or layer_rates.parameter_groups(model, config)
+        self._optimizer = build_optimizer(groups, config.optimizer)
+        # What is reported is the config's learning rate, which the first group need not have.
+        self._reported_rate = config.optimizer.lr / self._optimizer.param_groups[0]["lr"]
+        num_batches = self._length.num_batches
+        self._annealing = Annealing(
+            model, self._optimizer, config, num_steps=config.epochs * num_batches
+        )
         self._scheduler = build_scheduler(
-            self._optimizer,
-            config.scheduler,
-            num_epochs=config.epochs,
-            num_batches=self.num_batches,
+            self._optimizer, config.scheduler, num_epochs=config.epochs, num_batches=num_batches
         )
         self._learning_rate = 0.0  # of the step last taken
         self._interrupted = False
@@ -136,7 +130,20 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        return self.stopped_early or len(self.history) == self.config.epochs
+        num_epochs = -(-self._length.num_steps // self.num_batches)
+        return self.stopped_early or len(self.history) == num_epochs
+
+    @property
+    def refit_length(self) -> Length:
+        """Return the length of a run that ends where this one, which is over, has its weights."""
+        best_epoch = self._best_epoch or len(self.history)
+        return Length(best_epoch * self.num_batches, self.num_batches)
+
+    @property
+    def _batches_to_train(self) -> int:
+        """Batches of the epoch in progress: the last one of a refit may have fewer."""
+        num_done = len(self.history) * self.num_batches
+        return min(self.num_batches, self._length.num_steps - num_done)
 
     def interrupt(self) -> None:
         """End the iteration before the next batch. Any thread may call it.
@@ -149,7 +156,7 @@ class Training:
     def __iter__(self) -> Iterator[EpochMetrics]:
         while not self.finished:
             self._train_epoch()
-            if self._interrupted and self._batch < self.num_batches:
+            if self._interrupted and self._batch < self._batches_to_train:
                 return
             yield self._complete_epoch()
         self.settle()
@@ -175,19 +182,18 @@ class Training:
         tensors = {
             "loss_sum": self._loss_sum,
             "mask_generator": self._masks.get_state(),
-            **_prefixed("model", self.model.state_dict()),
-            **_prefixed("best", self._best_weights),
-            **_prefixed("average", self._average.state_dict() if self._average else {}),
+            **prefixed("model", self.model.state_dict()),
+            **prefixed("best", self._best_weights),
+            **prefixed("average", self._average.state_dict() if self._average else {}),
+            **prefixed("optimizer", slots_of(self._optimizer)),
         }
-        for index, slots in self._optimizer.state_dict()["state"].items():
-            given = {name: slot for name, slot in slots.items() if isinstance(slot, Tensor)}
-            tensors |= _prefixed(f"optimizer.{index}", given)
         values = {
-            "history": [_recorded(metrics) for metrics in self.history],
+            "history": [metrics.recorded() for metrics in self.history],
             "batch": self._batch,
             "seconds": self._seconds,
             "stopped_early": self.stopped_early,
             **({} if self._stopping is None else self._stopping.state()),
+            **({} if self._best_epoch is None else {"best_epoch": self._best_epoch}),
             "optimizer_groups": self._optimizer.state_dict()["param_groups"],
             "scheduler": None if self._scheduler is None else self._scheduler.state_dict(),
         }
@@ -196,10 +202,10 @@ class Training:
     def restore(self, state: TrainingState) -> None:
         """Continue from `state`, which a run with the same model, data and config has made."""
         tensors, values = state.tensors, state.values
-        self.model.load_state_dict(_under("model", tensors))
-        self._best_weights = _under("best", tensors)
+        self.model.load_state_dict(state.under("model"))
+        self._best_weights = state.under("best")
         if self._average is not None:
-            self._average.load_state_dict(_under("average", tensors))
+            self._average.load_state_dict(state.under("average"))
         self._masks.set_state(tensors["mask_generator"].cpu())
         self._loss_sum = tensors["loss_sum"].to(self.device)
         self.history = [EpochMetrics(**metrics) for metrics in values["history"]]
@@ -208,12 +214,9 @@ class Training:
         self.stopped_early = values["stopped_early"]
         if self._stopping is not None:
             self._stopping.restore(values)
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under("optimizer", tensors).items():
-            index, slot = name.split(".", 1)
-            slots.setdefault(int(index), {})[slot] = tensor
+            self._best_epoch = values.get("best_epoch")
         self._optimizer.load_state_dict(
-            {"state": slots, "param_groups": values["optimizer_groups"]}
+            {"state": state.slots(), "param_groups": values["optimizer_groups"]}
         )
         if self._scheduler is not None:
             self._scheduler.load_state_dict(values["scheduler"])
@@ -234,7 +237,9 @@ class Training:
             return None
         weights = self.data.validation_weights
         loss = self._training_loss(weighted=weights is not None)
-        watching = EarlyStopping(stopping, task=self.task, loss=loss)
+        watching = EarlyStopping(
+            stopping, task=self.task, loss=loss, quantiles=self.config.quantiles
+        )
         outputs = torch.zeros(len(targets), self.model.out_features, device=self.device)
         if watching.value(outputs, targets, weights=weights, plain_loss=0.0) is None:
             raise InfeasibleError(
@@ -245,9 +250,10 @@ class Training:
 
     def _build_step(self) -> Gradients:
         loss = self._training_loss(weighted=self.data.train_weights is not None)
-        if self.device.type == "cuda" and self.data.train_weights is None:
+        changes = self.config.dropout_schedule is not None
+        if self.device.type == "cuda" and self.data.train_weights is None and not changes:
             # A graph would keep the learning rate of its capture, so the optimizer's step stays
-            # outside. It has no input for the weights of rows.
+            # outside, and the dropout. It has no input for the weights of rows.
             rows = min(self.config.batch_size, len(self.data.train_features))
             step = gradients_of(self.model, loss)
             return GraphedStep(step, self.model, self._masks, num_rows=rows)
@@ -267,11 +273,16 @@ class Training:
         num_rows = len(self.data.train_features)
         order = torch.randperm(num_rows, generator=generator(self.config.seed, "order", epoch))
         batches = torch.split(order.to(self.device), self.config.batch_size)
+        num_batches = self._batches_to_train
         self.model.train()
         started = time.perf_counter()
-        while self._batch < self.num_batches and not self._interrupted:
-            self._step(batches[self._batch])
-            self._batch += 1
+        try:
+            while self._batch < num_batches and not self._interrupted:
+                self._annealing.begin((epoch - 1) * self.num_batches + self._batch)
+                self._step(batches[self._batch])
+                self._batch += 1
+        finally:
+            self._annealing.end()
         self._seconds += time.perf_counter() - started
 
     def _step(self, rows: Tensor) -> None:
@@ -282,7 +293,7 @@ class Training:
         loss = self._gradients(features_BF, targets, *weights)
         if self.config.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-        self._learning_rate = self._optimizer.param_groups[0]["lr"]
+        self._learning_rate = self._optimizer.param_groups[0]["lr"] * self._reported_rate
         self._optimizer.step()
         self.model.constrain()
         if self._average is not None:
@@ -293,7 +304,8 @@ class Training:
 
     def _complete_epoch(self) -> EpochMetrics:
         epoch = len(self.history) + 1
-        num_trained = min(self.num_batches * self.config.batch_size, len(self.data.train_features))
+        num_rows = self._batches_to_train * self.config.batch_size
+        num_trained = min(num_rows, len(self.data.train_features))
         train_loss = float(self._loss_sum) / num_trained
         if not math.isfinite(train_loss):
             raise Diverged(epoch, train_loss)
@@ -324,7 +336,7 @@ class Training:
         if features is None or targets is None:
             return None, None, None
         outputs = outputs_of(self._validated_network, features)
-        loss, score = validate(outputs, targets, task=self.task)
+        loss, score = validate(outputs, targets, task=self.task, quantiles=self.config.quantiles)
         if self._stopping is None:
             return loss, score, None
         weights = self.data.validation_weights
@@ -339,6 +351,7 @@ class Training:
         if stopping.watch(value):
             weights = self._validated_network.state_dict()
             self._best_weights = {name: tensor.clone() for name, tensor in weights.items()}
+            self._best_epoch = len(self.history)
         self.stopped_early = stopping.is_over
 
 
@@ -349,9 +362,12 @@ def train(
     *,
     task: Task,
     parameter_groups: ParameterGroups | None = None,
+    length: Length | None = None,
 ) -> Training:
     """Train `model` in place: iterate over the result to get one EpochMetrics an epoch."""
-    return Training(model, data, config, task=task, parameter_groups=parameter_groups)
+    return Training(
+        model, data, config, task=task, parameter_groups=parameter_groups, length=length
+    )
 
 
 def _average(model: MLP, decay: float) -> AveragedModel:
@@ -359,24 +375,3 @@ def _average(model: MLP, decay: float) -> AveragedModel:
     model.use_generator(None)  # the average is only run in eval mode
     average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
-
-
-def _recorded(metrics: EpochMetrics) -> dict[str, Any]:
-    """Return the metrics as release 0.1 recorded them, unless early stopping watches a value."""
-    values = asdict(metrics)
-    if metrics.monitored is None:
-        del values["monitored"]
-    return values
-
-
-def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    start = f"{prefix}."
-    return {
-        name.removeprefix(start): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(start)
-    }

@@ -1,9 +1,10 @@
 """The losses that training minimises.
 
-Shapes: B rows of a batch, C classes or outputs.
+Shapes: B rows of a batch, C classes or outputs, T regression targets, Q quantiles of each.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -34,9 +35,32 @@ def plain_loss(task: Task) -> Loss:
 
     It is the cross-entropy of logits, of each label's logit, or the squared error. Shapes: outputs
     (B, C), targets (B) of class indices; multilabel both (B, C), targets 0 or 1; regression both
-    (B, C) -> ().
+    (B, T) -> ().
     """
     return _PLAIN[task]
+
+
+def pinball_loss(
+    outputs: Tensor, targets: Tensor, *, levels: Tensor, reduction: str = "mean"
+) -> Tensor:
+    """Return the mean pinball loss of quantiles (Koenker and Bassett 1978): () or (B, T * Q).
+
+    An output q for the level p of a target y costs p (y - q), or (1 - p) (q - y) if q is above y.
+    Shapes: outputs (B, T * Q), those of a target following each other; targets (B, T); levels (Q).
+    """
+    levels = levels.to(outputs.dtype)
+    error = targets[..., None] - outputs.reshape(*targets.shape, len(levels))
+    loss = torch.maximum(levels * error, (levels - 1) * error).flatten(-2)
+    return loss if reduction == "none" else loss.mean()
+
+
+def _unweighted_loss(config: TrainingConfig, task: Task, *, device: torch.device) -> Loss:
+    """Return the loss that `config` names, without weights of classes and rows, and smoothing."""
+    if config.quantiles is not None:
+        # Made once: a copy to a GPU would wait for it in every step.
+        levels = torch.tensor(config.quantiles, dtype=torch.float64, device=device)
+        return partial(pinball_loss, levels=levels)
+    return F.l1_loss if config.loss == "absolute" else plain_loss(task)
 
 
 def training_loss(
@@ -55,7 +79,7 @@ def training_loss(
     check_loss(config, task=task, num_outputs=num_outputs)
     has_classes = task in ("binary", "multiclass")
     shaped = config.class_weights is not None or config.label_smoothing > 0.0
-    plain = plain_loss(task)
+    plain = _unweighted_loss(config, task, device=targets.device)
     if not shaped and not weighted:
         return plain
     class_weights = _class_weights(config, targets, num_outputs)
@@ -75,6 +99,21 @@ def training_loss(
         return (by_row if weights is None else by_row * weights).sum() / len(given)
 
     return loss
+
+
+def over_members(loss: Loss) -> Loss:
+    """Return the mean of the members' losses against the same targets, for outputs (B, k, C)."""
+
+    def of_members(outputs: Tensor, *given: Tensor) -> Tensor:
+        repeated = for_each_member(outputs.shape[1], *given)
+        return loss(outputs.transpose(0, 1).flatten(0, 1), *repeated)
+
+    return of_members
+
+
+def for_each_member(num_members: int, *of_rows: Tensor) -> list[Tensor]:
+    """Repeat what rows have, such as targets, for each member: (B, *) -> (k B, *)."""
+    return [tensor.repeat(num_members, *[1] * (tensor.dim() - 1)) for tensor in of_rows]
 
 
 def value_and_gradient(

@@ -12,6 +12,7 @@ from dropout_core.config import Task, TrainingConfig
 from dropout_core.nn.mlp import MLP
 from dropout_core.seeds import generator
 from dropout_core.training.fused_step import gradients_of
+from dropout_core.training.layer_rates import parameter_groups
 from dropout_core.training.losses import training_loss
 from dropout_core.training.optimizers import build_optimizer
 from dropout_core.training.training_data import TrainingData, check_arguments
@@ -42,13 +43,13 @@ def find_learning_rate(
 ) -> LearningRateCurve:
     """Train a copy of `model` with a rate that rises from `lowest` to `highest` geometrically.
 
-    It stops early once the loss has diverged. Optimizer, clipping and loss are the config's; its
-    schedule is not used. The model itself, its generator and torch's global one are left as they
-    are, and the result is a function of the config's seed. Raises ValueError unless there are rows,
-    0 < lowest < highest < infinity, at least ten steps, and a finite first loss; InfeasibleError if
-    the config's loss does not fit the task.
+    It stops early once the loss has diverged. Optimizer, clipping, loss and the proportions of the
+    rates of layers are the config's; its schedules are not used. The model itself, its generator
+    and torch's global one are left as they are, and the result is a function of the config's seed.
+    Raises ValueError unless there are rows, 0 < lowest < highest < infinity, at least ten steps,
+    and a finite first loss; InfeasibleError if the config's loss does not fit the task.
     """
-    check_arguments(model, data, task=task)
+    check_arguments(model, data, config, task=task)
     if not 0 < lowest < highest < math.inf:
         raise ValueError(f"rates have to rise from above 0, but got {lowest} to {highest}")
     if num_steps < _LEAST_STEPS:
@@ -61,14 +62,15 @@ def find_learning_rate(
     weighted, num_outputs = weights is not None, trial.out_features
     loss = training_loss(config, task, targets=targets, num_outputs=num_outputs, weighted=weighted)
     gradients = gradients_of(trial, loss)
-    optimizer = build_optimizer(trial.parameters(), config.optimizer)
+    optimizer = build_optimizer(parameter_groups(trial, config), config.optimizer)
+    shares = [group["lr"] / config.optimizer.lr for group in optimizer.param_groups]
     rates: list[float] = []
     losses: list[float] = []
     average = 0.0
     for step, rows in enumerate(_batches(len(features), config, num_steps)):
         rate = lowest * (highest / lowest) ** (step / (num_steps - 1))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        for group, share in zip(optimizer.param_groups, shares, strict=True):
+            group["lr"] = rate * share
         of_rows = () if weights is None else (weights[rows],)
         value = float(gradients(features[rows], targets[rows], *of_rows))
         average = _SMOOTHING * average + (1 - _SMOOTHING) * value

@@ -78,10 +78,18 @@ def num_parameters(
     config: MLPConfig, *, in_features: int, out_features: int, num_embedded: int = 0
 ) -> int:
     """Return the number of parameters of the MLP that `config` builds, with its embeddings."""
-    widths = (in_features, *config.hidden)
-    hidden = sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(widths))
-    hidden += (2 if config.batch_norm else 1) * sum(config.hidden)  # scale and shift, or a bias
-    return num_embedded + config.num_pieces * hidden + (widths[-1] + 1) * out_features
+    widths, members = (in_features, *config.hidden), config.members
+    has_backbone = members > 1 and config.member_sharing == "backbone"
+    hidden = 0
+    for fan_in, num_units in itertools.pairwise(widths):
+        fan_out = config.num_pieces * num_units
+        shared = fan_in * fan_out * (1 if has_backbone else members)
+        own = (2 if config.batch_norm or has_backbone else 1) * fan_out  # a bias, and a scale
+        own += fan_in if has_backbone else 0
+        own += num_units if config.parametric_activation else 0
+        hidden += shared + members * own
+    scales = in_features * (1 if has_backbone else members) if config.input_scaling else 0
+    return num_embedded + scales + hidden + members * (widths[-1] + 1) * out_features
 
 
 def training_bytes(
@@ -100,10 +108,10 @@ def training_bytes(
 
     The data is in memory three times: scaled, and as the `num_columns` float64 columns of the
     encoder (by default as many as inputs), whole and split. Cross-validation keeps the first model
-    and its data beside those of a fold. An activation counts four times: before and after its
-    nonlinearity, its mask, its gradient. So do the `num_entries` that encode a row's numbers for
-    their embeddings. DropConnect with `per_example` masks has a mask of all its weights for every
-    row of a batch.
+    and its data beside those of a fold, and a refit those of the run before it. An activation
+    counts four times: before and after its nonlinearity, its mask, its gradient. So do the
+    `num_entries` that encode a row's numbers for their embeddings. DropConnect with `per_example`
+    masks has a mask of all its weights for every row of a batch.
     """
     parameters = num_parameters(
         model, in_features=in_features, out_features=out_features, num_embedded=num_embedded
@@ -112,12 +120,15 @@ def training_bytes(
     copies += (training.early_stopping is not None) + (training.ema_decay is not None)
     batch_rows = min(training.batch_size, num_rows)
     width = model.num_pieces * sum(model.hidden)
-    activations = batch_rows * (in_features + 4 * (width + num_entries) + 2 * out_features)
+    of_member = in_features + 4 * width + 2 * out_features
+    activations = batch_rows * (model.members * of_member + 4 * num_entries)
     columns = in_features if num_columns is None else num_columns
     data = num_rows * (columns * (_FLOAT + 2 * _DOUBLE) + 2 * _FLOAT * out_features)
     masks = batch_rows * _weights_masked_by_example(model, in_features=in_features)
     kept = data + _FLOAT * copies * parameters
-    return (1 + cross_validates) * kept + _FLOAT * activations + _MASK * masks
+    stopping = training.early_stopping
+    runs = (1 + cross_validates) * (1 + (stopping is not None and stopping.refit))
+    return runs * kept + _FLOAT * activations + _MASK * masks
 
 
 def _weights_masked_by_example(config: MLPConfig, *, in_features: int) -> int:

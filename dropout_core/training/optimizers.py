@@ -1,5 +1,6 @@
 """Build torch's optimizer and its learning-rate scheduler, stepped after every batch."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch.optim import lr_scheduler
 
 from dropout_core.config import (
     CosineConfig,
+    Coslog4Config,
+    FlatCosineConfig,
     LinearConfig,
     OneCycleConfig,
     Optimizer,
@@ -42,7 +45,11 @@ def build_scheduler(
     num_epochs: int,
     num_batches: int,
 ) -> lr_scheduler.LRScheduler | None:
-    """Build the scheduler that `config` names for `num_epochs` of `num_batches` steps each."""
+    """Build the scheduler that `config` names for `num_epochs` of `num_batches` steps each.
+
+    `coslog4` and `flat_cosine` take their value in the middle of a step, at the share
+    (step + 0.5) / steps of the run, so that no step is without effect.
+    """
     num_steps = num_epochs * num_batches
     match config:
         case None:
@@ -68,3 +75,27 @@ def build_scheduler(
                 pct_start=config.warmup * stretch,
                 cycle_momentum=False,
             )
+        case Coslog4Config():
+            return lr_scheduler.LambdaLR(optimizer, lambda i: coslog4(middle(i, num_steps)))
+        case FlatCosineConfig():
+            flat = config.flat
+            return lr_scheduler.LambdaLR(
+                optimizer, lambda i: flat_cosine(middle(i, num_steps), flat=flat)
+            )
+
+
+def middle(step: int, num_steps: int) -> float:
+    """Return the share of the run that has passed in the middle of a step, counted from 0."""
+    return min((step + 0.5) / num_steps, 1.0)
+
+
+def coslog4(share: float) -> float:
+    """Return the factor of `Coslog4Config` at a share of the run: between 0 and 1."""
+    return (1 - math.cos(2 * math.pi * math.log2(1 + 15 * share))) / 2
+
+
+def flat_cosine(share: float, *, flat: float) -> float:
+    """Return the factor of `FlatCosineConfig` at a share of the run: 1 until `flat`, 0 at 1."""
+    if share <= flat:
+        return 1.0
+    return (1 + math.cos(math.pi * (share - flat) / (1 - flat))) / 2

@@ -19,17 +19,11 @@ one convention can be used in the other with the same result.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dropout_core.config import (
-    AdamConfig,
-    AdamWConfig,
-    CosineConfig,
-    DropoutConfig,
-    MLPConfig,
-    SGDConfig,
-    TrainingConfig,
-)
+from dropout_core.config import CosineConfig, DropoutConfig, MLPConfig, TrainingConfig
 from dropout_core.nn.masks import keep_probability
+from dropout_core.nn.members import Average
 from dropout_core.nn.mlp import MLP
+from dropout_core.training.layer_rates import parameter_groups
 
 Scaling = Literal["inverted", "classic"]
 
@@ -45,12 +39,16 @@ class Recipe:
     training: TrainingConfig
     weight_factors: tuple[float, ...]
 
-    def network(self, *, in_features: int, out_features: int) -> MLP:
-        """Build the network with its initial weights and max norms multiplied by the factors."""
+    def network(self, *, in_features: int, out_features: int, average: Average = "values") -> MLP:
+        """Build the network with its initial weights and max norms multiplied by the factors.
+
+        The arguments are those of `MLP`.
+        """
         network = MLP(
             self.model,
             in_features=in_features,
             out_features=out_features,
+            average=average,
             seed=self.training.seed,
         )
         for linear, factor in zip(network.linears, self.weight_factors, strict=True):
@@ -60,28 +58,8 @@ class Recipe:
         return network
 
     def parameter_groups(self, network: MLP) -> list[dict[str, Any]]:
-        """Return the optimizer's parameter groups: all others, then each layer's weights."""
-        weights = [linear.weight for linear in network.linears]
-        scaled = {id(weight) for weight in weights}
-        others = [p for p in network.parameters() if id(p) not in scaled]
-        return [{"params": others}] + [
-            {"params": [weight], **self._options(factor)}
-            for weight, factor in zip(weights, self.weight_factors, strict=True)
-        ]
-
-    def _options(self, factor: float) -> dict[str, float]:
-        """Return the optimizer options of weights that were multiplied by `factor`."""
-        match self.training.optimizer:
-            case SGDConfig(lr=lr, weight_decay=decay):
-                # w -= lr (g + decay w): w is multiplied by the factor and g divided by it, so lr is
-                # multiplied by its square, and decay divided by that.
-                return {"lr": lr * factor**2, "weight_decay": decay / factor**2}
-            case AdamConfig(lr=lr, eps=eps, weight_decay=decay):
-                # Adam's step does not depend on the size of g except through eps.
-                return {"lr": lr * factor, "eps": eps / factor, "weight_decay": decay / factor**2}
-            case AdamWConfig(lr=lr, eps=eps, weight_decay=decay):
-                # The same, but for the decay, which is lr times w, without g.
-                return {"lr": lr * factor, "eps": eps / factor, "weight_decay": decay / factor}
+        """Return the optimizer's parameter groups, which allow for the factors of the weights."""
+        return parameter_groups(network, self.training, weight_factors=self.weight_factors)
 
 
 def convert(model: MLPConfig, training: TrainingConfig, *, to: Scaling) -> Recipe:

@@ -3,13 +3,15 @@
 Shapes: N rows, F features, C outputs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dropout_core.config import Task
+from dropout_core.config import Task, TrainingConfig
 from dropout_core.errors import require_type
+from dropout_core.nn.members import AVERAGES
 from dropout_core.nn.mlp import MLP
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -35,7 +37,7 @@ class TrainingData:
         return TrainingData(**{name: tensor.to(device) for name, tensor in given.items()})
 
 
-def check_arguments(model: MLP, data: TrainingData, *, task: Task) -> None:
+def check_arguments(model: MLP, data: TrainingData, config: TrainingConfig, *, task: Task) -> None:
     """Raise TypeError or ValueError, naming the argument that does not fit the others."""
     hint = "build one with MLP(MLPConfig(...), in_features=..., out_features=...)"
     require_type(model, MLP, name="model", hint=hint)
@@ -54,6 +56,11 @@ def check_arguments(model: MLP, data: TrainingData, *, task: Task) -> None:
             "a binary task needs an MLP with out_features=2, one output for each class, "
             f"but this one has {model.out_features}"
         )
+    if model.average is not None and model.average.average != AVERAGES[task]:
+        raise ValueError(
+            f"the members of a {task} task need an MLP with average={AVERAGES[task]!r}, "
+            f"but this one has {model.average.average!r}"
+        )
     dtype = next(model.parameters()).dtype
     for part, (features, targets) in parts.items():
         _check_features(f"{part}_features", features, model.in_features, dtype)
@@ -64,7 +71,7 @@ def check_arguments(model: MLP, data: TrainingData, *, task: Task) -> None:
         if task in ("binary", "multiclass"):
             _check_classes(name, targets, model.out_features)
         else:
-            _check_values(name, targets, model.out_features, dtype)
+            _check_values(name, targets, model.out_features, dtype, config.quantiles)
         _check_weights(f"{part}_weights", getattr(data, f"{part}_weights"), len(features))
 
 
@@ -91,12 +98,20 @@ def _check_classes(name: str, targets: Tensor, num_classes: int) -> None:
         )
 
 
-def _check_values(name: str, targets: Tensor, num_outputs: int, dtype: torch.dtype) -> None:
+def _check_values(
+    name: str,
+    targets: Tensor,
+    num_outputs: int,
+    dtype: torch.dtype,
+    quantiles: Sequence[float] | None,
+) -> None:
     _check_dtype(name, targets, dtype)
-    if targets.shape[1:] != (num_outputs,):
+    num_targets, rest = divmod(num_outputs, len(quantiles or [None]))
+    if rest or targets.shape[1:] != (num_targets,):
+        of_each = f", {len(quantiles)} quantiles of each target" if quantiles else ""
         raise ValueError(
             f"{name} has the shape {tuple(targets.shape)}, "
-            f"but the MLP gives (rows, out_features={num_outputs})"
+            f"but the MLP gives (rows, out_features={num_outputs}){of_each}"
         )
 
 

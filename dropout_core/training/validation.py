@@ -3,10 +3,13 @@
 Shapes: N rows, F features, C classes, L labels, T regression targets.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from dropout_core.config import Monitor, Task
+from dropout_core.nn.quantiles import medians
 from dropout_core.training.class_scores import scores_of_classes
 from dropout_core.training.losses import plain_loss
 
@@ -20,24 +23,39 @@ def outputs_of(network: nn.Module, features: Tensor) -> Tensor:
     return torch.cat([network(part) for part in torch.split(features, BATCH_SIZE)])
 
 
-def validate(outputs: Tensor, targets: Tensor, *, task: Task) -> tuple[float, float]:
+def validate(
+    outputs: Tensor, targets: Tensor, *, task: Task, quantiles: Sequence[float] | None = None
+) -> tuple[float, float]:
     """Return the plain loss and `validation_score` of all rows.
 
-    Shapes: as of `validation_score`.
+    Shapes: as of `validation_score`; with `quantiles` (Q) the outputs are (N, T * Q), and those
+    nearest to the median count.
     """
+    if quantiles is not None:
+        outputs = medians(outputs, quantiles)
     loss = float(plain_loss(task)(outputs, targets))
     return loss, validation_score(outputs, targets, task=task)
 
 
 def monitored_metric(
-    outputs: Tensor, targets: Tensor, *, task: Task, monitor: Monitor
+    outputs: Tensor,
+    targets: Tensor,
+    *,
+    task: Task,
+    monitor: Monitor,
+    quantiles: Sequence[float] | None = None,
 ) -> float | None:
     """Return a metric of the task as an evaluation defines it, None where it is undefined.
 
-    Shapes: as of `validation_score`.
+    `mae` is the mean over the targets as the network is trained towards them, which a pipeline
+    standardises. Shapes: as of `validate`.
     """
+    if quantiles is not None:
+        outputs = medians(outputs, quantiles)
     if monitor in ("accuracy", "r2"):
         return validation_score(outputs, targets, task=task)
+    if monitor == "mae":
+        return float((outputs.double() - targets.double()).abs().mean())
     probabilities = outputs.double().softmax(dim=1).cpu()
     _, of_all = scores_of_classes(
         lambda i: probabilities[:, i],

@@ -48,6 +48,11 @@ class Job:
     started_at: float | None
     finished_at: float | None
 
+    @property
+    def resolved_config(self) -> dict[str, Any]:
+        """Return the spec with every value, as it can be submitted again."""
+        return JobSpec.of_stored(self.spec).every_value()
+
 
 def create(
     connection: Connection,

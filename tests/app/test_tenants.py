@@ -26,9 +26,13 @@ KINDS = {"dataset_id": "ds", "job_id": "job", "model_id": "mdl", "model": "name"
 WITHIN = {"alias": "production", "version": "1"}
 """What else may be in a path, after a name, and what each tenant's has of it."""
 
+EVERYONES = {"preset"}
+"""What else may be in a path, and is the same for every tenant."""
+
 PARAMETERS = {
     *("limit", "after", "offset", "state", "after_epoch", "validate_only", "format"),
     *("name", "created_after", "order", "dataset"),
+    *("task", "rows", "columns", "optimise_for"),
     *("Idempotency-Key", "Last-Event-ID"),
 }
 """What a request may say beside its path and body. `after`, `dataset` and the keys have tests."""
@@ -196,7 +200,7 @@ def outcome(answer: httpx.Response, *ids: str) -> tuple[int, str, dict[str, str]
 
 def test_the_walk_knows_every_parameter_there_is(sqlite_client: Client) -> None:
     for _, path, operation in operations(sqlite_client):
-        assert parameters(operation, "path") <= KINDS.keys() | WITHIN.keys(), path
+        assert parameters(operation, "path") <= KINDS.keys() | WITHIN.keys() | EVERYONES, path
         assert parameters(operation, "query", "header", "cookie") <= PARAMETERS, path
         assert path.count("{") == len(parameters(operation, "path")), path
 
@@ -219,7 +223,7 @@ def test_what_is_anothers_is_not_found_on_any_route(
     before = everything(database)
     asked: Counter[str] = Counter()
     for method, path, operation in operations(sqlite_client):
-        for parameter in parameters(operation, "path") - WITHIN.keys():
+        for parameter in parameters(operation, "path") - WITHIN.keys() - EVERYONES:
             for theirs in owner.references(parameter):
                 unknown = new_id("mdl" if theirs == owner.model_id else KINDS[parameter])
                 for accept in ({}, STREAM) if path.endswith("/events") else ({},):

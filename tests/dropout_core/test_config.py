@@ -12,11 +12,14 @@ from dropout_core.config import (
     AdamWConfig,
     Config,
     CosineConfig,
+    Coslog4Config,
     DropoutConfig,
     EarlyStoppingConfig,
+    FlatCosineConfig,
     LinearConfig,
     MLPConfig,
     OneCycleConfig,
+    PreprocessingConfig,
     SGDConfig,
     SplitConfig,
     StepConfig,
@@ -35,6 +38,8 @@ ONE_OF_EACH = [
     MLPConfig(hidden=(8, 8), hidden_dropout=[DropoutConfig(kind="batchwise", p=0.5), 0.5]),
     MLPConfig(hidden=(), activation="gelu", max_norm=3.0, init="normal"),
     MLPConfig(hidden=(3, 4), hidden_dropout=(0.1, DropoutConfig(keep=0.5)), batch_norm=True),
+    MLPConfig(activation="mish", parametric_activation=True, input_scaling=True, zero_output=True),
+    MLPConfig(init="lecun_normal", members=64, member_sharing="nothing"),
     SGDConfig(momentum=0.9, nesterov=True),
     AdamConfig(betas=(0.5, 0.9)),
     AdamWConfig(),
@@ -42,8 +47,15 @@ ONE_OF_EACH = [
     CosineConfig(name="cosine"),
     LinearConfig(name="linear"),
     OneCycleConfig(name="one_cycle", max_lr=1.0),
+    Coslog4Config(name="coslog4"),
+    FlatCosineConfig(flat=0.0),
     EarlyStoppingConfig(),
+    EarlyStoppingConfig(monitor="mae", ties="last", refit=True),
     TrainingConfig(),
+    TrainingConfig(scheduler=Coslog4Config(name="coslog4"), layer_rates="ntk", calibrate=True),
+    TrainingConfig(weight_decay_schedule=FlatCosineConfig(), dropout_schedule=FlatCosineConfig()),
+    TrainingConfig(loss="absolute"),
+    TrainingConfig(quantiles=[0.1, 0.5, 0.9]),
     TrainingConfig(optimizer=SGDConfig(), scheduler=CosineConfig(name="cosine"), seed=2**53 - 1),
     TrainingConfig(class_weights="balanced", label_smoothing=0.1, precision="bfloat16"),
     TrainingConfig(class_weights=(0.5, 0.0, 2.0), max_grad_norm=1.0, ema_decay=0.999),
@@ -111,6 +123,20 @@ REFUSED: list[tuple[type[Config], dict[str, Any]]] = [
     (OneCycleConfig, {"name": "one_cycle"}),
     (OneCycleConfig, {"name": "one_cycle", "max_lr": 1.0, "warmup": 0.0}),
     (OneCycleConfig, {"name": "one_cycle", "max_lr": 1.0, "warmup": 1.0}),
+    (FlatCosineConfig, {"flat": 1.0}),
+    (FlatCosineConfig, {"flat": -0.1}),
+    (Coslog4Config, {"name": "coslog4", "min_lr": 0.1}),
+    (EarlyStoppingConfig, {"ties": "any"}),
+    (EarlyStoppingConfig, {"refit": "always"}),
+    (TrainingConfig, {"dropout_schedule": {"name": "cosine"}}),
+    (TrainingConfig, {"layer_rates": "mup"}),
+    (TrainingConfig, {"loss": "huber"}),
+    (TrainingConfig, {"quantiles": []}),
+    (TrainingConfig, {"quantiles": [0.0]}),
+    (TrainingConfig, {"quantiles": [1.0]}),
+    (TrainingConfig, {"quantiles": [0.9, 0.1]}),
+    (TrainingConfig, {"quantiles": [0.5, 0.5]}),
+    (TrainingConfig, {"quantiles": [number / 101 for number in range(1, 101)]}),
     (EarlyStoppingConfig, {"patience": 0}),
     (EarlyStoppingConfig, {"min_delta": -0.1}),
     (TrainingConfig, {"epochs": 0}),
@@ -441,3 +467,63 @@ def test_an_error_in_class_weights_is_about_the_form_that_was_meant(
     with pytest.raises(ValidationError) as caught:
         TrainingConfig.model_validate({"class_weights": given_value})
     assert [error["loc"] for error in caught.value.errors()] == [("class_weights", *place)]
+
+
+@pytest.mark.parametrize("config", [MLPConfig(), PreprocessingConfig(), TrainingConfig()])
+def test_every_value_of_a_config_reads_back_as_the_config(config: Config) -> None:
+    values = config.every_value()
+    assert list(values) == list(type(config).model_fields)
+    assert type(config).model_validate_json(json.dumps(values)) == config
+
+
+def test_every_value_reaches_the_configs_within() -> None:
+    config = TrainingConfig(early_stopping=EarlyStoppingConfig(monitor="loss"))
+    assert "ties" not in config.model_dump()["early_stopping"]
+    assert config.every_value()["early_stopping"]["ties"] == "first"
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "reason"),
+    [
+        ({"members": 0}, "members", "greater than or equal to 1"),
+        ({"members": 65}, "members", "less than or equal to 64"),
+        ({"members": 2, "batch_norm": True}, "members", "batch norm cannot be used with members"),
+        ({"members": 2, "hidden_dropout": BATCHWISE}, "members", "batchwise dropout cannot"),
+        ({"members": 2, "input_dropout": BATCHWISE}, "members", "batchwise dropout cannot"),
+        (
+            {"members": 2, "hidden_dropout": [0, {"kind": "dropconnect", "p": 0.5}]},
+            "members",
+            "dropconnect dropout cannot",
+        ),
+        (
+            {"parametric_activation": True, "activation": "maxout"},
+            "parametric_activation",
+            "already learns",
+        ),
+        (
+            {"parametric_activation": True, "hidden_dropout": BATCHWISE},
+            "parametric_activation",
+            "use another dropout",
+        ),
+    ],
+    ids=str,
+)
+def test_what_does_not_go_with_members_or_mixes_is_refused_at_their_field(
+    options: dict[str, Any], field: str, reason: str
+) -> None:
+    with pytest.raises(ValidationError, match=reason) as caught:
+        MLPConfig.model_validate(options)
+    assert [error["loc"] for error in caught.value.errors()] == [(field,)]
+    MLPConfig.model_validate({**options, "members": 1, "parametric_activation": False})
+
+
+def test_what_is_new_is_written_only_where_it_says_more() -> None:
+    names = {"zero_output", "parametric_activation", "input_scaling", "members", "member_sharing"}
+    assert not names & MLPConfig().model_dump().keys()
+    assert MLPConfig(members=4).model_dump()["members"] == 4
+
+
+@pytest.mark.parametrize("options", [{"members": 2}, {"parametric_activation": True}], ids=str)
+def test_members_and_mixes_are_computed_in_float32(options: dict[str, Any]) -> None:
+    assert MLPConfig(hidden_dropout=0.5).allows_bfloat16
+    assert not MLPConfig(hidden_dropout=0.5, **options).allows_bfloat16

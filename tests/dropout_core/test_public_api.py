@@ -15,6 +15,8 @@ PUBLIC = [
     "ProblemConfig",
     "SplitConfig",
     "TrainingConfig",
+    "Recipe",
+    "settled",
     "ingest",
     "read",
     "split_rows",

@@ -34,7 +34,7 @@ from dropout_core.files import sync_folder
 from dropout_core.model.predictor import Predictor
 from dropout_core.model.saved_model import MANIFEST, WEIGHTS, save_model
 from dropout_core.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from dropout_core.training.loop import TrainingState
+from dropout_core.training.state import TrainingState
 from store.access import keys
 from store.artifacts.local_folder import LocalArtifacts
 from store.database.engine import Database

@@ -164,3 +164,37 @@ def test_a_bad_value_is_refused_where_it_stands(
     with pytest.raises(ValidationError) as caught:
         JobSpec.model_validate(LEAST | change)
     assert caught.value.errors()[0]["loc"][: len(pointer)] == pointer
+
+
+def test_a_stored_job_without_a_preset_is_plain() -> None:
+    stored = json.loads(STORED["least"])
+    assert JobSpec.of_stored(stored).preset == "plain"
+    assert JobSpec.of_stored({**stored, "preset": "best"}).preset == "best"
+
+
+@pytest.mark.parametrize(("preset", "written"), [("plain", None), ("fast", "fast")])
+def test_only_a_preset_that_says_more_is_written(preset: str, written: str | None) -> None:
+    spec = JobSpec.model_validate(LEAST | {"preset": preset})
+    assert spec.model_dump(mode="json").get("preset") == written
+    assert spec.every_value()["preset"] == preset
+
+
+def test_what_a_job_asks_for_tells_what_is_given_from_what_is_left_out() -> None:
+    def asked(**job: Any) -> bytes:
+        return JobSpec.model_validate(LEAST | job).as_asked
+
+    plain = {"model": {"hidden": [256, 256]}}
+    assert asked(**plain) == STORED["least"].encode(), "as the first releases compared requests"
+    assert asked() != asked(**plain)
+    assert asked() == asked()
+    number = {"preprocessing": {"number_embedding": None}}
+    assert asked(preset="fast") != asked(preset="fast", **number)
+
+
+def test_a_list_of_dropouts_is_for_layers_that_are_given() -> None:
+    model = {"hidden_dropout": [0.1, 0.2]}
+    assert JobSpec.model_validate(LEAST | {"model": model}).model.hidden == (256, 256)
+    with pytest.raises(ValidationError, match="needs `hidden`"):
+        JobSpec.model_validate(LEAST | {"preset": "default", "model": model})
+    whole = {"model": {**model, "hidden": [8, 8]}, "preset": "default"}
+    assert JobSpec.model_validate(LEAST | whole).model.hidden == (8, 8)

@@ -18,6 +18,8 @@ ROUTES = {
     "GET /v1/datasets/{dataset_id}": ("read", "config", V1),
     "GET /v1/datasets/{dataset_id}/rows": ("read", "config", V1),
     "DELETE /v1/datasets/{dataset_id}": ("train", "config", V1),
+    "GET /v1/presets": ("read", "config", V1),
+    "GET /v1/presets/{preset}": ("read", "config", V1),
     "GET /v1/jobs": ("read", "config", V1),
     "POST /v1/jobs": ("train", "columns", V1),
     "GET /v1/jobs/{job_id}": ("read", "config", V1),

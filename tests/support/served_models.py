@@ -16,7 +16,11 @@ from dropout_core.config import (
     TrainingConfig,
 )
 from dropout_core.data.encoder import Encoder
-from dropout_core.model.saved_model import Description, TabularModel, build_model
+from dropout_core.model.conformal import num_pairs
+from dropout_core.model.saved_model import Calibration, Description, TabularModel, build_model
+from dropout_core.nn.activations import ParametricActivation
+from dropout_core.nn.layers import InputScaling
+from dropout_core.nn.mlp import Linear
 from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.pipeline.tabular_run import TabularRun
 
@@ -49,11 +53,14 @@ def make_model(
     targets: tuple[str, ...] = ("target",),
     task: Task | None = None,
     preprocessing: PreprocessingConfig | None = None,
+    calibration: Calibration | None = None,
+    quantiles: tuple[float, ...] | None = None,
     **config: Any,
 ) -> tuple[TabularModel, Description]:
     """A model with scales, biases and batch statistics that are not those of a fresh one.
 
     With `categories`, its first feature has holes, and two features of words, few and many, follow.
+    With a `calibration` it has as many scores, from near 0 to near 1.
     """
     preprocessing = preprocessing or PreprocessingConfig()
     rows = 10 + 3 * normal(50, num_features)
@@ -73,15 +80,26 @@ def make_model(
     if task == "multilabel":
         classes = targets
     chosen = MLPConfig(**{"hidden": (7,), **config})
-    num_outputs = len(targets if classes is None else classes)
-    model = build_model(encoder, preprocessing, chosen, num_outputs=num_outputs)
+    num_targets = len(targets if classes is None else classes)
+    num_outputs = num_targets * len(quantiles or (0.5,))
+    model = build_model(encoder, preprocessing, chosen, num_outputs=num_outputs, task=task)
     model.fit_inputs(torch.from_numpy(encoder.encode(frame)))
     if task == "regression":
-        model.fit_targets(100 + 20 * normal(50, num_outputs, seed=1))
+        model.fit_targets(100 + 20 * normal(50, num_targets, seed=1))
+    if calibration is not None and task != "regression":
+        model.set_temperature(calibration.temperature)
+    if calibration is not None and calibration.num_scores:
+        shares = torch.arange(1, calibration.num_scores + 1).double() / (calibration.num_scores + 1)
+        width = num_targets * num_pairs(quantiles) if task == "regression" else 1
+        model.scores = shares[:, None].repeat(1, width)
     stream = Generator().manual_seed(2)
     for module in model.modules():
-        if isinstance(module, nn.Linear) and module.bias is not None:
+        if isinstance(module, Linear) and module.bias is not None:
             nn.init.normal_(module.bias, generator=stream)
+        if isinstance(module, ParametricActivation):
+            nn.init.uniform_(module.mix, 0.5, 1.0, generator=stream)
+        if isinstance(module, InputScaling):
+            nn.init.uniform_(module.weight, 0.5, 2.0, generator=stream)
         if isinstance(module, nn.BatchNorm1d):
             nn.init.normal_(module.running_mean, generator=stream)
             nn.init.uniform_(module.running_var, 0.5, 2.0, generator=stream)
@@ -93,6 +111,8 @@ def make_model(
         targets=targets,
         classes=classes,
         trained_on="somewhere",
+        calibration=calibration,
+        quantiles=quantiles,
     )
     return model, description
 

@@ -19,7 +19,8 @@ from dropout_core.config import (
     TrainingConfig,
 )
 from dropout_core.nn.mlp import MLP
-from dropout_core.training.loop import EpochMetrics, Training, TrainingState
+from dropout_core.training.loop import Training
+from dropout_core.training.state import EpochMetrics, TrainingState
 from dropout_core.training.training_data import TrainingData
 
 
@@ -44,6 +45,7 @@ def blob_training(
         MLPConfig(**{"hidden": (8,), "hidden_dropout": 0.2, **(model or {})}),
         in_features=4,
         out_features=3,
+        average="probabilities",
         seed=config.get("seed", 0),
     ).to(data.train_features.dtype)
     config = {"epochs": 3, "batch_size": 16, **config}
@@ -51,7 +53,12 @@ def blob_training(
 
 
 def full_training(
-    optimizer: Optimizer, scheduler: Scheduler | None, *, batch_norm: bool = True, **config: Any
+    optimizer: Optimizer,
+    scheduler: Scheduler | None,
+    *,
+    batch_norm: bool = True,
+    model: dict[str, Any] | None = None,
+    **config: Any,
 ) -> Training:
     """Everything that a run has to remember: batch norm, dropout, early stopping, a schedule.
 
@@ -63,6 +70,7 @@ def full_training(
             "batch_norm": batch_norm,
             "input_dropout": 0.1,
             "max_norm": 2.0,
+            **(model or {}),
         },
         optimizer=optimizer,
         scheduler=scheduler,

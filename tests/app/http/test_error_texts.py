@@ -54,6 +54,13 @@ TEXTS: list[tuple[str, int, str, dict[str, Any], str]] = [
     ("model_not_found", 404, "GET /v2/models/mdl_0", {}, "there is no model 'mdl_0'"),
     ("name_not_found", 404, "GET /v1/names/nobody", {}, "there is no model with the name 'nobody'"),
     (
+        "preset_not_found",
+        404,
+        "GET /v1/presets/worst",
+        {},
+        "there is no preset 'worst': there are fast, default, best, plain",
+    ),
+    (
         "method_not_allowed",
         405,
         "PATCH /v1/jobs",

@@ -6,9 +6,10 @@ import httpx
 import pytest
 import torch
 
-from dropout_core.config import TrainingConfig
+from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig, settled
 from store import jobs
 from store.database.engine import Database
+from store.job_spec import JobSpec
 from tests.support import tables
 from tests.support.client import events, finished, submit, train, upload, wait_for_event
 from tests.support.problems import assert_problem, stored
@@ -77,6 +78,20 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
     "a metric of another task": (
         {"training": {"early_stopping": {"monitor": "r2"}}},
         *("/training/early_stopping/monitor", "a binary task can monitor"),
+    ),
+    "a goal of another task": (
+        {"optimise_for": "rmse"},
+        *("/optimise_for", "a binary task can be optimised for accuracy, log_loss, roc_auc"),
+    ),
+    "no such goal": ({"optimise_for": "speed"}, "/optimise_for", "accuracy"),
+    "no such preset": ({"preset": "worst"}, "/preset", "default"),
+    "dropouts for the layers of a preset": (
+        {"preset": "fast", "model": {"hidden_dropout": [0.1, 0.1]}},
+        *("/model", "needs `hidden`"),
+    ),
+    "a value that the preset's does not go with": (
+        {"preset": "fast", "model": {"hidden_dropout": {"p": 0.1, "scaling": "classic"}}},
+        *("/training/dropout_schedule", "(it has the value of the preset fast)"),
     ),
     "weights by an unknown name": (
         {"training": {"class_weights": "fair"}},
@@ -203,7 +218,7 @@ def test_a_submitted_job_is_accepted_as_a_whole(client: Client, dataset_id: str)
     assert answer["progress"] == {
         "step": None,
         "epochs_completed": 0,
-        "epochs": TrainingConfig().epochs,
+        "epochs": answer["resolved_config"]["training"]["epochs"],
     }
     assert {name: answer[name] for name in job} == job
     assert answer["created_at"].endswith("Z")
@@ -261,13 +276,44 @@ def test_the_default_split_and_monitor_are_resolved(
     assert resolved(kind="random")["dataset"]["split"]["kind"] == "random"
 
 
-def test_a_resolved_config_resolves_to_itself(client: Client, dataset_id: str) -> None:
-    dataset = {"types": {"petal_width": "categorical", "label": "categorical"}}
-    model = {"input_dropout": {"keep": 0.8}}
-    config = submit(client, dataset_id, "label", model=model, dataset=dataset)
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"model": {"input_dropout": {"keep": 0.8}}},
+        {},
+        {"preset": "fast", "optimise_for": "accuracy", "model": {"parametric_activation": False}},
+        {"preset": "best", "dataset": {"split": {"validation": 0}}},
+    ],
+    ids=["plain", "default", "fast", "best"],
+)
+def test_a_resolved_config_resolves_to_itself(
+    client: Client, dataset_id: str, job: dict[str, Any]
+) -> None:
+    types = {"petal_width": "categorical", "label": "categorical"}
+    dataset = {"types": types, **job.get("dataset", {})}
+    config = submit(client, dataset_id, "label", **{**job, "dataset": dataset})
     again = client.post("/v1/jobs", json=config["resolved_config"]).json()
     assert again["resolved_config"] == config["resolved_config"]
     assert again["id"] != config["id"]
+
+
+def test_the_resolved_config_has_a_value_for_every_field(client: Client, dataset_id: str) -> None:
+    for job in ({}, {"preset": "plain"}):
+        config = submit(client, dataset_id, "label", **job)["resolved_config"]
+        for name, section in (("model", MLPConfig), ("training", TrainingConfig)):
+            assert list(config[name]) == list(section.model_fields)
+        assert list(config["preprocessing"]) == list(PreprocessingConfig.model_fields)
+        assert list(config) == list(JobSpec.model_fields)
+        assert config["preset"] == job.get("preset", "default")
+
+
+def test_a_job_of_a_table_and_a_target_gets_the_default(client: Client, dataset_id: str) -> None:
+    config = submit(client, dataset_id, "label", training={"seed": 3})["resolved_config"]
+    recipe = settled("default", task="multiclass", num_rows=72, num_columns=2)
+    assert config["model"] == recipe.model.every_value()
+    assert config["preprocessing"] == recipe.preprocessing.every_value()
+    training = recipe.training.model_copy(update={"seed": 3})
+    assert config["training"] == training.every_value()
 
 
 def test_validate_only_answers_the_size_and_stores_nothing(

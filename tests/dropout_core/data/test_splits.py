@@ -313,7 +313,7 @@ def test_a_column_may_say_it_all() -> None:
     config = SplitConfig(kind="column", column="part")
     split = split_rows(frame, config)
     assert [rows.tolist() for rows in parts(split)] == [[0, 5], [2, 3, 4], [1]]
-    assert check_split(6, config, describe(frame)) == 2
+    assert check_split(6, config, describe(frame)) == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -472,11 +472,12 @@ def test_what_the_check_allows_is_about_what_is_trained_on(kind: Any) -> None:
     config = SplitConfig(kind=kind, column=KINDS[kind], folds=4)
     columns = describe(frame)
     selection = select(columns, target="y", split=config)
-    num_train = check_split(200, config, columns, selection=selection)
+    sizes = check_split(200, config, columns, selection=selection)
     split = split_rows(frame, config, target=target)
     # Of 30 groups, or times, the largest has 14 rows: two cuts are off by half of that each.
     tolerance = 0 if KINDS[kind] is None else 14
-    assert abs(num_train - len(split.train)) <= tolerance
+    for size, rows in zip(sizes, (split.train, split.validation), strict=True):
+        assert abs(size - len(rows)) <= tolerance
 
 
 def test_the_test_leaves_a_group_for_each_fold() -> None:

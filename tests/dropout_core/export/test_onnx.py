@@ -19,12 +19,13 @@ from dropout_core.export import onnx_model
 from dropout_core.export.check import WholeModel, tolerance
 from dropout_core.export.onnx_model import write_onnx
 from dropout_core.model.predictor import Predictor
+from dropout_core.model.saved_model import Calibration
 from tests.support.exported_models import Kept, every_kind, inputs_of, model_of_every_kind
+from tests.support.networks import networks
 from tests.support.served_models import NUMBER_EMBEDDINGS, WORDS, make_model, normal, numbers
 
-CLASSIC = {"p": 0.5, "scaling": "classic"}
+CALIBRATION = Calibration(temperature=1.7)
 SCALES = ["standard", "robust", "quantile", "minmax"]
-DROPOUTS = [0.5, CLASSIC, {"kind": "gaussian", "p": 0.5}]
 
 
 def write(folder: Path, *model: Any) -> Kept:
@@ -47,10 +48,14 @@ def assert_same(kept: Kept, frame: pl.DataFrame, answer: dict[str, np.ndarray]) 
     """Outputs are the service's but for rounding, and labels are those of the outputs."""
     matrix = kept.predictor.encode(frame)
     given = torch.from_numpy(answer[next(iter(answer))])
-    allowed = tolerance(WholeModel(kept.model, kept.manifest.task), matrix)
+    whole = WholeModel(kept.model, kept.manifest.task, num_quantiles=kept.manifest.num_quantiles)
+    allowed = tolerance(whole, matrix)
     assert ((given - kept.predictor.outputs(matrix)).abs() <= allowed).all()
     values = kept.predictor.predictions(given).values
-    if kept.manifest.classes is None:
+    if kept.manifest.quantiles is not None:
+        assert [*answer] == ["quantiles", "values"]
+        assert answer["values"].tolist() == [list(row.values()) for row in values]
+    elif kept.manifest.classes is None:
         assert answer.keys() == {"values"}
     else:
         expected = [list(row.values()) if isinstance(row, dict) else row for row in values]
@@ -76,13 +81,7 @@ def test_onnxruntime_answers_as_the_service_does(
                 number_embedding=data.draw(st.sampled_from(NUMBER_EMBEDDINGS), label="numbers"),
                 max_one_hot=data.draw(st.sampled_from([0, 16, 100]), label="one-hot"),
             ),
-            hidden=data.draw(st.lists(st.integers(1, 40), max_size=3), label="hidden"),
-            activation=data.draw(st.sampled_from(["relu", "tanh", "logistic", "gelu", "maxout"])),
-            batch_norm=data.draw(st.booleans(), label="batch norm"),
-            input_dropout=data.draw(st.sampled_from(DROPOUTS), label="input dropout"),
-            hidden_dropout=data.draw(
-                st.sampled_from([*DROPOUTS, {"kind": "dropconnect", "p": 0.5}]), label="dropout"
-            ),
+            **data.draw(networks(widest=40)),
         ),
     )
     rows = 10 + 5 * normal(20, num_features, seed=data.draw(st.integers(0, 99)))
@@ -103,8 +102,16 @@ def test_onnxruntime_answers_as_the_service_does(
         {"task": "multilabel", "targets": ("spam", "ad")},
         {"num_classes": None, "targets": ("height", "weight")},
         {"hidden_dropout": {"kind": "batchwise", "p": 0.5}},
+        {"num_classes": None, "targets": ("height", "weight"), "quantiles": (0.1, 0.5, 0.7, 0.9)},
+        {"calibration": CALIBRATION},
+        {"task": "multilabel", "targets": ("spam", "ad"), "calibration": CALIBRATION},
+        {"task": "multilabel", "targets": ("spam", "ad"), "members": 3},
     ],
-    ids=["labels", "targets", "batchwise"],
+    ids=[
+        *("labels", "targets", "batchwise", "quantiles"),
+        *("calibrated classes", "calibrated labels"),
+        "labels of members",
+    ],
 )
 def test_other_tasks_and_dropouts_do_too(tmp_path: Path, config: dict[str, Any]) -> None:
     kept = write(tmp_path, *make_model(**config))

@@ -8,6 +8,7 @@ import torch
 
 from dropout_core.errors import ModelError
 from dropout_core.export.program import write_program
+from dropout_core.model.saved_model import Calibration
 from tests.support.exported_models import Kept, every_kind, model_of_every_kind
 from tests.support.served_models import make_model, normal
 
@@ -44,8 +45,10 @@ def test_a_program_answers_any_number_of_rows_as_the_service_does(tmp_path: Path
             "targets": ("spam", "ad"),
             "hidden_dropout": {"kind": "dropconnect", "p": 0.5},
         },
+        {"hidden": (), "calibration": Calibration(temperature=1.7, num_scores=20)},
+        {"hidden": (), "num_classes": None, "quantiles": (0.1, 0.5, 0.9)},
     ],
-    ids=["regression", "labels"],
+    ids=["regression", "labels", "calibrated", "quantiles"],
 )
 def test_every_task_can_be_had(tmp_path: Path, config: dict[str, Any]) -> None:
     kept = write(tmp_path, *make_model(**config))

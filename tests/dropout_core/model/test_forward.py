@@ -9,19 +9,16 @@ from hypothesis import strategies as st
 
 from dropout_core.config import PreprocessingConfig
 from dropout_core.model.forward import ForwardPass
+from tests.support.networks import networks
 from tests.support.served_models import NUMBER_EMBEDDINGS, make_model, normal
 
-CLASSIC = {"p": 0.5, "scaling": "classic"}
 SCALES = ["standard", "robust", "quantile", "minmax"]
-DROPOUTS = [0.0, 0.5, CLASSIC, {"kind": "gaussian", "p": 0.5}]
 
 
 @given(data=st.data())
 @settings(deadline=None, max_examples=60)
 def test_a_pass_is_what_the_modules_do(data: st.DataObject) -> None:
     categories = data.draw(st.booleans(), label="categories")
-    batch_norm = data.draw(st.booleans(), label="batch norm")
-    dropouts = DROPOUTS if batch_norm else [*DROPOUTS, {"kind": "batchwise", "p": 0.5}]
     model, _ = make_model(
         num_classes=data.draw(st.sampled_from([None, 3]), label="classes"),
         categories=categories,
@@ -29,11 +26,7 @@ def test_a_pass_is_what_the_modules_do(data: st.DataObject) -> None:
             scale=data.draw(st.sampled_from(SCALES), label="scale"),
             number_embedding=data.draw(st.sampled_from(NUMBER_EMBEDDINGS), label="numbers"),
         ),
-        hidden=data.draw(st.lists(st.integers(1, 40), max_size=3), label="hidden"),
-        activation=data.draw(st.sampled_from(["relu", "tanh", "logistic", "gelu", "maxout"])),
-        batch_norm=batch_norm,
-        input_dropout=data.draw(st.sampled_from(dropouts), label="input dropout"),
-        hidden_dropout=data.draw(st.sampled_from([*dropouts, {"kind": "dropconnect", "p": 0.5}])),
+        **data.draw(networks(widest=40, batchwise=True)),
     )
     rows = 10 + 5 * normal(9, 5, seed=data.draw(st.integers(0, 99)))
     if data.draw(st.booleans(), label="missing"):

@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,14 +13,13 @@ from torch.nn import functional as F
 from dropout_core.config import PreprocessingConfig
 from dropout_core.errors import DataError, ModelError
 from dropout_core.evaluation.evaluator import evaluate, score
-from dropout_core.model.forward import ForwardPass
+from dropout_core.model.forward import ForwardPass, as_predicted
 from dropout_core.model.predictor import TILE_ROWS, TILES, Predictor, fingerprint, machine
 from dropout_core.model.saved_model import WEIGHTS, save_model
+from tests.support.networks import networks
 from tests.support.served_models import NUMBER_EMBEDDINGS, make_model, normal, numbers
 
 SCALES = ["standard", "robust", "quantile", "minmax"]
-DROPOUTS = [0.0, 0.5, {"p": 0.5, "scaling": "classic"}, {"kind": "gaussian", "p": 0.5}]
-HIDDEN_DROPOUTS = [*DROPOUTS, {"kind": "dropconnect", "p": 0.5}]
 
 
 @given(data=st.data())
@@ -36,11 +36,7 @@ def test_a_row_has_the_same_bits_in_any_company(data: st.DataObject) -> None:
                 scale=data.draw(st.sampled_from(SCALES), label="scale"),
                 number_embedding=data.draw(st.sampled_from(NUMBER_EMBEDDINGS), label="numbers"),
             ),
-            hidden=data.draw(st.lists(st.integers(1, 70), max_size=3), label="hidden"),
-            activation=data.draw(st.sampled_from(["relu", "tanh", "logistic", "gelu", "maxout"])),
-            batch_norm=data.draw(st.booleans(), label="batch norm"),
-            input_dropout=data.draw(st.sampled_from(DROPOUTS), label="input dropout"),
-            hidden_dropout=data.draw(st.sampled_from(HIDDEN_DROPOUTS), label="hidden dropout"),
+            **data.draw(networks(widest=70)),
         )
     )
     rows = 10 + 5 * normal(2 * TILE_ROWS + 3, num_features, seed=data.draw(st.integers(0, 99)))
@@ -327,3 +323,36 @@ def test_the_fingerprint_names_what_the_promise_is_scoped_to() -> None:
     assert f"torch-{torch.__version__}" in name
     assert name.endswith("/threads-1")
     assert Predictor(*make_model()).fingerprint == machine("cpu") == name.removesuffix("/threads-1")
+
+
+@pytest.mark.parametrize("sharing", ["backbone", "nothing"])
+@pytest.mark.parametrize(
+    "config",
+    [{"num_classes": 3}, {"num_classes": None}, {"task": "multilabel", "targets": ("spam", "ad")}],
+    ids=str,
+)
+def test_the_spread_of_members_is_that_of_their_predictions(
+    config: dict[str, Any], sharing: str
+) -> None:
+    model, description = make_model(**config, members=3, member_sharing=sharing)
+    predictor, rows = Predictor(model, description), 10 + 3 * normal(70, 5)
+    spread = predictor.member_spread(rows)
+    outputs = model.eval().network.of_members(model.preprocessing(rows)).double()
+    predicted = as_predicted(outputs * model.target_scale + model.target_mean, description.task)
+    torch.testing.assert_close(spread.mean, predicted.mean(dim=1), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        spread.standard_deviation, predicted.std(dim=1), rtol=1e-4, atol=1e-5
+    )
+    torch.testing.assert_close(spread.mean, predictor.outputs(rows), rtol=1e-5, atol=1e-6)
+    assert (spread.entropy is None) == (description.task == "regression")
+    for row in (0, 31, 69):
+        alone = predictor.member_spread(rows[[row]])
+        assert torch.equal(alone.mean[0], spread.mean[row])
+        assert torch.equal(alone.standard_deviation[0], spread.standard_deviation[row])
+
+
+def test_one_member_does_not_spread() -> None:
+    predictor = Predictor(*make_model())
+    assert predictor.num_members == 1
+    with pytest.raises(ValueError, match="one member"):
+        predictor.member_spread(10 + 3 * normal(3, 5))

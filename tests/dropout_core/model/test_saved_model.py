@@ -14,6 +14,7 @@ from dropout_core.errors import ModelError
 from dropout_core.model.saved_model import (
     MANIFEST,
     WEIGHTS,
+    Calibration,
     Description,
     Manifest,
     load_model,
@@ -52,6 +53,19 @@ def test_regression_values_come_back_in_their_own_units() -> None:
             {"preprocessing": PreprocessingConfig(number_embedding=embedding)}
             for embedding in NUMBER_EMBEDDINGS[1:]
         ),
+        {"calibration": Calibration(temperature=1.7, num_scores=20)},
+        {"num_classes": None, "targets": ("a", "b"), "calibration": Calibration(num_scores=20)},
+        {
+            "num_classes": None,
+            "targets": ("a", "b"),
+            "quantiles": (0.1, 0.5, 0.9),
+            "calibration": Calibration(num_scores=20),
+        },
+        {
+            "task": "multilabel",
+            "targets": ("one", "other"),
+            "calibration": Calibration(temperature=1.7),
+        },
     ],
     ids=str,
 )

@@ -96,6 +96,29 @@ def test_a_row_has_the_same_bits_in_any_company(dropout: dict[str, Any]) -> None
         hidden_dropout=dropout,
         batch_norm=not is_batchwise,
     )
+    assert_same_bits_in_any_company(model)
+
+
+@pytest.mark.parametrize("sharing", ["backbone", "nothing"])
+def test_so_has_a_row_of_members(sharing: str) -> None:
+    options = {"members": 3, "member_sharing": sharing, "input_scaling": True}
+    assert_same_bits_in_any_company(served(input_dropout=0.2, hidden_dropout=0.5, **options))
+
+
+def test_each_member_has_a_sub_network_of_its_own() -> None:
+    model = build(members=64, hidden=(), input_dropout=0.5, hidden_dropout=0.5)
+    for parameter in model.parameters():
+        parameter.data.fill_(1.0)
+    (noise,) = (m for m in SubNetworks(model).sample(seed=0, number=0) if hasattr(m, "factors"))
+    assert noise.factors.shape == (64, 1, 4)
+    kept = (noise.factors > 0).double()
+    assert len({tuple(mask.flatten().tolist()) for mask in kept}) > 8  # of the 16 there are
+    outputs = SubNetworks(model).sample(seed=0, number=0)(FEATURES)
+    expected = (FEATURES.double() @ noise.factors.double().mean(dim=0).T) + 1
+    torch.testing.assert_close(outputs, expected.expand(-1, 3))
+
+
+def assert_same_bits_in_any_company(model: TabularModel) -> None:
     rows = rows_of_codes(131)
     together = in_tiles(model, rows, tile_rows=32)
     assert (together.standard_deviation > 0).all()

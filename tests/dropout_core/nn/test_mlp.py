@@ -6,6 +6,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from dropout_core.config import DropoutConfig, MLPConfig
+from dropout_core.nn import activations
 from dropout_core.nn.functional import linear_dropout
 from dropout_core.nn.layers import Dropout
 from dropout_core.nn.mlp import MLP
@@ -23,7 +24,7 @@ DROPOUTS = [
     DROPCONNECT,
     {**DROPCONNECT, "masks": "per_batch"},
 ]
-ACTIVATIONS = ["relu", "tanh", "logistic", "gelu", "maxout"]
+ACTIVATIONS = ["relu", "tanh", "logistic", "gelu", "selu", "mish", "maxout"]
 
 
 def build(seed: int = 0, in_features: int = 5, out_features: int = 2, **config: object) -> MLP:
@@ -107,6 +108,8 @@ def test_biases_are_zero_and_there_is_none_before_batch_norm() -> None:
         ("tanh", torch.tanh),
         ("logistic", torch.sigmoid),
         ("gelu", F.gelu),
+        ("selu", F.selu),
+        ("mish", activations.mish),
         ("maxout", lambda x: x.view(len(x), -1, 2).amax(dim=2)),
     ],
 )
@@ -129,6 +132,7 @@ def test_without_hidden_layers_the_model_is_linear() -> None:
         ("kaiming_normal", math.sqrt(2 / 500), False),
         ("xavier_uniform", math.sqrt(2 / 900), True),
         ("xavier_normal", math.sqrt(2 / 900), False),
+        ("lecun_normal", math.sqrt(1 / 500), False),
         ("normal", 0.01, False),
     ],
 )
@@ -145,6 +149,35 @@ def test_inits_have_the_moments_of_their_distribution(
     assert spread < tolerance((kurtosis - 1) * std**4, weight.numel())
     # A uniform one ends at sqrt(3) std; of 200,000 normal draws some lie beyond.
     assert (weight.abs().max() <= math.sqrt(3) * std * (1 + 1e-6)) == is_uniform
+
+
+def test_the_weights_of_the_output_may_start_at_zero_and_no_others_change() -> None:
+    plain, zero = build(), build(zero_output=True)
+    assert not zero(inputs()).any()
+    for one, other in zip(plain.linears[:-1], zero.linears[:-1], strict=True):
+        assert torch.equal(one.weight, other.weight)
+
+
+def test_inputs_are_scaled_by_learned_factors_before_they_are_dropped() -> None:
+    plain, scaled = build(), build(input_scaling=True)
+    assert torch.equal(scaled.eval()(inputs()), plain.eval()(inputs()))  # they begin at one
+    factors = torch.tensor([0.0, 1.0, -2.0, 0.5, 3.0])
+    scaled.scaling.weight.data = factors.clone()
+    assert torch.equal(scaled(inputs()), plain(inputs() * factors))
+    assert scaled.scaling.weight in set(scaled.parameters())
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "selu", "mish"])
+def test_a_parametric_activation_is_between_none_and_all_of_it(activation: str) -> None:
+    plain = build(hidden=[6], activation=activation).eval()
+    model = build(hidden=[6], activation=activation, parametric_activation=True).eval()
+    assert torch.equal(model(inputs()), plain(inputs()))  # it begins as the activation itself
+    mix = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0, 1.5])
+    model.hidden[0].activation.mix.data = mix.clone()
+    before = model.hidden[0].linear(inputs())
+    after = plain.hidden[0].activation(before.clone())
+    expected = model.output((1 - mix) * before + mix * after)
+    torch.testing.assert_close(model(inputs()), expected)
 
 
 def test_weights_are_a_function_of_the_seed() -> None:

@@ -8,6 +8,7 @@ import torch
 
 from dropout_core.config import (
     AdamConfig,
+    EarlyStoppingConfig,
     MLPConfig,
     ProblemConfig,
     SplitConfig,
@@ -243,6 +244,39 @@ def test_folds_hold_every_row_out_once_and_repeat_to_the_bit() -> None:
     assert scores[0] == scores[1]
     assert sum(score.num_rows for score in scores[0]) == 400 - run.evaluate()["test"].num_rows
     assert len({score.metrics["rmse"] for score in scores[0]}) == 3
+
+
+def test_a_refit_fits_everything_on_training_and_validation_rows() -> None:
+    split = SplitConfig(validation=0.3, test=0.2, seed=4)
+    stopping = EarlyStoppingConfig(patience=5, refit=True)
+    training = FAST["training"].model_copy(update={"early_stopping": stopping})
+    first = trained_run(target="sum", split=split, training=training)
+    refit = first.refit()
+    assert len(list(refit.training)) > 0
+    rows = torch.cat([first.table.split.train, first.table.split.validation])
+    values = frame().select("sum").to_torch()[rows]
+    torch.testing.assert_close(refit.model.target_mean, values.mean(dim=0))
+    names = ["first", "second"]
+    features = frame().select(names).to_torch()[rows]
+    torch.testing.assert_close(refit.model.preprocessing.scale.mean, features.mean(dim=0))
+    assert refit.training.data.validation_features is None
+    assert len(refit.training.data.train_features) == 160
+    assert list(refit.evaluate()) == ["test"]
+    assert refit.evaluate()["test"].num_rows == first.evaluate()["test"].num_rows
+    num_steps = first.training.refit_length.num_steps
+    assert len(refit.training.history) == -(-num_steps // refit.training.num_batches)
+
+
+def test_a_fold_is_refitted_on_all_rows_but_its_own() -> None:
+    stopping = EarlyStoppingConfig(patience=1, refit=True)
+    training = FAST["training"].model_copy(update={"epochs": 2, "early_stopping": stopping})
+    run = trained_run(target="kind", split=SplitConfig(folds=3), training=training)
+    fold = run.fold(1)
+    list(fold.training)
+    refit = fold.refit()
+    held_out = run.table.folds[1].test
+    assert refit.evaluate()["test"].num_rows == len(held_out)
+    assert len(refit.training.data.train_features) == 180 - len(held_out)
 
 
 def test_options_of_the_training_reach_the_model_that_is_saved(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dropout_core.training.checkpoint import (
     position,
     save_checkpoint,
 )
-from dropout_core.training.loop import TrainingState
+from dropout_core.training.state import TrainingState
 from tests.support.training_runs import made_state
 
 
@@ -122,7 +122,7 @@ import resource, signal, sys
 from pathlib import Path
 import torch
 from dropout_core.training.checkpoint import save_checkpoint
-from dropout_core.training.loop import TrainingState
+from dropout_core.training.state import TrainingState
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

@@ -42,6 +42,40 @@ def check(
             ("training", "early_stopping"),
             "validation rows",
         ),
+        (
+            {"training": {"calibrate": True}, "has_validation": False},
+            ("training", "calibrate"),
+            "calibration needs validation rows",
+        ),
+        (
+            {
+                "training": {"dropout_schedule": {}},
+                "model": {"input_dropout": {"p": 0.2, "scaling": "classic"}},
+            },
+            ("training", "dropout_schedule"),
+            "`classic` dropout expects the same probability",
+        ),
+        (
+            {
+                "training": {
+                    "layer_rates": "ntk",
+                    "scheduler": {"name": "cosine", "min_lr": 0.1},
+                }
+            },
+            ("training", "scheduler", "min_lr"),
+            "the same for all layers",
+        ),
+        ({"training": {"loss": "absolute"}}, ("training", "loss"), "has the cross-entropy"),
+        (
+            {"training": {"quantiles": [0.1, 0.9]}},
+            ("training", "quantiles"),
+            "the task is multiclass",
+        ),
+        (
+            {"training": {"quantiles": [0.5], "loss": "absolute"}, "task": "regression"},
+            ("training", "loss"),
+            "pinball loss",
+        ),
         ({"model": {"batch_norm": True}, "num_rows": 1}, ("model", "batch_norm"), "at least 2"),
         (
             {"training": {"class_weights": [0.0, 0.0, 0.0]}},
@@ -56,7 +90,7 @@ def check(
         (
             {"training": {"early_stopping": {"monitor": "f1"}}, "task": "regression"},
             ("training", "early_stopping", "monitor"),
-            "a regression task can monitor loss, validation_loss, r2",
+            "a regression task can monitor loss, validation_loss, r2, mae",
         ),
         (
             {"training": {"optimizer": {"name": "sgd", "lr": 1e39}}},

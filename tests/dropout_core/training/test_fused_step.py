@@ -159,6 +159,9 @@ CATEGORY_NETWORKS = [
     {"categories": {"number_embedding": NUMBER_EMBEDDINGS[1]}, "input_dropout": 0.3},
     {"categories": {"number_embedding": NUMBER_EMBEDDINGS[2], "max_one_hot": 16}},
     {"categories": {"max_one_hot": 16}},  # nothing to learn before the first layer
+    {"input_scaling": True, "input_dropout": 0.3},
+    {"categories": {"max_one_hot": 16}, "input_scaling": True},
+    {"input_scaling": True, "input_dropout": BATCHWISE, "hidden_dropout": BATCHWISE},
 ]
 
 

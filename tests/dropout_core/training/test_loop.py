@@ -15,6 +15,7 @@ from dropout_core.config import (
     AdamWConfig,
     CosineConfig,
     EarlyStoppingConfig,
+    FlatCosineConfig,
     LinearConfig,
     MLPConfig,
     OneCycleConfig,
@@ -29,8 +30,9 @@ from dropout_core.nn.functional import linear_dropout
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.checkpoint import load_checkpoint, save_checkpoint
 from dropout_core.training.fused_step import FusedStep
-from dropout_core.training.loop import Diverged, EpochMetrics, Training, train
+from dropout_core.training.loop import Diverged, Length, Training, train
 from dropout_core.training.losses import plain_loss, training_loss
+from dropout_core.training.state import EpochMetrics
 from dropout_core.training.training_data import TrainingData
 from tests.support.training_runs import (
     after_each_step,
@@ -74,6 +76,116 @@ def test_a_regression_is_learnt_too() -> None:
     model = MLP(MLPConfig(hidden=()), in_features=4, out_features=1)
     *_, last = train(model, data, config, task="regression")
     assert last.validation_score > 0.99
+
+
+def test_quantiles_are_learnt_and_the_median_is_scored() -> None:
+    # Without features only the biases learn, and the best are the quantiles of the targets.
+    targets = torch.stack([torch.linspace(0, 1, 201), torch.linspace(-4, -2, 201)], dim=1)
+    data = TrainingData(torch.zeros(201, 1), targets, torch.zeros(3, 1), targets[::100])
+    config = TrainingConfig(
+        epochs=60,
+        batch_size=67,
+        optimizer=AdamConfig(lr=0.1),
+        scheduler=CosineConfig(name="cosine"),
+        quantiles=[0.25, 0.5, 0.75],
+        early_stopping=EarlyStoppingConfig(patience=60, monitor="mae"),
+    )
+    model = MLP(MLPConfig(hidden=()), in_features=1, out_features=6)
+    *_, last = train(model, data, config, task="regression")
+    expected = [0.25, 0.5, 0.75, -3.5, -3.0, -2.5]
+    assert model.output.bias.tolist() == pytest.approx(expected, abs=0.1)
+    # Of three targets each: the ends and the middle of their ranges.
+    assert last.monitored == pytest.approx((1 / 3 + 2 / 3) / 2, abs=0.1)
+    assert last.validation_loss == pytest.approx((1 / 6 + 4 / 6) / 2, abs=0.1)
+
+
+def steps_of(training: Training) -> list[tuple[float, float]]:
+    """The learning rate and the weight decay of every step of the run."""
+    seen: list[tuple[float, float]] = []
+
+    def watch() -> None:
+        (group,) = training._optimizer.param_groups
+        seen.append((group["lr"], group["weight_decay"]))
+
+    with after_each_step(watch):
+        list(training)
+    return seen
+
+
+@pytest.mark.parametrize("scheduler", [*SCHEDULERS[1:], FlatCosineConfig()], ids=repr)
+def test_a_refit_takes_the_steps_to_the_best_epoch_on_the_same_schedules(
+    scheduler: Scheduler,
+) -> None:
+    options = {
+        "epochs": 6,
+        "optimizer": AdamWConfig(lr=0.05),
+        "scheduler": scheduler,
+        "weight_decay_schedule": FlatCosineConfig(flat=0.1),
+    }
+    first = blob_training(**options, early_stopping=EarlyStoppingConfig(patience=2))
+    first._best_epoch = 5  # as if early stopping had found it
+    length = first.refit_length
+    whole = steps_of(blob_training(**options))
+    # 90 rows are six batches where 60 were four: 20 steps are three epochs and two batches.
+    model = MLP(first.model.config, in_features=4, out_features=3)
+    data = TrainingData(*blobs(90))
+    refit = Training(
+        model, data, TrainingConfig(**{"batch_size": 16, **options}), task=TASK, length=length
+    )
+    assert steps_of(refit) == whole[:20]
+    assert [metrics.epoch for metrics in refit.history] == [1, 2, 3, 4]
+    assert refit.finished
+
+
+def test_a_refit_of_the_same_rows_ends_with_the_weights_of_the_best_epoch() -> None:
+    stopping = EarlyStoppingConfig(patience=4)
+    options = {"epochs": 200, "optimizer": SGDConfig(lr=1.0), "scheduler": SCHEDULERS[2]}
+    first = blob_training(**options, early_stopping=stopping)
+    list(first)
+    length = first.refit_length
+    assert length.num_steps == first.num_batches * (len(first.history) - 4)
+    config = first.config.model_copy(update={"early_stopping": None})
+    model = MLP(first.model.config, in_features=4, out_features=3)
+    refit = Training(model, blob_data(num_validation=0), config, task=TASK, length=length)
+    assert [m.train_loss for m in refit] == [m.train_loss for m in first.history[:-4]]
+    assert same_bits(refit.model, first.model)
+
+
+def test_an_interrupted_refit_ends_with_the_same_bits(tmp_path: Path) -> None:
+    def fresh() -> Training:
+        model = MLP(MLPConfig(hidden=(5,), hidden_dropout=0.2), in_features=4, out_features=3)
+        config = TrainingConfig(epochs=9, batch_size=16, dropout_schedule=FlatCosineConfig())
+        length = Length(num_steps=10, num_batches=3)
+        return Training(model, blob_data(num_validation=0), config, task=TASK, length=length)
+
+    whole = fresh()
+    list(whole)
+    assert len(whole.history) == 3  # of four, four and two batches
+    for done in range(11):
+        first, second = fresh(), fresh()
+        run_batches(first, done)
+        second.restore(load_checkpoint(save_checkpoint(tmp_path, first.state())))
+        list(second)
+        assert timeless(second.history) == timeless(whole.history)
+        assert same_bits(second.model, whole.model)
+
+
+def test_without_a_best_epoch_a_refit_takes_all_steps() -> None:
+    training = blob_training()
+    list(training)
+    assert training.refit_length == Length(num_steps=12, num_batches=4)
+
+
+def test_the_best_epoch_survives_an_interruption() -> None:
+    stopping = EarlyStoppingConfig(patience=30)
+    options = {"epochs": 30, "optimizer": SGDConfig(lr=1.0), "early_stopping": stopping}
+    first, second = blob_training(**options), blob_training(**options)
+    run_batches(first, 30 * first.num_batches)
+    losses = [metrics.validation_loss for metrics in first.history]
+    best = losses.index(min(losses)) + 1
+    assert best < 30
+    second.restore(first.state())
+    assert second.refit_length.num_steps == best * first.num_batches
 
 
 def test_an_epoch_reports_what_happened_in_it() -> None:
@@ -341,6 +453,20 @@ def test_so_does_a_run_of_fused_steps(
             "label_smoothing": 0.1,
             "batch_norm": False,
         },
+        *(
+            {
+                "ema_decay": 0.8,
+                "batch_norm": False,
+                "model": {
+                    "members": 3,
+                    "member_sharing": sharing,
+                    "activation": "mish",
+                    "parametric_activation": True,
+                    "input_scaling": True,
+                },
+            }
+            for sharing in ("backbone", "nothing")
+        ),
     ],
     ids=str,
 )
@@ -784,3 +910,26 @@ def test_a_run_may_go_on_under_another_dropout(variant: dict[str, Any]) -> None:
     assert [metrics.epoch for metrics in second.history] == [1, 2, 3]
     assert second.history[0] == first.history[0]
     assert second.history[1].train_loss != first.history[1].train_loss
+
+
+@pytest.mark.parametrize("sharing", ["backbone", "nothing"])
+def test_members_learn_and_their_average_is_validated(sharing: str) -> None:
+    model = {"members": 4, "member_sharing": sharing, "activation": "selu"}
+    training = blob_training(model=model, epochs=20, optimizer=AdamConfig(lr=0.02))
+    history = list(training)
+    assert history[-1].train_loss < history[0].train_loss
+    assert history[-1].validation_loss < history[0].validation_loss
+    features, targets = training.data.validation_features, training.data.validation_targets
+    with torch.no_grad():
+        of_members = training.model.eval().of_members(features).double().softmax(dim=2)
+    averaged = of_members.mean(dim=1)
+    expected = -averaged.gather(1, targets[:, None]).log().mean()
+    assert history[-1].validation_loss == pytest.approx(float(expected), rel=1e-6)
+    losses = [-p.gather(1, targets[:, None]).log().mean() for p in of_members.unbind(dim=1)]
+    assert float(expected) <= float(torch.stack(losses).mean())  # Jensen
+
+
+def test_members_of_another_task_are_refused() -> None:
+    network = MLP(MLPConfig(hidden=(8,), members=2), in_features=4, out_features=3)
+    with pytest.raises(ValueError, match="average='probabilities'"):
+        Training(network, blob_data(), TrainingConfig(), task=TASK)

@@ -7,7 +7,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dropout_core.config import TrainingConfig
-from dropout_core.training.losses import Loss, plain_loss, training_loss, value_and_gradient
+from dropout_core.training.losses import (
+    Loss,
+    over_members,
+    pinball_loss,
+    plain_loss,
+    training_loss,
+    value_and_gradient,
+)
 from tests.support.tensors import normal
 
 TARGETS = torch.tensor([0, 2, 2, 0, 2, 1, 2, 2])  # of three classes: 2, 1 and 5 rows
@@ -196,3 +203,66 @@ def test_a_wrong_number_of_weights_names_both_numbers(weights: tuple[float, ...]
 def test_a_regression_has_no_classes_to_weigh_or_smooth(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no classes"):
         training_loss(TrainingConfig(**options), "regression", targets=normal(8, 1), num_outputs=1)
+
+
+def test_a_regression_may_have_the_absolute_error() -> None:
+    values, targets = normal(8, 2), normal(8, 2, seed=1)
+    config = TrainingConfig(loss="absolute")
+    loss = training_loss(config, "regression", targets=targets, num_outputs=2)
+    assert close(loss(values, targets), (values - targets).abs().sum() / 16)
+    assert plain_loss("regression")(values, targets) == F.mse_loss(values, targets)
+
+
+QUANTILES = (0.1, 0.5, 0.75)
+
+
+def pinball(output: float, target: float, level: float) -> float:
+    return level * (target - output) if target >= output else (1 - level) * (output - target)
+
+
+def test_quantiles_have_the_pinball_loss_target_by_target() -> None:
+    outputs, targets, weights = normal(8, 6), normal(8, 2, seed=1), normal(8, seed=2).square()
+    by_row = [
+        sum(
+            pinball(outputs[row, 3 * target + index].item(), targets[row, target].item(), level)
+            for target in range(2)
+            for index, level in enumerate(QUANTILES)
+        )
+        / 6
+        for row in range(8)
+    ]
+    config = TrainingConfig(quantiles=QUANTILES)
+    plain, weighted = (
+        training_loss(config, "regression", targets=targets, num_outputs=6, weighted=weighted)
+        for weighted in (False, True)
+    )
+    assert plain(outputs, targets).item() == pytest.approx(sum(by_row) / 8, rel=1e-12)
+    of_rows = torch.tensor(by_row, dtype=torch.float64)
+    expected = ((of_rows * weights).sum() / 8).item()
+    assert weighted(outputs, targets, weights).item() == pytest.approx(expected, rel=1e-12)
+    _, gradient = value_and_gradient(plain, outputs, targets)
+    above = outputs.unflatten(1, (2, 3)) > targets[..., None]
+    levels = torch.tensor(QUANTILES, dtype=torch.float64)
+    torch.testing.assert_close(gradient, (above.double() - levels).flatten(1) / 48)
+
+
+@pytest.mark.parametrize("level", QUANTILES)
+def test_the_pinball_loss_is_least_at_the_quantile(level: float) -> None:
+    # The quantile of p of the numbers 0 to 100 is 100 p, which is one of them here.
+    targets, levels = torch.arange(101.0)[:, None], torch.tensor([level])
+    losses = [
+        pinball_loss(torch.full((101, 1), float(value)), targets, levels=levels).item()
+        for value in range(101)
+    ]
+    assert losses.index(min(losses)) == round(100 * level)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
+def test_the_loss_of_members_is_the_mean_of_their_losses(task: str, weighted: bool) -> None:
+    of_members = normal(8, 4, 3)  # (B, k, C)
+    targets = TARGETS if task == "multiclass" else (normal(8, 3, seed=1) > 0).double()
+    weights = (normal(8, seed=2).square(),) if weighted else ()
+    loss = training_loss(TrainingConfig(), task, targets=targets, num_outputs=3, weighted=weighted)
+    expected = torch.stack([loss(of_members[:, j], targets, *weights) for j in range(4)]).mean()
+    assert close(over_members(loss)(of_members, targets, *weights), expected)

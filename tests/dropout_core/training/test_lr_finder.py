@@ -278,3 +278,17 @@ def test_gradients_are_clipped_as_in_the_run_to_come() -> None:
     free, clipped = search(highest=1.0), search(highest=1.0, max_grad_norm=1e-3)
     assert min(free.losses) < free.losses[0] / 1.5
     assert min(clipped.losses) > clipped.losses[0] / 1.5
+
+
+def test_layers_keep_the_proportions_of_their_rates() -> None:
+    # At a fan-in of one, the rates of all weights are those of the search.
+    features, targets = torch.ones(32, 1), torch.zeros(32, dtype=torch.int64)
+    losses = []
+    for layer_rates in ("all", "ntk"):
+        model = MLP(MLPConfig(hidden=()), in_features=1, out_features=3)
+        config = TrainingConfig(optimizer=SGDConfig(), batch_size=32, layer_rates=layer_rates)
+        data = TrainingData(features, targets)
+        curve = find_learning_rate(model, data, config, task="multiclass", lowest=0.1, highest=1)
+        losses.append(curve.losses)
+    # Biases have a tenth of them, so the loss falls more slowly.
+    assert all(slow > fast for fast, slow in zip(*(x[1:] for x in losses), strict=True))

@@ -31,6 +31,9 @@ from tests.support.served_models import NUMBER_EMBEDDINGS
     maxout_pieces=st.integers(2, 4),
     in_features=st.integers(1, 9),
     out_features=st.integers(1, 9),
+    members=st.integers(1, 3),
+    sharing=st.sampled_from(["backbone", "nothing"]),
+    learned=st.booleans(),
 )
 @settings(deadline=None)
 def test_the_number_of_parameters_is_that_of_the_network(
@@ -40,9 +43,19 @@ def test_the_number_of_parameters_is_that_of_the_network(
     maxout_pieces: int,
     in_features: int,
     out_features: int,
+    members: int,
+    sharing: str,
+    learned: bool,
 ) -> None:
     config = MLPConfig(
-        hidden=hidden, batch_norm=batch_norm, activation=activation, maxout_pieces=maxout_pieces
+        hidden=hidden,
+        batch_norm=batch_norm and members == 1,
+        activation=activation,
+        maxout_pieces=maxout_pieces,
+        members=members,
+        member_sharing=sharing,
+        parametric_activation=learned and activation != "maxout",
+        input_scaling=learned,
     )
     sizes = {"in_features": in_features, "out_features": out_features}
     built = MLP(config, **sizes)
@@ -87,6 +100,10 @@ def test_dropconnect_has_a_mask_of_the_weights_for_every_row() -> None:
     [
         {"hidden": [11]},
         {"activation": "maxout"},
+        {"parametric_activation": True},
+        {"input_scaling": True},
+        {"members": 2},
+        {"members": 2, "member_sharing": "nothing"},
         {"hidden_dropout": {"kind": "dropconnect", "p": 0.5}},
         {"num_rows": 1001},
         {"in_features": 5},

@@ -1,4 +1,6 @@
 import math
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +10,8 @@ from dropout_core.config import (
     AdamConfig,
     AdamWConfig,
     CosineConfig,
+    Coslog4Config,
+    FlatCosineConfig,
     LinearConfig,
     OneCycleConfig,
     Optimizer,
@@ -15,7 +19,12 @@ from dropout_core.config import (
     SGDConfig,
     StepConfig,
 )
-from dropout_core.training.optimizers import build_optimizer, build_scheduler
+from dropout_core.training.optimizers import (
+    build_optimizer,
+    build_scheduler,
+    coslog4,
+    flat_cosine,
+)
 
 WEIGHTS = torch.tensor([0.5, -2.0, 3.0], dtype=torch.float64)
 SLOPES = [torch.tensor(s, dtype=torch.float64) for s in ([1.0, -0.1, 0.0], [0.5, 0.2, -4.0])]
@@ -120,6 +129,36 @@ def test_one_cycle_rises_for_its_warmup_and_then_anneals_to_almost_zero() -> Non
     assert rates == pytest.approx(rise + fall)
 
 
+def test_coslog4_has_four_waves_each_twice_as_long_as_the_one_before() -> None:
+    ends = [0, 1 / 15, 3 / 15, 7 / 15, 1]
+    assert [coslog4(share) for share in ends] == pytest.approx([0.0] * 5, abs=1e-12)
+    # Half a wave is where 1 + 15 t is 2 ** 0.5 times what it was at the start of the wave.
+    tops = [(2 ** (wave + 0.5) - 1) / 15 for wave in range(4)]
+    assert [coslog4(share) for share in tops] == pytest.approx([1.0] * 4)
+
+
+def test_flat_cosine_is_flat_and_then_half_a_cosine() -> None:
+    assert [flat_cosine(share, flat=0.4) for share in (0.0, 0.2, 0.4)] == [1.0] * 3
+    assert [flat_cosine(share, flat=0.4) for share in (0.6, 0.7, 1.0)] == pytest.approx(
+        [half_cosine(1.0, 0.0, 1 / 3), 0.5, 0.0]
+    )
+    assert flat_cosine(0.5, flat=0.0) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("config", "factor"),
+    [
+        (Coslog4Config(name="coslog4"), coslog4),
+        (FlatCosineConfig(flat=0.25), partial(flat_cosine, flat=0.25)),
+    ],
+    ids=["coslog4", "flat cosine"],
+)
+def test_a_step_has_the_rate_of_its_middle(config: Scheduler, factor: Any) -> None:
+    rates = learning_rates(config)
+    assert rates == pytest.approx([0.8 * factor((step + 0.5) / 20) for step in range(20)])
+    assert min(rates) > 0
+
+
 @pytest.mark.parametrize(("warmup", "num_steps"), [(0.1, 10), (0.25, 4), (0.5, 2)])
 def test_one_cycle_may_warm_up_for_a_single_step(warmup: float, num_steps: int) -> None:
     config = OneCycleConfig(name="one_cycle", max_lr=2.0, warmup=warmup)
@@ -135,6 +174,8 @@ def test_one_cycle_may_warm_up_for_a_single_step(warmup: float, num_steps: int) 
         CosineConfig(name="cosine"),
         LinearConfig(name="linear"),
         OneCycleConfig(name="one_cycle", max_lr=1.0),
+        Coslog4Config(name="coslog4"),
+        FlatCosineConfig(),
     ],
     ids=repr,
 )
@@ -169,6 +210,8 @@ def test_a_group_of_parameters_may_have_options_of_its_own(config: Optimizer) ->
         CosineConfig(name="cosine"),
         LinearConfig(name="linear", start_factor=0.5),
         OneCycleConfig(name="one_cycle", max_lr=2.0),
+        Coslog4Config(name="coslog4"),
+        FlatCosineConfig(),
     ],
     ids=repr,
 )

@@ -149,6 +149,7 @@ def test_so_it_is_by_every_kind_of_network(optimizer: Optimizer, network: dict[s
         {"ema_decay": 0.8},
         {"early_stopping": EarlyStoppingConfig(patience=1)},
         {"class_weights": "balanced", "label_smoothing": 0.1},
+        {"layer_rates": "ntk", "weight_decay_schedule": {"flat": 0.2}},
     ],
     ids=str,
 )

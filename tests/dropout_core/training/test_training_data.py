@@ -64,6 +64,15 @@ def test_an_argument_that_does_not_fit_is_named(
         find_learning_rate(model, data, TrainingConfig(), task=task)
 
 
+@pytest.mark.parametrize("num_outputs", [2, 3, 5])
+def test_each_target_has_an_output_for_each_of_its_quantiles(num_outputs: int) -> None:
+    data = TrainingData(X, X[:, :2])  # two targets, and so four outputs
+    config = TrainingConfig(quantiles=[0.25, 0.75])
+    with pytest.raises(ValueError, match=r"out_features=\d\), 2 quantiles of each target"):
+        train(network(num_outputs), data, config, task="regression")
+    assert train(network(4), data, config, task="regression").history == []
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

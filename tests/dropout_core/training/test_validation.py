@@ -57,3 +57,26 @@ def test_a_monitored_metric_is_that_of_an_evaluation(metric: Any, num_classes: i
     scored = score(outputs.double().softmax(dim=1), targets, task=task, names=range(num_classes))
     found = monitored_metric(outputs, targets, task=task, monitor=metric)
     assert found == pytest.approx(scored.metrics[metric], rel=1e-12)
+
+
+def test_the_mean_absolute_error_is_that_of_all_targets() -> None:
+    outputs, targets = (
+        torch.tensor([[1.0, 2.0], [3.0, 8.0]]),
+        torch.tensor([[2.0, 2.0], [3.0, 5.0]]),
+    )
+    assert monitored_metric(outputs, targets, task="regression", monitor="mae") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("levels", "index"), [((0.5,), 0), ((0.1, 0.9), 0), ((0.1, 0.4, 0.6), 1), ((0.2, 0.3), 1)]
+)
+def test_of_quantiles_the_one_nearest_to_the_median_counts(
+    levels: tuple[float, ...], index: int
+) -> None:
+    sorted_, targets = normal(9, 2 * len(levels)).unflatten(1, (2, -1)).sort().values, normal(9, 2)
+    crossing = sorted_.flip(2).flatten(1)
+    median = sorted_[..., index]
+    found = validate(crossing, targets, task="regression", quantiles=levels)
+    assert found == validate(median, targets, task="regression")
+    mae = monitored_metric(crossing, targets, task="regression", monitor="mae", quantiles=levels)
+    assert mae == pytest.approx((median - targets).abs().mean().item(), rel=1e-12)
