@@ -28,10 +28,10 @@ class PeriodicConfig(Config):
 
 
 class PiecewiseLinearConfig(Config):
-    """Embed a number by its position among the quantiles of its column, then a learned linear map.
+    """Embed a number by a learned linear map of itself and of its position in each of its bins.
 
     A column has at most `bins` bins between quantiles of the training rows; each number becomes
-    `dim` inputs. Gorishniy et al. 2022, section 3.2.
+    `dim` inputs. Gorishniy et al. 2022, section 3.2, and 2024.
     """
 
     kind: Literal["piecewise_linear"]
@@ -46,13 +46,14 @@ class PreprocessingConfig(Config):
     """How feature values become inputs of the first layer. All of it is fitted on training rows.
 
     - Numbers and the parts of dates are scaled to `standard` (mean 0, variance 1), by `quantile` to
-      a normal distribution, or to `minmax` (0 to 1). `pixels` divides them by 255, `unit` does one
-      of these two, and `none` keeps them as they are. `robust` subtracts the median, divides by the
-      interquartile range and bounds the result smoothly to (-3, 3). A column that is constant, up
-      to rounding, is divided by 1. A missing value is replaced by the `impute` value. A column with
-      missing values in training has one more input, which is 1 where the value is missing. Rows
-      count by their weight.
-    - `number_embedding`: each number becomes several learned inputs.
+      a normal distribution, or to `minmax` (0 to 1). `pixels` divides them by 255, and `none` keeps
+      them as they are. `unit` is `pixels` if all values are whole numbers from 0 to 255 and one is
+      above 127, and `minmax` otherwise. `robust` subtracts the median, divides by the interquartile
+      range (by half of the range if that is 0) and bounds the result smoothly to [-3, 3]. A column
+      that is constant, up to rounding, is divided by 1. A missing value is replaced by the `impute`
+      value. A column with missing values in training has one more input, which is 1 where the value
+      is missing. Rows count by their weight.
+    - `number_embedding`: each number and each part of a date becomes several learned inputs.
     - A column of up to `max_one_hot` categories is one-hot encoded. A column of more has a learned
       embedding (Guo and Berkhahn 2016) of `embedding_dim` numbers; the default is about
       1.6 * (number of categories) ** 0.56.

@@ -581,3 +581,26 @@ def test_categories_that_are_too_many_to_keep_are_told(
     }
     answer = live.post("/v1/jobs?validate_only=true", json=job).json()
     assert any("'city': the 2 most frequent of 3" in warning for warning in answer["warnings"])
+    job["preprocessing"] = {"min_frequency": 1_000_000}
+    answer = live.post("/v1/jobs?validate_only=true", json=job).json()
+    expected = "'city': 3 of 3 categories have fewer than 1000000 rows and count as unknown"
+    assert any(expected in warning for warning in answer["warnings"])
+
+
+def test_a_table_without_numbers_has_none_to_embed(
+    live: httpx.Client, people: dict[str, Any]
+) -> None:
+    job = {
+        "dataset": {"id": people["id"], "target": "leaves", "features": ["city"]},
+        "preprocessing": {"number_embedding": {"kind": "periodic"}},
+    }
+    answer = live.post("/v1/jobs?validate_only=true", json=job)
+    assert (answer.status_code, answer.json()["errors"]) == (
+        422,
+        [
+            {
+                "pointer": "/preprocessing/number_embedding",
+                "detail": "the table has no numbers to embed",
+            }
+        ],
+    )

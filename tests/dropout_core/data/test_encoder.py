@@ -321,6 +321,33 @@ def test_the_most_frequent_categories_are_kept_and_equally_frequent_ones_by_name
     assert encode_one(encoder, [*"abcd", None, "e"]) == [1, 2, 0, 3, 0, 0]
 
 
+def test_categories_of_too_few_rows_are_unknown() -> None:
+    encoder = fit_one([*"ddbbbca", None, None, None], "categorical", min_frequency=2)
+    assert encode_one(encoder, [*"abcd", None]) == [0, 1, 0, 2, 0]
+    none = fit_one([*"abc"], "categorical", min_frequency=2)
+    assert (none.cardinalities, encode_one(none, ["a", None])) == ((1,), [0, 0])
+
+
+def test_numbers_and_parts_of_dates_are_told_from_other_values() -> None:
+    frame = pl.DataFrame(
+        {
+            "true": [True, False],
+            "when": [dt.datetime(2024, 1, 1), dt.datetime(2024, 2, 1)],
+            "note": ["some words", "more"],
+            "age": [1.0, 2.0],
+            "town": ["a", "b"],
+        }
+    )
+    types = ("boolean", "datetime", "text", "numeric", "categorical")
+    encoder = Encoder.fit(
+        frame,
+        dict(zip(frame.columns, types, strict=True)),
+        PreprocessingConfig(text_buckets=2),
+    )
+    names = [encoder.value_names[index] for index in encoder.number_indices]
+    assert names == [name for name in encoder.value_names if name.startswith(("when", "age"))]
+
+
 def test_missing_and_unseen_categories_have_the_code_zero() -> None:
     words = fit_one(["a", None], "categorical")
     assert encode_one(words, ["a", *MISSING_WORDS, "b", None]) == [1] + [0] * (

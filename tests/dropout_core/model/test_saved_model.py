@@ -20,7 +20,7 @@ from dropout_core.model.saved_model import (
     load_model,
     save_model,
 )
-from tests.support.served_models import make_model, normal
+from tests.support.served_models import NUMBER_EMBEDDINGS, make_model, normal
 
 
 def test_regression_values_come_back_in_their_own_units() -> None:
@@ -48,6 +48,11 @@ def test_regression_values_come_back_in_their_own_units() -> None:
         {"num_classes": 3, "categories": True},
         {"categories": True, "preprocessing": PreprocessingConfig(scale="quantile", max_one_hot=2)},
         {"task": "multilabel", "targets": ("one", "other")},
+        {"categories": True, "preprocessing": PreprocessingConfig(scale="robust")},
+        *(
+            {"preprocessing": PreprocessingConfig(number_embedding=embedding)}
+            for embedding in NUMBER_EMBEDDINGS[1:]
+        ),
         {"calibration": Calibration(temperature=1.7, num_scores=20)},
         {"num_classes": None, "targets": ("a", "b"), "calibration": Calibration(num_scores=20)},
         {

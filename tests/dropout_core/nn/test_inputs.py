@@ -1,7 +1,7 @@
 import torch
 from torch import Generator, Tensor, nn
 
-from dropout_core.config import MLPConfig, PreprocessingConfig
+from dropout_core.config import MLPConfig, PeriodicConfig, PreprocessingConfig
 from dropout_core.nn.inputs import InputLayer, category_widths
 from dropout_core.nn.mlp import MLP
 
@@ -65,6 +65,22 @@ def test_dropout_of_embeddings_is_of_embeddings_alone() -> None:
     dropped = out[:, 9:] == 0
     assert torch.equal(out[:, 9:][~dropped], 2 * plain[:, 9:][~dropped])
     assert abs(float(dropped.float().mean()) - 0.5) < 5 * (0.25 / 12_000) ** 0.5
+
+
+def test_embedded_numbers_come_first_and_other_values_pass() -> None:
+    config = PreprocessingConfig(number_embedding=PeriodicConfig(kind="periodic", dim=3))
+    inputs = InputLayer(config, num_values=3, cardinalities=(NARROW,), numbers=(0, 2))
+    inputs.numbers.initialise(Generator().manual_seed(0))
+    x = torch.cat([rows()[:, :2], rows()[:, :1] + 1, rows()[:, 2:3]], dim=1)
+    out = inputs.eval()(x)
+    assert out.shape == (64, inputs.out_features) == (64, 2 * 3 + 1 + NARROW)
+    assert torch.equal(out[:, :6], inputs.numbers(x[:, [0, 2]]))
+    assert torch.equal(out[:, [0, 3, 6]], x[:, [0, 2, 1]])  # a number is the first of its inputs
+    assert torch.equal(out[:, 7:], torch.eye(NARROW)[x[:, 3].long()])
+    assert inputs.learns
+    plain = InputLayer(PreprocessingConfig(), num_values=3, numbers=(0, 2))
+    assert torch.equal(plain(x[:, :3]), x[:, :3])
+    assert not plain.learns
 
 
 def test_the_unknown_category_is_trained() -> None:

@@ -89,6 +89,7 @@ def test_weights_are_drawn_from_the_stream_and_counted(config: Any) -> None:
     assert count == NUM_NUMBERS * num_parameters_of_each(config)
 
 
+@torch.no_grad()
 def test_periodic_weights_have_the_ranges_of_the_paper() -> None:
     embedding = PeriodicEmbedding(500, PeriodicConfig(kind="periodic"))
     embedding.initialise(seeded())
@@ -107,6 +108,7 @@ def test_a_piecewise_linear_embedding_is_linear_at_first() -> None:
     torch.testing.assert_close(out.diff(dim=0), out.diff(dim=0)[:1].expand(8, -1))
 
 
+@torch.no_grad()
 def test_equal_quantiles_make_one_bin_and_narrow_bins_do_not_explode() -> None:
     embedding = embedded(PIECEWISE)
     embedding.fit(

@@ -19,6 +19,7 @@ from dropout_core.errors import DataError
 from dropout_core.pipeline.encoded_split import EncodedSplit, encode_split
 from dropout_core.pipeline.prepared_model import prepare_model
 from dropout_core.pipeline.resolved_table import resolve_table
+from dropout_core.training.feasibility import InfeasibleError
 from dropout_core.training.loop import train
 
 FRAME = pl.DataFrame(
@@ -57,6 +58,24 @@ def test_a_resolved_table_has_the_rows_with_a_target_and_every_choice_made() -> 
     rows = torch.cat([table.split.train, table.split.validation, table.split.test])
     assert rows.sort().values.tolist() == list(range(7))
     assert table.folds == ()
+
+
+def test_bins_of_numbers_are_between_quantiles_of_the_scaled_training_rows() -> None:
+    config = {"kind": "piecewise_linear", "bins": 2, "dim": 1}
+    table = resolve_table(FRAME, ProblemConfig(target="kind", features=("rent",)))
+    split = Split(torch.tensor([0, 1, 2, 3]), torch.tensor([4]), torch.tensor([5, 6]))
+    preprocessing = PreprocessingConfig(scale="minmax", number_embedding=config)
+    prepared = prepare_model(encode_split(table, split, preprocessing), MLPConfig())
+    numbers = prepared.model.network.inputs.numbers  # type: ignore[union-attr]
+    torch.testing.assert_close(numbers.lower, torch.tensor([[0.0, 0.375]]))  # of 10, 20, 30, 50
+    torch.testing.assert_close(numbers.width, torch.tensor([[0.375, 0.625]]))
+
+
+def test_numbers_to_embed_have_to_be_there() -> None:
+    table = resolve_table(FRAME, ProblemConfig(target="rent", features=("town",)))
+    preprocessing = PreprocessingConfig(number_embedding={"kind": "periodic"})
+    with pytest.raises(InfeasibleError, match="no numbers to embed"):
+        prepare_model(encode_split(table, SPLIT, preprocessing), MLPConfig())
 
 
 def test_a_resolved_table_has_the_folds_of_its_problem() -> None:

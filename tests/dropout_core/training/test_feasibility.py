@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from dropout_core.config import MLPConfig, TrainingConfig
-from dropout_core.training.feasibility import InfeasibleError, check_feasible
+from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig
+from dropout_core.training.feasibility import InfeasibleError, check_feasible, check_preprocessing
 
 
 def check(
@@ -123,6 +123,15 @@ def test_what_cannot_be_trained_is_refused_by_its_field(
     assert caught.value.field == field
     again = pickle.loads(pickle.dumps(caught.value))
     assert (again.field, str(again)) == (field, str(caught.value))
+
+
+def test_a_table_without_numbers_has_none_to_embed() -> None:
+    config = PreprocessingConfig(number_embedding={"kind": "periodic"})
+    with pytest.raises(InfeasibleError, match="the table has no numbers to embed") as caught:
+        check_preprocessing(config, num_numbers=0)
+    assert caught.value.field == ("preprocessing", "number_embedding")
+    check_preprocessing(config, num_numbers=1)
+    check_preprocessing(PreprocessingConfig(), num_numbers=0)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from dropout_core.nn.inputs import InputLayer
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.fused_step import FusedStep, gradients_of
 from dropout_core.training.losses import Loss, training_loss
+from tests.support.served_models import NUMBER_EMBEDDINGS
 from tests.support.tensors import normal, seeded
 
 IN_FEATURES, NUM_CLASSES, NUM_ROWS = 5, 3, 9
@@ -36,7 +37,7 @@ def network(**config: Any) -> MLP:
     inputs = None
     if (categories := config.pop("categories", None)) is not None:
         chosen = PreprocessingConfig(**{"max_one_hot": 4, "embedding_dim": 3, **categories})
-        inputs = InputLayer(chosen, num_values=2, cardinalities=CARDINALITIES)
+        inputs = InputLayer(chosen, num_values=2, cardinalities=CARDINALITIES, numbers=(1,))
     model = MLP(MLPConfig(**config), inputs=inputs, **sizes).double()
     for index, parameter in enumerate(model.parameters()):
         parameter.data = normal(*parameter.shape, seed=index)
@@ -155,6 +156,8 @@ CATEGORY_NETWORKS = [
     {"input_dropout": {"p": 0.3, "scaling": "classic"}},
     {"input_dropout": BATCHWISE, "hidden_dropout": BATCHWISE},
     {"categories": {"unknown_rate": 0.4, "embedding_dropout": 0.5}, "input_dropout": 0.3},
+    {"categories": {"number_embedding": NUMBER_EMBEDDINGS[1]}, "input_dropout": 0.3},
+    {"categories": {"number_embedding": NUMBER_EMBEDDINGS[2], "max_one_hot": 16}},
     {"categories": {"max_one_hot": 16}},  # nothing to learn before the first layer
     {"input_scaling": True, "input_dropout": 0.3},
     {"categories": {"max_one_hot": 16}, "input_scaling": True},

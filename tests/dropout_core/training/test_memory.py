@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from dropout_core.data.selection import select
 from dropout_core.model.saved_model import build_model
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.memory import input_sizes, num_parameters, training_bytes
+from tests.support.served_models import NUMBER_EMBEDDINGS
 
 
 @given(
@@ -64,7 +66,7 @@ def estimate(**changes: Any) -> int:
     chosen = {name: changes.pop(name) for name in list(changes) if name in MLPConfig.model_fields}
     model = MLPConfig(**{"hidden": [10], **chosen})
     sizes = {"in_features": 4, "out_features": 3, "num_rows": 1000}
-    names = [*sizes, "num_columns", "num_embedded"]
+    names = [*sizes, "num_columns", "num_embedded", "num_entries"]
     sizes |= {name: changes.pop(name) for name in list(changes) if name in names}
     return training_bytes(model, TrainingConfig(**{"batch_size": 32, **changes}), **sizes)
 
@@ -108,6 +110,7 @@ def test_dropconnect_has_a_mask_of_the_weights_for_every_row() -> None:
         {"out_features": 4},
         {"num_columns": 5},
         {"num_embedded": 1},
+        {"num_entries": 1},
         {"batch_size": 33},
         {"early_stopping": EarlyStoppingConfig()},
         {"ema_decay": 0.9},
@@ -133,7 +136,8 @@ def test_a_batch_is_no_larger_than_the_data() -> None:
     assert estimate(batch_size=1_048_576) == estimate(batch_size=1000)
 
 
-def test_inputs_are_known_from_the_columns_before_they_are_read() -> None:
+@pytest.mark.parametrize("embedding", NUMBER_EMBEDDINGS, ids=str)
+def test_inputs_are_known_from_the_columns_before_they_are_read(embedding: Any) -> None:
     count = 300
     frame = pl.DataFrame(
         {
@@ -145,13 +149,14 @@ def test_inputs_are_known_from_the_columns_before_they_are_read() -> None:
             "target": [0.5 * row for row in range(count)],
         }
     )
-    config = PreprocessingConfig()
+    config = PreprocessingConfig(number_embedding=embedding)
     columns = describe(frame)
     selection = select(columns, target="target")
     sizes = input_sizes(columns, selection, config)
     encoder = Encoder.fit(frame, selection.features, config)
     model = build_model(encoder, config, MLPConfig(), num_outputs=1)
     assert sizes.num_values >= encoder.num_values
+    assert sizes.num_numbers >= len(encoder.number_indices)
     assert sizes.num_indicators == len(model.preprocessing.indicated) == 1
     assert sizes.cardinalities == encoder.cardinalities == (3, 41)
     assert sizes.in_features(config) >= model.network.linears[0].in_features
@@ -159,7 +164,7 @@ def test_inputs_are_known_from_the_columns_before_they_are_read() -> None:
         MLPConfig(),
         in_features=model.network.linears[0].in_features,
         out_features=1,
-        num_embedded=sizes.num_embedded(config),
+        num_embedded=replace(sizes, num_numbers=len(encoder.number_indices)).num_embedded(config),
     )
     assert exact == sum(p.numel() for p in model.parameters())
 
