@@ -50,7 +50,11 @@ def test_ranks_are_means_over_tables_by_the_measure_of_the_task_and_equals_share
     )
     ranking = results.ranking(["a", "b", "c"])
     assert ranking is not None
-    assert ranking.ranks == {"c": 1.75, "b": 2.0, "a": 2.25}  # a and c share the first rank of `two`
+    assert ranking.ranks == {
+        "c": 1.75,
+        "b": 2.0,
+        "a": 2.25,
+    }  # a and c share the first rank of `two`
     assert list(ranking.ranks) == ["c", "b", "a"]
     assert (ranking.num_tables, ranking.num_seeds) == (2, 2)
 
