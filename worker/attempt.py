@@ -34,9 +34,9 @@ from worker.messages import (
     EpochCompleted,
     Failed,
     Finished,
-    FoldScored,
     Message,
     Order,
+    Progressed,
     Stopped,
     Timed,
     Warned,
@@ -184,7 +184,7 @@ class Attempt:
             case EpochCompleted(metrics):
                 jobs.record(transaction, self._claim, metrics)
                 return None
-            case FoldScored():
+            case Progressed():
                 jobs.progressed(transaction, self._claim)
                 return None
             case Finished(reason, trained):

@@ -13,8 +13,8 @@ from store.artifacts.artifact_store import JOBS, ArtifactStore
 from store.models import TrainedModel
 
 Order = Literal["checkpoint_and_stop", "finish_now"]
-Step = Literal["reading", "encoding", "scaling", "training", "evaluating"]
-TimedStep = Literal["read data", "train", "checkpoint", "evaluate", "save"]
+Step = Literal["reading", "encoding", "scaling", "training", "refitting", "evaluating"]
+TimedStep = Literal["read data", "train", "refit", "checkpoint", "evaluate", "save"]
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class EpochCompleted:
 
 
 @dataclass(frozen=True)
-class FoldScored:
-    """A fold of the cross-validation is scored: progress, though no epoch is recorded."""
+class Progressed:
+    """A fold's scores or a part of a refit are stored: progress, though no epoch is recorded."""
 
 
 @dataclass(frozen=True)
@@ -95,4 +95,4 @@ class Timed:
     seconds: float
 
 
-Message = Began | Warned | EpochCompleted | FoldScored | Finished | Failed | Stopped
+Message = Began | Warned | EpochCompleted | Progressed | Finished | Failed | Stopped

@@ -47,9 +47,9 @@ from worker.messages import (
     EpochCompleted,
     Failed,
     Finished,
-    FoldScored,
     Message,
     Order,
+    Progressed,
     Step,
     Stopped,
     Timed,
@@ -61,6 +61,8 @@ from worker.messages import (
 log = structlog.get_logger()
 
 NICENESS = 5  # a server on the same machine has priority
+CHECKPOINTS = "checkpoints"  # the folder of the model's own checkpoints
+REFIT = "refit"  # the folder of the checkpoints of its refit
 FOLDS = "folds"  # the folder of the folds' scores
 _MAX_REASON = 300  # characters
 # A device that failed, or a limit on threads: not what the job computes.
@@ -118,23 +120,26 @@ class Trainer:
         self._spec = JobSpec.of_stored(assignment.spec)
         with self._timed("read data"):
             self._tabular_run = self._build_run()
-        self._training = self._tabular_run.training
+        self._refitted: TabularRun | None = None
+        self._training = self._tabular_run.training  # what an order interrupts
         self._order: Order | None = None
         self._saved_at = time.monotonic()
 
     def run(self) -> Message:
         """Train until the end or an order to stop, and return the last message."""
         self._resume()
+        for metrics in self._training.history:
+            self._connection.send(EpochCompleted(asdict(metrics)))
         threading.Thread(target=self._take_orders, daemon=True).start()
         self._tell("training")
         with self._timed("train"):
             for metrics in self._training:
                 self._connection.send(EpochCompleted(asdict(metrics)))
-                if time.monotonic() - self._saved_at >= self._assignment.checkpoint_seconds:
+                if self._checkpoint_is_due:
                     self._checkpoint()
         if self._training.finished:
             reason = "early_stopped" if self._training.stopped_early else "completed"
-            if not self._cross_validate():
+            if not (self._refit() and self._cross_validate()):
                 if self._order != "finish_now":
                     return Stopped()
                 reason = "max_runtime_exceeded"
@@ -168,31 +173,74 @@ class Trainer:
     def _tell(self, step: Step) -> None:
         self._connection.send(Began(step))
 
+    def _refit(self) -> bool:
+        """Train anew on all rows but the test's, if so configured; False if ordered to stop before.
+
+        A refit that diverges leaves the model as it is.
+        """
+        if not self._refits:
+            return True
+        self._checkpoint()
+        self._tell("refitting")
+        refitted = self._tabular_run.refit()
+        try:
+            with self._timed("refit"):
+                if not self._train_through(refitted, folder=REFIT):
+                    return False
+        except Diverged as error:
+            self._connection.send(Warned((f"the model is not refitted: {error}",)))
+        else:
+            self._refitted = refitted
+        return True
+
+    @property
+    def _refits(self) -> bool:
+        stopping = self._spec.training.early_stopping
+        return stopping is not None and stopping.refit
+
+    def _train_through(self, run: TabularRun, *, folder: str | None = None) -> bool:
+        """Train a run to its end, with checkpoints if it has a folder; False if ordered to stop."""
+        self._training = run.training
+        try:
+            if folder is not None:
+                self._resume(folder)
+            if self._order is not None:  # it arrived before self._training was this run's
+                return False
+            for _ in run.training:
+                if folder is not None and self._checkpoint_is_due:
+                    self._checkpoint(folder)
+                    self._connection.send(Progressed())
+            if folder is not None and (run.training.finished or self._order != "finish_now"):
+                self._checkpoint(folder)
+                self._connection.send(Progressed())
+            return run.training.finished
+        finally:
+            self._training = self._tabular_run.training
+
     def _cross_validate(self) -> bool:
         """Train and score the folds that no attempt has scored; False if ordered to stop before."""
         num_folds = self._spec.dataset.split.folds
         if num_folds is None:
             return True
-        self._checkpoint()
+        if not self._refits:  # which has made one
+            self._checkpoint()
         done = self._scored_folds()
         for number in range(num_folds):
             if number in done:
                 continue
-            fold = self._tabular_run.fold(number)
-            self._training = fold.training
-            if self._order is not None:  # it arrived before self._training was this fold's
-                return False
+            fold, refitted = self._tabular_run.fold(number), None
             # A fold that diverges is scored as it is, which still tells something about the config.
             with suppress(Diverged):
-                for _ in self._training:
-                    pass
-                if not self._training.finished:
+                if not self._train_through(fold):
                     return False
-            evaluation = _evaluate_as_served(fold)["test"].to_dict()
+                if self._refits:
+                    refitted = fold.refit()
+                    if not self._train_through(refitted):
+                        return False
+            evaluation = _evaluate_as_served(fold, refitted)["test"].to_dict()
             self._put(f"{self._assignment.prefix}/{FOLDS}/{number}", json.dumps(evaluation))
-            self._connection.send(FoldScored())
-            self._training = self._tabular_run.training
-            del fold  # frees its memory before the next one is built
+            self._connection.send(Progressed())
+            del fold, refitted  # frees their memory before the next ones are built
         return True
 
     def _scored_folds(self) -> dict[int, dict[str, Any]]:
@@ -218,22 +266,25 @@ class Trainer:
         except (EOFError, OSError):
             os._exit(1)
 
-    def _resume(self) -> None:
-        """Resume from the newest undamaged checkpoint of any attempt."""
+    def _resume(self, folder: str = CHECKPOINTS) -> None:
+        """Restore the newest undamaged checkpoint that any attempt has put into the folder."""
         names = [
             (found, key)
             for key in self._artifacts.list(job_prefix(self._assignment.job_id))
-            if (found := position(Path(key).name))
+            if Path(key).parent.name == folder and (found := position(Path(key).name))
         ]
         for _, key in sorted(names, reverse=True):
             try:
-                state = load_checkpoint(self._artifacts.fetch(key), run=self._assignment.job_id)
+                state = load_checkpoint(self._artifacts.fetch(key), run=self._run_name(folder))
             except (CheckpointError, ArtifactDamaged, FileNotFoundError):
                 continue
             self._training.restore(state)
-            for metrics in self._training.history:
-                self._connection.send(EpochCompleted(asdict(metrics)))
             return
+
+    def _run_name(self, folder: str) -> str:
+        """Return the name of a run in its checkpoints, so that none is taken for another's."""
+        job_id = self._assignment.job_id
+        return job_id if folder == CHECKPOINTS else f"{job_id}/{folder}"
 
     @contextmanager
     def _timed(self, step: TimedStep) -> Iterator[None]:
@@ -245,11 +296,15 @@ class Trainer:
     def _scratch(self) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(dir=self._assignment.scratch)
 
-    def _checkpoint(self) -> None:
-        prefix = f"{self._assignment.prefix}/checkpoints"
+    @property
+    def _checkpoint_is_due(self) -> bool:
+        return time.monotonic() - self._saved_at >= self._assignment.checkpoint_seconds
+
+    def _checkpoint(self, folder: str = CHECKPOINTS) -> None:
+        prefix = f"{self._assignment.prefix}/{folder}"
         with self._timed("checkpoint"), self._scratch() as scratch:
             state = self._training.state()
-            path = save_checkpoint(Path(scratch), state, run=self._assignment.job_id)
+            path = save_checkpoint(Path(scratch), state, run=self._run_name(folder))
             self._artifacts.put(f"{prefix}/{path.name}", path)
         for key in self._artifacts.list(prefix)[:-KEPT_CHECKPOINTS]:
             self._artifacts.delete(key)
@@ -266,36 +321,48 @@ class Trainer:
     def _finish(self, reason: str) -> Finished:
         """Evaluate and store the model, and describe it; the supervisor inserts its row."""
         self._tell("evaluating")
+        run = self._refitted or self._tabular_run
         with self._timed("evaluate"):
-            evaluations = _evaluate_as_served(self._tabular_run)
+            evaluations = _evaluate_as_served(self._tabular_run, self._refitted)
         metrics = {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
         if folds := self._scored_folds():
             scored = [folds[number] for number in sorted(folds)]
             metrics["cross_validation"] = summary(scored, of=self._spec.dataset.split.folds)
         artifact = f"{self._assignment.prefix}/model"
         with self._timed("save"), self._scratch() as scratch:
-            manifest = self._tabular_run.save(Path(scratch))
+            manifest = run.save(Path(scratch))
             size_bytes = (Path(scratch) / WEIGHTS).stat().st_size
             for name in (WEIGHTS, MANIFEST):
                 self._artifacts.put(f"{artifact}/{name}", Path(scratch) / name)
         trained = TrainedModel(
             manifest=manifest.model_dump(mode="json"),
             metrics=metrics,
-            num_parameters=sum(p.numel() for p in self._tabular_run.model.parameters()),
+            num_parameters=sum(p.numel() for p in run.model.parameters()),
             size_bytes=size_bytes,
             artifact=artifact,
         )
         return Finished(reason, trained)  # type: ignore[arg-type]
 
 
-def _evaluate_as_served(run: TabularRun) -> dict[str, Evaluation]:
-    """Calibrate and score the model with one thread, as in serving, where it has the same bits."""
+def _evaluate_as_served(
+    run: TabularRun, refitted: TabularRun | None = None
+) -> dict[str, Evaluation]:
+    """Calibrate and score the model with one thread, as in serving, where it has the same bits.
+
+    The validation rows, on which a refitted model was trained, are those of the run before it.
+    """
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        if run.training.config.calibrate:
+        calibrates = run.training.config.calibrate
+        if calibrates:
             run.calibrate()
-        return run.evaluate()
+        evaluations = run.evaluate()
+        if refitted is None:
+            return evaluations
+        if calibrates:
+            refitted.calibrate_as(run)
+        return evaluations | refitted.evaluate()
     finally:
         torch.set_num_threads(num_threads)
 

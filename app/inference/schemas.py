@@ -103,6 +103,10 @@ class PredictAnswer(BaseModel):
     `uncertainty` is present if requested; it does not change the other fields. With a `level` there
     are `sets`, the classes that each row may have, possibly none, or `intervals`, the lower and the
     upper end for each row, or an object of them by name for several targets.
+
+    A regression that predicts quantiles has them in `quantiles`, for each row in the order of
+    `quantile_levels`, or an object by name for several targets. Its prediction is the one next to
+    the median.
     """
 
     model: str
@@ -112,6 +116,8 @@ class PredictAnswer(BaseModel):
     classes: list[Value] | None
     fingerprint: str
     uncertainty: Uncertainty | None = None
+    quantiles: list[list[float] | dict[str, list[float]]] | None = None
+    quantile_levels: list[float] | None = None
     sets: list[list[Value]] | None = None
     intervals: list[Ends | dict[str, Ends]] | None = None
 

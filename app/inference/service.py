@@ -175,6 +175,10 @@ def _answer(
         "classes": description.classes,
         "fingerprint": predictor.fingerprint,
     }
+    if description.quantiles is not None:
+        of_targets = outputs.reshape(len(outputs), -1, description.num_quantiles)
+        told["quantiles"] = by_target(description.targets, of_targets.tolist())
+        told["quantile_levels"] = description.quantiles
     if uncertainties:
         told["uncertainty"] = {
             field.name: _joined([getattr(part, field.name) for part in uncertainties])

@@ -32,8 +32,8 @@ EXAMPLE = {
 class Progress(BaseModel):
     """The number of epochs recorded, and the most that the job may train.
 
-    While a job runs, `step` is `reading`, `encoding` or `scaling` its data, `training` or
-    `evaluating`.
+    While a job runs, `step` is `reading`, `encoding` or `scaling` its data, `training`,
+    `refitting` or `evaluating`.
     """
 
     step: str | None

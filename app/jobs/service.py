@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from app.http.errors import RequestError, escaped, invalid
 from app.jobs.settling import settle
 from app.serving.dataset_rows import scan
-from dropout_core.config import FeatureType, ProblemConfig
+from dropout_core.config import FeatureType, PreprocessingConfig, ProblemConfig
 from dropout_core.data.columns import Column
 from dropout_core.data.declared_types import unreadable_cells
 from dropout_core.data.labels import listed_labels, of_labels
@@ -17,7 +17,7 @@ from dropout_core.data.selection import Selection, select
 from dropout_core.data.splits import check_split, rare_classes
 from dropout_core.errors import DataError
 from dropout_core.training import memory
-from dropout_core.training.feasibility import InfeasibleError, check_feasible
+from dropout_core.training.feasibility import InfeasibleError, check_feasible, check_preprocessing
 from store import datasets
 from store.artifacts.artifact_store import ArtifactStore
 from store.datasets import Dataset
@@ -104,7 +104,7 @@ def resolve(
         spec=fitting,
         warnings=(
             *plan.warnings,
-            *_rare_categories(plan, settled.preprocessing.max_categories),
+            *_rare_categories(plan, settled.preprocessing),
             *settled_warnings,
             *narrowed,
         ),
@@ -141,7 +141,7 @@ def _sizes(spec: JobSpec, plan: _Plan) -> _Sizes:
     inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
     sizes = {
         "in_features": inputs.in_features(spec.preprocessing),
-        "out_features": plan.num_outputs,
+        "out_features": plan.num_outputs * len(spec.training.quantiles or (0.5,)),
         "num_embedded": inputs.num_embedded(spec.preprocessing),
     }
     return _Sizes(
@@ -151,6 +151,7 @@ def _sizes(spec: JobSpec, plan: _Plan) -> _Sizes:
             spec.training,
             num_rows=plan.num_rows,
             num_columns=inputs.num_values + len(inputs.cardinalities),
+            num_entries=inputs.num_entries(spec.preprocessing),
             cross_validates=spec.dataset.split.folds is not None,
             **sizes,
         ),
@@ -260,19 +261,35 @@ def _pointer(error: DataError) -> str:
     return f"/dataset/{error.field}"
 
 
-def _rare_categories(plan: _Plan, limit: int) -> list[str]:
-    """Return a warning for each column that has more categories than are kept."""
-    return [
-        f"column {column.name!r}: the {limit} most frequent of {column.num_distinct} categories "
-        "are kept, the others count as unknown"
-        for column in plan.columns
-        if plan.selection.features.get(column.name) == "categorical" and column.num_distinct > limit
-    ]
+def _rare_categories(plan: _Plan, config: PreprocessingConfig) -> list[str]:
+    """Return a warning for each column that has categories which are not kept.
+
+    Where too few rows have a category, the warning needs the counts of `top_values`.
+    """
+    warnings = []
+    for column in plan.columns:
+        if plan.selection.features.get(column.name) != "categorical":
+            continue
+        frequent = [value for value in column.top_values if value.count >= config.min_frequency]
+        if column.num_distinct > config.max_categories:
+            warnings.append(
+                f"column {column.name!r}: the {config.max_categories} most frequent of "
+                f"{column.num_distinct} categories are kept, the others count as unknown"
+            )
+        if len(frequent) < len(column.top_values):
+            warnings.append(
+                f"column {column.name!r}: {column.num_distinct - len(frequent)} of "
+                f"{column.num_distinct} categories have fewer than {config.min_frequency} rows and "
+                "count as unknown"
+            )
+    return warnings
 
 
 def _check_training(spec: JobSpec, plan: _Plan, *, asked: JobSpec) -> None:
     """Raise RequestError (422) if the job cannot be trained; `asked` is the job as submitted."""
     try:
+        inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
+        check_preprocessing(spec.preprocessing, num_numbers=inputs.num_numbers)
         check_feasible(
             spec.model,
             spec.training,

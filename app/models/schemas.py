@@ -70,6 +70,7 @@ class TargetScores(BaseModel):
     rmse: float | None
     mae: float | None
     r2: float | None
+    pinball_loss: float | None = None
 
 
 class Bin(BaseModel):
@@ -158,6 +159,7 @@ class ModelAnswer(BaseModel):
     features: list[str]
     inputs: list[Input]
     classes: list[Value] | None
+    quantiles: list[float] | None
     config: dict[str, Any]
     preprocessing: dict[str, Any]
     metrics: dict[str, EvaluationAnswer]
@@ -189,6 +191,7 @@ class ModelAnswer(BaseModel):
                 for feature in features
             ],
             classes=manifest["classes"],
+            quantiles=manifest.get("quantiles"),
             config=manifest["model"],
             preprocessing=manifest["preprocessing"],
             cross_validation=cross_validation,

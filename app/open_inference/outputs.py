@@ -17,6 +17,7 @@ from dropout_core.model.saved_model import Description
 
 PREDICTION = "prediction"
 PROBABILITIES = "probabilities"
+QUANTILES = "quantiles"
 
 _DTYPES = {"BOOL": np.bool_, "INT64": np.int64, "FP64": np.float64, BYTES: np.object_}
 
@@ -32,12 +33,15 @@ class OutputTensor:
 
 def output_tensors(description: Description) -> list[OutputTensor]:
     """Return all outputs of a model, in the order of an answer."""
-    num_outputs = description.num_outputs
+    num_outputs, num_targets = description.num_outputs, len(description.targets)
     probabilities = OutputTensor(PROBABILITIES, "FP64", (num_outputs,))
     match description.task:
         case "regression":
-            shape = () if num_outputs == 1 else (num_outputs,)
-            return [OutputTensor(PREDICTION, "FP64", shape)]
+            shape = () if num_targets == 1 else (num_targets,)
+            prediction = OutputTensor(PREDICTION, "FP64", shape)
+            if description.quantiles is None:
+                return [prediction]
+            return [prediction, OutputTensor(QUANTILES, "FP64", (num_outputs,))]
         case "multilabel":
             return [probabilities, OutputTensor(PREDICTION, "BOOL", (num_outputs,))]
         case _:
@@ -94,8 +98,10 @@ def _values(
 ) -> NDArray[Any]:
     """Return the values of one output; texts are objects."""
     values: NDArray[Any]
-    if tensor.name == PROBABILITIES or description.task == "regression":
+    if tensor.name in (PROBABILITIES, QUANTILES):
         values = outputs
+    elif description.task == "regression":
+        values = np.ascontiguousarray(outputs[:, description.of_values])
     elif description.task == "multilabel":
         values = outputs > 0.5
     else:

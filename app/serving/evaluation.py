@@ -52,6 +52,7 @@ def evaluate(
             description.task,
             names=description.output_names,
             file=file,
+            quantiles=description.quantiles,
             conformal=reported(predictor),
         )
         targets = target_columns(

@@ -63,15 +63,20 @@ def measure(
     """
     description = predictor.description
     metric = metric or default_metric(description.task)
-    if metric not in metric_names(description.task):
-        raise UnknownMetric(metric, known=metric_names(description.task))
+    known = metric_names(description.task, has_quantiles=description.quantiles is not None)
+    if metric not in known:
+        raise UnknownMetric(metric, known=known)
     limit = _max_rows(predictor, num_repeats=num_repeats, num_parameters=num_parameters)
     with raising_misfits():
         matrix, targets = _matrix_and_targets(
             predictor, frame, split=split, limit=limit, refuse_missing=refuse_missing
         )
     score = partial(
-        evaluator.score, targets=targets, task=description.task, names=description.output_names
+        evaluator.score,
+        targets=targets,
+        task=description.task,
+        names=description.output_names,
+        quantiles=description.quantiles,
     )
     evaluation = score(predictor.outputs(matrix))
     require_scored(evaluation)

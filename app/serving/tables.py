@@ -167,7 +167,8 @@ def _delimiter(options: dict[str, Any]) -> str:
 class PredictionColumns:
     """Predictions as columns, whose names differ from those of the file, which are `taken`.
 
-    `conformal` adds the sets as JSON, or the ends of the intervals of each target.
+    There are the probabilities of a few classes, or quantiles. `conformal` adds the sets as JSON,
+    or the ends of the intervals of each target.
     """
 
     def __init__(
@@ -185,15 +186,20 @@ class PredictionColumns:
             unique_name(f"probability_{_text(value)}", taken)
             for value in (classes if classes and len(classes) <= MAX_CLASSES else ())
         ]
+        endings = [""] if len(targets) == 1 else [f"_{target}" for target in targets]
+        self._quantiles = [
+            unique_name(f"quantile_{level}{ending}", taken)
+            for ending in endings
+            for level in description.quantiles or ()
+        ]
         self._conformal = conformal
         wanted = ["set"]
         if classes is None:
-            endings = [""] if len(targets) == 1 else [f"_{target}" for target in targets]
             wanted = [f"{end}{ending}" for ending in endings for end in ("lower", "upper")]
         self._bounds = [unique_name(name, taken) for name in wanted] if conformal else []
 
     def of(self, outputs: Tensor) -> list[pl.Series]:
-        """Return the predictions of `outputs` (N, C), and the probabilities of a few classes."""
+        """Return the predictions of `outputs` (N, C), and all else that has columns."""
         values = self._predictor.predictions(outputs).values
         by_target = (
             [values]
@@ -206,7 +212,7 @@ class PredictionColumns:
         ]
         columns += [
             pl.Series(name, outputs[:, index].numpy())
-            for index, name in enumerate(self._probabilities)
+            for index, name in enumerate(self._probabilities or self._quantiles)
         ]
         if self._conformal is not None:
             columns += self._of_conformal(outputs, self._conformal)

@@ -137,6 +137,10 @@ class EarlyStoppingConfig(Config):
     - Small improvements add up: the value is compared with that of the last epoch that counted as
       an improvement, as in Keras.
     - `ties`: of epochs with equal best values, the model gets the weights of the `first` or `last`.
+    - `tolerance`: of epochs that are worse than the best by at most so many standard errors of its
+      value, the model gets the weights of the last. Few validation rows say little of single
+      epochs, and the last one has the smallest learning rate (compare the one-standard-error rule,
+      Breiman et al. 1984). Training stops when no epoch was so near for `patience` epochs.
     - `refit`: afterwards train anew on the training and validation rows together, for as many steps
       as lead to the best epoch.
     """
@@ -145,6 +149,7 @@ class EarlyStoppingConfig(Config):
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     monitor: Monitor | None = None
     ties: Literal["first", "last"] = added("first")
+    tolerance: Annotated[float, Field(ge=0, le=10)] = added(0.0)
     refit: bool = added(False)
 
     @model_serializer(mode="wrap")

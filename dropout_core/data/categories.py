@@ -44,9 +44,18 @@ class CategoricalFeature(Config):
 
     @classmethod
     def fit(
-        cls, name: str, column: pl.Series, *, max_categories: int, reading: Reading | None = None
+        cls,
+        name: str,
+        column: pl.Series,
+        *,
+        max_categories: int,
+        min_frequency: int = 1,
+        reading: Reading | None = None,
     ) -> Self:
-        """Keep the `max_categories` most frequent values; of equals the first by name."""
+        """Keep the `max_categories` most frequent values; of equals the first by name.
+
+        A value of fewer than `min_frequency` rows is not kept.
+        """
         values_are = stored_as(column.dtype)
         counts = column.drop_nulls().alias("value").value_counts(name="count")
         names = names_as(counts["value"], values_are).str.strip_chars()
@@ -55,6 +64,7 @@ class CategoricalFeature(Config):
             .filter(pl.col("name") != "")  # an empty cell is missing in a file
             .group_by("name")
             .agg(pl.col("count").sum())
+            .filter(pl.col("count") >= min_frequency)
             .sort("count", "name", descending=[True, False])
             .head(max_categories)
         )

@@ -236,6 +236,16 @@ class Encoder(Config):
         return tuple(f.name for f in self.features if values_of(f) == "number")
 
     @cached_property
+    def number_indices(self) -> tuple[int, ...]:
+        """Return the value columns that hold numbers and parts of dates: no booleans or words."""
+        return tuple(
+            index
+            for feature in self.features
+            if isinstance(feature, NumericFeature | DatetimeFeature)
+            for index in self._indices[feature.name]
+        )
+
+    @cached_property
     def datetime_columns(self) -> tuple[str, ...]:
         """Return the features that are dates, or categories of dates."""
         return tuple(f.name for f in self.features if values_of(f) == "datetime")
@@ -322,5 +332,9 @@ def _fitted(
             return TextFeature(name=name, num_buckets=config.text_buckets)
         case "categorical":
             return CategoricalFeature.fit(
-                name, column, max_categories=config.max_categories, reading=reading
+                name,
+                column,
+                max_categories=config.max_categories,
+                min_frequency=config.min_frequency,
+                reading=reading,
             )

@@ -7,7 +7,7 @@ means over classes (scikit-learn's `zero_division=nan`).
 The rounding of a sum depends on the order of its terms. So the terms of each row are kept and
 summed when all rows are there: the result has the same bits for any batches.
 
-Shapes: N rows, B rows of a batch, C classes, L labels, T regression targets.
+Shapes: N rows, B rows of a batch, C classes, L labels, T regression targets, Q quantiles of each.
 """
 
 import math
@@ -24,15 +24,17 @@ from dropout_core.config import Task
 from dropout_core.evaluation.calibration import Reliability, expected_calibration_error
 from dropout_core.evaluation.column_file import ColumnFile
 from dropout_core.evaluation.coverage import Coverage, reported
-from dropout_core.evaluation.metrics import metric_names
+from dropout_core.evaluation.metrics import PINBALL_LOSS, metric_names
 from dropout_core.model.conformal import Conformal
 from dropout_core.model.predictor import Predictor
+from dropout_core.nn.quantiles import medians
 from dropout_core.training.class_scores import (
     PER_CLASS,
     mean_over_classes,
     scores_of_class,
     scores_of_classes,
 )
+from dropout_core.training.losses import pinball_loss
 from dropout_core.training.validation import r2
 
 MAX_LISTED = 200
@@ -48,7 +50,8 @@ class Evaluation:
     - `confusion_matrix`: [true class][predicted class].
     - `per_class`: `class`, `num_rows`, `precision`, `recall`, `f1`, `roc_auc`, `average_precision`
       of each class against all others, or of each label.
-    - `per_target`: `target`, `rmse`, `mae`, `r2`, if a regression has several.
+    - `per_target`: `target`, `rmse`, `mae`, `r2`, also `pinball_loss` of quantiles, if a regression
+      has several.
     - `reliability`: see `calibration.Reliability`. The decision of a row is its most probable
       class; with labels there are L decisions a row.
     - `conformal`: see `coverage.Coverage`; None for a model without conformal scores.
@@ -79,6 +82,7 @@ def evaluate(predictor: Predictor, frame: pl.DataFrame) -> Evaluation:
         targets,
         task=model.task,
         names=model.output_names,
+        quantiles=model.quantiles,
         conformal=reported(predictor),
     )
 
@@ -89,10 +93,13 @@ def score(
     *,
     task: Task,
     names: Sequence[Any],
+    quantiles: Sequence[float] | None = None,
     conformal: Sequence[Conformal] = (),
 ) -> Evaluation:
     """Score the outputs of all rows at once; see `Evaluator`."""
-    evaluator = Evaluator(task, names=names, file=BytesIO(), conformal=conformal)
+    evaluator = Evaluator(
+        task, names=names, file=BytesIO(), quantiles=quantiles, conformal=conformal
+    )
     evaluator.add(outputs, targets)
     return evaluator.evaluation()
 
@@ -101,6 +108,7 @@ class Evaluator:
     """Score batches of rows, which are kept in `file`; only a few columns are in memory at a time.
 
     `names` are the names of the outputs: the classes, the labels or the targets of the task.
+    `quantiles` are the levels that a regression predicts of each target, in ascending order.
     `conformal` are the sets or intervals whose coverage is counted.
 
     - Classes: the most probable one is predicted, the first of equal ones. With two classes F1,
@@ -108,7 +116,8 @@ class Evaluator:
       classes, each against all others.
     - Labels: those with a probability above one half are predicted. All metrics are means over the
       labels except `subset_accuracy`, the share of rows whose labels are all right.
-    - Regression: RMSE, MAE and R2 in the targets' own units; with several targets their means.
+    - Regression: RMSE, MAE and R2 in the targets' own units; with several targets their means. Of
+      quantiles, those next to the medians are scored so, and all together by the pinball loss.
     """
 
     def __init__(
@@ -117,10 +126,12 @@ class Evaluator:
         *,
         names: Sequence[Any],
         file: BufferedIOBase,
+        quantiles: Sequence[float] | None = None,
         conformal: Sequence[Conformal] = (),
     ) -> None:
         self._task = task
         self._names = names
+        self._quantiles = quantiles
         self._num_rows = 0
         self._is_finite = True
         self._coverage = Coverage(task, conformal)
@@ -128,7 +139,7 @@ class Evaluator:
         self._scores: _ClassScores | _LabelScores | _ValueScores
         match task:
             case "regression":
-                self._scores = _ValueScores(names, columns)
+                self._scores = _ValueScores(names, columns, quantiles)
             case "multilabel":
                 self._scores = _LabelScores(names, columns)
             case _:
@@ -138,7 +149,7 @@ class Evaluator:
         """Add a batch of rows. Raises ValueError if shapes do not fit, OSError as the file does.
 
         Shape: outputs (B, C), probabilities of the classes, and targets (B) of class indices;
-        multilabel both (B, L), targets 0 or 1; regression both (B, T).
+        multilabel both (B, L), targets 0 or 1; regression both (B, T), or outputs (B, T * Q).
         """
         outputs, targets = outputs.double().cpu(), targets.cpu()
         self._check(outputs, targets)
@@ -151,15 +162,17 @@ class Evaluator:
     def evaluation(self) -> Evaluation:
         """Return the scores of all rows added so far."""
         if self._num_rows == 0 or not self._is_finite:
-            return Evaluation(self._num_rows, dict.fromkeys(metric_names(self._task)))
+            names = metric_names(self._task, has_quantiles=self._quantiles is not None)
+            return Evaluation(self._num_rows, dict.fromkeys(names))
         return replace(self._scores.evaluation(), conformal=self._coverage.scores())
 
     def _check(self, outputs: Tensor, targets: Tensor) -> None:
         num_rows, num_outputs = outputs.shape
-        if num_outputs != len(self._names):
-            raise ValueError(f"{num_outputs} outputs for {len(self._names)} names")
+        num_names = len(self._names)
+        if num_outputs != num_names * len(self._quantiles or (0.5,)):
+            raise ValueError(f"{num_outputs} outputs for {num_names} names")
         of_classes = self._task in ("binary", "multiclass")
-        expected = (num_rows,) if of_classes else (num_rows, num_outputs)
+        expected = (num_rows,) if of_classes else (num_rows, num_names)
         if targets.shape != expected:
             raise ValueError(f"targets have shape {tuple(targets.shape)}, but {expected} is due")
 
@@ -249,14 +262,25 @@ class _LabelScores:
 
 
 class _ValueScores:
-    """Columns: the values of the T targets, and the targets."""
+    """Columns: the values of the T targets, and the targets, then the pinball losses of each."""
 
-    def __init__(self, names: Sequence[Any], columns: ColumnFile) -> None:
+    def __init__(
+        self, names: Sequence[Any], columns: ColumnFile, quantiles: Sequence[float] | None
+    ) -> None:
         self._names = names
         self._columns = columns
+        self._quantiles = quantiles
 
-    def add(self, values: Tensor, targets: Tensor) -> None:
-        self._columns.append(torch.cat([values.T, targets.double().T]))
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        targets = targets.double()
+        if self._quantiles is None:
+            self._columns.append(torch.cat([outputs.T, targets.T]))
+            return
+        levels = torch.tensor(self._quantiles, dtype=torch.float64)
+        losses = pinball_loss(outputs, targets, levels=levels, reduction="none")
+        of_targets = losses.view(len(losses), -1, len(levels)).mean(dim=2)
+        values = medians(outputs, self._quantiles)
+        self._columns.append(torch.cat([values.T, targets.T, of_targets.T]))
 
     def evaluation(self) -> Evaluation:
         of_each = [self._scores_of(index) for index in range(len(self._names))]
@@ -268,7 +292,7 @@ class _ValueScores:
             num_rows=self._columns.num_rows,
             metrics={
                 key: _finite(torch.stack([scores[key] for scores in of_each]).mean())
-                for key in metric_names("regression")
+                for key in metric_names("regression", has_quantiles=self._quantiles is not None)
             },
             per_target=_listed(of_targets) if len(of_targets) > 1 else None,
         )
@@ -279,11 +303,14 @@ class _ValueScores:
         error = values - targets
         # A single row has no variance to explain.
         explained = r2(values, targets) if len(targets) > 1 else torch.tensor(math.nan).double()
-        return {
+        scores = {
             "rmse": error.square().mean().sqrt(),
             "mae": error.abs().mean(),
             "r2": explained,
         }
+        if self._quantiles is not None:
+            scores[PINBALL_LOSS] = self._columns.column(2 * len(self._names) + index).mean()
+        return scores
 
 
 def _listed(entries: list[dict[str, Any]]) -> list[dict[str, Any]] | None:

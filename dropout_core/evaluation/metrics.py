@@ -8,17 +8,18 @@ _OF_BOTH = (*PER_CLASS, *_ERRORS)
 _OF_CLASSES = ("accuracy", "balanced_accuracy", *_OF_BOTH)
 _OF_LABELS = ("accuracy", "subset_accuracy", *_OF_BOTH)
 _OF_VALUES = ("rmse", "mae", "r2")
+PINBALL_LOSS = "pinball_loss"
 
 HIGHER_IS_BETTER = dict.fromkeys((*_OF_CLASSES, *_OF_LABELS, *_OF_VALUES), True) | dict.fromkeys(
-    (*_ERRORS, "rmse", "mae"), False
+    (*_ERRORS, "rmse", "mae", PINBALL_LOSS), False
 )
 """All metrics, and whether higher values are better."""
 
 
-def metric_names(task: Task) -> tuple[str, ...]:
-    """Return the names of a task's metrics."""
+def metric_names(task: Task, *, has_quantiles: bool = False) -> tuple[str, ...]:
+    """Return the names of a task's metrics, for a regression also of its quantiles."""
     if task == "regression":
-        return _OF_VALUES
+        return (*_OF_VALUES, PINBALL_LOSS) if has_quantiles else _OF_VALUES
     return _OF_LABELS if task == "multilabel" else _OF_CLASSES
 
 

@@ -27,17 +27,18 @@ class WholeModel(nn.Module):
     """The computation of `Predictor.outputs` as one torch module: dropout off, any number of rows.
 
     Shape: (N, V + K) float64, as `Encoder.encode` gives it -> (N, C) float64: probabilities of the
-    classes or labels, or a regression's values in the targets' units.
+    classes or labels, or a regression's values or quantiles in the targets' units.
     """
 
-    def __init__(self, model: TabularModel, task: Task) -> None:
+    def __init__(self, model: TabularModel, task: Task, *, num_quantiles: int = 1) -> None:
         super().__init__()
         self.model = model
         self.task = task
+        self.num_quantiles = num_quantiles
         self.eval().requires_grad_(False)
 
     def forward(self, matrix: Tensor) -> Tensor:
-        return as_predicted(self.model(matrix), self.task)
+        return as_predicted(self.model(matrix), self.task, num_quantiles=self.num_quantiles)
 
 
 class Check:
@@ -54,7 +55,9 @@ class Check:
         self._compared = self._expected.isfinite().all(dim=1)
         if not self._compared.any():
             raise ModelError("no example row has a finite answer: the model cannot be exported")
-        self.whole = WholeModel(copy.deepcopy(model), description.task)
+        self.whole = WholeModel(
+            copy.deepcopy(model), description.task, num_quantiles=description.num_quantiles
+        )
         self._tolerance = tolerance(self.whole, self.examples.matrix[self._compared])
 
     def require_same(self, outputs: Tensor) -> None:
@@ -88,7 +91,10 @@ def tolerance(model: WholeModel, matrix: Tensor) -> Tensor:
     outputs: Tensor = model(matrix)
     scale = model.model.target_scale
     moved_model = copy.deepcopy(model)
-    widest = max(linear.in_features for linear in model.model.network.linears)
+    network = model.model.network
+    widest = max(linear.in_features for linear in network.linears)
+    if network.inputs is not None and network.inputs.numbers is not None:
+        widest = max(widest, network.inputs.numbers.num_entries)
     step = _UNIT * max(_MIN_UNITS, math.sqrt(widest))
     stream = Generator().manual_seed(0)
     largest = torch.zeros(len(matrix), 1, dtype=torch.float64)

@@ -26,15 +26,19 @@ class Graph:
         *inputs: str | float | NDArray[Any] | Tensor,
         output: str | None = None,
         domain: str = "",
+        num_unused: int = 0,
         **attributes: Any,
     ) -> str:
         """Add a node, and return the name of its result: `output` or a new name.
 
-        Inputs are names, or numbers that become constants.
+        Inputs are names, or numbers that become constants. `num_unused` results follow the first.
         """
         names = [given if isinstance(given, str) else self.constant(given) for given in inputs]
         result = output or new_name(f"/{operator}", self._taken)
-        self._nodes.append(helper.make_node(operator, names, [result], domain=domain, **attributes))
+        unused = [new_name(f"/{operator}", self._taken) for _ in range(num_unused)]
+        self._nodes.append(
+            helper.make_node(operator, names, [result, *unused], domain=domain, **attributes)
+        )
         return result
 
     def constant(self, value: float | NDArray[Any] | Tensor) -> str:

@@ -1,27 +1,32 @@
 """Add preprocessing and network to an ONNX graph, as the modules compute in eval mode.
 
-Shapes: N rows, V values, I values with an indicator, W inputs for categories, H units, C outputs.
+Shapes: N rows, V values, I values with an indicator, W inputs of the first layer, H units, C
+outputs; of embedded numbers: E entries of an encoding, D inputs that each becomes.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from dropout_core.config import PreprocessingConfig
 from dropout_core.export.onnx_graph import Graph
 from dropout_core.model.preprocessing import (
     NUM_QUANTILES,
-    LinearScale,
+    ROBUST_BOUND,
+    ROBUST_LIMIT,
     Preprocessing,
     QuantileScale,
+    RobustScale,
 )
 from dropout_core.nn.activations import ParametricActivation
-from dropout_core.nn.inputs import CategoryInputs, category_widths
+from dropout_core.nn.inputs import InputLayer, category_widths
 from dropout_core.nn.layers import Dropout
 from dropout_core.nn.masks import keep_probability
 from dropout_core.nn.members import BackboneLinear, MemberAverage, MemberLinear
 from dropout_core.nn.mlp import MLP, HiddenLayer, Linear
+from dropout_core.nn.numbers import LinearOfEach, PeriodicEmbedding, PiecewiseLinearEmbedding
 
 _TOP = NUM_QUANTILES - 1
 _STEPS = (128, 64, 32, 16, 8, 4, 2, 1, 1)  # of the binary search for an index from 0 to _TOP
@@ -34,8 +39,11 @@ def add_preprocessing(graph: Graph, values: str, preprocessing: Preprocessing) -
     filled = graph.add("Where", missing, preprocessing.fill, values)
     if isinstance(preprocessing.scale, QuantileScale):
         scaled = _add_quantile_scale(graph, filled, preprocessing.scale)
+    elif isinstance(preprocessing.scale, RobustScale):
+        scaled = _add_robust_scale(graph, filled, preprocessing.scale)
     else:
-        scaled = _add_standard_scale(graph, filled, preprocessing.scale)
+        scale = preprocessing.scale
+        scaled = _add_standardised(graph, filled, scale.mean, scale.deviation)
     scaled = graph.cast(scaled, np.float32)
     if len(preprocessing.indicated) == 0:
         return scaled
@@ -43,9 +51,17 @@ def add_preprocessing(graph: Graph, values: str, preprocessing: Preprocessing) -
     return graph.concatenate([scaled, graph.cast(indicators, np.float32)])
 
 
-def _add_standard_scale(graph: Graph, values: str, scale: LinearScale) -> str:
-    centred = graph.add("Sub", graph.add("Mul", values, 0.5), 0.5 * scale.mean)
-    return graph.add("Div", centred, 0.5 * scale.deviation)
+def _add_standardised(graph: Graph, values: str, mean: Tensor, scale: Tensor) -> str:
+    centred = graph.add("Sub", graph.add("Mul", values, 0.5), 0.5 * mean)
+    return graph.add("Div", centred, 0.5 * scale)
+
+
+def _add_robust_scale(graph: Graph, values: str, scale: RobustScale) -> str:
+    x = _add_standardised(graph, values, scale.median, scale.spread)
+    x = graph.add("Clip", x, -ROBUST_LIMIT, ROBUST_LIMIT)
+    share = graph.add("Div", x, ROBUST_BOUND)
+    root = graph.add("Sqrt", graph.add("Add", graph.add("Mul", share, share), 1.0))
+    return graph.add("Div", x, root)
 
 
 def _add_quantile_scale(graph: Graph, values: str, scale: QuantileScale) -> str:
@@ -92,10 +108,57 @@ def _add_interpolation(graph: Graph, rank: str, scale: QuantileScale) -> str:
     return graph.add("Add", floor_part, graph.add("Mul", next_part, share))
 
 
-def add_categories(
-    graph: Graph, codes: Sequence[str], inputs: CategoryInputs, config: PreprocessingConfig
+def add_inputs(
+    graph: Graph,
+    values: str | None,
+    codes: Sequence[str],
+    inputs: InputLayer,
+    config: PreprocessingConfig,
 ) -> str:
-    """Add one-hot columns, then embeddings: codes (N) int64 of each feature -> (N, W) float32."""
+    """Add the input layer: values (N, V + I) and codes (N) int64 -> (N, W) float32."""
+    parts = []
+    if values is not None and inputs.numbers is not None:
+        numbers = graph.add("Gather", values, inputs.embedded, axis=1)
+        parts.append(_add_numbers(graph, numbers, inputs.numbers))
+        values = graph.add("Gather", values, inputs.passed, axis=1) if len(inputs.passed) else None
+    if values is not None:
+        parts.append(values)
+    return graph.concatenate(parts + _add_categories(graph, codes, inputs, config))
+
+
+def _add_numbers(
+    graph: Graph, x: str, embedding: PeriodicEmbedding | PiecewiseLinearEmbedding
+) -> str:
+    """Add the embedding of numbers: (N, V) -> (N, V * D)."""
+    x_V1N = graph.add("Unsqueeze", graph.add("Transpose", x, perm=[1, 0]), np.array([1]))
+    if isinstance(embedding, PeriodicEmbedding):
+        frequencies = (2.0 * math.pi) * embedding.frequencies
+        angles = graph.add("Mul", frequencies[:, :, None], x_V1N)
+        angles = graph.add("Add", angles, embedding.phases[:, :, None])
+        learned = _add_linear_of_each(graph, graph.add("Cos", angles), embedding.linear)
+        embedded = graph.add("Concat", x_V1N, learned, axis=1)
+    else:
+        above = graph.add("Sub", x_V1N, embedding.lower[:, :, None])
+        position = graph.add("Div", above, embedding.width[:, :, None])
+        bounds = np.array(0.0, dtype=np.float32), np.array(1.0, dtype=np.float32)
+        position = graph.add("Clip", position, *bounds)
+        learned = _add_linear_of_each(graph, position, embedding.linear)
+        slope = graph.add("Mul", embedding.slope[:, :, None], x_V1N)
+        embedded = graph.add("Add", learned, slope)
+    by_row = graph.add("Transpose", embedded, perm=[2, 0, 1])
+    return graph.add("Reshape", by_row, np.array([0, embedding.num_numbers * embedding.dim]))
+
+
+def _add_linear_of_each(graph: Graph, encoding: str, linear: LinearOfEach) -> str:
+    """Add a linear map for each number: (V, E, N) -> (V, D, N)."""
+    product = graph.add("MatMul", linear.weight, encoding)
+    return graph.add("Add", product, linear.bias[:, :, None])
+
+
+def _add_categories(
+    graph: Graph, codes: Sequence[str], inputs: InputLayer, config: PreprocessingConfig
+) -> list[str]:
+    """Add one-hot columns, then embeddings: codes (N) int64 of each feature -> (N, *) float32."""
     embeddings = iter(inputs.embeddings)
     widths = category_widths(config, inputs.cardinalities)
     one_hot, embedded = [], []
@@ -106,11 +169,11 @@ def add_categories(
         else:
             table = next(embeddings).get_parameter("weight")
             embedded.append(graph.add("Gather", table, code, axis=0))
-    return graph.concatenate(one_hot + embedded)
+    return one_hot + embedded
 
 
 def add_network(graph: Graph, x: str, network: MLP) -> str:
-    """Add the layers after the category inputs: (N, inputs) float32 -> (N, C).
+    """Add the layers after the input layer: (N, W) float32 -> (N, C).
 
     With k members the layers between are (k, N, H): products broadcast the inputs.
     """

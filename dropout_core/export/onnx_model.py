@@ -24,7 +24,7 @@ from dropout_core.data.categories import CategoricalFeature
 from dropout_core.export.check import Check
 from dropout_core.export.onnx_graph import ML_DOMAIN, Graph
 from dropout_core.export.onnx_inputs import Inputs
-from dropout_core.export.onnx_layers import add_categories, add_network, add_preprocessing
+from dropout_core.export.onnx_layers import add_inputs, add_network, add_preprocessing
 from dropout_core.model.saved_model import Manifest, TabularModel
 
 # Runtimes of 2022 and later support these versions.
@@ -32,6 +32,7 @@ _OPSETS = {"": 17, ML_DOMAIN: 3}
 _IR_VERSION = 8
 
 _PROBABILITIES, _PREDICTION, _VALUES = "probabilities", "prediction", "values"
+_QUANTILES = "quantiles"
 _LABEL_TYPES = {
     bool: TensorProto.BOOL,
     int: TensorProto.INT64,
@@ -44,7 +45,7 @@ def write_onnx(model: TabularModel, manifest: Manifest, target: Path, *, check: 
     """Write `onnx_model`. Raises ModelError if it does not answer as the service does."""
     exported, inputs = onnx_model(model, manifest)
     answer = _run(exported, inputs.feed(check.examples.cells))
-    outputs = torch.from_numpy(answer[_VALUES if manifest.classes is None else _PROBABILITIES])
+    outputs = torch.from_numpy(answer[next(iter(answer))])
     check.require_same(outputs)
     if manifest.classes is not None:
         _require_labels(check, outputs, answer[_PREDICTION])
@@ -54,10 +55,13 @@ def write_onnx(model: TabularModel, manifest: Manifest, target: Path, *, check: 
 def onnx_model(model: TabularModel, manifest: Manifest) -> tuple[ModelProto, Inputs]:
     """Return the ONNX model and its inputs.
 
-    Outputs: `values` (N, C) float64 of a regression; else `probabilities` (N, C) float64 and
+    Outputs: `values` (N, T) float64 of a regression, after its `quantiles` (N, T * Q) if it has
+    them; else `probabilities` (N, C) float64 and
     `prediction`, the label (N) or, for `multilabel`, whether each label holds (N, C).
     """
     taken = {_PROBABILITIES, _PREDICTION, _VALUES}
+    if manifest.quantiles is not None:
+        taken.add(_QUANTILES)
     inputs = Inputs.of(manifest.encoder, taken=taken)
     graph = Graph(taken)
     outputs = _add_outputs(graph, _add_model(graph, inputs, model, manifest), model, manifest)
@@ -75,11 +79,15 @@ def onnx_model(model: TabularModel, manifest: Manifest) -> tuple[ModelProto, Inp
 def _add_model(graph: Graph, inputs: Inputs, model: TabularModel, manifest: Manifest) -> str:
     """Add preprocessing and network, and return the network's outputs: (N, C) float64."""
     values, codes = inputs.add(graph)
-    parts = [] if values is None else [add_preprocessing(graph, values, model.preprocessing)]
-    if model.network.inputs is not None:
-        categories = model.network.inputs
-        parts.append(add_categories(graph, codes, categories, manifest.preprocessing))
-    return graph.cast(add_network(graph, graph.concatenate(parts), model.network), np.float64)
+    if values is not None:
+        values = add_preprocessing(graph, values, model.preprocessing)
+    inputs_of_network = model.network.inputs
+    if inputs_of_network is not None:
+        x = add_inputs(graph, values, codes, inputs_of_network, manifest.preprocessing)
+    else:
+        assert values is not None  # a model without values has categories
+        x = values
+    return graph.cast(add_network(graph, x, model.network), np.float64)
 
 
 def _add_outputs(
@@ -87,6 +95,8 @@ def _add_outputs(
 ) -> list[ValueInfoProto]:
     if manifest.classes is None:
         scaled = graph.add("Mul", outputs, model.target_scale)
+        if manifest.quantiles is not None:
+            return _add_quantiles(graph, graph.add("Add", scaled, model.target_mean), manifest)
         graph.add("Add", scaled, model.target_mean, output=_VALUES)
         return [_declared(_VALUES, TensorProto.DOUBLE, manifest.num_outputs)]
     if (model.target_scale != 1).any():  # by the temperature
@@ -102,6 +112,21 @@ def _add_outputs(
     labels = np.array(manifest.classes, dtype=object if label_type is str else None)
     graph.add("Gather", labels, best, output=_PREDICTION)
     return [probabilities, _declared(_PREDICTION, _LABEL_TYPES[label_type])]
+
+
+def _add_quantiles(graph: Graph, outputs: str, manifest: Manifest) -> list[ValueInfoProto]:
+    """Sort the quantiles of each target, and choose the values among them."""
+    num_targets, num_quantiles = len(manifest.targets), manifest.num_quantiles
+    by_target = graph.add("Reshape", outputs, np.array([-1, num_quantiles]))
+    number = np.array([num_quantiles])
+    ascending = graph.add("TopK", by_target, number, axis=1, largest=0, num_unused=1)
+    graph.add("Reshape", ascending, np.array([-1, manifest.num_outputs]), output=_QUANTILES)
+    columns = np.arange(manifest.num_outputs)[manifest.of_values]
+    graph.add("Gather", _QUANTILES, columns, axis=1, output=_VALUES)
+    return [
+        _declared(_QUANTILES, TensorProto.DOUBLE, manifest.num_outputs),
+        _declared(_VALUES, TensorProto.DOUBLE, num_targets),
+    ]
 
 
 def _declared(name: str, elem_type: int, *width: int) -> ValueInfoProto:
@@ -124,6 +149,7 @@ def _metadata(manifest: Manifest, inputs: Inputs) -> dict[str, str]:
     lists = {
         "targets": manifest.targets,
         "classes": manifest.classes,
+        **({} if manifest.quantiles is None else {"quantile_levels": manifest.quantiles}),
         "features": manifest.features,
         "inputs": inputs.names,
         "categories": categories,

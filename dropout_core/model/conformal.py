@@ -127,6 +127,7 @@ def num_pairs(quantiles: Sequence[float] | None) -> int:
 
 def _pairs(outputs: Tensor, *, num_targets: int) -> tuple[Tensor, Tensor]:
     """Return the lower and upper quantiles, outermost first: (N, T * Q) -> two (N, T, P)."""
-    by_target = outputs.unflatten(1, (num_targets, -1))
-    number = max(1, by_target.shape[2] // 2)
+    num_quantiles = outputs.shape[1] // num_targets
+    by_target = outputs.reshape(len(outputs), num_targets, num_quantiles)
+    number = max(1, num_quantiles // 2)
     return by_target[..., :number], by_target.flip(2)[..., :number]

@@ -19,13 +19,20 @@ from dropout_core.model.preprocessing import LinearScale, Preprocessing
 from dropout_core.model.saved_model import TabularModel
 from dropout_core.nn.layers import STOCHASTIC, Dropout
 from dropout_core.nn.mlp import MLP, HiddenLayer
+from dropout_core.nn.quantiles import uncrossed
 
 Step = Callable[[Tensor], Tensor]
 
 
-def as_predicted(outputs: Tensor, task: Task) -> Tensor:
-    """Turn logits (*, C) into probabilities of classes or labels; leave regression values."""
+def as_predicted(outputs: Tensor, task: Task, *, num_quantiles: int = 1) -> Tensor:
+    """Turn logits (N, C) into probabilities of classes or labels; leave regression values.
+
+    With several quantiles of each target, sort them: where they cross, the sorted ones are nearer
+    to the true ones (Chernozhukov, Fernandez-Val and Galichon 2010).
+    """
     match task:
+        case "regression" if num_quantiles > 1:
+            return uncrossed(outputs, num_quantiles)
         case "regression":
             return outputs
         case "multilabel":

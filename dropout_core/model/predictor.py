@@ -29,6 +29,7 @@ from dropout_core.model.forward import ForwardPass, as_predicted
 from dropout_core.model.saved_model import Description, TabularModel, load_model
 from dropout_core.model.uncertainty import SubNetworks, Uncertainty, summarise
 from dropout_core.nn.mlp import Linear
+from dropout_core.nn.numbers import LinearOfEach
 
 TILE_ROWS = 32
 TILE_COLUMNS = 16
@@ -107,6 +108,8 @@ class Predictor:
     def outputs(self, matrix: Tensor) -> Tensor:
         """Return probabilities of the classes, or values in the targets' units, dropout off.
 
+        Quantiles of a target follow each other and ascend.
+
         Shape: (N, V + K), as `encode` returns it -> (N, C) float64.
         """
         expected = self.description.encoder.num_columns
@@ -126,8 +129,10 @@ class Predictor:
         A row's bits depend on the row, the seed and the number of samples alone. Raises ValueError
         unless there are at least two samples. Gal and Ghahramani 2016, section 4.
         """
+        values = self.description.of_values
         samples = (
-            self._outputs(matrix, self._sub_network(seed, number)) for number in range(num_samples)
+            self._outputs(matrix, self._sub_network(seed, number))[:, values]
+            for number in range(num_samples)
         )
         return summarise(samples, task=self.description.task)
 
@@ -193,7 +198,7 @@ class Predictor:
         classes, targets = self.description.classes, self.description.targets
         match self.description.task:
             case "regression":
-                return by_target(targets, outputs.tolist())
+                return by_target(targets, outputs[:, self.description.of_values].tolist())
             case "multilabel":
                 return [_by_name(targets, row) for row in (outputs > 0.5).tolist()]
             case _:
@@ -206,7 +211,8 @@ class Predictor:
             raise LevelError("a multilabel model has no conformal sets")
         if self._model.scores is None:
             raise LevelError("the model has no conformal scores: train it with `calibrate`")
-        return Conformal(self._model.scores.cpu(), level=level)
+        scores = self._model.scores.cpu()
+        return Conformal(scores, level=level, quantiles=self.description.quantiles)
 
     def sets(self, outputs: Tensor, *, level: float) -> list[list[Any]]:
         """Return the classes that each row may have, at a level such as 0.9: (N, C) -> N.
@@ -245,7 +251,8 @@ class Predictor:
 
     def _tile_outputs(self, tile: Tensor, forward: ForwardPass) -> Tensor:
         """(T, V + K) -> (T, C)."""
-        return as_predicted(forward(tile.to(self.device)), self.description.task)
+        outputs, description = forward(tile.to(self.device)), self.description
+        return as_predicted(outputs, description.task, num_quantiles=description.num_quantiles)
 
     def _tiled(self, rows: Tensor, size: int) -> Tensor:
         tiles = torch.split(rows, size)
@@ -278,6 +285,9 @@ class Predictor:
         widths = [*description.model.hidden]
         if description.task == "multilabel" or self.num_members > 1:
             widths.append(description.num_outputs)
+        inputs = self._model.network.inputs
+        if inputs is not None and inputs.numbers is not None:
+            widths.append(inputs.numbers.num_numbers * inputs.numbers.num_entries)
         return all(size * width % BLOCK == 0 for width in widths)
 
     def _is_invariant(self, rows: Tensor, expected: Tensor, size: int) -> bool:
@@ -368,10 +378,27 @@ class _WidenedLinear(nn.Module):
         return self._wide.forward(x)[..., : self.out_features].contiguous()
 
 
+class _WidenedLinearOfEach(nn.Module):
+    """The same for the linear maps of embedded numbers."""
+
+    def __init__(self, linear: LinearOfEach) -> None:
+        super().__init__()
+        self.out_features = linear.out_features
+        missing = TILE_COLUMNS - linear.out_features
+        self.weight = F.pad(linear.weight, (0, 0, 0, missing))
+        self.bias = F.pad(linear.bias, (0, missing))
+
+    def forward(self, encoding: Tensor) -> Tensor:
+        wide = torch.baddbmm(self.bias[:, :, None], self.weight, encoding)
+        return wide[:, : self.out_features]
+
+
 def _widen_narrow_layers(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, Linear) and child.out_features < TILE_COLUMNS:
             setattr(module, name, _WidenedLinear(child))
+        elif isinstance(child, LinearOfEach) and child.out_features < TILE_COLUMNS:
+            setattr(module, name, _WidenedLinearOfEach(child))
         else:
             _widen_narrow_layers(child)
 

@@ -14,10 +14,12 @@ from dropout_core.config import PreprocessingConfig
 
 NUM_QUANTILES = 257
 MAX_PIXEL = 255.0
+ROBUST_BOUND = 3.0
+ROBUST_LIMIT = 1e9  # float32 rounds what is farther out to the bound, too
 _CHUNK_ROWS = 65_536
 _BLOCK_COLUMNS = 16
 
-LinearKind = Literal["standard", "minmax", "pixels", "none"]
+LinearKind = Literal["standard", "minmax", "pixels", "unit", "none"]
 
 
 class Preprocessing(nn.Module):
@@ -25,7 +27,8 @@ class Preprocessing(nn.Module):
 
     Values are scaled in float64, so that large ones keep their differences. `indicated` are the
     column indices of the values that have an indicator, an input that is 1 where they are missing.
-    Shape: (N, V + K) float64, NaN where a value is missing -> (N, V + I + K) float32.
+    `only_numbers` says that no value is a boolean, a part of a date or a word count. Shape:
+    (N, V + K) float64, NaN where a value is missing -> (N, V + I + K) float32.
     """
 
     fill: Tensor
@@ -38,18 +41,16 @@ class Preprocessing(nn.Module):
         num_values: int,
         num_codes: int = 0,
         indicated: Sequence[int] = (),
+        only_numbers: bool = True,
     ) -> None:
         super().__init__()
         self.num_values = num_values
+        self._may_be_image = only_numbers
         self.num_codes = num_codes
         self._impute = config.impute
         self.register_buffer("fill", torch.zeros(num_values, dtype=torch.float64))
         self.register_buffer("indicated", torch.tensor(indicated, dtype=torch.int64))
-        self.scale = (
-            QuantileScale(num_values)
-            if config.scale == "quantile"
-            else LinearScale(num_values, config.scale)
-        )
+        self.scale = _scale(config, num_values)
 
     @property
     def out_features(self) -> int:
@@ -57,13 +58,41 @@ class Preprocessing(nn.Module):
 
     def fit(self, matrix: Tensor, weights: Tensor | None = None) -> None:
         """Fit fill values and scales to training rows: (N, V + K), as their weights (N) count."""
+        if isinstance(self.scale, LinearScale) and self.scale.kind == "unit":
+            are_pixels = self._may_be_image and self._are_pixels(matrix, weights)
+            self.scale.kind = "pixels" if are_pixels else "minmax"
         for column, known, known_weights in self._known(matrix, weights):
             self.fill[column] = (
-                _median(known, known_weights)
+                quantiles(known, [0.5], known_weights)[0]
                 if self._impute == "median"
                 else mean_and_scale(known, known_weights)[0]
             )
             self.scale.fit(column, known, known_weights)
+
+    def _are_pixels(self, matrix: Tensor, weights: Tensor | None) -> bool:
+        """Return whether all known values are whole numbers from 0 to 255, some above 127."""
+        largest = 0.0
+        for _, known, _ in self._known(matrix, weights):
+            low, high = map(float, known.aminmax())
+            if low < 0 or high > MAX_PIXEL or (known != known.round()).any():
+                return False
+            largest = max(largest, high)
+        return largest > MAX_PIXEL / 2
+
+    def quantiles(
+        self, matrix: Tensor, num_quantiles: int, weights: Tensor | None = None
+    ) -> Tensor:
+        """Return evenly spaced quantiles of the known values of training rows, scaled.
+
+        Shape: (N, V + K), weights (N) -> (Q, V) float32. The first and the last are the smallest
+        and the largest value.
+        """
+        found = torch.empty(num_quantiles, self.num_values, dtype=torch.float64)
+        levels = [index / (num_quantiles - 1) for index in range(num_quantiles)]
+        for column, known, known_weights in self._known(matrix, weights):
+            found[:, column] = quantiles(known, levels, known_weights)
+        scaled: Tensor = self.scale(found)
+        return scaled.float()
 
     def _known(
         self, matrix: Tensor, weights: Tensor | None
@@ -107,7 +136,8 @@ class LinearScale(nn.Module):
     """Subtract `mean` and divide by `deviation`: (N, V) -> (N, V).
 
     `standard` has mean 0 and variance 1 then, `minmax` lies between 0 and 1, `pixels` are divided
-    by 255, and `none` stays as it is. A constant column is divided by 1.
+    by 255, and `none` stays as it is. `unit` has to become `pixels` or `minmax` before the fit. A
+    constant column is divided by 1.
     """
 
     mean: Tensor
@@ -115,13 +145,13 @@ class LinearScale(nn.Module):
 
     def __init__(self, num_values: int, kind: LinearKind = "standard") -> None:
         super().__init__()
-        self._kind = kind
+        self.kind = kind
         self.register_buffer("mean", torch.zeros(num_values, dtype=torch.float64))
         self.register_buffer("deviation", torch.ones(num_values, dtype=torch.float64))
 
     def fit(self, column: int, values: Tensor, weights: Tensor | None = None) -> None:
         """Fit a column to its known values: (N), as their weights (N) count."""
-        match self._kind:
+        match self.kind:
             case "standard":
                 self.mean[column], self.deviation[column] = mean_and_scale(values, weights)
             case "minmax":
@@ -139,6 +169,48 @@ class LinearScale(nn.Module):
     def unscale(self, scaled: Tensor) -> Tensor:
         """Return values that scale to about `scaled`: (N, V) -> (N, V)."""
         return scaled * self.deviation + self.mean
+
+
+class RobustScale(nn.Module):
+    """Subtract `median`, divide by `spread`, and bound smoothly to [-3, 3]: (N, V) -> (N, V).
+
+    The bounds are those of x / sqrt(1 + (x / 3)^2). The spread is the interquartile range or, if
+    that is 0, half of the range. A constant column is divided by 1. Holzmueller et al. 2024,
+    section 3.
+    """
+
+    median: Tensor
+    spread: Tensor
+
+    def __init__(self, num_values: int) -> None:
+        super().__init__()
+        self.register_buffer("median", torch.zeros(num_values, dtype=torch.float64))
+        self.register_buffer("spread", torch.ones(num_values, dtype=torch.float64))
+
+    def fit(self, column: int, values: Tensor, weights: Tensor | None = None) -> None:
+        """Fit a column to its known values: (N), as their weights (N) count."""
+        low, middle, high = quantiles(values, [0.25, 0.5, 0.75], weights)
+        numbers = torch.finfo(torch.float64)
+        rounding = 4 * numbers.eps * values.abs().amax() + 2 * numbers.tiny
+        half = 0.5 * high - 0.5 * low  # of the range between them, which might overflow
+        if half > rounding:
+            spread = 2 * half.clamp_max(numbers.max / 2)
+        else:
+            least, most = values.aminmax()
+            spread = 0.5 * most - 0.5 * least
+        varies = _mean_spread_varies(values, weights)[2]
+        self.median[column] = middle
+        self.spread[column] = spread if varies else spread.clamp_min(1.0)
+
+    def forward(self, values: Tensor) -> Tensor:
+        # So far out the bound is reached, and the square would overflow farther out.
+        x = standardise(values, self.median, self.spread).clamp_(-ROBUST_LIMIT, ROBUST_LIMIT)
+        return x / (1 + (x / ROBUST_BOUND).square()).sqrt()
+
+    def unscale(self, scaled: Tensor) -> Tensor:
+        """Return values that scale to about `scaled`: (N, V) -> (N, V)."""
+        within = scaled.clamp(-0.99 * ROBUST_BOUND, 0.99 * ROBUST_BOUND)
+        return within / (1 - (within / ROBUST_BOUND).square()).sqrt() * self.spread + self.median
 
 
 class QuantileScale(nn.Module):
@@ -201,6 +273,18 @@ class QuantileScale(nn.Module):
         return self.quantiles.gather(1, ranks.clamp_max(NUM_QUANTILES - 1)).t()
 
 
+def _scale(
+    config: PreprocessingConfig, num_values: int
+) -> "LinearScale | RobustScale | QuantileScale":
+    match config.scale:
+        case "quantile":
+            return QuantileScale(num_values)
+        case "robust":
+            return RobustScale(num_values)
+        case kind:
+            return LinearScale(num_values, kind)
+
+
 def standardise(values: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     """Return (values - mean) / scale. Halves are exact, and finite if the difference overflows."""
     return (0.5 * values).sub_(0.5 * mean).div_(0.5 * scale)
@@ -238,22 +322,28 @@ def _mean_spread_varies(values: Tensor, weights: Tensor | None) -> tuple[Tensor,
     return mean * unit, spread * unit, varies
 
 
-def _median(values: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the median, where two are in the middle their mean: (N), (N) -> ().
+def quantiles(values: Tensor, levels: Sequence[float], weights: Tensor | None) -> Tensor:
+    """Return the values at these levels from 0 to 1: (N), (N) -> (Q). The median is at 0.5.
 
-    A value of weight 2 counts like two of weight 1.
+    If a level is between two values, it is their mean (definition 2 of Hyndman and Fan 1996). A
+    value of weight 2 counts like two of weight 1.
     """
-    last = len(values) - 1
+    level, last = torch.tensor(levels, dtype=torch.float64), len(values) - 1
     if weights is None:
-        low, high = last // 2, (last + 1) // 2
-        ordered = torch.from_numpy(np.partition(values.numpy(), (low, high)))  # no whole sort
+        passed = len(values) * level
+        tolerance = 1e-12 * len(values)
+        low = (passed - tolerance).ceil().long() - 1
+        high = (passed + tolerance).floor().long()
+        low, high = low.clamp(0, last), high.clamp(0, last)
+        needed = sorted(set(torch.cat([low, high]).tolist()))
+        ordered = torch.from_numpy(np.partition(values.numpy(), needed))  # no whole sort
     else:
         ordered, order = values.sort()
-        passed = weights[order].cumsum(0)
-        middle = 0.5 * passed[-1]
-        tolerance = 1e-6 * middle  # the weights are rounded to 32 bits
-        low = min(int(torch.searchsorted(passed, middle - tolerance)), last)
-        high = min(int(torch.searchsorted(passed, middle + tolerance)), last)
+        cumulative = weights[order].cumsum(0)
+        passed = level * cumulative[-1]
+        tolerances = 1e-6 * passed  # the weights are rounded to 32 bits
+        low = torch.searchsorted(cumulative, passed - tolerances).clamp_max(last)
+        high = torch.searchsorted(cumulative, passed + tolerances).clamp_max(last)
     return 0.5 * ordered[low] + 0.5 * ordered[high]
 
 

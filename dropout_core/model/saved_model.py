@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from dropout_core.config import Config, MLPConfig, PreprocessingConfig, Task, added
 from dropout_core.config.base import Positive
+from dropout_core.data.categories import CategoricalFeature
 from dropout_core.data.encoder import Encoder
+from dropout_core.data.features import NumericFeature
 from dropout_core.data.formats import CellFormat
 from dropout_core.data.labels import LabelColumn
 from dropout_core.data.reading import Reading
@@ -27,9 +29,11 @@ from dropout_core.data.targets import labelled
 from dropout_core.errors import ModelError
 from dropout_core.files import write_atomically
 from dropout_core.model.preprocessing import Preprocessing, mean_and_scale, standardise
-from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.inputs import InputLayer
 from dropout_core.nn.members import AVERAGES
 from dropout_core.nn.mlp import MLP
+from dropout_core.nn.numbers import PiecewiseLinearEmbedding
+from dropout_core.nn.quantiles import median_index
 
 MANIFEST = "model.json"
 WEIGHTS = "model.safetensors"
@@ -49,7 +53,8 @@ class Calibration(Config):
 class Description(Config):
     """The description of a model without its tensors. `classes` are in the order of the outputs.
 
-    A regression has no classes and one output for each target. A `multilabel` model also has one
+    A regression has no classes and one output for each target, or one for each of the `quantiles`
+    of each target: those of a target follow each other. A `multilabel` model also has one
     output for each target, and its classes are the names of the targets, which are labels that
     the `label_column` lists if there is one. `target_formats` say how the numbers of targets are
     written, by name.
@@ -66,6 +71,7 @@ class Description(Config):
     target_formats: Mapping[str, CellFormat] = added({})
     label_column: LabelColumn | None = added(None)
     calibration: Calibration | None = added(None)
+    quantiles: tuple[float, ...] | None = added(None)
 
     @cached_property
     def reading(self) -> Reading:
@@ -89,8 +95,18 @@ class Description(Config):
         return *self.targets, *listed
 
     @property
+    def num_quantiles(self) -> int:
+        """The number of quantiles of each target; 1 without quantiles."""
+        return len(self.quantiles or (0.5,))
+
+    @property
     def num_outputs(self) -> int:
-        return len(self.output_names)
+        return len(self.output_names) * self.num_quantiles
+
+    @cached_property
+    def of_values(self) -> slice:
+        """The outputs that are the values of a regression: the quantiles next to the medians."""
+        return slice(median_index(self.quantiles or (0.5,)), None, self.num_quantiles)
 
     def labelled(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, Tensor]:
         """Return the rows that have all targets, and their targets. Raises DataError."""
@@ -134,18 +150,35 @@ class TabularModel(nn.Module):
         self.register_buffer("scores", None)
 
     def fit_targets(self, targets: Tensor, weights: Tensor | None = None) -> None:
-        """Fit the scale of a regression's targets to training rows: (N, C), by weights (N)."""
+        """Fit the scale of a regression's targets to training rows: (N, T), by weights (N).
+
+        Each quantile of a target has the target's scale.
+        """
         if weights is not None:
             targets, weights = targets[weights > 0], weights[weights > 0].double()
-        self.target_mean, self.target_scale = mean_and_scale(targets, weights)
+        num_quantiles = self.network.out_features // targets.shape[1]
+        self.target_mean, self.target_scale = (
+            of_targets.repeat_interleave(num_quantiles)
+            for of_targets in mean_and_scale(targets, weights)
+        )
 
     def set_temperature(self, temperature: float) -> None:
         """Divide the logits by a temperature from now on."""
         self.target_scale = torch.full_like(self.target_scale, 1 / temperature)
 
+    def fit_inputs(self, matrix: Tensor, weights: Tensor | None = None) -> None:
+        """Fit the scales, then the bins of embedded numbers, to training rows: (N, V + K)."""
+        self.preprocessing.fit(matrix, weights)
+        inputs = self.network.inputs
+        if inputs is not None and isinstance(inputs.numbers, PiecewiseLinearEmbedding):
+            num_quantiles = inputs.numbers.num_entries + 1
+            quantiles = self.preprocessing.quantiles(matrix, num_quantiles, weights)
+            inputs.numbers.fit(quantiles[:, inputs.embedded].t())
+
     def standardise_targets(self, targets: Tensor) -> Tensor:
-        """Return the scaled targets that a regression is trained on: (N, C) float64 -> float32."""
-        return standardise(targets, self.target_mean, self.target_scale).float()
+        """Return the scaled targets that a regression is trained on: (N, T) float64 -> float32."""
+        step = self.network.out_features // targets.shape[1]
+        return standardise(targets, self.target_mean[::step], self.target_scale[::step]).float()
 
     def forward(self, matrix: Tensor) -> Tensor:
         outputs: Tensor = self.network(self.preprocessing(matrix))
@@ -170,13 +203,17 @@ def build_model(
         num_values=encoder.num_values,
         num_codes=len(encoder.cardinalities),
         indicated=[encoder.columns_of(name)[0] for name in encoder.may_be_missing],
+        only_numbers=all(
+            isinstance(f, NumericFeature | CategoricalFeature) for f in encoder.features
+        ),
     )
     inputs = None
-    if encoder.cardinalities:
-        inputs = CategoryInputs(
+    if encoder.cardinalities or preprocessing.number_embedding is not None:
+        inputs = InputLayer(
             preprocessing,
             num_values=scaling.out_features - len(encoder.cardinalities),
             cardinalities=encoder.cardinalities,
+            numbers=encoder.number_indices,
         )
     network = MLP(
         model,

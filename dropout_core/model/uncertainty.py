@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 
 from dropout_core.config import Task
 from dropout_core.model.forward import as_predicted
-from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.inputs import InputLayer
 from dropout_core.nn.layers import STOCHASTIC, DropConnectLinear
 from dropout_core.nn.mlp import MLP, HiddenLayer
 from dropout_core.seeds import generator
@@ -180,7 +180,7 @@ def _factors(dropout: nn.Module, num_units: int, stream: Generator, *, members: 
     return factors
 
 
-def _embedding_factors(inputs: CategoryInputs, stream: Generator) -> Tensor:
+def _embedding_factors(inputs: InputLayer, stream: Generator) -> Tensor:
     """Draw the factors of the inputs: only embeddings, the last ones, are dropped. (1, W)"""
     num_embedded = sum(cast(nn.Embedding, table).embedding_dim for table in inputs.embeddings)
     others = torch.ones(1, inputs.out_features - num_embedded)

@@ -24,20 +24,30 @@ def mish(x: Tensor) -> Tensor:
     return _mish(x, _reciprocal(x))
 
 
+def mish_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Mish and its derivative, 1 - 2 r + 4 x (r (1 - r) - r sqrt(r (1 - r)))."""
+    r = _reciprocal(x)
+    product = torch.addcmul(r, r, r, value=-1)
+    root = product.sqrt()
+    product.addcmul_(r, root, value=-1)
+    return _mish(x, r), torch.addcmul(1 - 2 * r, x, product, value=4)
+
+
 class _Mish(torch.autograd.Function):
     """Mish with its slope computed on the way, so that backward is one product."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        r = _reciprocal(x)
-        ctx.save_for_backward(_mish_slope(x, r))
-        return _mish(x, r)
+        value, slope = mish_and_slope(x)
+        ctx.save_for_backward(slope)
+        return value
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (slope,) = ctx.saved_tensors
-        return grad * slope
+        before: Tensor = grad * slope
+        return before
 
 
 def _reciprocal(x: Tensor) -> Tensor:
@@ -47,14 +57,6 @@ def _reciprocal(x: Tensor) -> Tensor:
 
 def _mish(x: Tensor, r: Tensor) -> Tensor:
     return torch.addcmul(x, x, r, value=-2)
-
-
-def _mish_slope(x: Tensor, r: Tensor) -> Tensor:
-    """Return the derivative of Mish: 1 - 2 r + 4 x (r (1 - r) - r sqrt(r (1 - r)))."""
-    product = torch.addcmul(r, r, r, value=-1)
-    root = product.sqrt()
-    product.addcmul_(r, root, value=-1)
-    return torch.addcmul(1 - 2 * r, x, product, value=4)
 
 
 class Mish(nn.Module):

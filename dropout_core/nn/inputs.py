@@ -1,6 +1,6 @@
-"""Categorical features as inputs of a network: one-hot, or learned embeddings.
+"""The inputs of a network's first layer: numbers as they are or embedded, and categories.
 
-Shapes: B rows of a batch, V values, K categorical features, W inputs that encode them.
+Shapes: B rows of a batch, V values, K categorical features, W inputs of the first layer.
 """
 
 from collections.abc import Sequence
@@ -11,28 +11,47 @@ from torch import Generator, Tensor, nn
 from dropout_core.config import PreprocessingConfig
 from dropout_core.nn.layers import Dropout
 from dropout_core.nn.masks import keep_mask
+from dropout_core.nn.numbers import embedding_of_numbers
 
 _MAX_AUTOMATIC_DIM = 50
 
 
-class CategoryInputs(nn.Module):
-    """Turn the category codes that follow the values into inputs of the first layer.
+class InputLayer(nn.Module):
+    """Embed numbers, pass other values on, and turn the category codes that follow into inputs.
 
+    `numbers` are the column indices of the values that the config's `number_embedding` embeds.
     Code 0 is the unknown category: missing, or not seen when the codes were fitted. Training
     replaces known codes by it at random, with probability `unknown_rate`, so that the weights of
-    the unknown category are trained too. Shape: (B, V + K) -> (B, V + W); codes are integers >= 0.
+    the unknown category are trained too. Shape: (B, V + K) -> (B, W); codes are integers >= 0. The
+    inputs are embedded numbers, other values, one-hot categories and embedded ones, in this order.
     """
 
     offsets: Tensor
+    embedded: Tensor
+    passed: Tensor
     generator: Generator | None = None
 
     def __init__(
-        self, config: PreprocessingConfig, *, num_values: int, cardinalities: Sequence[int]
+        self,
+        config: PreprocessingConfig,
+        *,
+        num_values: int,
+        cardinalities: Sequence[int] = (),
+        numbers: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.num_values = num_values
         self.cardinalities = tuple(cardinalities)
         self.unknown_rate = config.unknown_rate
+        chosen = list(numbers) if config.number_embedding is not None else []
+        others = sorted(set(range(num_values)).difference(chosen))
+        self.register_buffer("embedded", torch.tensor(chosen, dtype=torch.int64), persistent=False)
+        self.register_buffer("passed", torch.tensor(others, dtype=torch.int64), persistent=False)
+        self.numbers = (
+            embedding_of_numbers(len(chosen), config.number_embedding)
+            if config.number_embedding is not None and chosen
+            else None
+        )
         widths = category_widths(config, cardinalities)
         pairs = list(enumerate(zip(cardinalities, widths, strict=True)))
         self._one_hot = [k for k, (cardinality, width) in pairs if width == cardinality]
@@ -47,19 +66,33 @@ class CategoryInputs(nn.Module):
             for k in self._embedded
         )
         self.dropout = Dropout(config.embedding_dropout)
-        self.out_features = num_values + sum(widths)
+        width = 0 if self.numbers is None else len(chosen) * self.numbers.dim
+        self.out_features = width + len(others) + sum(widths)
 
     @property
     def learns(self) -> bool:
         """Whether it has parameters to train."""
-        return len(self.embeddings) > 0
+        return self.numbers is not None or len(self.embeddings) > 0
 
     def forward(self, x: Tensor) -> Tensor:
-        values = x[:, : self.num_values]
-        codes = self._with_unknowns(x[:, self.num_values :]).long()
-        parts = [values]
+        parts = self._value_parts(x[:, : self.num_values])
+        if self.cardinalities:
+            parts += self._category_parts(x[:, self.num_values :])
+        return torch.cat(parts, dim=1)
+
+    def _value_parts(self, values: Tensor) -> list[Tensor]:
+        if self.numbers is None:
+            return [values]
+        embedded: Tensor = self.numbers(values.index_select(1, self.embedded))
+        if len(self.passed) == 0:
+            return [embedded]
+        return [embedded, values.index_select(1, self.passed)]
+
+    def _category_parts(self, given: Tensor) -> list[Tensor]:
+        codes = self._with_unknowns(given).long()
+        parts = []
         if self._one_hot:
-            ones = values.new_zeros(x.shape[0], self._num_one_hot)
+            ones = given.new_zeros(given.shape[0], self._num_one_hot)
             parts.append(ones.scatter(1, codes[:, self._one_hot] + self.offsets, 1.0))
         if self._embedded:
             embedded = [
@@ -67,7 +100,7 @@ class CategoryInputs(nn.Module):
                 for embedding, k in zip(self.embeddings, self._embedded, strict=True)
             ]
             parts.append(self.dropout(torch.cat(embedded, dim=1)))
-        return torch.cat(parts, dim=1)
+        return parts
 
     def _with_unknowns(self, codes: Tensor) -> Tensor:
         """Replace codes at random by 0, the unknown category, while training."""

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from dropout_core.config import DropoutConfig, FusedActivation, Init, MLPConfig
 from dropout_core.nn import functional
 from dropout_core.nn.activations import ACTIVATIONS, ParametricActivation
-from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.inputs import InputLayer
 from dropout_core.nn.layers import (
     STOCHASTIC,
     BatchwiseDropout,
@@ -30,6 +30,7 @@ from dropout_core.nn.members import (
     MemberAverage,
     MemberLinear,
 )
+from dropout_core.nn.numbers import NUMBER_EMBEDDINGS
 from dropout_core.seeds import generator
 
 Linear = nn.Linear | MemberLinear | BackboneLinear
@@ -116,9 +117,9 @@ class MLP(nn.Module):
 
     Shape: (B, in_features) -> (B, C); the outputs are logits or regression values. With k members
     training mode gives (B, k, C), and eval mode averages them, in float64, as `average` says.
-    `inputs` encodes categorical features for the first layer; None if there are none. The weights
-    are a function of the config, the sizes and `seed`. The names of the parameters do not depend on
-    the dropout, so a checkpoint can be loaded into a network with another dropout.
+    `inputs` embeds numbers and encodes categories for the first layer; None if it does neither. The
+    weights are a function of the config, the sizes and `seed`. The names of the parameters do not
+    depend on the dropout, so a checkpoint can be loaded into a network with another dropout.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class MLP(nn.Module):
         *,
         in_features: int,
         out_features: int,
-        inputs: CategoryInputs | None = None,
+        inputs: InputLayer | None = None,
         average: Average = "values",
         seed: int = 0,
     ) -> None:
@@ -193,7 +194,8 @@ class MLP(nn.Module):
         return _product(self.output, x, columns)
 
     def initialise(self, seed: int) -> None:
-        """Draw every weight anew: embeddings from N(0, 1), the others by the config's init.
+        """Draw every weight anew: embeddings of categories from N(0, 1), those of numbers as they
+        say, and the others by the config's init.
 
         Biases become zero, and factors one; but those of the inputs of a backbone are what makes
         its members differ: random signs, or from N(0, 1) if inputs are embedded (Gorishniy et al.
@@ -209,6 +211,8 @@ class MLP(nn.Module):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, generator=stream)
+            elif isinstance(module, NUMBER_EMBEDDINGS):
+                module.initialise(stream)
             if isinstance(module, BackboneLinear):
                 nn.init.ones_(module.scale_in)
                 nn.init.ones_(module.scale_out)
@@ -226,7 +230,7 @@ class MLP(nn.Module):
     def use_generator(self, stream: Generator | None) -> None:
         """Draw every mask from `stream`; None means torch's default generator."""
         for module in self.modules():
-            if isinstance(module, (*STOCHASTIC, CategoryInputs)):
+            if isinstance(module, (*STOCHASTIC, InputLayer)):
                 module.generator = stream
 
     def use_bfloat16(self, enabled: bool) -> None:

@@ -19,5 +19,11 @@ def medians(outputs: Tensor, levels: Sequence[float]) -> Tensor:
     The outputs of a target follow each other, in the order of the levels. Quantiles that cross are
     sorted first (Chernozhukov et al. 2010).
     """
-    of_targets = outputs.reshape(*outputs.shape[:-1], -1, len(levels))
-    return of_targets.sort(dim=-1).values[..., median_index(levels)]
+    return uncrossed(outputs, len(levels))[..., median_index(levels) :: len(levels)]
+
+
+def uncrossed(outputs: Tensor, num_quantiles: int) -> Tensor:
+    """Return the quantiles of each target in ascending order: (N, T * Q) -> (N, T * Q)."""
+    *others, num_outputs = outputs.shape
+    by_target = outputs.reshape(*others, num_outputs // num_quantiles, num_quantiles)
+    return by_target.sort(dim=-1).values.flatten(-2)

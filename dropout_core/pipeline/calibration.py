@@ -41,4 +41,4 @@ def calibrate(model: TabularModel, description: Description, rows: EncodedRows) 
 def _logits(model: TabularModel, matrix: Tensor) -> Tensor:
     """(N, V + K) -> (N, C) float64, on the CPU."""
     serving = copy.deepcopy(model).cpu().eval()
-    return torch.cat([serving(part) for part in matrix.split(BATCH_SIZE)])
+    return torch.cat([serving(part) for part in torch.split(matrix, BATCH_SIZE)])

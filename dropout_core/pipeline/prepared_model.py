@@ -1,5 +1,6 @@
 """Stage 3: an untrained model with fitted scales, and the data to train it on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -7,6 +8,7 @@ from torch import Tensor
 from dropout_core.config import MLPConfig
 from dropout_core.model.saved_model import TabularModel, build_model
 from dropout_core.pipeline.encoded_split import EncodedRows, EncodedSplit
+from dropout_core.training.feasibility import check_preprocessing
 from dropout_core.training.training_data import TrainingData
 
 
@@ -22,20 +24,31 @@ class PreparedModel:
     data: TrainingData
 
 
-def prepare_model(split: EncodedSplit, config: MLPConfig, *, seed: int = 0) -> PreparedModel:
-    """Build a model for the split and scale the split's rows for it. `seed` decides the weights."""
+def prepare_model(
+    split: EncodedSplit,
+    config: MLPConfig,
+    *,
+    seed: int = 0,
+    quantiles: Sequence[float] | None = None,
+) -> PreparedModel:
+    """Build a model for the split and scale the split's rows for it.
+
+    `seed` decides the weights. `quantiles` are those that a regression predicts of each target.
+    Raises InfeasibleError if numbers are to be embedded and the split has none.
+    """
+    check_preprocessing(split.preprocessing, num_numbers=len(split.encoder.number_indices))
     model = build_model(
         split.encoder,
         split.preprocessing,
         config,
-        num_outputs=len(split.table.output_names),
+        num_outputs=len(split.table.output_names) * len(quantiles or (0.5,)),
         task=split.table.task,
         seed=seed,
     )
     weights = split.weights
     if weights is not None and (weights == weights[0]).all():
         weights = None  # so that equal weights give the bits that none give
-    model.preprocessing.fit(split.train.matrix, weights)
+    model.fit_inputs(split.train.matrix, weights)
     if split.table.task == "regression":
         model.fit_targets(split.train.targets, weights)
 

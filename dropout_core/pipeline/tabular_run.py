@@ -58,7 +58,10 @@ class TabularRun:
         on_step("encoding")
         encoded = encode_split(table, self._split, self._preprocessing_config)
         on_step("scaling")
-        prepared = prepare_model(encoded, self._model_config, seed=self._training_config.seed)
+        quantiles = self._training_config.quantiles if table.task == "regression" else None
+        prepared = prepare_model(
+            encoded, self._model_config, seed=self._training_config.seed, quantiles=quantiles
+        )
         device = _device(self._training_config)
         self.model = prepared.model.to(device)
         self.training = train(
@@ -82,6 +85,7 @@ class TabularRun:
                 if (format_ := table.reading.number_format(name)) is not None
             },
             label_column=table.label_column,
+            quantiles=quantiles,
         )
         # The matrix of the training rows, which is large, is not kept.
         self._held_out = {"validation": encoded.validation, "test": encoded.test}
@@ -148,6 +152,7 @@ class TabularRun:
                 rows.targets,
                 task=self.table.task,
                 names=self.table.output_names,
+                quantiles=self.description.quantiles,
                 conformal=reported(predictor) if part == "test" else (),
             )
             for part, rows in self._held_out.items()

@@ -4,6 +4,7 @@ Shapes: N rows, C outputs.
 """
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from dropout_core.config import EarlyStoppingConfig, Task
 from dropout_core.training.losses import Loss
-from dropout_core.training.validation import monitored_metric
+from dropout_core.training.validation import monitored_metric, validate
 
 _LESS_IS_BETTER = (None, "loss", "validation_loss", "mae")
+_NUM_PARTS = 10  # of the validation rows, whose values tell how much chance is in the value of all
 
 
 class EarlyStopping:
@@ -35,6 +37,8 @@ class EarlyStopping:
         self._loss = loss
         self._quantiles = quantiles
         self._best = math.inf
+        self._best_error = 0.0  # the standard error of the best value
+        self._error = 0.0  # of the value last computed, if it is the best
         self._reference = math.inf  # of the last epoch that counted as an improvement
         self._epochs_since_improved = 0
 
@@ -45,31 +49,60 @@ class EarlyStopping:
 
         Shapes: outputs (N, C), targets as in `validate`, weights of rows (N).
         """
+        monitor = self._config.monitor
+        value = plain_loss if monitor == "validation_loss" else self._on(outputs, targets, weights)
+        if self._config.tolerance > 0 and self._as_loss(value) < self._best:
+            self._error = self._standard_error(outputs, targets, weights)
+        return value
+
+    def watch(self, value: float | None) -> bool:
+        """Count an epoch with this value, and return whether the model may get its weights."""
+        config, loss = self._config, self._as_loss(value)
+        is_best = loss < self._best
+        if is_best:
+            self._best, self._best_error = loss, self._error
+        if config.tolerance > 0:
+            is_kept = loss <= self._best + config.tolerance * self._best_error
+            has_improved = is_kept
+        else:
+            is_kept = is_best or (config.ties == "last" and loss == self._best)
+            has_improved = loss < self._reference - config.min_delta
+        if has_improved:
+            self._reference = loss
+        self._epochs_since_improved = 0 if has_improved else self._epochs_since_improved + 1
+        return is_kept and value is not None
+
+    def _as_loss(self, value: float | None) -> float:
+        if value is None:
+            return math.inf
+        return value if self._config.monitor in _LESS_IS_BETTER else -value
+
+    def _on(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> float | None:
+        """Return the value on some of the rows; None where it is undefined."""
         match self._config.monitor:
             case "loss" | None:
                 return float(self._loss(outputs, targets, *([] if weights is None else [weights])))
             case "validation_loss":
-                return plain_loss
+                loss, _ = validate(outputs, targets, task=self._task, quantiles=self._quantiles)
+                return loss
             case metric:
                 return monitored_metric(
                     outputs, targets, task=self._task, monitor=metric, quantiles=self._quantiles
                 )
 
-    def watch(self, value: float | None) -> bool:
-        """Count an epoch with this value, and return whether it is the best so far."""
-        loss = math.inf if value is None else value
-        if value is not None and self._config.monitor not in _LESS_IS_BETTER:
-            loss = -value
-        ties = value is not None and self._config.ties == "last" and loss == self._best
-        is_best = loss < self._best or ties
-        if is_best:
-            self._best = loss
-        if loss < self._reference - self._config.min_delta:
-            self._reference = loss
-            self._epochs_since_improved = 0
-        else:
-            self._epochs_since_improved += 1
-        return is_best
+    def _standard_error(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> float:
+        """Estimate the standard error of the value from those of interleaved parts of the rows.
+
+        It is the same for any metric (the method of batch means); 0 if fewer than two parts have a
+        value.
+        """
+        values = []
+        for start in range(min(_NUM_PARTS, len(targets))):
+            rows = slice(start, None, _NUM_PARTS)
+            of_rows = None if weights is None else weights[rows]
+            if (value := self._on(outputs[rows], targets[rows], of_rows)) is not None:
+                values.append(value)
+        return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
     @property
     def is_over(self) -> bool:
@@ -79,6 +112,7 @@ class EarlyStopping:
         """Return JSON values for `restore`."""
         return {
             "best_loss": self._best if math.isfinite(self._best) else None,
+            "best_error": self._best_error,
             "reference_loss": self._reference if math.isfinite(self._reference) else None,
             "epochs_since_improved": self._epochs_since_improved,
         }
@@ -88,5 +122,6 @@ class EarlyStopping:
         best = state["best_loss"]
         reference = state.get("reference_loss", best)
         self._best = math.inf if best is None else best
+        self._best_error = state.get("best_error", 0.0)
         self._reference = math.inf if reference is None else reference
         self._epochs_since_improved = state["epochs_since_improved"]

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from dropout_core.config import CosineConfig, MLPConfig, Monitor, Task, TrainingConfig
+from dropout_core.config import (
+    CosineConfig,
+    MLPConfig,
+    Monitor,
+    PreprocessingConfig,
+    Task,
+    TrainingConfig,
+)
 
 _WITHOUT_CLASSES: dict[Task, str] = {
     "regression": "a regression has no classes",
@@ -91,6 +98,17 @@ def _check_schedules(model: MLPConfig, training: TrainingConfig) -> None:
         raise InfeasibleError(
             ("training", "scheduler", "min_lr"),
             "a `min_lr` above 0 is the same for all layers: set it to 0 with `ntk` rates",
+        )
+
+
+def check_preprocessing(config: PreprocessingConfig, *, num_numbers: int) -> None:
+    """Raise InfeasibleError if numbers are to be embedded and the features have none.
+
+    `num_numbers` counts the numbers and the parts of dates.
+    """
+    if config.number_embedding is not None and num_numbers == 0:
+        raise InfeasibleError(
+            ("preprocessing", "number_embedding"), "the table has no numbers to embed"
         )
 
 

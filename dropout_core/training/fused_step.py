@@ -22,6 +22,7 @@ from dropout_core.nn.layers import BatchwiseDropout, Dropout
 from dropout_core.nn.masks import keep_mask
 from dropout_core.nn.mlp import MLP, HiddenLayer
 from dropout_core.training.losses import Loss, over_members, value_and_gradient
+from dropout_core.training.member_step import MemberStep
 
 UnitDropout = Dropout | BatchwiseDropout
 
@@ -32,11 +33,13 @@ Gradients = Callable[..., Tensor]
 def gradients_of(
     model: MLP, loss: Loss, *, optimizer: torch.optim.Optimizer | None = None
 ) -> Gradients:
-    """Return a FusedStep if it fits the model, and autograd's step otherwise.
+    """Return a FusedStep or a MemberStep if it fits the model, and autograd's step otherwise.
 
     If `optimizer` is given and does plain gradient descent, the FusedStep takes the optimizer's
     step as well; see `descent` there.
     """
+    if MemberStep.fits(model):
+        return MemberStep(model, loss)
     if model.config.members > 1:
         loss = over_members(loss)
     if not FusedStep.fits(model):

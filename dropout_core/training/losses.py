@@ -105,11 +105,15 @@ def over_members(loss: Loss) -> Loss:
     """Return the mean of the members' losses against the same targets, for outputs (B, k, C)."""
 
     def of_members(outputs: Tensor, *given: Tensor) -> Tensor:
-        num_members = outputs.shape[1]
-        repeated = [tensor.repeat(num_members, *[1] * (tensor.dim() - 1)) for tensor in given]
+        repeated = for_each_member(outputs.shape[1], *given)
         return loss(outputs.transpose(0, 1).flatten(0, 1), *repeated)
 
     return of_members
+
+
+def for_each_member(num_members: int, *of_rows: Tensor) -> list[Tensor]:
+    """Repeat what rows have, such as targets, for each member: (B, *) -> (k B, *)."""
+    return [tensor.repeat(num_members, *[1] * (tensor.dim() - 1)) for tensor in of_rows]
 
 
 def value_and_gradient(

@@ -62,7 +62,7 @@ def model_of_every_kind(**preprocessing: Any) -> tuple[TabularModel, Description
     encoder = Encoder.fit(frame, TYPES, config)
     chosen = MLPConfig(hidden=(9,))
     model = build_model(encoder, config, chosen, num_outputs=2)
-    model.preprocessing.fit(torch.from_numpy(encoder.encode(frame)))
+    model.fit_inputs(torch.from_numpy(encoder.encode(frame)))
     description = Description(
         task="binary",
         model=chosen,

@@ -8,12 +8,15 @@ from torch import Generator, Tensor, nn
 
 from dropout_core.config import (
     MLPConfig,
+    PeriodicConfig,
+    PiecewiseLinearConfig,
     PreprocessingConfig,
     ProblemConfig,
     Task,
     TrainingConfig,
 )
 from dropout_core.data.encoder import Encoder
+from dropout_core.model.conformal import num_pairs
 from dropout_core.model.saved_model import Calibration, Description, TabularModel, build_model
 from dropout_core.nn.activations import ParametricActivation
 from dropout_core.nn.layers import InputScaling
@@ -21,6 +24,11 @@ from dropout_core.nn.mlp import Linear
 from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.pipeline.tabular_run import TabularRun
 
+NUMBER_EMBEDDINGS = (
+    None,
+    PeriodicConfig(kind="periodic", frequencies=5),
+    PiecewiseLinearConfig(kind="piecewise_linear", bins=7, dim=3),
+)
 WORDS = tuple(f"word {index:02}" for index in range(30))
 
 
@@ -46,6 +54,7 @@ def make_model(
     task: Task | None = None,
     preprocessing: PreprocessingConfig | None = None,
     calibration: Calibration | None = None,
+    quantiles: tuple[float, ...] | None = None,
     **config: Any,
 ) -> tuple[TabularModel, Description]:
     """A model with scales, biases and batch statistics that are not those of a fresh one.
@@ -71,16 +80,17 @@ def make_model(
     if task == "multilabel":
         classes = targets
     chosen = MLPConfig(**{"hidden": (7,), **config})
-    num_outputs = len(targets if classes is None else classes)
+    num_targets = len(targets if classes is None else classes)
+    num_outputs = num_targets * len(quantiles or (0.5,))
     model = build_model(encoder, preprocessing, chosen, num_outputs=num_outputs, task=task)
-    model.preprocessing.fit(torch.from_numpy(encoder.encode(frame)))
+    model.fit_inputs(torch.from_numpy(encoder.encode(frame)))
     if task == "regression":
-        model.fit_targets(100 + 20 * normal(50, num_outputs, seed=1))
+        model.fit_targets(100 + 20 * normal(50, num_targets, seed=1))
     if calibration is not None and task != "regression":
         model.set_temperature(calibration.temperature)
     if calibration is not None and calibration.num_scores:
         shares = torch.arange(1, calibration.num_scores + 1).double() / (calibration.num_scores + 1)
-        width = num_outputs if task == "regression" else 1
+        width = num_targets * num_pairs(quantiles) if task == "regression" else 1
         model.scores = shares[:, None].repeat(1, width)
     stream = Generator().manual_seed(2)
     for module in model.modules():
@@ -102,6 +112,7 @@ def make_model(
         classes=classes,
         trained_on="somewhere",
         calibration=calibration,
+        quantiles=quantiles,
     )
     return model, description
 

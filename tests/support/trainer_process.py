@@ -11,7 +11,7 @@ from store.artifacts.local_folder import LocalArtifacts
 from store.job_spec import JobSpec
 from tests.support.worker_examples import MODEL, TRAINING
 from worker import trainer
-from worker.messages import Assignment, Began, EpochCompleted, FoldScored, Timed
+from worker.messages import Assignment, Began, EpochCompleted, Progressed, Timed
 
 ANSWER_SECONDS = 60
 
@@ -66,9 +66,25 @@ class Trainer:
         """Return the epochs of the next messages."""
         return [self.next().metrics["epoch"] for _ in range(number)]
 
+    def everything(self) -> tuple[list[str], list[int], Any]:
+        """Return the steps and the epochs that it tells of, and its last message."""
+        steps: list[str] = []
+        epochs: list[int] = []
+        while True:
+            assert self.pipe.poll(ANSWER_SECONDS), "the trainer says nothing"
+            match self.pipe.recv():
+                case Began(step):
+                    steps.append(step)
+                case EpochCompleted(metrics):
+                    epochs.append(metrics["epoch"])
+                case Progressed() | Timed():
+                    pass
+                case last:
+                    return steps, epochs, last
+
     def last(self) -> Any:
-        """Return the first message that is no epoch and no fold."""
-        while isinstance(message := self.next(), EpochCompleted | FoldScored):
+        """Return the first message that is no epoch and no other progress."""
+        while isinstance(message := self.next(), EpochCompleted | Progressed):
             pass
         return message
 

@@ -1,20 +1,25 @@
 import hashlib
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import torch
 
 from dropout_core.model.saved_model import WEIGHTS
+from dropout_core.pipeline.resolved_table import resolve_table
+from dropout_core.pipeline.tabular_run import TabularRun
 from dropout_core.training.checkpoint import load_checkpoint, save_checkpoint
 from store.artifacts.local_folder import LocalArtifacts
+from store.job_spec import JobSpec
 from tests.support.processes import trainers_with_memory
 from tests.support.trainer_process import ANSWER_SECONDS, assignment, training
 from tests.support.waiting import wait_until
 from tests.support.worker_examples import ENDLESS, EPOCHS, MODEL, WIDEST, Result, table
-from worker.messages import Failed, Finished, Stopped, Warned
+from worker.messages import Failed, Finished, Progressed, Stopped, Warned
 
 
 @pytest.fixture
@@ -24,6 +29,15 @@ def artifacts(tmp_path: Path) -> LocalArtifacts:
     table().write_parquet(tmp_path / "table")
     artifacts.put("datasets/1.parquet", tmp_path / "table")
     return artifacts
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute with as many threads as the trainer has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def mark(artifacts: LocalArtifacts, key: str, loss: float, folder: Path) -> None:
@@ -147,6 +161,104 @@ def test_ordered_to_finish_it_leaves_out_the_folds_that_are_left(
 
     assert finished.reason == "max_runtime_exceeded"
     assert 1 <= len(finished.trained.metrics["cross_validation"]["folds"]) < 20
+
+
+REFIT: dict[str, Any] = {"epochs": 100, "early_stopping": {"patience": 100, "refit": True}}
+
+
+def test_a_refit_survives_a_kill_and_an_order_and_ends_with_the_same_bits(
+    tmp_path: Path, artifacts: LocalArtifacts
+) -> None:
+    alone, interrupted = tmp_path / "alone", tmp_path
+    shutil.copytree(artifacts.fetch("datasets/1.parquet").parents[1], alone / "artifacts")
+    with training(assignment(alone, **REFIT)) as running:
+        steps, epochs, expected = running.everything()
+    assert steps == ["reading", "encoding", "scaling", "training", "refitting", "evaluating"]
+    assert epochs == list(range(1, 101)), "those of the refit are not among them"
+
+    with training(assignment(interrupted, **REFIT)) as running:
+        running.epochs(100)
+        assert running.next() == Progressed()
+        running.process.kill()
+    with training(assignment(interrupted, attempt=2, **REFIT)) as running:
+        assert running.epochs(100) == epochs
+        assert running.next() == Progressed()
+        running.pipe.send("checkpoint_and_stop")
+        assert running.last() == Stopped()
+    with training(assignment(interrupted, attempt=3, **REFIT)) as running:
+        trained = running.last().trained
+    assert trained.metrics == expected.trained.metrics
+    assert trained.manifest == expected.trained.manifest
+
+
+def test_ordered_to_finish_within_a_refit_it_keeps_the_model_before_it(
+    tmp_path: Path, artifacts: LocalArtifacts
+) -> None:
+    with training(assignment(tmp_path, **REFIT)) as running:
+        running.epochs(100)
+        assert running.next() == Progressed()
+        running.pipe.send("finish_now")
+        finished = running.last()
+    assert finished.reason == "max_runtime_exceeded"
+    without = {**REFIT, "early_stopping": {"patience": 100}}
+    with training(assignment(tmp_path, attempt=2, **without)) as running:
+        once = running.last().trained  # from the checkpoint of the model before the refit
+    assert finished.trained.manifest == once.manifest
+    assert finished.trained.metrics == once.metrics
+
+
+def test_folds_are_refitted_too(
+    tmp_path: Path, artifacts: LocalArtifacts, one_thread: None
+) -> None:
+    options = {"epochs": 3, "early_stopping": {"refit": True}, "split": {"folds": 2}}
+    options |= {"calibrate": True}
+    given = assignment(tmp_path, **options)
+    with training(given) as running:
+        metrics = running.last().trained.metrics
+
+    spec = JobSpec.of_stored(given.spec)
+    frame = resolve_table(table(), spec.problem)
+    run = TabularRun(frame, model=spec.model, training=spec.training)
+    scores = []
+    for each in (run, run.fold(0), run.fold(1)):
+        list(each.training)
+        each.calibrate()
+        refit = each.refit()
+        list(refit.training)
+        refit.calibrate_as(each)
+        scores.append(refit.evaluate()["test"].to_dict())
+    assert [metrics["test"], *metrics["cross_validation"]["folds"]] == scores
+    assert metrics["validation"] == run.evaluate()["validation"].to_dict()
+
+
+def test_a_refit_that_diverges_leaves_the_model_as_it_is(
+    tmp_path: Path, artifacts: LocalArtifacts
+) -> None:
+    # The only validation row is so far out that a step towards it overshoots, ever further.
+    x = [float(row % 7) / 7 for row in range(40)]
+    part = ["train"] * 30 + ["test"] * 10
+    wide = pl.DataFrame({"x": [*x, 1e6], "part": [*part, "validation"]})
+    wide.with_columns(label=pl.col("x") / 1e6, y=pl.col("x")).write_parquet(tmp_path / "table")
+    artifacts.put("datasets/1.parquet", tmp_path / "table")
+    given = assignment(
+        tmp_path,
+        model={"hidden": []},
+        split={"kind": "column", "column": "part"},
+        epochs=20,
+        optimizer={"name": "sgd", "lr": 0.01},
+        early_stopping={"patience": 20, "refit": True},
+    )
+    spec = {**given.spec, "task": "regression", "preprocessing": {"scale": "none"}}
+    with training(replace(given, spec=spec)) as running:
+        for _ in range(20):
+            running.next()
+        while isinstance(warned := running.next(), Progressed):
+            pass
+        finished = running.last()
+    assert isinstance(warned, Warned)
+    assert warned.warnings[0].startswith("the model is not refitted: the loss became ")
+    assert finished.reason == "completed"
+    assert finished.trained.metrics["validation"]["num_rows"] == 1
 
 
 def test_memory_that_there_is_not_may_be_there_another_time(

@@ -130,6 +130,28 @@ def test_a_job_over_a_limit_is_refused_by_its_field(
     assert apis.client.get("/v1/jobs").json()["data"] == []
 
 
+def test_a_preset_has_narrower_layers_where_its_own_exceed_the_limits(limited: Any) -> None:
+    client = limited(max_parameters=30_000).client
+    dataset = {"id": upload(client, tables.flowers())["id"], "target": "label"}
+    body: dict[str, Any] = {"dataset": dataset, "preset": "default"}
+    answer = client.post("/v1/jobs", params={"validate_only": True}, json=body).json()
+    hidden = answer["resolved_config"]["model"]["hidden"]
+    assert answer["num_parameters"] <= 30_000
+    assert f"the job has {', '.join(map(str, hidden))} units" in answer["warnings"][-1]
+    again = {**body, "model": {"hidden": hidden}}
+    assert (
+        client.post("/v1/jobs", json=again).json()["resolved_config"]["model"]["hidden"] == hidden
+    )
+    wider = {**body, "model": {"hidden": [2 * width for width in hidden]}}
+    assert_problem(client.post("/v1/jobs", json=wider), 422, None, "/model/hidden")
+
+
+def test_a_preset_that_no_width_fits_is_refused(limited: Any) -> None:
+    client = limited(max_parameters=100).client
+    body = {"dataset": {"id": upload(client, tables.flowers())["id"], "target": "label"}}
+    assert_problem(client.post("/v1/jobs", json=body), 422, None, "/model/hidden")
+
+
 def test_a_job_that_names_no_time_gets_the_longest(limited: Any) -> None:
     apis = limited(max_runtime_seconds=9)
     dataset = upload(apis.client, tables.flowers())

@@ -29,9 +29,9 @@ def outcomes(live: Client) -> str:
     return str(upload(live, tables.outcomes(120))["id"])
 
 
-def path_of(live: Client, dataset: str, targets: Any) -> str:
-    dataset_fields = {"split": SPLIT}
-    job = train(live, dataset, targets, dataset=dataset_fields, model=MODEL, training=TRAINING)
+def path_of(live: Client, dataset: str, targets: Any, **more: Any) -> str:
+    chosen = {"dataset": {"split": SPLIT}, "model": MODEL, "training": {**TRAINING, **more}}
+    job = train(live, dataset, targets, **chosen)
     assert job["state"] == "succeeded", job
     return f"/v1/models/{job['model']}"
 
@@ -44,6 +44,11 @@ def classes(live: Client, outcomes: str) -> str:
 @pytest.fixture(scope="module")
 def values(live: Client, outcomes: str) -> str:
     return path_of(live, outcomes, ["sum", "gap"])
+
+
+@pytest.fixture(scope="module")
+def quantiles(live: Client, outcomes: str) -> str:
+    return path_of(live, outcomes, "sum", quantiles=[0.1, 0.5, 0.9])
 
 
 def predict(client: Client, path: str, instances: list[Any], **options: Any) -> dict[str, Any]:
@@ -145,6 +150,42 @@ def test_a_file_gets_columns_of_sets_or_ends(live: Client, classes: str, values:
     for level in ("0", "1", "much"):
         response = live.post(f"{classes}/predict-file", files=file, data={"level": level})
         assert_problem(response, 422, "invalid_request", "/level")
+
+
+def test_quantiles_are_told_wherever_a_model_answers(
+    live: Client, quantiles: str, outcomes: str
+) -> None:
+    rows = instances(live, quantiles)
+    answer = predict(live, quantiles, rows, level=0.8)
+    assert answer["quantile_levels"] == live.get(quantiles).json()["quantiles"] == [0.1, 0.5, 0.9]
+    assert answer["predictions"] == [row[1] for row in answer["quantiles"]]
+    for (lower, _, upper), ends in zip(answer["quantiles"], answer["intervals"], strict=True):
+        assert lower - ends[0] == pytest.approx(ends[1] - upper)
+    evaluation = live.post(f"{quantiles}/evaluate", json={"dataset": outcomes}).json()
+    assert 0 < evaluation["metrics"]["pinball_loss"] < evaluation["metrics"]["mae"]
+    measured = live.post(f"{quantiles}/importance", json={"metric": "pinball_loss"}).json()
+    assert measured["metric"] == "pinball_loss"
+    sampled = predict(live, quantiles, rows, mc_dropout={"samples": 2})["uncertainty"]
+    assert [len(row) for row in sampled["mean"]] == [1, 1, 1]
+
+    file = {"file": ("rows.csv", tables.outcomes(8))}
+    options = {"level": "0.8", "inputs": "false"}
+    found = rows_of(live.post(f"{quantiles}/predict-file", files=file, data=options))
+    columns = ["quantile_0.1", "quantile_0.5", "quantile_0.9"]
+    assert list(found[0]) == ["prediction", *columns, "lower", "upper"]
+    assert all(row["prediction"] == row["quantile_0.5"] for row in found)
+
+    model = quantiles.rpartition("/")[2]
+    names = {tensor["name"]: tensor for tensor in live.get(f"/v2/models/{model}").json()["outputs"]}
+    assert names["quantiles"]["shape"] == [-1, 3]
+    assert names["prediction"]["shape"] == [-1]
+    given = [list(row.values()) for row in rows]
+    width = len(given[0])
+    tensor = {"name": "input", "datatype": "FP64", "shape": [3, width], "data": given}
+    told = live.post(f"/v2/models/{model}/infer", json={"inputs": [tensor]}).json()
+    of_name = {output["name"]: output["data"] for output in told["outputs"]}
+    assert of_name["prediction"] == answer["predictions"]
+    assert of_name["quantiles"] == [value for row in answer["quantiles"] for value in row]
 
 
 def test_sets_that_are_too_long_for_an_answer_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -463,6 +463,28 @@ def test_outputs_in_float32_are_scored_in_float64(task: str) -> None:
     assert evaluated(task, outputs) == evaluated(task, outputs.double())
 
 
+def test_quantiles_are_scored_by_the_pinball_loss_and_their_medians() -> None:
+    levels = (0.1, 0.5, 0.9)
+    outputs, targets = normal(30, 6), normal(30, 2, seed=1)
+    outputs = outputs.view(30, 2, 3).sort(dim=2).values.flatten(1)
+    found = score(outputs, targets, task="regression", names="ab", quantiles=levels)
+    medians = score(outputs[:, 1::3], targets, task="regression", names="ab")
+    assert {name: found.metrics[name] for name in medians.metrics} == medians.metrics
+    assert set(found.metrics) == set(metric_names("regression", has_quantiles=True))
+    losses = [
+        sklearn.mean_pinball_loss(targets[:, t], outputs[:, 3 * t + q], alpha=level)
+        for t in range(2)
+        for q, level in enumerate(levels)
+    ]
+    assert found.metrics["pinball_loss"] == pytest.approx(sum(losses) / 6)
+    of_targets = [part["pinball_loss"] for part in found.per_target]
+    assert of_targets == [pytest.approx(sum(losses[:3]) / 3), pytest.approx(sum(losses[3:]) / 3)]
+    nothing = score(outputs[:0], targets[:0], task="regression", names="ab", quantiles=levels)
+    assert nothing.metrics == dict.fromkeys(found.metrics)
+    with pytest.raises(ValueError, match="6 outputs for 1 names"):
+        score(outputs, targets, task="regression", names="a", quantiles=levels)
+
+
 def test_shapes_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match="2 outputs for 3 names"):
         evaluate_classification(uniform(4, 2), torch.zeros(4).long(), classes="abc")

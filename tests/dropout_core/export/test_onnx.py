@@ -22,9 +22,10 @@ from dropout_core.model.predictor import Predictor
 from dropout_core.model.saved_model import Calibration
 from tests.support.exported_models import Kept, every_kind, inputs_of, model_of_every_kind
 from tests.support.networks import networks
-from tests.support.served_models import WORDS, make_model, normal, numbers
+from tests.support.served_models import NUMBER_EMBEDDINGS, WORDS, make_model, normal, numbers
 
 CALIBRATION = Calibration(temperature=1.7)
+SCALES = ["standard", "robust", "quantile", "minmax"]
 
 
 def write(folder: Path, *model: Any) -> Kept:
@@ -47,10 +48,14 @@ def assert_same(kept: Kept, frame: pl.DataFrame, answer: dict[str, np.ndarray]) 
     """Outputs are the service's but for rounding, and labels are those of the outputs."""
     matrix = kept.predictor.encode(frame)
     given = torch.from_numpy(answer[next(iter(answer))])
-    allowed = tolerance(WholeModel(kept.model, kept.manifest.task), matrix)
+    whole = WholeModel(kept.model, kept.manifest.task, num_quantiles=kept.manifest.num_quantiles)
+    allowed = tolerance(whole, matrix)
     assert ((given - kept.predictor.outputs(matrix)).abs() <= allowed).all()
     values = kept.predictor.predictions(given).values
-    if kept.manifest.classes is None:
+    if kept.manifest.quantiles is not None:
+        assert [*answer] == ["quantiles", "values"]
+        assert answer["values"].tolist() == [list(row.values()) for row in values]
+    elif kept.manifest.classes is None:
         assert answer.keys() == {"values"}
     else:
         expected = [list(row.values()) if isinstance(row, dict) else row for row in values]
@@ -72,7 +77,8 @@ def test_onnxruntime_answers_as_the_service_does(
             num_classes=data.draw(st.sampled_from([None, 2, 3]), label="classes"),
             categories=categories,
             preprocessing=PreprocessingConfig(
-                scale=data.draw(st.sampled_from(["standard", "quantile", "minmax"]), label="scale"),
+                scale=data.draw(st.sampled_from(SCALES), label="scale"),
+                number_embedding=data.draw(st.sampled_from(NUMBER_EMBEDDINGS), label="numbers"),
                 max_one_hot=data.draw(st.sampled_from([0, 16, 100]), label="one-hot"),
             ),
             **data.draw(networks(widest=40)),
@@ -96,12 +102,14 @@ def test_onnxruntime_answers_as_the_service_does(
         {"task": "multilabel", "targets": ("spam", "ad")},
         {"num_classes": None, "targets": ("height", "weight")},
         {"hidden_dropout": {"kind": "batchwise", "p": 0.5}},
+        {"num_classes": None, "targets": ("height", "weight"), "quantiles": (0.1, 0.5, 0.7, 0.9)},
         {"calibration": CALIBRATION},
         {"task": "multilabel", "targets": ("spam", "ad"), "calibration": CALIBRATION},
         {"task": "multilabel", "targets": ("spam", "ad"), "members": 3},
     ],
     ids=[
-        *("labels", "targets", "batchwise", "calibrated classes", "calibrated labels"),
+        *("labels", "targets", "batchwise", "quantiles"),
+        *("calibrated classes", "calibrated labels"),
         "labels of members",
     ],
 )

@@ -46,8 +46,9 @@ def test_a_program_answers_any_number_of_rows_as_the_service_does(tmp_path: Path
             "hidden_dropout": {"kind": "dropconnect", "p": 0.5},
         },
         {"hidden": (), "calibration": Calibration(temperature=1.7, num_scores=20)},
+        {"hidden": (), "num_classes": None, "quantiles": (0.1, 0.5, 0.9)},
     ],
-    ids=["regression", "labels", "calibrated"],
+    ids=["regression", "labels", "calibrated", "quantiles"],
 )
 def test_every_task_can_be_had(tmp_path: Path, config: dict[str, Any]) -> None:
     kept = write(tmp_path, *make_model(**config))

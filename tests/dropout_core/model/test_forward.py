@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from dropout_core.config import PreprocessingConfig
 from dropout_core.model.forward import ForwardPass
 from tests.support.networks import networks
-from tests.support.served_models import make_model, normal
+from tests.support.served_models import NUMBER_EMBEDDINGS, make_model, normal
+
+SCALES = ["standard", "robust", "quantile", "minmax"]
 
 
 @given(data=st.data())
@@ -21,7 +23,8 @@ def test_a_pass_is_what_the_modules_do(data: st.DataObject) -> None:
         num_classes=data.draw(st.sampled_from([None, 3]), label="classes"),
         categories=categories,
         preprocessing=PreprocessingConfig(
-            scale=data.draw(st.sampled_from(["standard", "quantile", "minmax"]), label="scale")
+            scale=data.draw(st.sampled_from(SCALES), label="scale"),
+            number_embedding=data.draw(st.sampled_from(NUMBER_EMBEDDINGS), label="numbers"),
         ),
         **data.draw(networks(widest=40, batchwise=True)),
     )

@@ -17,7 +17,9 @@ from dropout_core.model.forward import ForwardPass, as_predicted
 from dropout_core.model.predictor import TILE_ROWS, TILES, Predictor, fingerprint, machine
 from dropout_core.model.saved_model import WEIGHTS, save_model
 from tests.support.networks import networks
-from tests.support.served_models import make_model, normal, numbers
+from tests.support.served_models import NUMBER_EMBEDDINGS, make_model, normal, numbers
+
+SCALES = ["standard", "robust", "quantile", "minmax"]
 
 
 @given(data=st.data())
@@ -31,7 +33,8 @@ def test_a_row_has_the_same_bits_in_any_company(data: st.DataObject) -> None:
             num_classes=data.draw(st.sampled_from([None, *range(2, 21)]), label="classes"),
             categories=categories,
             preprocessing=PreprocessingConfig(
-                scale=data.draw(st.sampled_from(["standard", "quantile", "minmax"]), label="scale")
+                scale=data.draw(st.sampled_from(SCALES), label="scale"),
+                number_embedding=data.draw(st.sampled_from(NUMBER_EMBEDDINGS), label="numbers"),
             ),
             **data.draw(networks(widest=70)),
         )

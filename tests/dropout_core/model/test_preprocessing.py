@@ -12,7 +12,7 @@ from dropout_core.model.preprocessing import NUM_QUANTILES, Preprocessing, Quant
 from tests.support.served_models import normal
 
 NAN = math.nan
-SCALES = ["standard", "quantile", "minmax", "pixels", "none"]
+SCALES = ["standard", "robust", "quantile", "minmax", "pixels", "unit", "none"]
 
 
 def matrix(*columns: list[float]) -> Tensor:
@@ -131,7 +131,7 @@ def test_weighted_quantiles_are_those_of_the_rows_that_count() -> None:
     torch.testing.assert_close(equal(rows), fitted(rows, scale="quantile")(rows), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("scale", ["standard", "quantile", "minmax"])
+@pytest.mark.parametrize("scale", ["standard", "robust", "quantile", "minmax", "unit"])
 def test_large_numbers_that_differ_in_their_last_places_stay_small(scale: str) -> None:
     stream = torch.Generator().manual_seed(0)
     rows = 10.0**18 + torch.randint(0, 1000, (96, 1), generator=stream).double()
@@ -149,6 +149,48 @@ def test_values_are_kept_divided_by_255_or_put_between_0_and_1() -> None:
         preprocessing = fitted(rows, scale=scale)
         assert torch.equal(preprocessing(rows), scaled.float())
         assert torch.equal(preprocessing.scale.unscale(scaled), rows)
+
+
+def test_robust_values_are_in_quartile_ranges_and_bounded_smoothly() -> None:
+    rows = matrix([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 1e6])
+    scaled = fitted(rows, scale="robust")(rows).flatten()
+    x = (rows.flatten() - 4) / 4  # the quartiles are 2 and 6
+    torch.testing.assert_close(scaled, (x / (1 + (x / 3) ** 2).sqrt()).float())
+    assert float(scaled[-1]) == pytest.approx(3)
+
+
+def test_robust_values_have_half_the_range_if_most_are_equal() -> None:
+    rows = matrix([0.0] * 8 + [2.0], [0.3] * 4 + [0.1 + 0.2] * 4 + [2.3])
+    scale = fitted(rows, scale="robust").scale
+    torch.testing.assert_close(scale.spread, torch.tensor([1.0, 1.0], dtype=torch.float64))
+
+
+def test_a_unit_is_255_for_pixels_and_else_the_range_of_each_column() -> None:
+    corner, pixels, ages = [0.0, 0.0, 0.0], [0.0, 51.0, 255.0], [20.0, 50.0, 80.0]
+    image = matrix(corner, pixels)
+    assert torch.equal(fitted(image, scale="unit")(image), (image / 255).float())
+    for others in (matrix(ages, corner), matrix(pixels, [0.5, 1.0, 0.0]), matrix(pixels, ages) - 1):
+        expected = fitted(others, scale="minmax")(others)
+        assert torch.equal(fitted(others, scale="unit")(others), expected)
+
+
+def test_a_table_with_other_values_than_numbers_is_no_image() -> None:
+    rows = matrix([0.0, 51.0, 255.0], [0.0, 1.0, 1.0])
+    preprocessing = Preprocessing(
+        PreprocessingConfig(scale="unit"), num_values=2, only_numbers=False
+    )
+    preprocessing.fit(rows)
+    assert preprocessing(rows)[:, 1].tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_quantiles_are_those_of_the_known_values_scaled(weighted: bool) -> None:
+    rows = matrix([4.0, NAN, 1.0, 3.0, 2.0, 0.0], [0.0] * 6)
+    preprocessing = fitted(rows, scale="minmax")
+    weights = torch.ones(6) if weighted else None
+    found = preprocessing.quantiles(rows, 5, weights)
+    torch.testing.assert_close(found[:, 0], torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
+    assert found[:, 1].tolist() == [0.0] * 5
 
 
 def test_a_spread_too_small_to_square_is_one_all_the_same() -> None:
@@ -196,7 +238,7 @@ def test_quantiles_see_ranks_alone(levels: list[int], seed: int) -> None:
 
 def test_what_a_scale_is_to_undo_comes_back() -> None:
     rows = normal(400, 2).exp()
-    for options in ({"scale": "standard"}, {"scale": "quantile"}):
+    for options in ({"scale": "standard"}, {"scale": "robust"}, {"scale": "quantile"}):
         scale = fitted(rows, **options).scale
         given = scale(rows)
         # The quantile scale answers with one of its quantiles, about 1/256 of the ranks away.
@@ -211,7 +253,7 @@ def test_parts_of_any_length_give_the_same_bits() -> None:
     assert torch.equal(preprocessing.in_chunks(rows), preprocessing(rows))
 
 
-@pytest.mark.parametrize("scale", ["standard", "quantile", "minmax"])
+@pytest.mark.parametrize("scale", ["standard", "robust", "quantile", "minmax", "unit"])
 @pytest.mark.parametrize("impute", ["mean", "median"])
 def test_the_largest_and_the_smallest_numbers_stay_finite(scale: str, impute: str) -> None:
     rows = matrix(

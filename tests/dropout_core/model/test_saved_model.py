@@ -51,6 +51,12 @@ def test_regression_values_come_back_in_their_own_units() -> None:
         {"calibration": Calibration(temperature=1.7, num_scores=20)},
         {"num_classes": None, "targets": ("a", "b"), "calibration": Calibration(num_scores=20)},
         {
+            "num_classes": None,
+            "targets": ("a", "b"),
+            "quantiles": (0.1, 0.5, 0.9),
+            "calibration": Calibration(num_scores=20),
+        },
+        {
             "task": "multilabel",
             "targets": ("one", "other"),
             "calibration": Calibration(temperature=1.7),

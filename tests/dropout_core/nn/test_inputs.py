@@ -2,16 +2,16 @@ import torch
 from torch import Generator, Tensor, nn
 
 from dropout_core.config import MLPConfig, PreprocessingConfig
-from dropout_core.nn.inputs import CategoryInputs, category_widths
+from dropout_core.nn.inputs import InputLayer, category_widths
 from dropout_core.nn.mlp import MLP
 
 NARROW, WIDE = 4, 41  # cardinalities, with the unknown category: one-hot and embedded
 
 
-def make_inputs(**options: object) -> CategoryInputs:
+def make_inputs(**options: object) -> InputLayer:
     """Two values, a narrow category, a wide one and another narrow one."""
     config = PreprocessingConfig(**{"embedding_dim": 3, "unknown_rate": 0.0, **options})
-    inputs = CategoryInputs(config, num_values=2, cardinalities=(NARROW, WIDE, 3))
+    inputs = InputLayer(config, num_values=2, cardinalities=(NARROW, WIDE, 3))
     for embedding in inputs.embeddings:
         nn.init.normal_(embedding.weight, generator=Generator().manual_seed(0))
     inputs.generator = Generator().manual_seed(1)
@@ -75,7 +75,7 @@ def test_the_unknown_category_is_trained() -> None:
 
 
 def test_a_network_draws_its_embeddings_from_its_seed() -> None:
-    def network(seed: int, inputs: CategoryInputs | None) -> MLP:
+    def network(seed: int, inputs: InputLayer | None) -> MLP:
         width = 5 if inputs else 12
         return MLP(MLPConfig(), in_features=width, out_features=3, inputs=inputs, seed=seed)
 

@@ -12,8 +12,16 @@ from dropout_core.pipeline.tabular_run import TabularRun
 from dropout_core.training.feasibility import InfeasibleError
 from tests.support.served_models import normal, tabular_run
 
+QUANTILES = (0.05, 0.3, 0.5, 0.7, 0.95)
 
-def trained(target: str, *, num_rows: int = 600, **changes: Any) -> TabularRun:
+
+def trained(
+    target: str | list[str],
+    *,
+    num_rows: int = 600,
+    quantiles: tuple[float, ...] | None = None,
+    **changes: Any,
+) -> TabularRun:
     """A run whose network is much too sure: it was made so."""
     x, y, noise = normal(3, num_rows)
     frame = pl.DataFrame({"x": x.numpy(), "y": y.numpy()}).with_columns(
@@ -21,6 +29,7 @@ def trained(target: str, *, num_rows: int = 600, **changes: Any) -> TabularRun:
         spam=pl.Series((x + noise > 0).tolist()),
         ad=pl.Series((y - noise > 0).tolist()),
         sum=(x + y + noise).numpy(),
+        large=(1_000 + 100 * x + noise).numpy(),
     )
     run = tabular_run(
         frame,
@@ -30,7 +39,11 @@ def trained(target: str, *, num_rows: int = 600, **changes: Any) -> TabularRun:
         **{"split": SplitConfig(validation=0.3, test=0.3), **changes},
         model=MLPConfig(hidden=(64,), hidden_dropout=0.0),
         training=TrainingConfig(
-            epochs=8, batch_size=32, optimizer=AdamConfig(lr=0.03), device="cpu"
+            quantiles=quantiles,
+            epochs=8,
+            batch_size=32,
+            optimizer=AdamConfig(lr=0.03),
+            device="cpu",
         ),
     )
     list(run.training)
@@ -100,6 +113,40 @@ def test_sets_have_the_classes_themselves_and_intervals_the_units() -> None:
     outputs = predictor.outputs(normal(50, 2))
     lower, upper = predictor.intervals(outputs, level=0.9)[:, 0].unbind(1)
     torch.testing.assert_close((lower + upper) / 2, outputs[:, 0])
+
+
+def test_quantiles_are_predicted_and_give_intervals_that_differ_by_row() -> None:
+    run = trained("sum", quantiles=QUANTILES, num_rows=1_200)
+    run.calibrate()
+    predictor = Predictor(run.model, run.description)
+    outputs = predictor.outputs(normal(50, 2))
+    assert outputs.shape == (50, 5)
+    assert (outputs.diff(dim=1) >= 0).all()
+    assert predictor.predictions(outputs).values == outputs[:, 2].tolist()
+    intervals = predictor.intervals(outputs, level=0.9)[:, 0]
+    below, above = (outputs[:, [0, 4]] - intervals).abs().unbind(1)
+    torch.testing.assert_close(below, above)  # each end is moved by as much
+    assert intervals.diff(dim=1).std() > 0
+    scores = run.evaluate()["test"]
+    assert scores.metrics["pinball_loss"] < scores.metrics["mae"] / 2
+    for entry in scores.conformal:
+        deviation = (2 * entry["level"] * (1 - entry["level"]) / 360) ** 0.5
+        assert entry["coverage"] == pytest.approx(entry["level"], abs=5 * deviation)
+
+
+def test_the_quantiles_of_several_targets_are_in_their_units() -> None:
+    run = trained("sum", quantiles=(0.1, 0.9), num_rows=300)
+    both = trained(["sum", "large"], quantiles=(0.1, 0.9), num_rows=300)
+    torch.testing.assert_close(both.model.target_scale[:2], run.model.target_scale)
+    assert torch.equal(both.model.target_scale[::2], both.model.target_scale[1::2])
+    both.calibrate()
+    predictor = Predictor(both.model, both.description)
+    outputs = predictor.outputs(normal(50, 2))
+    # The quantiles are equally near to one half: the value is the lower.
+    assert predictor.values(outputs.numpy())[0] == {"sum": outputs[0, 0], "large": outputs[0, 2]}
+    assert outputs[:, 2:].mean() > 900
+    assert predictor.intervals(outputs, level=0.8).shape == (50, 2, 2)
+    assert {part["target"] for part in both.evaluate()["test"].per_target} == {"sum", "large"}
 
 
 def test_to_calibrate_again_changes_nothing() -> None:

@@ -18,7 +18,7 @@ from dropout_core.config import (
     SGDConfig,
     TrainingConfig,
 )
-from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.inputs import InputLayer
 from dropout_core.nn.layers import STOCHASTIC
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.checkpoint import load_checkpoint, save_checkpoint
@@ -73,7 +73,7 @@ KINDS: list[Any] = [
 
 @pytest.mark.parametrize("dropout", KINDS, ids=str)
 def test_every_dropout_of_each_step_has_the_probability_of_its_middle(dropout: Any) -> None:
-    inputs = CategoryInputs(
+    inputs = InputLayer(
         PreprocessingConfig(max_one_hot=0, embedding_dropout=0.5), num_values=2, cardinalities=[5]
     )
     of_inputs = {"p": 0.5} if dropout.get("kind") == "dropconnect" else dropout

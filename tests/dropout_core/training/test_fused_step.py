@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dropout_core.config import MLPConfig, PreprocessingConfig, TrainingConfig
-from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.inputs import InputLayer
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.fused_step import FusedStep, gradients_of
 from dropout_core.training.losses import Loss, training_loss
@@ -36,7 +36,7 @@ def network(**config: Any) -> MLP:
     inputs = None
     if (categories := config.pop("categories", None)) is not None:
         chosen = PreprocessingConfig(**{"max_one_hot": 4, "embedding_dim": 3, **categories})
-        inputs = CategoryInputs(chosen, num_values=2, cardinalities=CARDINALITIES)
+        inputs = InputLayer(chosen, num_values=2, cardinalities=CARDINALITIES)
     model = MLP(MLPConfig(**config), inputs=inputs, **sizes).double()
     for index, parameter in enumerate(model.parameters()):
         parameter.data = normal(*parameter.shape, seed=index)

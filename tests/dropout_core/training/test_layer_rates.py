@@ -19,7 +19,7 @@ from dropout_core.config import (
     SGDConfig,
     TrainingConfig,
 )
-from dropout_core.nn.inputs import CategoryInputs
+from dropout_core.nn.inputs import InputLayer
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.layer_rates import parameter_groups
 from dropout_core.training.loop import Training
@@ -64,7 +64,7 @@ def test_without_rates_of_layers_there_is_one_group() -> None:
 
 
 def test_each_kind_of_parameter_has_its_rate() -> None:
-    inputs = CategoryInputs(
+    inputs = InputLayer(
         PreprocessingConfig(max_one_hot=0, embedding_dim=3), num_values=6, cardinalities=[20]
     )
     config = MLPConfig(hidden=(16, 25), batch_norm=True)

@@ -920,7 +920,8 @@ def test_members_learn_and_their_average_is_validated(sharing: str) -> None:
     assert history[-1].train_loss < history[0].train_loss
     assert history[-1].validation_loss < history[0].validation_loss
     features, targets = training.data.validation_features, training.data.validation_targets
-    of_members = training.model.eval().of_members(features).double().softmax(dim=2)
+    with torch.no_grad():
+        of_members = training.model.eval().of_members(features).double().softmax(dim=2)
     averaged = of_members.mean(dim=1)
     expected = -averaged.gather(1, targets[:, None]).log().mean()
     assert history[-1].validation_loss == pytest.approx(float(expected), rel=1e-6)

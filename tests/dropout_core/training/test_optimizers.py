@@ -151,7 +151,7 @@ def test_flat_cosine_is_flat_and_then_half_a_cosine() -> None:
         (Coslog4Config(name="coslog4"), coslog4),
         (FlatCosineConfig(flat=0.25), partial(flat_cosine, flat=0.25)),
     ],
-    ids=repr,
+    ids=["coslog4", "flat cosine"],
 )
 def test_a_step_has_the_rate_of_its_middle(config: Scheduler, factor: Any) -> None:
     rates = learning_rates(config)
