@@ -18,6 +18,8 @@ from benchmarks.tables.measures import LOWER_IS_BETTER, PRIMARY
 from benchmarks.tables.outcomes import Outcome
 
 COVERED_ROWS = 500
+FIRST = ("default", "best", "fast", "plain")
+"""The contestants that a report begins with."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,14 @@ class Results:
         self._outcomes = {
             outcome.key: outcome for outcome in outcomes if outcome.table in self.tables
         }
-        self.contestants = list(dict.fromkeys(o.contestant for o in self._outcomes.values()))
+        found = dict.fromkeys(outcome.contestant for outcome in self._outcomes.values())
+        self.contestants = [name for name in FIRST if name in found]
+        self.contestants += [name for name in found if name not in FIRST]
+
+    def of_role(self, role: str) -> "Results":
+        """Return the results on the tables with this role."""
+        tables = [table for table in self.tables.values() if table.role == role]
+        return Results(self._outcomes.values(), tables)
 
     def measured(self, table: str, contestant: str, measure: str) -> dict[int, float]:
         """Return a measure by seed, of the runs that have it; `seconds` is one."""

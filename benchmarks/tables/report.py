@@ -1,6 +1,6 @@
 """The benchmark's report as Markdown: the scores of each table, the figures, and the details."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.tables.figures import COVERED_ROWS, Mean, Ranking, Results
 
@@ -29,8 +29,14 @@ NAMES = {
 
 def report(results: Results, timed: Results) -> str:
     """Return all parts; `timed` has the table of 10,000 rows to train on and 30 columns."""
-    parts = [_scores(results), "\n".join(f"- {line}" for line in _figures(results, timed))]
+    parts = [_scores(results), _list(_figures(results)), _list(_seconds(timed))]
+    if (judged := results.of_role("judge")).tables:
+        parts += ["On the tables that judge alone:", _list(_figures(judged))]
     return "\n\n".join([*parts, *(_details(results, table) for table in results.tables)])
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _scores(results: Results) -> str:
@@ -52,7 +58,7 @@ def _bold(text: str, is_bold: bool) -> str:
     return f"**{text}**" if is_bold else text
 
 
-def _figures(results: Results, timed: Results) -> Iterator[str]:
+def _figures(results: Results) -> Iterator[str]:
     """Yield a line for each figure that the outcomes suffice for."""
     num_seeds = _most_seeds(results)
     rivals = [name for name in results.contestants if name not in (BEST, "fast")]
@@ -65,11 +71,12 @@ def _figures(results: Results, timed: Results) -> Iterator[str]:
             results.ranking([BEST if name == OURS else name for name in whole]),
             f"the same with `{BEST}` for `{OURS}`",
         )
-    for name in (OURS, BEST):
+    ours = [name for name in (OURS, BEST) if name in results.contestants]
+    for name in ours:
         wins, of = results.wins(name, RIVAL)
         if of:
             yield f"`{name}` wins against {RIVAL}: {wins:g} of {of} tables, ties count half"
-    for name in (OURS, BEST):
+    for name in ours:
         worse = results.worse(name, SIMPLE, NOT_WORSE_IN)
         yield f"`{name}` is worse than the linear model by more than a standard error: " + (
             "; ".join(f"{where} {_plus_minus(by)}" for where, by in worse.items()) or "nowhere"
@@ -91,6 +98,9 @@ def _figures(results: Results, timed: Results) -> Iterator[str]:
             f"`{BEST}` has {100 * share.mean:.1f} +- {100 * share.error:.1f} % less error than "
             f"`{OURS}`, at {ratio:.1f} times the time"
         )
+
+
+def _seconds(timed: Results) -> Iterator[str]:
     for name in timed.contestants:
         for table in timed.tables:
             if (seconds := timed.mean(table, name, "seconds")) is not None:
