@@ -7,6 +7,7 @@ A preset is a function of the task and of the size of the table, and the values 
 itself overlay it. `_values` is the one place that says what presets are made of.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -24,7 +25,7 @@ PRESETS: tuple[Preset, ...] = get_args(Preset)
 SUMMARIES: dict[Preset, str] = {
     "fast": "A third of the time of `default`, for a first look and for sweeps.",
     "default": "What a job gets that states nothing of its network: good on most tables.",
-    "best": "Several networks, averaged, then trained again on all rows: slower, mostly better.",
+    "best": "Wider, more members, then trained again on all rows: slower, mostly better.",
     "plain": "The default of every field by itself: an MLP with dropout .5, as in the paper.",
 }
 
@@ -52,9 +53,19 @@ MAX_EMBEDDED_COLUMNS = 200
 """Tables of more columns, such as images, have no embeddings of numbers: these would cost most of
 the time."""
 
-LARGE_TABLE = 100_000
-"""Tables of more rows are trained in larger batches and in half the epochs."""
+FULL_RATE_ROWS = 4_000
+"""Tables of fewer training rows have a smaller learning rate."""
 
+MIN_BINNED_ROWS = 1_000
+"""Tables of fewer training rows have periodic embeddings of numbers, others piecewise linear."""
+
+_LENGTHS: tuple[tuple[float, int, int], ...] = (
+    (2_500, 128, 256),
+    (20_000, 64, 256),
+    (100_000, 32, 512),
+    (math.inf, 16, 1024),
+)
+"""Up to so many training rows: epochs, and rows of a batch."""
 
 _TAGS = ("name", "kind")  # the fields that say which config of a union an object is
 
@@ -78,63 +89,74 @@ def _values(
 ) -> Values:
     """Return what a preset is made of, as a job writes it; fields left out have their default.
 
-    The parts are those of RealMLP-TD (Holzmueller et al. 2024, table A.1).
+    The parts are those of RealMLP (Holzmueller et al. 2024, table A.1) and TabM (Gorishniy et al.
+    2024) that paid on the tables which `benchmarks/tables` names for choosing: docs/presets.md.
     """
     if name == "plain":
         return {"preprocessing": {}, "model": {}, "training": {}}
-    is_regression = task == "regression"
-    is_large = num_rows > LARGE_TABLE
+    rate = _share_of_rate(num_rows)
+    epochs, batch_size = next(length for limit, *length in _LENGTHS if num_rows <= limit)
     embeds = has_numbers and num_columns <= MAX_EMBEDDED_COLUMNS
     default: Values = {
         "preprocessing": {
             "scale": "robust",
             "max_one_hot": 8,
             "embedding_dim": 8,
-            "number_embedding": {"kind": "periodic"} if embeds else None,
+            "number_embedding": _number_embedding(num_rows) if embeds else None,
         },
         "model": {
-            "hidden": [256, 256, 256],
-            "activation": "mish" if is_regression else "selu",
-            "parametric_activation": True,
-            "input_scaling": True,
+            "hidden": [128, 128],
             "init": "lecun_normal",
             "hidden_dropout": 0.15,
+            "members": 4,
         },
         "training": {
-            "epochs": 64 if is_large else 128,
-            "batch_size": 1024 if is_large else 256,
+            "epochs": epochs,
+            "batch_size": batch_size,
             "optimizer": {
                 "name": "adamw",
-                "lr": 0.2 if is_regression else 0.04,
+                "lr": _rounded((0.2 if task == "regression" else 0.04) * rate),
                 "betas": [0.9, 0.95],
-                "weight_decay": 0.02,
+                "weight_decay": _rounded(0.08 / rate),
             },
             "scheduler": {"name": "coslog4"},
             "dropout_schedule": {"name": "flat_cosine"},
             "weight_decay_schedule": {"name": "flat_cosine"},
             "layer_rates": "ntk",
-            "early_stopping": {"patience": 32, "ties": "last"},
+            "early_stopping": {"patience": epochs // 2, "tolerance": 0.5},
             "calibrate": True,
         },
     }
     changes: dict[str, Values] = {
         "default": {},
         "fast": {
-            "preprocessing": {"number_embedding": None},
-            "training": {
-                "epochs": 32 if is_large else 64,
-                "early_stopping": {"patience": 16},
-            },
+            "model": {"members": 1},
+            "training": {"epochs": epochs // 2, "early_stopping": {"patience": epochs // 4}},
         },
         "best": {
-            "model": {"members": 4, "member_sharing": "nothing"},
-            "training": {
-                "epochs": 128 if is_large else 256,
-                "early_stopping": {"patience": 64, "refit": True},
-            },
+            "model": {"hidden": [192, 192], "members": 8},
+            "training": {"early_stopping": {"refit": True}},
         },
     }
     return overlaid(default, changes[name])
+
+
+def _share_of_rate(num_rows: int) -> float:
+    """Return what few rows leave of the learning rate: between 1/4 and 1.
+
+    Weight decay grows as the rate falls, so that a step shrinks the weights as much.
+    """
+    return min(max(num_rows / FULL_RATE_ROWS, 0.25), 1.0)
+
+
+def _number_embedding(num_rows: int) -> Values:
+    if num_rows < MIN_BINNED_ROWS:
+        return {"kind": "periodic"}
+    return {"kind": "piecewise_linear", "bins": 16, "dim": 8}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.2g}")
 
 
 def settled(
