@@ -85,10 +85,6 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "no such goal": ({"optimise_for": "speed"}, "/optimise_for", "accuracy"),
     "no such preset": ({"preset": "worst"}, "/preset", "default"),
-    "dropouts for the layers of a preset": (
-        {"preset": "fast", "model": {"hidden_dropout": [0.1, 0.1]}},
-        *("/model", "needs `hidden`"),
-    ),
     "a value that the preset's does not go with": (
         {"preset": "fast", "model": {"hidden_dropout": {"p": 0.1, "scaling": "classic"}}},
         *("/training/dropout_schedule", "(it has the value of the preset fast)"),
