@@ -134,10 +134,17 @@ def summarise(samples: Iterable[Tensor], *, task: Task) -> Uncertainty:
 
 def joined(parts: Sequence[Uncertainty]) -> Uncertainty:
     """Return the uncertainty of all rows from that of parts of them, at least one."""
-    of_parts = zip(*(vars(part).values() for part in parts), strict=True)
     return Uncertainty(
-        *(None if of_part[0] is None else torch.cat(of_part) for of_part in of_parts)
+        torch.cat([part.mean for part in parts]),
+        torch.cat([part.standard_deviation for part in parts]),
+        _joined([part.entropy for part in parts]),
+        _joined([part.mutual_information for part in parts]),
     )
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None
 
 
 def _sampled(network: MLP, features: Tensor, *, num_samples: int, seed: int) -> Iterator[Tensor]:
