@@ -59,8 +59,11 @@ FULL_RATE_ROWS = 4_000
 MIN_BINNED_ROWS = 1_000
 """Tables of fewer training rows have periodic embeddings of numbers, others piecewise linear."""
 
+SMALL_TABLE = 2_500
+"""Tables of at most so many training rows train for more epochs and have few validation rows."""
+
 _LENGTHS: tuple[tuple[float, int, int], ...] = (
-    (2_500, 128, 256),
+    (SMALL_TABLE, 128, 256),
     (20_000, 64, 256),
     (100_000, 32, 512),
     (math.inf, 16, 1024),
@@ -96,6 +99,7 @@ def _values(
         return {"preprocessing": {}, "model": {}, "training": {}}
     rate = _share_of_rate(num_rows)
     epochs, batch_size = next(length for limit, *length in _LENGTHS if num_rows <= limit)
+    is_small = num_rows <= SMALL_TABLE
     embeds = has_numbers and num_columns <= MAX_EMBEDDED_COLUMNS
     default: Values = {
         "preprocessing": {
@@ -123,7 +127,7 @@ def _values(
             "dropout_schedule": {"name": "flat_cosine"},
             "weight_decay_schedule": {"name": "flat_cosine"},
             "layer_rates": "ntk",
-            "early_stopping": {"patience": epochs // 2, "tolerance": 0.5},
+            "early_stopping": {"patience": epochs // 2, "tolerance": 1.0 if is_small else 0.5},
             "calibrate": True,
         },
     }
@@ -134,7 +138,7 @@ def _values(
             "training": {"epochs": epochs // 2, "early_stopping": {"patience": epochs // 4}},
         },
         "best": {
-            "model": {"hidden": [192, 192], "members": 8},
+            "model": {"hidden": [128, 128] if is_small else [192, 192], "members": 8},
             "training": {"early_stopping": {"refit": True}},
         },
     }

@@ -17,10 +17,11 @@ from dropout_core.config import (
     TrainingConfig,
 )
 from dropout_core.config.presets import (
+    FULL_RATE_ROWS,
     GOALS_OF,
     LABEL_SMOOTHING,
-    LARGE_TABLE,
     MAX_EMBEDDED_COLUMNS,
+    MIN_BINNED_ROWS,
     PRESETS,
     SUMMARIES,
     Goal,
@@ -79,8 +80,10 @@ def test_plain_is_the_default_of_every_field() -> None:
 
 def test_the_presets_differ_in_their_cost() -> None:
     fast, default, best = (recipe(name) for name in ("fast", "default", "best"))
-    assert fast.training.epochs < default.training.epochs < best.training.epochs
-    assert default.model.members < best.model.members
+    assert fast.training.epochs < default.training.epochs
+    assert fast.model.members < default.model.members < best.model.members
+    assert stopping_of(best).refit
+    assert not stopping_of(default).refit
 
 
 def test_numbers_are_embedded_where_there_are_some_and_not_very_many() -> None:
@@ -91,9 +94,33 @@ def test_numbers_are_embedded_where_there_are_some_and_not_very_many() -> None:
 
 
 def test_a_large_table_has_larger_batches_and_fewer_epochs() -> None:
-    small, large = recipe(num_rows=LARGE_TABLE), recipe(num_rows=LARGE_TABLE + 1)
-    assert large.training.batch_size > small.training.batch_size
-    assert large.training.epochs < small.training.epochs
+    lengths = [
+        (found.training.epochs, found.training.batch_size)
+        for num_rows in (2_500, 2_501, 20_000, 20_001, 100_000, 100_001)
+        for found in [recipe(num_rows=num_rows)]
+    ]
+    expected = [(128, 256), (64, 256), (64, 256), (32, 512), (32, 512), (16, 1024)]
+    assert lengths == expected
+
+
+def test_few_rows_are_trusted_less_and_have_narrower_networks() -> None:
+    few, many = recipe(num_rows=2_500), recipe(num_rows=2_501)
+    assert stopping_of(few).tolerance > stopping_of(many).tolerance
+    assert recipe("best", num_rows=2_500).model.hidden == few.model.hidden
+    assert min(recipe("best", num_rows=2_501).model.hidden) > min(many.model.hidden)
+
+
+@pytest.mark.parametrize(("task", "rate"), [("binary", 0.04), ("regression", 0.2)])
+def test_few_rows_have_a_smaller_rate_and_as_much_decay_a_step(task: Task, rate: float) -> None:
+    for num_rows, share in ((1, 0.25), (1_000, 0.25), (2_000, 0.5), (4_000, 1), (10**6, 1)):
+        optimizer = recipe(task=task, num_rows=num_rows).training.optimizer
+        assert optimizer.lr == pytest.approx(share * rate)
+        assert optimizer.lr * optimizer.weight_decay == pytest.approx(0.08 * rate)
+
+
+def test_numbers_of_few_rows_have_periodic_embeddings() -> None:
+    kinds = [recipe(num_rows=rows).preprocessing.number_embedding for rows in (999, 1000)]
+    assert [kind and kind.kind for kind in kinds] == ["periodic", "piecewise_linear"]
 
 
 @pytest.mark.parametrize(
@@ -246,6 +273,7 @@ def test_the_document_has_each_value_that_is_not_its_fields_default(name: Preset
 
 def test_the_document_says_what_depends_on_the_table() -> None:
     assert f"more than {MAX_EMBEDDED_COLUMNS} features" in DOCUMENT
-    assert f"more than {LARGE_TABLE:,} training rows" in DOCUMENT
+    for limit in (FULL_RATE_ROWS, MIN_BINNED_ROWS):
+        assert f"fewer than {limit:,} training rows" in DOCUMENT
     for goal in get_args(Goal):
         assert f"| `{goal}` |" in DOCUMENT
