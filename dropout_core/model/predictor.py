@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from dropout_core.data.encoder import Encoder
@@ -28,11 +28,9 @@ from dropout_core.model.conformal import Conformal, LevelError
 from dropout_core.model.forward import ForwardPass, as_predicted
 from dropout_core.model.saved_model import Description, TabularModel, load_model
 from dropout_core.model.uncertainty import SubNetworks, Uncertainty, joined, summarise
-from dropout_core.nn.mlp import Linear
-from dropout_core.nn.numbers import LinearOfEach
+from dropout_core.model.widened_layers import widen_narrow_layers
 
 TILE_ROWS = 32
-TILE_COLUMNS = 16
 TILES = (8, 16, 32, 64, 128)  # small tiles have less latency, large ones more throughput
 BLOCK = 32  # elements that torch computes at once; the rest of a tensor may round differently
 MAX_CELLS = 4_000_000  # of the matrix of a part of a frame
@@ -68,7 +66,7 @@ class Predictor:
         self.fingerprint = machine(self.device)
         self._model = model.to(self.device).eval().requires_grad_(False)
         self._sub_networks = SubNetworks(self._model.network)
-        _widen_narrow_layers(self._model)
+        widen_narrow_layers(self._model)
         self._forward = ForwardPass(self._model, self._model.network)
         self._tiles = self._proven_tiles()
         if self._depends_on_threads():
@@ -238,7 +236,7 @@ class Predictor:
 
     def _sub_network(self, seed: int, number: int) -> ForwardPass:
         network = self._sub_networks.sample(seed=seed, number=number)
-        _widen_narrow_layers(network)
+        widen_narrow_layers(network)
         return ForwardPass(self._model, network)
 
     def _outputs(self, matrix: Tensor, forward: ForwardPass) -> Tensor:
@@ -364,50 +362,6 @@ def by_target(targets: Sequence[str], rows: list[list[Any]]) -> list[Any]:
 
 def _by_name(names: Sequence[str], row: list[Any]) -> dict[str, Any]:
     return dict(zip(names, row, strict=True))
-
-
-class _WidenedLinear(nn.Module):
-    """A linear layer that is computed with TILE_COLUMNS outputs, of which the extra are cut off."""
-
-    def __init__(self, linear: Linear) -> None:
-        super().__init__()
-        self.out_features = linear.out_features
-        missing = TILE_COLUMNS - linear.out_features
-        self._wide = copy.copy(linear)
-        self._wide._parameters = dict(linear._parameters)  # the original keeps its own
-        for name, parameter in linear.named_parameters(recurse=False):
-            if name != "scale_in":  # all others have an entry for each output
-                padding = (0, 0, 0, missing) if name == "weight" else (0, missing)
-                wide = nn.Parameter(F.pad(parameter, padding), requires_grad=False)
-                self._wide.register_parameter(name, wide)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._wide.forward(x)[..., : self.out_features].contiguous()
-
-
-class _WidenedLinearOfEach(nn.Module):
-    """The same for the linear maps of embedded numbers."""
-
-    def __init__(self, linear: LinearOfEach) -> None:
-        super().__init__()
-        self.out_features = linear.out_features
-        missing = TILE_COLUMNS - linear.out_features
-        self.weight = F.pad(linear.weight, (0, 0, 0, missing))
-        self.bias = F.pad(linear.bias, (0, missing))
-
-    def forward(self, encoding: Tensor) -> Tensor:
-        wide = torch.baddbmm(self.bias[:, :, None], self.weight, encoding)
-        return wide[:, : self.out_features]
-
-
-def _widen_narrow_layers(module: nn.Module) -> None:
-    for name, child in module.named_children():
-        if isinstance(child, Linear) and child.out_features < TILE_COLUMNS:
-            setattr(module, name, _WidenedLinear(child))
-        elif isinstance(child, LinearOfEach) and child.out_features < TILE_COLUMNS:
-            setattr(module, name, _WidenedLinearOfEach(child))
-        else:
-            _widen_narrow_layers(child)
 
 
 def machine(device: torch.device | str) -> str:
