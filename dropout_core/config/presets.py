@@ -56,13 +56,15 @@ the time."""
 FULL_RATE_ROWS = 4_000
 """Tables of fewer training rows have a smaller learning rate."""
 
-MIN_BINNED_ROWS = 1_000
-"""Tables of fewer training rows have periodic embeddings of numbers, others piecewise linear."""
+FEW_ROWS = 1_000
+"""Tables of at most so many training rows train longest, and have periodic embeddings of numbers;
+others have piecewise linear ones."""
 
 SMALL_TABLE = 2_500
-"""Tables of at most so many training rows train for more epochs and have few validation rows."""
+"""Tables of at most so many training rows train for more epochs, and have narrow layers in `best`."""
 
 _LENGTHS: tuple[tuple[float, int, int], ...] = (
+    (FEW_ROWS, 192, 256),
     (SMALL_TABLE, 128, 256),
     (20_000, 64, 256),
     (100_000, 32, 512),
@@ -127,7 +129,7 @@ def _values(
             "dropout_schedule": {"name": "flat_cosine"},
             "weight_decay_schedule": {"name": "flat_cosine"},
             "layer_rates": "ntk",
-            "early_stopping": {"patience": epochs // 2, "tolerance": 1.0 if is_small else 0.5},
+            "early_stopping": {"patience": epochs // 2, "tolerance": 1.0},
             "calibrate": True,
         },
     }
@@ -154,7 +156,7 @@ def _share_of_rate(num_rows: int) -> float:
 
 
 def _number_embedding(num_rows: int) -> Values:
-    if num_rows < MIN_BINNED_ROWS:
+    if num_rows <= FEW_ROWS:
         return {"kind": "periodic"}
     return {"kind": "piecewise_linear", "bins": 16, "dim": 8}
 

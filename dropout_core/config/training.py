@@ -137,8 +137,8 @@ class EarlyStoppingConfig(Config):
     - Small improvements add up: the value is compared with that of the last epoch that counted as
       an improvement, as in Keras.
     - `ties`: of epochs with equal best values, the model gets the weights of the `first` or `last`.
-    - `tolerance`: of epochs that are worse than the best by at most so many standard errors of its
-      value, the model gets the weights of the last. Few validation rows say little of single
+    - `tolerance`: of epochs that are worse than the best by at most so many standard errors of the
+      difference, the model gets the weights of the last. Few validation rows say little of single
       epochs, and the last one has the smallest learning rate (compare the one-standard-error rule,
       Breiman et al. 1984). Training stops when no epoch was so near for `patience` epochs.
     - `refit`: afterwards train anew on the training and validation rows together, for as many steps

@@ -15,7 +15,10 @@ from dropout_core.training.losses import Loss
 from dropout_core.training.validation import monitored_metric, validate
 
 _LESS_IS_BETTER = (None, "loss", "validation_loss", "mae")
-_NUM_PARTS = 10  # of the validation rows, whose values tell how much chance is in the value of all
+_NUM_PARTS = 10  # of the validation rows: how they differ tells how much chance is in their mean
+
+Parts = list[float | None]
+"""The value on each part of the validation rows, None where it is undefined."""
 
 
 class EarlyStopping:
@@ -37,8 +40,8 @@ class EarlyStopping:
         self._loss = loss
         self._quantiles = quantiles
         self._best = math.inf
-        self._best_error = 0.0  # the standard error of the best value
-        self._error = 0.0  # of the value last computed, if it is the best
+        self._best_parts: Parts = []
+        self._parts: Parts = []  # of the value last computed; empty without a tolerance
         self._reference = math.inf  # of the last epoch that counted as an improvement
         self._epochs_since_improved = 0
 
@@ -51,8 +54,8 @@ class EarlyStopping:
         """
         monitor = self._config.monitor
         value = plain_loss if monitor == "validation_loss" else self._on(outputs, targets, weights)
-        if self._config.tolerance > 0 and self._as_loss(value) < self._best:
-            self._error = self._standard_error(outputs, targets, weights)
+        if self._config.tolerance > 0:
+            self._parts = self._on_parts(outputs, targets, weights)
         return value
 
     def watch(self, value: float | None) -> bool:
@@ -60,9 +63,10 @@ class EarlyStopping:
         config, loss = self._config, self._as_loss(value)
         is_best = loss < self._best
         if is_best:
-            self._best, self._best_error = loss, self._error
+            self._best, self._best_parts = loss, self._parts
         if config.tolerance > 0:
-            is_kept = loss <= self._best + config.tolerance * self._best_error
+            error = _error_of_difference(self._parts, self._best_parts)
+            is_kept = loss - self._best <= config.tolerance * error
             has_improved = is_kept
         else:
             is_kept = is_best or (config.ties == "last" and loss == self._best)
@@ -90,19 +94,14 @@ class EarlyStopping:
                     outputs, targets, task=self._task, monitor=metric, quantiles=self._quantiles
                 )
 
-    def _standard_error(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> float:
-        """Estimate the standard error of the value from those of interleaved parts of the rows.
-
-        It is the same for any metric (the method of batch means); 0 if fewer than two parts have a
-        value.
-        """
-        values = []
+    def _on_parts(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Parts:
+        """Return the value on interleaved parts of the rows."""
+        parts: Parts = []
         for start in range(min(_NUM_PARTS, len(targets))):
             rows = slice(start, None, _NUM_PARTS)
             of_rows = None if weights is None else weights[rows]
-            if (value := self._on(outputs[rows], targets[rows], of_rows)) is not None:
-                values.append(value)
-        return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+            parts.append(self._on(outputs[rows], targets[rows], of_rows))
+        return parts
 
     @property
     def is_over(self) -> bool:
@@ -112,7 +111,7 @@ class EarlyStopping:
         """Return JSON values for `restore`."""
         return {
             "best_loss": self._best if math.isfinite(self._best) else None,
-            "best_error": self._best_error,
+            "best_parts": self._best_parts,
             "reference_loss": self._reference if math.isfinite(self._reference) else None,
             "epochs_since_improved": self._epochs_since_improved,
         }
@@ -122,6 +121,19 @@ class EarlyStopping:
         best = state["best_loss"]
         reference = state.get("reference_loss", best)
         self._best = math.inf if best is None else best
-        self._best_error = state.get("best_error", 0.0)
+        self._best_parts = state.get("best_parts", [])
         self._reference = math.inf if reference is None else reference
         self._epochs_since_improved = state["epochs_since_improved"]
+
+
+def _error_of_difference(parts: Parts, others: Parts) -> float:
+    """Estimate the standard error of the difference between two epochs' values.
+
+    The parts are the same rows in both epochs, so what makes a part hard cancels out. The estimate
+    serves any metric (the method of batch means); it is 0 if fewer than two parts have values.
+    """
+    pairs = zip(parts, others, strict=False)
+    differences = [a - b for a, b in pairs if a is not None and b is not None]
+    if len(differences) < 2:
+        return 0.0
+    return statistics.stdev(differences) / math.sqrt(len(differences))

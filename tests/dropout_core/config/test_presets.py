@@ -17,11 +17,11 @@ from dropout_core.config import (
     TrainingConfig,
 )
 from dropout_core.config.presets import (
+    FEW_ROWS,
     FULL_RATE_ROWS,
     GOALS_OF,
     LABEL_SMOOTHING,
     MAX_EMBEDDED_COLUMNS,
-    MIN_BINNED_ROWS,
     PRESETS,
     SUMMARIES,
     Goal,
@@ -96,16 +96,24 @@ def test_numbers_are_embedded_where_there_are_some_and_not_very_many() -> None:
 def test_a_large_table_has_larger_batches_and_fewer_epochs() -> None:
     lengths = [
         (found.training.epochs, found.training.batch_size)
-        for num_rows in (2_500, 2_501, 20_000, 20_001, 100_000, 100_001)
+        for num_rows in (1_000, 1_001, 2_500, 2_501, 20_000, 20_001, 100_000, 100_001)
         for found in [recipe(num_rows=num_rows)]
     ]
-    expected = [(128, 256), (64, 256), (64, 256), (32, 512), (32, 512), (16, 1024)]
+    expected = [
+        (192, 256),
+        (128, 256),
+        (128, 256),
+        (64, 256),
+        (64, 256),
+        (32, 512),
+        (32, 512),
+        (16, 1024),
+    ]
     assert lengths == expected
 
 
-def test_few_rows_are_trusted_less_and_have_narrower_networks() -> None:
+def test_few_rows_have_narrower_networks() -> None:
     few, many = recipe(num_rows=2_500), recipe(num_rows=2_501)
-    assert stopping_of(few).tolerance > stopping_of(many).tolerance
     assert recipe("best", num_rows=2_500).model.hidden == few.model.hidden
     assert min(recipe("best", num_rows=2_501).model.hidden) > min(many.model.hidden)
 
@@ -119,7 +127,7 @@ def test_few_rows_have_a_smaller_rate_and_as_much_decay_a_step(task: Task, rate:
 
 
 def test_numbers_of_few_rows_have_periodic_embeddings() -> None:
-    kinds = [recipe(num_rows=rows).preprocessing.number_embedding for rows in (999, 1000)]
+    kinds = [recipe(num_rows=rows).preprocessing.number_embedding for rows in (1000, 1001)]
     assert [kind and kind.kind for kind in kinds] == ["periodic", "piecewise_linear"]
 
 
@@ -273,7 +281,7 @@ def test_the_document_has_each_value_that_is_not_its_fields_default(name: Preset
 
 def test_the_document_says_what_depends_on_the_table() -> None:
     assert f"more than {MAX_EMBEDDED_COLUMNS} features" in DOCUMENT
-    for limit in (FULL_RATE_ROWS, MIN_BINNED_ROWS):
-        assert f"fewer than {limit:,} training rows" in DOCUMENT
+    assert f"fewer than {FULL_RATE_ROWS:,} training rows" in DOCUMENT
+    assert f"at most {FEW_ROWS:,} training rows" in DOCUMENT
     for goal in get_args(Goal):
         assert f"| `{goal}` |" in DOCUMENT
