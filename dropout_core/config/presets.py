@@ -61,7 +61,7 @@ FEW_ROWS = 1_000
 others have piecewise linear ones."""
 
 SMALL_TABLE = 2_500
-"""Tables of at most so many training rows train for more epochs, and have narrow layers in `best`."""
+"""Tables of at most so many training rows train for more epochs, with narrow layers in `best`."""
 
 _LENGTHS: tuple[tuple[float, int, int], ...] = (
     (FEW_ROWS, 192, 256),
