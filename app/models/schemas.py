@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from app.http.answers import Time
+from dropout_core.config import MLPConfig, PreprocessingConfig
 from dropout_core.data.categories import CategoricalFeature
 from dropout_core.data.features import (
     BooleanFeature,
@@ -118,7 +119,7 @@ class EvaluationAnswer(BaseModel):
     per_class: list[ClassScores] | None = None
     per_target: list[TargetScores] | None = None
     reliability: list[Bin] | None = None
-    conformal: list[ConformalScores] | None = None
+    conformal: list[ConformalScores] | None = Field(None, exclude_if=lambda scores: scores is None)
 
 
 class CrossValidationAnswer(BaseModel):
@@ -192,8 +193,10 @@ class ModelAnswer(BaseModel):
             ],
             classes=manifest["classes"],
             quantiles=manifest.get("quantiles"),
-            config=manifest["model"],
-            preprocessing=manifest["preprocessing"],
+            config=MLPConfig.model_validate(manifest["model"]).every_value(),
+            preprocessing=PreprocessingConfig.model_validate(
+                manifest["preprocessing"]
+            ).every_value(),
             cross_validation=cross_validation,
             calibration=manifest.get("calibration"),
             weights_sha256=manifest["weights_sha256"],

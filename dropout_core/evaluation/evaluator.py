@@ -66,8 +66,14 @@ class Evaluation:
     conformal: list[dict[str, Any]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as values that JSON can hold."""
-        return dict(vars(self))
+        """Return the fields as values that JSON can hold, without `conformal` where it is None.
+
+        Earlier releases had no such field, and a job that goes on ends with the metrics of theirs.
+        """
+        values = dict(vars(self))
+        if self.conformal is None:
+            del values["conformal"]
+        return values
 
 
 def evaluate(predictor: Predictor, frame: pl.DataFrame) -> Evaluation:
@@ -278,7 +284,7 @@ class _ValueScores:
             return
         levels = torch.tensor(self._quantiles, dtype=torch.float64)
         losses = pinball_loss(outputs, targets, levels=levels, reduction="none")
-        of_targets = losses.view(len(losses), -1, len(levels)).mean(dim=2)
+        of_targets = losses.view(len(losses), len(self._names), len(levels)).mean(dim=2)
         values = medians(outputs, self._quantiles)
         self._columns.append(torch.cat([values.T, targets.T, of_targets.T]))
 

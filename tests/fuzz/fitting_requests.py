@@ -69,7 +69,7 @@ def before_add_examples(context: HookContext, examples: list[Case]) -> None:
     """Every operation is called once as it is meant to be."""
     operation = context.operation
     assert operation is not None
-    of_operation = IDS | SPENT.get(operation.label, {})
+    of_operation = {"preset": "default"} | IDS | SPENT.get(operation.label, {})
     ids = {
         parameter.name: of_operation[parameter.name.removesuffix("_id")]
         for parameter in operation.path_parameters

@@ -131,12 +131,12 @@ def test_a_job_over_a_limit_is_refused_by_its_field(
 
 
 def test_a_preset_has_narrower_layers_where_its_own_exceed_the_limits(limited: Any) -> None:
-    client = limited(max_parameters=30_000).client
+    client = limited(max_parameters=10_000).client
     dataset = {"id": upload(client, tables.flowers())["id"], "target": "label"}
     body: dict[str, Any] = {"dataset": dataset, "preset": "default"}
     answer = client.post("/v1/jobs", params={"validate_only": True}, json=body).json()
     hidden = answer["resolved_config"]["model"]["hidden"]
-    assert answer["num_parameters"] <= 30_000
+    assert answer["num_parameters"] <= 10_000
     assert f"the job has {', '.join(map(str, hidden))} units" in answer["warnings"][-1]
     again = {**body, "model": {"hidden": hidden}}
     assert (

@@ -411,7 +411,7 @@ def test_without_rows_or_with_an_output_that_is_not_finite_nothing_is_defined(
 ) -> None:
     column = torch.tensor(outputs, dtype=torch.float64)
     evaluation = evaluated(task, torch.stack([column, column], dim=1))
-    rest = ("confusion_matrix", "per_class", "per_target", "reliability", "conformal")
+    rest = ("confusion_matrix", "per_class", "per_target", "reliability")
     assert evaluation.to_dict() == {
         "num_rows": len(outputs),
         "metrics": dict.fromkeys(metric_names(task)),
