@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -230,13 +230,16 @@ class Trainer:
                 continue
             fold, refitted = self._tabular_run.fold(number), None
             # A fold that diverges is scored as it is, which still tells something about the config.
-            with suppress(Diverged):
+            # If only its refit diverges, it is scored as the model is that would be kept.
+            try:
                 if not self._train_through(fold):
                     return False
                 if self._refits:
                     refitted = fold.refit()
                     if not self._train_through(refitted):
                         return False
+            except Diverged:
+                refitted = None
             evaluation = _evaluate_as_served(fold, refitted)["test"].to_dict()
             self._put(f"{self._assignment.prefix}/{FOLDS}/{number}", json.dumps(evaluation))
             self._connection.send(Progressed())

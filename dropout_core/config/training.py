@@ -140,7 +140,8 @@ class EarlyStoppingConfig(Config):
     - `tolerance`: of epochs that are worse than the best by at most so many standard errors of the
       difference, the model gets the weights of the last. Few validation rows say little of single
       epochs, and the last one has the smallest learning rate (compare the one-standard-error rule,
-      Breiman et al. 1984). Training stops when no epoch was so near for `patience` epochs.
+      Breiman et al. 1984). Training stops when no epoch was so near for `patience` epochs, and
+      `min_delta` and `ties` have no effect.
     - `refit`: afterwards train anew on the training and validation rows together, for as many steps
       as lead to the best epoch.
     """

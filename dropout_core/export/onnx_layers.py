@@ -214,10 +214,14 @@ def _add_average(graph: Graph, outputs: str, average: MemberAverage) -> str:
             of_members = graph.add("Softmax", outputs, axis=2)
             return graph.add("Log", graph.add("ReduceMean", of_members, axes=[0], keepdims=0))
         case "label_probabilities":
-            of_members = graph.add("Sigmoid", outputs)
-            mean = graph.add("ReduceMean", of_members, axes=[0], keepdims=0)
-            complement = graph.add("Sub", np.array(1.0), mean)
-            return graph.add("Sub", graph.add("Log", mean), graph.add("Log", complement))
+            # `Sigmoid` and 1 - mean have no digits left for what is almost sure.
+            sides = []
+            for exponent in (graph.add("Neg", outputs), outputs):
+                divisor = graph.add("Add", graph.add("Exp", exponent), 1.0)
+                of_members = graph.add("Reciprocal", divisor)
+                mean = graph.add("ReduceMean", of_members, axes=[0], keepdims=0)
+                sides.append(graph.add("Log", mean))
+            return graph.add("Sub", *sides)
 
 
 def _add_norm(graph: Graph, x: str, norm: nn.BatchNorm1d) -> str:

@@ -191,7 +191,8 @@ class RobustScale(nn.Module):
         """Fit a column to its known values: (N), as their weights (N) count."""
         low, middle, high = quantiles(values, [0.25, 0.5, 0.75], weights)
         numbers = torch.finfo(torch.float64)
-        rounding = 4 * numbers.eps * values.abs().amax() + 2 * numbers.tiny
+        # Of the quartiles: a few values far out say nothing of the rounding of the others.
+        rounding = 4 * numbers.eps * torch.maximum(low.abs(), high.abs()) + 2 * numbers.tiny
         half = 0.5 * high - 0.5 * low  # of the range between them, which might overflow
         if half > rounding:
             spread = 2 * half.clamp_max(numbers.max / 2)

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from dropout_core.config import NumberEmbedding, PeriodicConfig, PiecewiseLinearConfig
 
 _TURN = 2.0 * math.pi
+_UNUSED = torch.finfo(torch.float32).max  # the lower end of bins that no number reaches
 
 
 class LinearOfEach(nn.Module):
@@ -117,8 +118,8 @@ class PiecewiseLinearEmbedding(nn.Module):
     def __init__(self, num_numbers: int, config: PiecewiseLinearConfig) -> None:
         super().__init__()
         self.num_numbers, self.dim, self.num_entries = num_numbers, config.dim, config.bins
-        self.register_buffer("lower", torch.zeros(num_numbers, config.bins))
-        self.register_buffer("width", torch.full((num_numbers, config.bins), math.inf))
+        self.register_buffer("lower", torch.full((num_numbers, config.bins), _UNUSED))
+        self.register_buffer("width", torch.ones(num_numbers, config.bins))
         self.slope = nn.Parameter(torch.empty(num_numbers, config.dim))
         self.linear = LinearOfEach(num_numbers, config.bins, config.dim)
 
@@ -132,10 +133,11 @@ class PiecewiseLinearEmbedding(nn.Module):
     def fit(self, quantiles: Tensor) -> None:
         """Put the bins between the distinct ones of each number's ascending quantiles: (V, Q).
 
-        Bins that a number does not need are infinitely wide: their entry is always 0.
+        Bins that a number does not need begin above all numbers: their entry is always 0. They are
+        finite, so that the moving average of a training run stays as they are.
         """
-        self.lower.zero_()
-        self.width.fill_(math.inf)
+        self.lower.fill_(_UNUSED)
+        self.width.fill_(1.0)
         for number, row in enumerate(quantiles):
             edges = row.unique()
             self.lower[number, : len(edges) - 1] = edges[:-1]

@@ -373,5 +373,12 @@ def train(
 def _average(model: MLP, decay: float) -> AveragedModel:
     """Build the moving average of the weights and of the statistics of batch norm."""
     model.use_generator(None)  # the average is only run in eval mode
-    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+
+    def update(averages: list[Tensor], values: list[Tensor], num_averaged: Tensor | int) -> None:
+        if averages[0].is_floating_point():
+            move(averages, values, num_averaged)
+        else:  # indices of columns and counts: torch would average them and round down
+            torch._foreach_copy_(averages, values)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]

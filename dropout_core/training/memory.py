@@ -11,6 +11,7 @@ from dropout_core.data.selection import Selection
 from dropout_core.nn.inputs import category_widths
 from dropout_core.nn.numbers import num_entries, num_parameters_of_each
 from dropout_core.training.optimizers import STATE_TENSORS
+from dropout_core.training.validation import BATCH_SIZE
 
 _FLOAT = 4
 _DOUBLE = 8
@@ -110,8 +111,8 @@ def training_bytes(
     and its data beside those of a fold, and a refit those of the run before it. An activation
     counts four times: before and after its nonlinearity, its mask, its gradient. So do the
     `num_entries` that encode a row's numbers for their embeddings. DropConnect with `per_example`
-    masks has a mask of all its weights for every row of a batch. Of members
-    all of this counts for each.
+    masks has a mask of all its weights for every row of a batch. Of members all of this counts for
+    each. Members and embeddings of numbers also count for the rows that are validated at once.
     """
     parameters = num_parameters(
         model, in_features=in_features, out_features=out_features, num_embedded=num_embedded
@@ -122,6 +123,8 @@ def training_bytes(
     width = model.num_pieces * sum(model.hidden)
     of_member = in_features + 4 * width + 2 * out_features
     activations = batch_rows * (model.members * of_member + 4 * num_entries)
+    if model.members > 1 or num_entries > 0:
+        activations += _validated(model, num_rows=num_rows, num_entries=num_entries)
     columns = in_features if num_columns is None else num_columns
     data = num_rows * (columns * (_FLOAT + 2 * _DOUBLE) + 2 * _FLOAT * out_features)
     if model.has_backbone:
@@ -133,6 +136,12 @@ def training_bytes(
     stopping = training.early_stopping
     runs = (1 + cross_validates) * (1 + (stopping is not None and stopping.refit))
     return runs * kept + _FLOAT * activations + _MASK * masks
+
+
+def _validated(model: MLPConfig, *, num_rows: int, num_entries: int) -> int:
+    """Return the numbers that validation has at once: a layer's input and output, or encodings."""
+    widest = model.num_pieces * max(model.hidden, default=0)
+    return min(num_rows, BATCH_SIZE) * 2 * max(model.members * widest, num_entries)
 
 
 def _weights_masked_by_example(config: MLPConfig, *, in_features: int) -> int:

@@ -234,17 +234,18 @@ def test_folds_are_refitted_too(
 def test_a_refit_that_diverges_leaves_the_model_as_it_is(
     tmp_path: Path, artifacts: LocalArtifacts
 ) -> None:
-    # The only validation row is so far out that a step towards it overshoots, ever further.
-    x = [float(row % 7) / 7 for row in range(40)]
-    part = ["train"] * 30 + ["test"] * 10
-    wide = pl.DataFrame({"x": [*x, 1e6], "part": [*part, "validation"]})
+    # A validation row, of the model and of the second fold, is so far out that a step towards it
+    # overshoots, ever further.
+    x = [1e6 if row == 50 else float(row % 7) / 7 for row in range(100)]
+    wide = pl.DataFrame({"x": x, "when": [row / 100 for row in range(100)]})
     wide.with_columns(label=pl.col("x") / 1e6, y=pl.col("x")).write_parquet(tmp_path / "table")
     artifacts.put("datasets/1.parquet", tmp_path / "table")
     given = assignment(
         tmp_path,
         model={"hidden": []},
-        split={"kind": "column", "column": "part"},
+        split={"kind": "time", "column": "when", "validation": 0.5, "folds": 2},
         epochs=20,
+        batch_size=4,
         optimizer={"name": "sgd", "lr": 0.01},
         early_stopping={"patience": 20, "refit": True},
     )
@@ -258,7 +259,9 @@ def test_a_refit_that_diverges_leaves_the_model_as_it_is(
     assert isinstance(warned, Warned)
     assert warned.warnings[0].startswith("the model is not refitted: the loss became ")
     assert finished.reason == "completed"
-    assert finished.trained.metrics["validation"]["num_rows"] == 1
+    metrics = finished.trained.metrics
+    assert metrics["validation"]["num_rows"] == 50
+    assert all(fold["metrics"]["rmse"] < 1 for fold in metrics["cross_validation"]["folds"])
 
 
 def test_memory_that_there_is_not_may_be_there_another_time(

@@ -120,6 +120,21 @@ def test_other_tasks_and_dropouts_do_too(tmp_path: Path, config: dict[str, Any])
     assert_same(kept, numbers(rows), answer)
 
 
+def test_labels_of_which_all_members_are_sure_have_their_temperature(tmp_path: Path) -> None:
+    sure = make_model(
+        task="multilabel",
+        targets=("spam", "ad"),
+        members=3,
+        calibration=Calibration(temperature=10.0),
+    )
+    sure[0].network.output.bias.data += torch.tensor([45.0, -45.0])
+    kept = write(tmp_path, *sure)
+    rows = 10 + 5 * normal(30, 5)
+    answer = run(tmp_path / "model.onnx", {"input": rows.numpy()})
+    assert_same(kept, numbers(rows), answer)
+    assert 0.9 < answer["probabilities"][:, 0].max() < 0.999
+
+
 @pytest.mark.parametrize("scale", ["standard", "quantile"])
 def test_features_of_every_kind_are_inputs_by_their_names(tmp_path: Path, scale: str) -> None:
     kept = write(tmp_path, *model_of_every_kind(scale=scale))

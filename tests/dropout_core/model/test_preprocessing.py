@@ -159,6 +159,12 @@ def test_robust_values_are_in_quartile_ranges_and_bounded_smoothly() -> None:
     assert float(scaled[-1]) == pytest.approx(3)
 
 
+def test_one_value_far_out_leaves_the_robust_scale_of_the_others() -> None:
+    for far in (1e16, -1e300):
+        rows = matrix([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, far])
+        assert 3 <= float(fitted(rows, scale="robust").scale.spread) <= 5
+
+
 def test_robust_values_have_half_the_range_if_most_are_equal() -> None:
     rows = matrix([0.0] * 8 + [2.0], [0.3] * 4 + [0.1 + 0.2] * 4 + [2.3])
     scale = fitted(rows, scale="robust").scale

@@ -20,6 +20,8 @@ from dropout_core.config import (
     MLPConfig,
     OneCycleConfig,
     Optimizer,
+    PiecewiseLinearConfig,
+    PreprocessingConfig,
     Scheduler,
     SGDConfig,
     StepConfig,
@@ -27,6 +29,7 @@ from dropout_core.config import (
     TrainingConfig,
 )
 from dropout_core.nn.functional import linear_dropout
+from dropout_core.nn.inputs import InputLayer
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.checkpoint import load_checkpoint, save_checkpoint
 from dropout_core.training.fused_step import FusedStep
@@ -744,6 +747,24 @@ def test_validation_is_of_the_average(network: dict[str, Any]) -> None:
         assert validation_loss(shorter) == losses[epochs - 1]
     plain = [metrics.validation_loss for metrics in blob_training(**options)]
     assert all(one != other for one, other in zip(losses, plain, strict=True))
+
+
+def test_an_average_takes_the_same_columns_and_bins_as_the_model() -> None:
+    preprocessing = PreprocessingConfig(
+        max_one_hot=20, number_embedding=PiecewiseLinearConfig(kind="piecewise_linear", bins=4)
+    )
+    inputs = InputLayer(preprocessing, num_values=4, cardinalities=(8, 3), numbers=(1, 3))
+    inputs.numbers.fit(torch.tensor([[0.0, 0.0, 1.0], [2.0, 2.0, 2.0]]))
+    before = {name: buffer.clone() for name, buffer in inputs.named_buffers()}
+    model = MLP(MLPConfig(hidden=(4,)), in_features=6, out_features=2, inputs=inputs)
+    features = torch.cat([torch.randn(40, 4), torch.randint(0, 3, (40, 2)).float()], dim=1)
+    targets = torch.arange(40) % 2
+    data = TrainingData(features, targets, features, targets)
+    config = TrainingConfig(epochs=2, batch_size=4, ema_decay=0.9)  # 7 * 0.9 + 7 * 0.1 < 7
+    training = train(model, data, config, task="multiclass")
+    list(training)  # raises Diverged for bins that are not numbers
+    after = dict(training._average.module.inputs.named_buffers())
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_early_stopping_ends_with_the_best_average() -> None:

@@ -169,13 +169,20 @@ def test_inputs_are_known_from_the_columns_before_they_are_read(embedding: Any) 
     assert exact == sum(p.numel() for p in model.parameters())
 
 
+def test_encodings_of_numbers_count_for_a_batch_and_for_the_rows_validated_at_once() -> None:
+    rows, entries = 10_000, 480
+    more = estimate(num_rows=rows, num_entries=entries) - estimate(num_rows=rows)
+    assert more == 4 * (4 * 32 * entries + 2 * 8192 * entries)
+
+
 def test_activations_count_for_each_member_and_scaled_weights_for_those_of_a_backbone() -> None:
     own = 4 * 10 + 10 + 10 * 3 + 3
     activations = 32 * (4 + 4 * 10 + 2 * 3)
     data = 1000 * (4 * (4 + 16) + 8 * 3)
-    expected = 4 * (4 * 5 * own + 5 * activations) + data
+    validated = 1000 * 2 * 5 * 10
+    expected = 4 * (4 * 5 * own + 5 * activations + validated) + data
     assert estimate(members=5, member_sharing="nothing") == expected
     shared = 4 * 10 + 5 * (4 + 2 * 10) + 5 * (10 * 3 + 3)
     scaled = 2 * 5 * 4 * 10
-    expected = 4 * (4 * shared + 5 * activations + scaled) + data
+    expected = 4 * (4 * shared + 5 * activations + scaled + validated) + data
     assert estimate(members=5, member_sharing="backbone") == expected
