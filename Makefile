@@ -20,7 +20,7 @@ help: ## List the targets
 
 install: .venv/installed ## Make .venv with everything in it
 
-demo: .venv/installed ## Train two models over HTTP and compare them, in under a minute
+demo: .venv/installed ## Train three models over HTTP and compare them, in under a minute
 	@$(BIN)/dropout-service demo
 
 serve: .venv/installed ## Run the service at http://127.0.0.1:8000 until interrupted

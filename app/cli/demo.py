@@ -166,7 +166,7 @@ def _table(columns: dict[str, list[str]], labels: list[int]) -> Table:
         "state",
         "training loss, last epoch",
         "training speed",
-        f"accuracy on {NUM_HELD_OUT} held-out digits",
+        "accuracy on held-out digits",
         "log loss on them",
         *(f"prediction of a {label}" for label in labels[:NUM_SHOWN]),
     ]
