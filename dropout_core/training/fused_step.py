@@ -22,7 +22,7 @@ from dropout_core.nn.layers import BatchwiseDropout, Dropout
 from dropout_core.nn.masks import keep_mask
 from dropout_core.nn.mlp import MLP, HiddenLayer
 from dropout_core.training.losses import Loss, over_members, value_and_gradient
-from dropout_core.training.member_step import MemberStep
+from dropout_core.training.member_step import MemberStep, input_features
 
 UnitDropout = Dropout | BatchwiseDropout
 
@@ -105,7 +105,7 @@ class FusedStep:
 
     @torch.no_grad()
     def __call__(self, x: Tensor, targets: Tensor, *weights: Tensor) -> Tensor:
-        features = self._features(x)
+        features = input_features(self._inputs, x, learns=self._learns_inputs)
         given = _dropped_input(features.detach(), self._input_dropout)
         passes = []
         for layer in self._layers:
@@ -125,15 +125,6 @@ class FusedStep:
         if self._learns_inputs:
             torch.autograd.backward(features, _all_columns(grad, passes[0].given, features))
         return loss
-
-    def _features(self, x: Tensor) -> Tensor:
-        """Compute the first layer's input; autograd records what is to be trained before it."""
-        with torch.set_grad_enabled(self._learns_inputs):
-            for part in self._inputs:
-                for parameter in part.parameters():
-                    parameter.grad = None
-                x = part(x)
-        return x
 
 
 class _Layer(NamedTuple):

@@ -8,7 +8,7 @@ weights, which are then those of members that share nothing, and not into every 
 Shapes: k members, B rows of a batch, I inputs and O outputs of a layer, C outputs of the network.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast, get_args
 
 import torch
@@ -65,7 +65,7 @@ class MemberStep:
 
     @torch.no_grad()
     def __call__(self, x: Tensor, targets: Tensor, *weights: Tensor) -> Tensor:
-        features = self._features(x)
+        features = input_features(self._inputs, x, learns=self._learns_inputs)
         h, scale, mask = _dropped(features.detach(), self._members, self._input_dropout)
         passes = []
         for layer in self._layers:
@@ -83,14 +83,15 @@ class MemberStep:
             torch.autograd.backward(features, grad if features.dim() == 3 else grad.sum(dim=0))
         return loss
 
-    def _features(self, x: Tensor) -> Tensor:
-        """Compute the first layer's input; autograd records what is to be trained before it."""
-        with torch.set_grad_enabled(self._learns_inputs):
-            for part in self._inputs:
-                for parameter in part.parameters():
-                    parameter.grad = None
-                x = part(x)
-        return x
+
+def input_features(parts: Sequence[nn.Module], x: Tensor, *, learns: bool) -> Tensor:
+    """Compute the first layer's input; autograd records what is to be trained before it."""
+    with torch.set_grad_enabled(learns):
+        for part in parts:
+            for parameter in part.parameters():
+                parameter.grad = None
+            x = part(x)
+    return x
 
 
 class _Layer(NamedTuple):
