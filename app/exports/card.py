@@ -55,8 +55,18 @@ class ModelRecords:
         return {
             split: scores["num_rows"]
             for split, scores in self.model.metrics.items()
-            if split != "cross_validation"
+            if split != "cross_validation" and not (split == "validation" and self.is_refitted)
         }
+
+    @property
+    def is_refitted(self) -> bool:
+        """Whether its weights are of a refit, which trained on the validation rows too."""
+        job = self.job
+        if job is None or job.state_reason not in ("completed", "early_stopped"):
+            return False
+        stopping = job.resolved_config["training"]["early_stopping"]
+        diverged = any(told.startswith("the model is not refitted") for told in job.warnings)
+        return stopping is not None and stopping["refit"] and not diverged
 
 
 def records_of(transaction: Connection, reference: str, *, tenant: str) -> ModelRecords:
@@ -101,6 +111,7 @@ def _model(records: ModelRecords) -> Iterator[str]:
         ("target", _target(manifest)),
         ("features", str(len(records.features))),
         ("hidden units", f"{widths} ({config['activation']})"),
+        ("members", _members(config)),
         ("parameters", str(model.num_parameters)),
         ("trained by", text(model.job_id)),
         ("on", text(manifest["trained_on"])),
@@ -110,6 +121,14 @@ def _model(records: ModelRecords) -> Iterator[str]:
     if manifest["classes"] is not None:
         rows.insert(3, ("classes", texts(manifest["classes"], limit=_MAX_LISTED)))
     yield table(("what", "value"), rows)
+
+
+def _members(config: Mapping[str, Any]) -> str:
+    members = config.get("members", 1)
+    if members == 1:
+        return "1"
+    shared = "share nothing" if config.get("member_sharing") == "nothing" else "share a backbone"
+    return f"{members}, which {shared}"
 
 
 def _time(seconds: float) -> str:
@@ -210,7 +229,13 @@ def _known(records: ModelRecords) -> Iterator[str]:
     if trained_on is not None:
         yield f"It was trained on {trained_on} rows; expect less of it on rows unlike these."
     held_out = ", ".join(f"{rows} for {split}" for split, rows in records.held_out.items())
-    yield f"Rows held out: {held_out or 'none'}. The metrics above are measured on these only."
+    if records.is_refitted:
+        yield (
+            f"Rows held out: {held_out or 'none'}. The rows for validation were trained on in the "
+            "end; the metrics on them are those of the model before."
+        )
+    else:
+        yield f"Rows held out: {held_out or 'none'}. The metrics above are measured on these only."
     complete = [f["name"] for f in records.features if f.get("may_be_missing") is False]
     refusing = [name for name in complete if name not in records.incomplete]
     if refusing:

@@ -22,15 +22,8 @@ def settle(
     name = spec.preset_in_force
     recipe = _recipe(name, spec, selection, num_train=num_train, has_validation=num_validation > 0)
     warnings = []
-    if (
-        name != "plain"
-        and not num_validation
-        and "early_stopping" not in spec.training.model_fields_set
-    ):
-        warnings.append(
-            f"there are no validation rows: the preset {name} trains to its last epoch, and the "
-            "probabilities and intervals of the model are not calibrated"
-        )
+    if name != "plain" and not num_validation:
+        warnings += _without_validation(name, spec.training)
     training = recipe.training
     for field, limit in _limits(settings).items():
         if getattr(training, field) > limit:
@@ -76,6 +69,16 @@ def _misfit(error: ValidationError, name: Preset) -> RequestError:
     flaw = error.errors()[0]
     pointer = "".join(f"/{escaped(part)}" for part in flaw["loc"])
     return invalid(pointer, f"with the values of the preset {name}: {flaw['msg']}")
+
+
+def _without_validation(name: Preset, given: TrainingConfig) -> list[str]:
+    """Return a warning of what the preset leaves out that the job says nothing of."""
+    effects = {
+        "early_stopping": f"the preset {name} trains to its last epoch",
+        "calibrate": "the probabilities and intervals of the model are not calibrated",
+    }
+    left_out = [told for field, told in effects.items() if field not in given.model_fields_set]
+    return [f"there are no validation rows: {', and '.join(left_out)}"] if left_out else []
 
 
 def _limits(settings: Settings) -> dict[str, int]:

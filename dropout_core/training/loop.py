@@ -244,7 +244,8 @@ class Training:
         if watching.value(outputs, targets, weights=weights, plain_loss=0.0) is None:
             raise InfeasibleError(
                 ("training", "early_stopping", "monitor"),
-                f"{stopping.monitor} is undefined for the validation rows, which lack a class",
+                f"{stopping.monitor} is undefined for the validation rows, which lack a class: "
+                "watch `validation_loss`, or split off more of them",
             )
         return watching
 

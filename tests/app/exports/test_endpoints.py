@@ -3,6 +3,7 @@ import json
 import math
 import re
 import zipfile
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from app.exports import service
+from app.exports.card import card, records_of
 from app.exports.markdown import sparkline
 from app.http import slots
 from dropout_core.model.saved_model import MANIFEST, WEIGHTS
@@ -237,6 +239,30 @@ def test_a_card_is_short_whatever_the_model(
     assert "And 12 more features." in parts["Data"]
     assert "- and 10 more" in parts["Intended use and limits"]
     assert "No rows were held out" in parts["Metrics"]
+
+
+def test_a_card_tells_members_and_rows_that_a_refit_used(
+    sqlite_client: TestClient, nasty: dict[str, Any]
+) -> None:
+    with database_of(sqlite_client).read() as transaction:
+        records = records_of(transaction, nasty["model"], tenant="default")
+    assert records.job is not None
+    assert ["members", "1"] in cells(sections(card(records))["Model"])
+    manifest = {**records.model.manifest, "model": {"hidden": [8], "activation": "relu"}}
+    manifest["model"] |= {"members": 4}
+    metrics = {split: {"num_rows": 2, "metrics": {}} for split in ("validation", "test")}
+    model = replace(records.model, manifest=manifest, metrics=metrics)
+    training = {"early_stopping": {"monitor": "loss", "refit": True}}
+    job = replace(records.job, spec={**records.job.spec, "training": training})
+    refitted = replace(records, model=model, job=job)
+    parts = sections(card(refitted))
+    assert ["members", "4, which share a backbone"] in cells(parts["Model"])
+    assert (
+        "Rows held out: 2 for test. The rows for validation were trained on"
+        in parts["Intended use and limits"]
+    )
+    stopped = replace(refitted, job=replace(job, warnings=["the model is not refitted: why"]))
+    assert "2 for validation, 2 for test" in sections(card(stopped))["Intended use and limits"]
 
 
 def test_a_card_outlives_its_job_and_its_dataset(

@@ -106,6 +106,13 @@ TEXTS: list[tuple[str, int, str, dict[str, Any], str]] = [
     (
         "invalid_request",
         422,
+        "POST /v1/jobs",
+        {"json": {"dataset": {"id": "ds_0", "target": "y"}, "training": {"optimizer": {"lr": 1}}}},
+        "/training/optimizer: the object has no 'name', which says what its fields mean",
+    ),
+    (
+        "invalid_request",
+        422,
         "POST /v1/datasets",
         {"files": {"file": b"a,b\n1\n"}},
         "row 1: 1 fields where the first row has 2",

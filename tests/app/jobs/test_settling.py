@@ -65,9 +65,15 @@ def test_without_validation_rows_a_preset_says_what_it_leaves_out() -> None:
     job, [warning] = settled_job(num_validation=0)
     assert (job.training.early_stopping, job.training.calibrate) == (None, False)
     assert "no validation rows: the preset default trains to its last epoch" in warning
+    assert "and the probabilities" in warning
     assert settled_job(num_validation=0, preset="plain")[1] == []
     training = {"early_stopping": None, "calibrate": False}
     assert settled_job(num_validation=0, preset="best", training=training)[1] == []
+    one_of_them = {"early_stopping": None}
+    assert settled_job(num_validation=0, preset="best", training=one_of_them)[1] == [
+        "there are no validation rows: the probabilities and intervals of the model are not "
+        "calibrated"
+    ]
 
 
 def test_a_preset_stays_within_the_limits_of_the_service() -> None:
