@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import compress
 
 import torch
 from torch import Tensor, nn
@@ -377,9 +378,14 @@ def _average(model: MLP, decay: float) -> AveragedModel:
     move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
     def update(averages: list[Tensor], values: list[Tensor], num_averaged: Tensor | int) -> None:
-        if averages[0].is_floating_point():
-            move(averages, values, num_averaged)
-        else:  # indices of columns and counts: torch would average them and round down
-            torch._foreach_copy_(averages, values)
+        # Columns' indices would be averaged and rounded down. Counts are, as ever: nothing reads
+        # them, but they are among the stored bits of a model.
+        pairs = list(zip(averages, values, strict=True))
+        is_index = [value.dim() > 0 and not value.is_floating_point() for value in values]
+        for average, value in compress(pairs, is_index):
+            average.copy_(value)
+        moving = [pair for pair, fixed in zip(pairs, is_index, strict=True) if not fixed]
+        if moving:
+            move([average for average, _ in moving], [value for _, value in moving], num_averaged)
 
     return AveragedModel(model, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]
