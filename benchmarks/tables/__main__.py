@@ -49,18 +49,18 @@ def main() -> None:
 def _measure(python: Path, tables: list[Table], seeds: range, options: argparse.Namespace) -> None:
     """Append the outcomes that are not there yet."""
     torch.set_num_threads(THREADS)
-    chosen = {
-        name: contestant
-        for name, contestant in service.contestants().items()
-        if name in (options.contestants or service.contestants())
-    }
+    ours, named = service.contestants(), options.contestants or ()
+    chosen = {name: each for name, each in ours.items() if not named or name in named}
     run(chosen, tables, seeds, options.outcomes, threads=THREADS)
+    others = [name for name in named if name not in ours]
+    if named and not others:
+        return
     _peers(
         python,
         "peers",
         *(options.tables, options.outcomes),
         *("--threads", THREADS, "--seeds", *seeds, "--only", *(table.name for table in tables)),
-        *(("--contestants", *options.contestants) if options.contestants else ()),
+        *(("--contestants", *others) if others else ()),
     )
 
 
