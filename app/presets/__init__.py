@@ -1,0 +1,1 @@
+"""Presets: what a job is made of where it leaves things open."""

@@ -18,7 +18,7 @@ _LESS_IS_BETTER = (None, "loss", "validation_loss", "mae")
 _NUM_PARTS = 10  # of the validation rows: how they differ tells how much chance is in their mean
 
 Parts = list[float | None]
-"""The value on each part of the validation rows, None where it is undefined."""
+"""The value on each part of the validation rows, None where it is undefined or not finite."""
 
 
 class EarlyStopping:
@@ -100,7 +100,9 @@ class EarlyStopping:
         for start in range(min(_NUM_PARTS, len(targets))):
             rows = slice(start, None, _NUM_PARTS)
             of_rows = None if weights is None else weights[rows]
-            parts.append(self._on(outputs[rows], targets[rows], of_rows))
+            value = self._on(outputs[rows], targets[rows], of_rows)
+            # The loss of a part may overflow where that of all rows, a tenth of it, does not.
+            parts.append(value if value is not None and math.isfinite(value) else None)
         return parts
 
     @property

@@ -170,6 +170,17 @@ def test_with_a_tolerance_the_patience_counts_epochs_that_are_clearly_worse() ->
     assert kept_epochs(losses, patience=2)[1]
 
 
+def test_a_part_whose_loss_is_infinite_says_nothing() -> None:
+    config = EarlyStoppingConfig(monitor="validation_loss", tolerance=1.0)
+    stopping = EarlyStopping(config, task="regression", loss=F.mse_loss)
+    outputs = torch.ones(40, 1)
+    outputs[0] = 3e19  # its square is 9e38, beyond float32
+    for plain_loss in (2.0, 1.0, 1.5):
+        value = stopping.value(outputs, torch.zeros(40, 1), weights=None, plain_loss=plain_loss)
+        stopping.watch(value)
+    assert stopping.state()["best_parts"] == [None, *[1.0] * 9]
+
+
 def test_what_early_stopping_tolerates_is_restored() -> None:
     config = EarlyStoppingConfig(monitor="mae", tolerance=1.0)
     first, again = (EarlyStopping(config, task="regression", loss=F.mse_loss) for _ in range(2))
