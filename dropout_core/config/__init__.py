@@ -15,6 +15,7 @@ from dropout_core.config.problem import (
     TableConfig,
     Task,
 )
+from dropout_core.config.stacking import can_stack, stack_key
 from dropout_core.config.training import (
     AdamConfig,
     AdamWConfig,
@@ -70,5 +71,7 @@ __all__ = [
     "Task",
     "TrainingConfig",
     "added",
+    "can_stack",
     "settled",
+    "stack_key",
 ]
