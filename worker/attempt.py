@@ -161,7 +161,9 @@ class Attempt:
                 return jobs.succeed(transaction, claim, reason=reason, trained=trained)
             case Reached(epochs, values, is_finished, detail):
                 given = None if values is None else list(values)
-                return jobs.reached(transaction, claim, RungResult(epochs, given, is_finished, detail))
+                return jobs.reached(
+                    transaction, claim, RungResult(epochs, given, is_finished, detail)
+                )
             case Failed(reason, detail, retryable=True):
                 return member.requeue(transaction, reason=reason, detail=detail)
             case Failed(reason, detail):
@@ -188,7 +190,7 @@ class Attempt:
     def _renew(self, transaction: Transaction) -> Ends:
         active = self._active
         claims = [member.claim for member in active]
-        asked = jobs.renew(transaction, claims, lease_seconds=self._settings.lease_seconds)
+        asked = jobs.renew_all(transaction, claims, lease_seconds=self._settings.lease_seconds)
         ends: Ends = {member: None for member in active if member.claim not in asked}
         stopped = [m for m in active if m not in ends and not m.may_go_on(asked[m.claim])]
         return ends | self._cancel(stopped, transaction)

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import torch
@@ -199,7 +198,9 @@ class JobTraining:
 
     def _read_table(self) -> ResolvedTable:
         try:
-            frame = pl.read_parquet(self.assignment.artifacts.fetch(self.assignment.dataset_artifact))
+            frame = pl.read_parquet(
+                self.assignment.artifacts.fetch(self.assignment.dataset_artifact)
+            )
         except ArtifactDamaged as error:
             message = "the dataset's table is damaged: it does not match its checksum"
             raise DataError(message) from error

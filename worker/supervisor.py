@@ -6,6 +6,7 @@ The embedded worker and Celery both run jobs through `supervise`.
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -16,12 +17,14 @@ from dropout_core.files import NO_SPACE, is_disk_full
 from store import datasets, jobs, models
 from store.database.engine import is_unavailable
 from store.errors import DatasetNotFound, LeaseLost
-from store.jobs import Claim, Job
+from store.jobs import Job
 from store.operations import tracing
 from store.operations.retention import sweeping
-from worker.attempt import Attempt, Worker, requeue
+from worker.attempt import Attempt, Worker
+from worker.member import Member
 from worker.messages import Assignment, job_prefix
 from worker.retrying_artifacts import RetryingArtifacts
+from worker.trainer_process import TrainerProcess
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 1.0
@@ -62,56 +65,91 @@ def _repeat(step: Callable[[], None], seconds: float, stop: threading.Event) -> 
 def supervise(job_id: str, worker: Worker) -> bool:
     """Run one attempt of the job if it can be claimed, and return whether it was.
 
-    If the supervisor itself fails, the error is logged and the job requeued with one more failure.
+    A trial that can be stacked has its due company with it. If the supervisor itself fails, the
+    error is logged and the jobs requeued with one more failure.
     Raises SQLAlchemyError if the claim fails; a claim that was committed all the same expires.
     """
-    settings = worker.settings
     if worker.draining.is_set():
         return False
+    claimed = _claim(job_id, worker)
+    if not claimed:
+        return False
+    job = claimed[0]
+    assert job.lease_expires_at is not None
+    attributes: tracing.Attributes = {
+        "dropout.job.id": job.id,
+        "dropout.job.attempt": job.attempt,
+        "dropout.stack.size": len(claimed),
+        "dropout.queue.wait_seconds": (
+            job.lease_expires_at - worker.settings.lease_seconds - job.run_after
+        ),
+    }
+    with (
+        bound_contextvars(job=job.id, attempt=job.attempt),
+        tracing.span("attempt", kind="CONSUMER", parent=job.traceparent, attributes=attributes),
+    ):
+        _supervise(claimed, worker)
+    return True
+
+
+def _claim(job_id: str, worker: Worker) -> list[Job]:
+    settings = worker.settings
     with worker.database.write() as transaction:
-        job = jobs.claim(
+        return jobs.claim_stack(
             transaction,
             job_id,
+            max_members=settings.max_stack,
             owner=worker.owner,
             lease_seconds=settings.lease_seconds,
             num_threads=settings.threads_per_job,
             max_attempts=settings.max_attempts,
             max_running=settings.tenant_running_jobs,
         )
-    if job is None:
-        return False
-    assert job.lease_expires_at is not None
-    waited_seconds = job.lease_expires_at - settings.lease_seconds - job.run_after
-    attributes: tracing.Attributes = {
-        "dropout.job.id": job.id,
-        "dropout.job.attempt": job.attempt,
-        "dropout.queue.wait_seconds": waited_seconds,
-    }
-    with (
-        bound_contextvars(job=job.id, attempt=job.attempt),
-        tracing.span("attempt", kind="CONSUMER", parent=job.traceparent, attributes=attributes),
-    ):
-        _supervise(job, worker)
-    return True
 
 
-def _supervise(job: Job, worker: Worker) -> None:
-    claim = Claim(job.id, job.attempt)
-    log.info("attempt started")
+def _supervise(claimed: list[Job], worker: Worker) -> None:
+    """Run an attempt of the jobs and, as long as their stack has more to do, the next ones."""
+    sweep_id = claimed[0].sweep_id if claimed[0].trial is not None else None
+    trainer: TrainerProcess | None = None
     try:
-        over, reason = _run(job, claim, worker)
-    except LeaseLost:
-        log.warning("lease lost")
-        _count(worker, "lost", "lease_lost")
-        return
+        while claimed:
+            if not (assignments := _assignments(claimed, worker)):
+                return
+            if trainer is None:
+                seconds = worker.settings.fence_seconds
+                trainer = TrainerProcess(assignments, fence_seconds=seconds)
+            else:
+                trainer.assign(assignments)
+            attempt = Attempt(claimed, trainer, worker)
+            attempt.run(partial(_drive, sweep_id, worker))
+            can_go_on = attempt.trainer_is_alive and assignments[0].is_stacked
+            if not can_go_on:
+                trainer.end()
+            first, claimed = claimed[0], []
+            for member in attempt.members:
+                _note(member, worker)
+            _drive(sweep_id, worker)
+            claimed = _next_of(first, worker) if can_go_on else []
     except Exception as error:  # the failure of one job must not end the worker of the others
         log.exception("the supervisor failed")
-        _count(worker, "lost", "supervisor_failed")
-        _requeue(claim, worker, error)
-        return
-    log.info("attempt over", state=over.state, reason=reason)
-    _count(worker, over.state, reason)
-    _delete_unneeded_artifacts(over, worker)
+        for job in claimed:
+            _count(worker, "lost", "supervisor_failed")
+            _requeue(job, worker, error)
+    finally:
+        if trainer is not None:
+            trainer.end()
+
+
+def _note(member: Member, worker: Worker) -> None:
+    """Tell how an attempt ended, and delete what is not needed then."""
+    outcome, reason = member.outcome
+    job_id, attempt = member.claim.job_id, member.claim.attempt
+    if member.over is None:
+        log.warning("lease lost", job=job_id, attempt=attempt)
+    else:
+        log.info("attempt over", job=job_id, attempt=attempt, state=outcome, reason=reason)
+        _delete_unneeded_artifacts(member.over, worker)
+    _count(worker, outcome, reason)
 
 
 def _count(worker: Worker, outcome: str, reason: str) -> None:
@@ -123,55 +161,70 @@ def _count(worker: Worker, outcome: str, reason: str) -> None:
     )
 
 
-def _run(job: Job, claim: Claim, worker: Worker) -> tuple[Job, str]:
-    """Run an attempt, and return the job after it and the reason. Raises LeaseLost."""
-    try:
-        assignment = _assignment(job, worker)
-    except DatasetNotFound as error:
-        return _refuse(claim, worker, "invalid_data", str(error))
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-        return _refuse(claim, worker, "disk_full", NO_SPACE)
-    attempt = Attempt(job, assignment, worker)
-    try:
-        return attempt.run(), attempt.reason
-    finally:
-        attempt.end_trainer()
-
-
-def _refuse(claim: Claim, worker: Worker, reason: str, detail: str) -> tuple[Job, str]:
-    with worker.database.write() as transaction:
-        over = jobs.fail(transaction, claim, reason=reason, detail=detail)
-    return over, over.state_reason or ""
-
-
-def _requeue(claim: Claim, worker: Worker, error: Exception) -> None:
+def _requeue(job: Job, worker: Worker, error: Exception) -> None:
     """Requeue the job with one more failure; if even that fails, its lease expires."""
     # The job's owner must not see the error's message, which can quote internals: the log has it.
     detail = f"the supervisor failed: {type(error).__name__}"
     try:
         with worker.database.write() as transaction:
-            requeue(transaction, claim, worker.settings, reason="worker_lost", detail=detail)
+            Member(job, worker.settings).requeue(transaction, reason="worker_lost", detail=detail)
     except (LeaseLost, SQLAlchemyError) as refusal:
         log.warning("the job was not requeued; its lease will expire", error=type(refusal).__name__)
 
 
-def _assignment(job: Job, worker: Worker) -> Assignment:
-    with worker.database.read() as transaction:
-        dataset = datasets.get(transaction, job.dataset_id, tenant=job.tenant)
-    worker.scratch.mkdir(parents=True, exist_ok=True)
-    return Assignment(
-        job_id=job.id,
-        attempt=job.attempt,
-        spec=job.spec,
-        dataset_artifact=dataset.artifact,
-        dataset_reading=dataset.reading,
-        artifacts=RetryingArtifacts(worker.artifacts),
-        scratch=worker.scratch,
-        num_threads=job.num_threads or worker.settings.threads_per_job,
-        checkpoint_seconds=worker.settings.checkpoint_seconds,
-    )
+def _assignments(claimed: list[Job], worker: Worker) -> list[Assignment]:
+    """Return what the trainer has to know of each job; fail the jobs if that is impossible."""
+    first = claimed[0]
+    try:
+        with worker.database.read() as transaction:
+            dataset = datasets.get(transaction, first.dataset_id, tenant=first.tenant)
+            metrics = _metrics(first)
+        worker.scratch.mkdir(parents=True, exist_ok=True)
+    except DatasetNotFound as error:
+        _refuse(claimed, worker, "invalid_data", str(error))
+        return []
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        _refuse(claimed, worker, "disk_full", NO_SPACE)
+        return []
+    artifacts = RetryingArtifacts(worker.artifacts)
+    return [
+        Assignment(
+            job_id=job.id,
+            attempt=job.attempt,
+            spec=job.spec,
+            dataset_artifact=dataset.artifact,
+            dataset_reading=dataset.reading,
+            artifacts=artifacts,
+            scratch=worker.scratch,
+            num_threads=job.num_threads or worker.settings.threads_per_job,
+            checkpoint_seconds=worker.settings.checkpoint_seconds,
+            pause_after=job.pause_after,
+            metrics=metrics,
+        )
+        for job in claimed
+    ]
+
+
+def _metrics(job):
+    return ("validation_loss",) if job.trial is not None else ()
+
+
+def _drive(sweep_id, worker):
+    pass
+
+
+def _next_of(job, worker):
+    return []
+
+
+def _refuse(claimed: list[Job], worker: Worker, reason: str, detail: str) -> None:
+    for job in claimed:
+        member = Member(job, worker.settings)
+        with worker.database.write() as transaction, suppress(LeaseLost):
+            member.end(jobs.fail(transaction, member.claim, reason=reason, detail=detail))
+        _note(member, worker)
 
 
 def _delete_unneeded_artifacts(job: Job, worker: Worker) -> None:

@@ -54,7 +54,9 @@ class TrainerProcess:
     def order(self, order: Order, *job_ids: str) -> None:
         self._send(Ordered(order, frozenset(job_ids)))
 
-    def receive(self, *, seconds: float, limit: int) -> tuple[list[tuple[str, Message | Timed]], bool]:
+    def receive(
+        self, *, seconds: float, limit: int
+    ) -> tuple[list[tuple[str, Message | Timed]], bool]:
         """Wait for a message; return all that arrived, and False once the trainer is dead."""
         received: list[tuple[str, Message | Timed]] = []
         try:

@@ -1,6 +1,7 @@
 """Jobs: their rows, their delivery, and the ownership protocol (docs/decisions/0001)."""
 
 from store.jobs.ownership import (
+    Asked,
     Claim,
     began,
     cancelled,
@@ -8,6 +9,7 @@ from store.jobs.ownership import (
     claim_stack,
     expire_leases,
     fail,
+    look,
     progressed,
     reached,
     reap,
@@ -15,6 +17,7 @@ from store.jobs.ownership import (
     record_all,
     release,
     renew,
+    renew_all,
     retry,
     succeed,
     warn,
@@ -39,6 +42,7 @@ from store.jobs.rows import (
 __all__ = [
     "STATES",
     "TERMINAL",
+    "Asked",
     "Claim",
     "Job",
     "RungResult",
@@ -53,6 +57,7 @@ __all__ = [
     "expire_leases",
     "fail",
     "get",
+    "look",
     "mark_dispatched",
     "metrics",
     "page",
@@ -65,6 +70,7 @@ __all__ = [
     "release",
     "remove",
     "renew",
+    "renew_all",
     "resume",
     "retry",
     "states",

@@ -110,6 +110,35 @@ def queue(
     return change(connection, job_id, condition, queued | (values or {}), event="queued", data=data)
 
 
+def change_all(
+    connection: Connection,
+    condition: ColumnElement[bool],
+    values: dict[str, Any],
+    *,
+    event: str,
+    data: dict[str, Any] | None = None,
+) -> list[Job]:
+    """Update every job for which the condition holds, and append an event to each.
+
+    They are returned in the order of their ids.
+    """
+    counted = values | {"num_events": jobs.c.num_events + 1}
+    query = update(jobs).where(condition).values(**counted).returning(jobs)
+    changed = [Job(**row) for row in connection.execute(query).mappings()]
+    rows = [
+        {
+            "job_id": job.id,
+            "sequence": job.num_events,
+            "type": event,
+            "data": {"attempt": job.attempt, **(data or {})},
+        }
+        for job in changed
+    ]
+    if rows:
+        events.append_all(connection, rows)
+    return sorted(changed, key=lambda job: job.id)
+
+
 def change(
     connection: Connection,
     job_id: str,
