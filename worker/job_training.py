@@ -155,10 +155,12 @@ class JobTraining:
         reached = partial(Reached, len(self.training.history), is_finished=is_finished)
         if scores is None:
             return reached(None, detail="the time limit came before the folds were scored")
+        values = []
         for name, value in scores.items():
             if value is None or not isfinite(value):
                 return reached(None, detail=f"{name} is undefined for the validation rows")
-        return reached(tuple(map(float, scores.values())))
+            values.append(float(value))
+        return reached(tuple(values))
 
     def _scores(self) -> dict[str, float | None] | None:
         """Return the trial's metrics as its model is now; None if ordered to stop before."""
@@ -177,8 +179,9 @@ class JobTraining:
             known |= {f"{CROSS_VALIDATION}{name}": value for name, value in means.items()}
         if not known.keys() >= set(names):
             self._tell("evaluating")
+            validation: tuple[Part, ...] = ("validation",)
             with self._timed("evaluate"):
-                scored = evaluate_as_served(run.as_if_over(), parts=("validation",))
+                scored = evaluate_as_served(run.as_if_over(), parts=validation)
             known |= scored["validation"].metrics
         return {name: known[name] for name in names}
 

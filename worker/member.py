@@ -30,7 +30,7 @@ class Member:
 
     @property
     def outcome(self) -> tuple[str, str]:
-        """Return the state after the attempt, or `lost`, and why: the job's or its requeue's reason."""
+        """Return the state after the attempt, or `lost`; and the reason of it or of the requeue."""
         if self.over is None:
             return "lost", "lease_lost"
         return self.over.state, self.over.state_reason or self._requeued_for

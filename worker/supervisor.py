@@ -1,4 +1,4 @@
-"""Claim a job and run one attempt, reap expired leases, sweep. Does not import torch.
+"""Claim jobs and run one attempt, reap expired leases, drive sweeps. Does not import torch.
 
 The embedded worker and Celery both run jobs through `supervise`.
 """
@@ -15,11 +15,13 @@ from structlog.contextvars import bound_contextvars
 
 from dropout_core.files import NO_SPACE, is_disk_full
 from store import datasets, jobs, models
+from store import sweeps as store_sweeps
 from store.database.engine import is_unavailable
 from store.errors import DatasetNotFound, LeaseLost
 from store.jobs import Job
 from store.operations import tracing
 from store.operations.retention import sweeping
+from worker import sweeps
 from worker.attempt import Attempt, Worker
 from worker.member import Member
 from worker.messages import Assignment, job_prefix
@@ -28,23 +30,27 @@ from worker.trainer_process import TrainerProcess
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 1.0
+DRIVE_SECONDS = 0.25
 
 log = structlog.get_logger()
 
 
 def repeat(step: Callable[[], None], worker: Worker, *, reap_seconds: float) -> None:
-    """Repeat the step until `worker.draining`; meanwhile reap expired leases and sweep.
+    """Repeat the step until `worker.draining`; meanwhile reap expired leases, and drive sweeps.
 
-    Sets `worker.draining` if the step or the reaper fails permanently, and raises that error.
+    Unneeded data is deleted too. Sets `worker.draining` if the step, the reaper or the driver fails
+    permanently, and raises that error.
     """
     with (
         sweeping(worker.settings, worker.database, worker.artifacts),
-        ThreadPoolExecutor(1) as pool,
+        ThreadPoolExecutor(2) as pool,
     ):
-        # In a thread of its own, because leases expire also while the broker hangs.
+        # In threads of their own, because leases expire also while the broker hangs.
         reaper = pool.submit(_repeat, partial(reap, worker), reap_seconds, worker.draining)
+        driver = pool.submit(_repeat, partial(drive, worker), DRIVE_SECONDS, worker.draining)
         _repeat(step, POLL_SECONDS, worker.draining)
         reaper.result()
+        driver.result()
 
 
 def _repeat(step: Callable[[], None], seconds: float, stop: threading.Event) -> None:
@@ -108,8 +114,10 @@ def _claim(job_id: str, worker: Worker) -> list[Job]:
 
 
 def _supervise(claimed: list[Job], worker: Worker) -> None:
-    """Run an attempt of the jobs and, as long as their stack has more to do, the next ones."""
-    sweep_id = claimed[0].sweep_id if claimed[0].trial is not None else None
+    """Run an attempt of the jobs and, while their stack has more to do, the next ones.
+
+    All of them have one trainer, which keeps the networks from rung to rung.
+    """
     trainer: TrainerProcess | None = None
     try:
         while claimed:
@@ -120,15 +128,16 @@ def _supervise(claimed: list[Job], worker: Worker) -> None:
                 trainer = TrainerProcess(assignments, fence_seconds=seconds)
             else:
                 trainer.assign(assignments)
+            worker.instruments.stack_members.observe(len(claimed))
             attempt = Attempt(claimed, trainer, worker)
-            attempt.run(partial(_drive, sweep_id, worker))
+            attempt.run(partial(_drive_sweep_of, claimed[0], worker))
             can_go_on = attempt.trainer_is_alive and assignments[0].is_stacked
             if not can_go_on:
                 trainer.end()
             first, claimed = claimed[0], []
             for member in attempt.members:
                 _note(member, worker)
-            _drive(sweep_id, worker)
+            _drive_sweep_of(first, worker)
             claimed = _next_of(first, worker) if can_go_on else []
     except Exception as error:  # the failure of one job must not end the worker of the others
         log.exception("the supervisor failed")
@@ -138,6 +147,50 @@ def _supervise(claimed: list[Job], worker: Worker) -> None:
     finally:
         if trainer is not None:
             trainer.end()
+
+
+def _next_of(job: Job, worker: Worker) -> list[Job]:
+    """Claim what the stack of the job is to train next, unless it is for others to begin."""
+    if worker.draining.is_set():
+        return []
+    with worker.database.read() as transaction:
+        next_id = jobs.next_of_stack(transaction, job)
+    return [] if next_id is None else _claim(next_id, worker)
+
+
+def _drive_sweep_of(job: Job, worker: Worker) -> None:
+    if job.trial is not None and job.sweep_id is not None:
+        _drive(job.sweep_id, worker)
+
+
+def _drive(sweep_id: str, worker: Worker) -> None:
+    """Apply what follows from a sweep's results. If that fails, another look at it comes soon."""
+    try:
+        ended = sweeps.advance(sweep_id, worker.database)
+    except Exception as error:
+        if not is_unavailable(error):
+            log.exception("the sweep was not driven", sweep=sweep_id)
+        return
+    if ended:  # in a thread: a bucket takes its time for each of them
+        threading.Thread(target=_delete_artifacts, args=(ended, worker), daemon=True).start()
+
+
+def _delete_artifacts(job_ids: list[str], worker: Worker) -> None:
+    try:
+        for job_id in job_ids:
+            worker.artifacts.delete(job_prefix(job_id))
+    except Exception as error:  # the sweep of unneeded data deletes the rest
+        log.warning("artifacts of trials were not deleted", error=repr(error))
+
+
+def drive(worker: Worker) -> None:
+    """Drive the sweeps that nobody drives: they are new, or their last driver has died."""
+    with worker.database.read() as transaction:
+        undriven = store_sweeps.undriven(transaction)
+    for sweep_id in undriven:
+        if worker.draining.is_set():
+            return
+        _drive(sweep_id, worker)
 
 
 def _note(member: Member, worker: Worker) -> None:
@@ -178,7 +231,9 @@ def _assignments(claimed: list[Job], worker: Worker) -> list[Assignment]:
     try:
         with worker.database.read() as transaction:
             dataset = datasets.get(transaction, first.dataset_id, tenant=first.tenant)
-            metrics = _metrics(first)
+            metrics: tuple[str, ...] = ()
+            if first.trial is not None and first.sweep_id is not None:
+                metrics = sweeps.metrics(transaction, first.sweep_id)
         worker.scratch.mkdir(parents=True, exist_ok=True)
     except DatasetNotFound as error:
         _refuse(claimed, worker, "invalid_data", str(error))
@@ -205,18 +260,6 @@ def _assignments(claimed: list[Job], worker: Worker) -> list[Assignment]:
         )
         for job in claimed
     ]
-
-
-def _metrics(job):
-    return ("validation_loss",) if job.trial is not None else ()
-
-
-def _drive(sweep_id, worker):
-    pass
-
-
-def _next_of(job, worker):
-    return []
 
 
 def _refuse(claimed: list[Job], worker: Worker, reason: str, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""The supervisor's side of a trainer: its process, its pipe, and the fence. Does not import torch."""
+"""The supervisor's side of a trainer: its process, pipe and fence. Does not import torch."""
 
 import multiprocessing
 import signal
