@@ -287,10 +287,10 @@ class _Sweep:
             return stack.errors
         (training,), (limit,) = trainings, limits
         try:
-            while not training.finished and len(training.history) < limit:
-                next(iter(training))
-                if self._is_exhausted:
-                    break
+            if len(training.history) < limit:
+                for _ in training:
+                    if self._is_exhausted or len(training.history) >= limit:
+                        break
             if training.finished:
                 training.settle()
         except Diverged:
