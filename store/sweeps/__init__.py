@@ -1,7 +1,7 @@
 """Sweeps: their rows, and how decisions about them are applied (docs/sweeps.md)."""
 
 from store.sweeps.decisions import Changes, NewTrial, TrialJob, advance
-from store.sweeps.events import SweepEvent
+from store.sweeps.events import SweepEvent, told_rungs
 from store.sweeps.events import page as event_page
 from store.sweeps.requests import cancel, exhaust, pause, resume
 from store.sweeps.rows import (
@@ -9,15 +9,19 @@ from store.sweeps.rows import (
     RungRow,
     Sweep,
     TrialRow,
+    TrialState,
     create,
+    find,
     get,
     jobs_of,
     page,
     remove,
     results_of,
+    seconds_since_creation,
     states,
+    states_of_trials,
     trials_of,
-    unfinished,
+    undriven,
     winning_jobs,
 )
 
@@ -30,11 +34,13 @@ __all__ = [
     "SweepEvent",
     "TrialJob",
     "TrialRow",
+    "TrialState",
     "advance",
     "cancel",
     "create",
     "event_page",
     "exhaust",
+    "find",
     "get",
     "jobs_of",
     "page",
@@ -42,8 +48,11 @@ __all__ = [
     "remove",
     "results_of",
     "resume",
+    "seconds_since_creation",
     "states",
+    "states_of_trials",
+    "told_rungs",
     "trials_of",
-    "unfinished",
+    "undriven",
     "winning_jobs",
 ]
