@@ -135,7 +135,7 @@ def api(
             forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=5,
         )
-        server = Server(config, end_streams=app.state.context.watched_jobs.close)
+        server = Server(config, end_streams=app.state.context.watched_events.close)
         listener = bind.listen(host, port) if fd is None else socket.socket(fileno=fd)
         probed = [] if probe_fd is None else [socket.socket(fileno=probe_fd)]
     except (bind.UnsafeBind, NewerDatabase, OSError) as error:

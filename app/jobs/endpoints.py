@@ -3,39 +3,30 @@
 from typing import Annotated
 
 import structlog
-from fastapi import Body, Depends, Header, Query, Request, Response
+from fastapi import Body, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from app.context import (
-    MAX_NUMBER,
-    CallerDep,
-    Context,
-    ContextDep,
-    Limit,
-    Listing,
-    Number,
-    listing,
-)
-from app.http.answers import Page, page_of, preferred
-from app.http.bodies import JSON, body_of, documented, read_json, require_json
-from app.http.errors import RequestError, problem_responses
+from app.context import CallerDep, Context, ContextDep, Listing, Number, listing
+from app.events.answer import RESPONSES, EventsAskedDep, answer_of
+from app.events.schemas import EventPage
+from app.http.answers import Page, page_of
+from app.http.bodies import body_of, documented, read_json, require_json
+from app.http.errors import problem_responses
 from app.http.idempotency import IdempotencyKey, reserve
 from app.http.routes import BodyClass, demands
-from app.http.security import Caller, keyed_router
+from app.http.security import keyed_router
 from app.jobs.schemas import (
     EXAMPLE,
     CancelRequest,
-    EventAnswer,
-    EventPage,
     JobAnswer,
     MetricsAnswer,
     State,
     ValidationAnswer,
 )
-from app.jobs.service import resolve
-from app.jobs.stream import EVENT_STREAM, EventStream
+from app.monitoring.watched_events import Source
+from app.resolving.resolved_job import resolve
 from store import events, ids, jobs, models
 from store.access import quotas
 from store.access.idempotency import Answer
@@ -44,6 +35,8 @@ from store.job_spec import JobSpec
 from store.operations import tracing
 
 router = keyed_router("/v1/jobs", "jobs")
+
+EVENTS = Source(jobs.states, events.page, jobs.TERMINAL)
 
 log = structlog.get_logger()
 
@@ -200,62 +193,20 @@ def get_metrics(
     )
 
 
-@router.get(
-    "/{job_id}/events",
-    response_model=EventPage,
-    responses={
-        200: {"content": {EVENT_STREAM: {}}, "description": "A page, or the live stream."},
-        204: {"description": "A stream that has ended has nothing after `Last-Event-ID`."},
-        **problem_responses(404),
-    },
-)
+@router.get("/{job_id}/events", response_model=EventPage, responses=RESPONSES)
 @demands(Scope.READ)
 def get_events(
-    context: ContextDep,
-    caller: CallerDep,
-    request: Request,
-    job_id: str,
-    limit: Limit = 100,
-    after: Annotated[Number, Query(description="The `last_id` of the previous page.")] = 0,
-    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+    context: ContextDep, caller: CallerDep, job_id: str, asked: EventsAskedDep
 ) -> EventPage | Response:
     """The events of a job.
 
     With `Accept: text/event-stream` they are a live stream, which resumes after `Last-Event-ID` and
     ends with the terminal event. To resume it there is 204, at which an EventSource stops.
     """
-    accept = ",".join(request.headers.getlist("accept"))
     with context.database.read() as transaction:
         job = jobs.get(transaction, job_id, tenant=caller.tenant)
-        if preferred(accept, [JSON, EVENT_STREAM]) == EVENT_STREAM:
-            seen = after if last_event_id is None else last_event_of(last_event_id)
-            return _stream(context, caller, job, after=seen)
-        found = events.page(transaction, job_id, after=after, limit=limit + 1)
-    page = [EventAnswer.of(event) for event in found[:limit]]
-    return EventPage(data=page, has_more=len(found) > limit, last_id=page[-1].id if page else None)
+        return answer_of(transaction, context, job, source=EVENTS, asked=asked, caller=caller)
 
 
 def _answer(transaction: Connection, job: jobs.Job) -> JobAnswer:
     return JobAnswer.of(job, models.of_jobs(transaction, [job.id]).get(job.id))
-
-
-def _stream(context: Context, caller: Caller, job: jobs.Job, *, after: int) -> Response:
-    if after >= job.num_events and job.state in jobs.TERMINAL:
-        return Response(status_code=204)
-    if after > job.num_events:
-        raise RequestError(
-            422,
-            "invalid_request",
-            f"the stream cannot resume after event {after}: the job has {job.num_events} so far",
-        )
-    return EventStream(context, job, caller=caller, after=after)
-
-
-def last_event_of(last_event_id: str) -> int:
-    """Return the id in a Last-Event-ID header. Raises RequestError (422) if it is no id."""
-    is_number = last_event_id.isascii() and last_event_id.isdecimal()
-    if not is_number or len(last_event_id) > len(str(MAX_NUMBER)):
-        raise RequestError(
-            422, "invalid_request", "Last-Event-ID has to be the id of one of this job's events"
-        )
-    return min(int(last_event_id), MAX_NUMBER)

@@ -6,7 +6,6 @@ from pydantic import BaseModel
 
 from app.http.answers import Time
 from dropout_core.config import Config
-from store.events import Event
 from store.jobs import Job
 
 State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
@@ -107,31 +106,3 @@ class MetricsAnswer(BaseModel):
     learning_rate: list[float]
     samples_per_second: list[float]
     monitored: list[float | None]
-
-
-class EventAnswer(BaseModel):
-    """Something that happened to a job.
-
-    `type` is the state that it entered, `requeued`, `step` for a step that its trainer began, or
-    `epoch` for an epoch that was recorded.
-    """
-
-    id: int
-    type: str
-    data: dict[str, Any]
-    created_at: Time
-
-    @classmethod
-    def of(cls, event: Event) -> Self:
-        return cls(id=event.sequence, **vars(event))
-
-
-class EventPage(BaseModel):
-    """Events, oldest first; `?after=last_id` is the next part.
-
-    The events of epochs are deleted long after a job has ended, so its ids may have gaps.
-    """
-
-    data: list[EventAnswer]
-    has_more: bool
-    last_id: int | None

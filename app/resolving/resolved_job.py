@@ -7,7 +7,7 @@ import torch
 from sqlalchemy import Connection
 
 from app.http.errors import RequestError, escaped, invalid
-from app.jobs.settling import settle
+from app.resolving.settling import settle
 from app.serving.dataset_rows import scan
 from dropout_core.config import FeatureType, PreprocessingConfig, ProblemConfig
 from dropout_core.data.columns import Column
@@ -39,7 +39,7 @@ class ResolvedJob:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """The data of a job, as its dataset's columns describe them."""
 
     columns: list[Column]
@@ -73,14 +73,31 @@ def resolve(
 
     Raises RequestError (422) naming the field that makes the job impossible.
     """
+    dataset = dataset_of(transaction, spec, tenant=tenant)
+    return resolve_by(plan_of(dataset, spec, artifacts), spec, settings)
+
+
+def dataset_of(transaction: Connection, spec: JobSpec, *, tenant: str) -> Dataset:
+    """Return the job's dataset, which is locked. Raises RequestError (422) if there is none."""
     try:
-        dataset = datasets.get(transaction, spec.dataset.id, tenant=tenant, lock=True)
+        return datasets.get(transaction, spec.dataset.id, tenant=tenant, lock=True)
     except DatasetNotFound as error:
         raise invalid("/dataset/id", str(error)) from error
+
+
+def plan_of(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> Plan:
+    """Return the plan of the job's `dataset` and `task`; it serves all jobs that share these two.
+
+    Raises RequestError (422) if the columns make the job impossible.
+    """
     try:
-        plan = _plan(dataset, spec, artifacts)
+        return _plan(dataset, spec, artifacts)
     except DataError as error:
         raise invalid(_pointer(error), str(error)) from error
+
+
+def resolve_by(plan: Plan, spec: JobSpec, settings: Settings) -> ResolvedJob:
+    """Resolve a job by the plan of its data; for errors see `resolve`."""
     selection = plan.selection
     chosen = spec.dataset.model_copy(
         update={
@@ -115,7 +132,7 @@ def resolve(
 
 
 def _fitting(
-    spec: JobSpec, plan: _Plan, settings: Settings, *, may_narrow: bool
+    spec: JobSpec, plan: Plan, settings: Settings, *, may_narrow: bool
 ) -> tuple[JobSpec, _Sizes]:
     """Return the job and its sizes, with layers of half their width until it fits the settings.
 
@@ -136,7 +153,7 @@ def _fitting(
     raise refusal
 
 
-def _sizes(spec: JobSpec, plan: _Plan) -> _Sizes:
+def _sizes(spec: JobSpec, plan: Plan) -> _Sizes:
     """Return the number of parameters and the bytes that training takes, about."""
     inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
     sizes = {
@@ -184,7 +201,7 @@ def _narrowed_warning(spec: JobSpec) -> str:
     )
 
 
-def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> _Plan:
+def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> Plan:
     """Return the job's plan. Raises DataError if the columns make the job impossible."""
     columns, problem = _with_labels(dataset, spec.problem, artifacts)
     selection = select(columns, **problem.of_columns, num_rows=dataset.num_rows)
@@ -192,7 +209,7 @@ def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> _Plan:
     num_labelled = dataset.num_rows - max(target.num_missing for target in targets)
     split = spec.dataset.split
     num_train, num_validation = check_split(num_labelled, split, columns, selection=selection)
-    return _Plan(
+    return Plan(
         columns,
         selection,
         num_rows=dataset.num_rows,
@@ -261,7 +278,7 @@ def _pointer(error: DataError) -> str:
     return f"/dataset/{error.field}"
 
 
-def _rare_categories(plan: _Plan, config: PreprocessingConfig) -> list[str]:
+def _rare_categories(plan: Plan, config: PreprocessingConfig) -> list[str]:
     """Return a warning for each column that has categories which are not kept.
 
     Where too few rows have a category, the warning needs the counts of `top_values`.
@@ -285,7 +302,7 @@ def _rare_categories(plan: _Plan, config: PreprocessingConfig) -> list[str]:
     return warnings
 
 
-def _check_training(spec: JobSpec, plan: _Plan, *, asked: JobSpec) -> None:
+def _check_training(spec: JobSpec, plan: Plan, *, asked: JobSpec) -> None:
     """Raise RequestError (422) if the job cannot be trained; `asked` is the job as submitted."""
     try:
         inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
