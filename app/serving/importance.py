@@ -22,7 +22,7 @@ from dropout_core.data.splits import split_rows
 from dropout_core.data.targets import mark_missing
 from dropout_core.evaluation import evaluator
 from dropout_core.evaluation.importance import Importance, permutation_importance
-from dropout_core.evaluation.metrics import HIGHER_IS_BETTER, default_metric, metric_names
+from dropout_core.config.metrics import HIGHER_IS_BETTER, default_metric, metric_names
 from dropout_core.model.predictor import MAX_CELLS, Predictor
 
 MAX_ROWS = 10_000

@@ -15,6 +15,7 @@ from dropout_core.config.problem import (
     TableConfig,
     Task,
 )
+from dropout_core.config.sweep import SweepConfig
 from dropout_core.config.training import (
     AdamConfig,
     AdamWConfig,
@@ -66,6 +67,7 @@ __all__ = [
     "Seed",
     "SplitConfig",
     "StepConfig",
+    "SweepConfig",
     "TableConfig",
     "Task",
     "TrainingConfig",
