@@ -15,6 +15,7 @@ from dropout_core.config.problem import (
     TableConfig,
     Task,
 )
+from dropout_core.config.stacking import can_stack, stack_key
 from dropout_core.config.sweep import SweepConfig
 from dropout_core.config.training import (
     AdamConfig,
@@ -72,5 +73,7 @@ __all__ = [
     "Task",
     "TrainingConfig",
     "added",
+    "can_stack",
     "settled",
+    "stack_key",
 ]

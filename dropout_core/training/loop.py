@@ -156,10 +156,9 @@ class Training:
 
     def __iter__(self) -> Iterator[EpochMetrics]:
         while not self.finished:
-            self._train_epoch()
-            if self._interrupted and self._batch < self._batches_to_train:
+            if not self.train_epoch():
                 return
-            yield self._complete_epoch()
+            yield self.complete_epoch()
         self.settle()
 
     def settle(self) -> None:
@@ -269,8 +268,8 @@ class Training:
     def _mask_seed(self, *, epoch: int) -> int:
         return derive_seed(self.config.seed, "dropout", epoch)
 
-    def _train_epoch(self) -> None:
-        """Train the remaining batches of the epoch in progress, or until interrupted."""
+    def train_epoch(self) -> bool:
+        """Train the remaining batches of the epoch in progress; False if interrupted before."""
         epoch = len(self.history) + 1
         num_rows = len(self.data.train_features)
         order = torch.randperm(num_rows, generator=generator(self.config.seed, "order", epoch))
@@ -286,6 +285,7 @@ class Training:
         finally:
             self._annealing.end()
         self._seconds += time.perf_counter() - started
+        return self._batch == num_batches
 
     def _step(self, rows: Tensor) -> None:
         features_BF = self.data.train_features.index_select(0, rows)
@@ -304,7 +304,8 @@ class Training:
             self._scheduler.step()
         self._loss_sum.add_(loss, alpha=len(rows))
 
-    def _complete_epoch(self) -> EpochMetrics:
+    def complete_epoch(self) -> EpochMetrics:
+        """Validate, and begin the next epoch. Raises Diverged if a loss is not finite."""
         epoch = len(self.history) + 1
         num_rows = self._batches_to_train * self.config.batch_size
         num_trained = min(num_rows, len(self.data.train_features))
