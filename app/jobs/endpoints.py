@@ -70,8 +70,7 @@ def create_job(
                 artifacts=context.artifacts,
                 tenant=caller.tenant,
             )
-        checked = ValidationAnswer(**vars(resolved), resolved_config=resolved.spec.every_value())
-        return JSONResponse(checked.model_dump(mode="json"))
+        return JSONResponse(ValidationAnswer.of(resolved).model_dump(mode="json"))
 
     with context.database.write() as transaction:
         reservation = reserve(

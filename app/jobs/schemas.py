@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel
 
 from app.http.answers import Time
+from app.resolving.resolved_job import ResolvedJob
 from dropout_core.config import Config
 from store.jobs import Job
 
@@ -91,6 +92,15 @@ class ValidationAnswer(BaseModel):
     warnings: list[str]
     num_parameters: int
     estimated_bytes: int
+
+    @classmethod
+    def of(cls, resolved: ResolvedJob) -> Self:
+        return cls(
+            resolved_config=resolved.spec.every_value(),
+            warnings=list(resolved.warnings),
+            num_parameters=resolved.sizes.num_parameters,
+            estimated_bytes=resolved.sizes.training_bytes,
+        )
 
 
 class MetricsAnswer(BaseModel):

@@ -1,7 +1,7 @@
 """Resolve a submitted job: fill in every setting, and refuse a job that cannot run."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from sqlalchemy import Connection
@@ -30,12 +30,21 @@ MIN_WIDTH = 16
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """The sizes of a job's network, and the memory that its training takes, about."""
+
+    in_features: int
+    out_features: int
+    num_parameters: int
+    training_bytes: int
+
+
+@dataclass(frozen=True)
 class ResolvedJob:
     spec: JobSpec
     warnings: tuple[str, ...]
     queue: str
-    num_parameters: int
-    estimated_bytes: int
+    sizes: Sizes
 
 
 @dataclass(frozen=True)
@@ -49,16 +58,17 @@ class Plan:
     num_validation: int
     num_outputs: int
     warnings: tuple[str, ...]
+    _inputs: dict[PreprocessingConfig, memory.InputSizes] = field(default_factory=dict)
 
     @property
     def has_classes(self) -> bool:
         return self.selection.task in ("binary", "multiclass")
 
-
-@dataclass(frozen=True)
-class _Sizes:
-    num_parameters: int
-    training_bytes: int
+    def inputs(self, config: PreprocessingConfig) -> memory.InputSizes:
+        """Return the sizes of a network's inputs. Jobs that share the plan count them once."""
+        if config not in self._inputs:
+            self._inputs[config] = memory.input_sizes(self.columns, self.selection, config)
+        return self._inputs[config]
 
 
 def resolve(
@@ -106,14 +116,8 @@ def resolve_by(plan: Plan, spec: JobSpec, settings: Settings) -> ResolvedJob:
             "split": spec.dataset.split.settled(has_classes=plan.has_classes),
         }
     )
-    settled, settled_warnings = settle(
-        spec.model_copy(update={"dataset": chosen, "task": selection.task}),
-        selection,
-        settings,
-        num_train=plan.num_train,
-        num_validation=plan.num_validation,
-    )
-    _check_training(settled, plan, asked=spec)
+    asked = spec.model_copy(update={"dataset": chosen, "task": selection.task})
+    settled, settled_warnings = _settled(asked, plan, settings)
     gives_layers = settled.preset == "plain" or "hidden" in spec.model.model_fields_set
     fitting, sizes = _fitting(settled, plan, settings, may_narrow=not gives_layers)
     narrowed = [] if fitting.model == settled.model else [_narrowed_warning(fitting)]
@@ -126,14 +130,35 @@ def resolve_by(plan: Plan, spec: JobSpec, settings: Settings) -> ResolvedJob:
             *narrowed,
         ),
         queue=_queue(spec, settings),
-        num_parameters=sizes.num_parameters,
-        estimated_bytes=sizes.training_bytes,
+        sizes=sizes,
     )
+
+
+def check_by(plan: Plan, spec: JobSpec, settings: Settings) -> None:
+    """Raise RequestError (422) if a job with a value for every field cannot run.
+
+    It costs less than to resolve the job.
+    """
+    settled, _ = _settled(spec, plan, settings)
+    _fitting(settled, plan, settings, may_narrow=False)
+
+
+def _settled(spec: JobSpec, plan: Plan, settings: Settings) -> tuple[JobSpec, list[str]]:
+    """Return the job with a value for each field, which can be trained, and warnings."""
+    settled, warnings = settle(
+        spec,
+        plan.selection,
+        settings,
+        num_train=plan.num_train,
+        num_validation=plan.num_validation,
+    )
+    _check_training(settled, plan, asked=spec)
+    return settled, warnings
 
 
 def _fitting(
     spec: JobSpec, plan: Plan, settings: Settings, *, may_narrow: bool
-) -> tuple[JobSpec, _Sizes]:
+) -> tuple[JobSpec, Sizes]:
     """Return the job and its sizes, with layers of half their width until it fits the settings.
 
     Raises RequestError (422) for a job that does not fit and may not be made narrower.
@@ -153,15 +178,18 @@ def _fitting(
     raise refusal
 
 
-def _sizes(spec: JobSpec, plan: Plan) -> _Sizes:
-    """Return the number of parameters and the bytes that training takes, about."""
-    inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
+def _sizes(spec: JobSpec, plan: Plan) -> Sizes:
+    inputs = plan.inputs(spec.preprocessing)
+    in_features = inputs.in_features(spec.preprocessing)
+    out_features = plan.num_outputs * len(spec.training.quantiles or (0.5,))
     sizes = {
-        "in_features": inputs.in_features(spec.preprocessing),
-        "out_features": plan.num_outputs * len(spec.training.quantiles or (0.5,)),
+        "in_features": in_features,
+        "out_features": out_features,
         "num_embedded": inputs.num_embedded(spec.preprocessing),
     }
-    return _Sizes(
+    return Sizes(
+        in_features,
+        out_features,
         memory.num_parameters(spec.model, **sizes),
         memory.training_bytes(
             spec.model,
@@ -175,7 +203,7 @@ def _sizes(spec: JobSpec, plan: Plan) -> _Sizes:
     )
 
 
-def _refusal(sizes: _Sizes, settings: Settings) -> RequestError | None:
+def _refusal(sizes: Sizes, settings: Settings) -> RequestError | None:
     """Return the error (422) of a job that is larger than the settings allow."""
     if sizes.num_parameters > settings.max_parameters:
         return invalid(
@@ -305,8 +333,8 @@ def _rare_categories(plan: Plan, config: PreprocessingConfig) -> list[str]:
 def _check_training(spec: JobSpec, plan: Plan, *, asked: JobSpec) -> None:
     """Raise RequestError (422) if the job cannot be trained; `asked` is the job as submitted."""
     try:
-        inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
-        check_preprocessing(spec.preprocessing, num_numbers=inputs.num_numbers)
+        num_numbers = plan.inputs(spec.preprocessing).num_numbers
+        check_preprocessing(spec.preprocessing, num_numbers=num_numbers)
         check_feasible(
             spec.model,
             spec.training,
