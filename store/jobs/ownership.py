@@ -1,25 +1,35 @@
-"""The ownership protocol of jobs: claim, renew, record, finish, cancel, reap.
+"""The ownership protocol of jobs: claim, renew, record, finish, reap. Requests are in requests.py.
 
 The row owns the job. A supervisor holds a Claim, whose attempt number is the fencing token: every
 write of a claim says `WHERE attempt = mine`, so a claim whose lease was lost changes nothing.
 
     queued -> running -> succeeded | failed | cancelled
               running -> cancelling -> cancelled          terminal states never change
+    queued | running -> paused -> queued | cancelled      `paused` holds no worker
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, Connection, case, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, insert, select, update
 
-from store import models
+from store import events, models
 from store.access import quotas
-from store.database.tables import database_now, epochs, is_due, jobs
-from store.errors import IllegalTransition, LeaseLost
-from store.jobs.rows import Job, get
-from store.jobs.transitions import change, end, requeue
+from store.database.tables import database_now, epochs, is_due, jobs, results
+from store.errors import LeaseLost
+from store.jobs.rows import Job, RungResult
+from store.jobs.transitions import change, end, pause, requeue
 from store.models import TrainedModel
+
+
+class ClaimOptions(TypedDict):
+    """The arguments of `claim` that are the same for all jobs of a worker."""
+
+    owner: str
+    lease_seconds: float
+    max_attempts: int
+    max_running: NotRequired[int | None]
 
 
 @dataclass(frozen=True)
@@ -43,12 +53,13 @@ def claim(
     """Claim the job if it is due, or running with an expired lease and attempts left; else None.
 
     `num_threads` applies to the first attempt; later ones use the number that it recorded. At most
-    `max_running` jobs of a tenant run at a time.
+    `max_running` jobs of a tenant run at a time, and as many trials of a sweep as that allows.
     """
+    quotas.lock_sweep_of(connection, job_id)
     if max_running and not quotas.may_run(connection, job_id, max_running=max_running):
         return None
     now = database_now()
-    due = is_due()
+    due = is_due() & quotas.within_parallel_limit()
     lost = _lease_expired("running") & (jobs.c.failures + 1 < max_attempts)
     return change(
         connection,
@@ -65,6 +76,37 @@ def claim(
         },
         event="running",
     )
+
+
+def claim_stack(
+    connection: Connection,
+    job_id: str,
+    *,
+    max_members: int,
+    num_threads: int,
+    **options: Unpack[ClaimOptions],
+) -> list[Job]:
+    """Claim the job and, if it is a trial that can be stacked, its company; [] if it is not due.
+
+    The company are due trials of the same sweep with the same `stack`, up to `max_members` in all.
+    The other arguments are those of `claim`.
+    """
+    first = claim(connection, job_id, num_threads=num_threads, **options)
+    if first is None:
+        return []
+    claimed = [first]
+    if first.stack is None:
+        return claimed
+    same = (jobs.c.sweep_id == first.sweep_id) & (jobs.c.stack == first.stack)
+    # One process has one number of threads, which each member's later attempts keep.
+    threads = func.coalesce(jobs.c.num_threads, first.num_threads) == first.num_threads
+    query = select(jobs.c.id).where(same, threads, is_due()).order_by(*quotas.turns())
+    company = list(connection.execute(query.limit(max_members - 1)).scalars())
+    for other in company:
+        job = claim(connection, other, num_threads=first.num_threads or num_threads, **options)
+        if job is not None:
+            claimed.append(job)
+    return claimed
 
 
 def renew(connection: Connection, claim: Claim, *, lease_seconds: float) -> Job:
@@ -85,22 +127,44 @@ def record(connection: Connection, claim: Claim, epoch_metrics: dict[str, Any]) 
 
     A cancelling job that keeps its model keeps the epochs that led to it. Raises LeaseLost.
     """
-    epoch = epoch_metrics["epoch"]
-    is_next = jobs.c.epochs_completed == epoch - 1
-    job = change(
-        connection,
-        claim.job_id,
-        (_owned(claim, "running") | _owned(claim, "cancelling") & jobs.c.keep_model) & is_next,
-        {"epochs_completed": epoch, "failures": 0},
-        event="epoch",
-        data=epoch_metrics,
-    )
-    if job is None:
-        _require_owner(connection, claim)
-        return
-    connection.execute(
-        insert(epochs).values(job_id=claim.job_id, recorded_at=database_now(), **epoch_metrics)
-    )
+    if record_all(connection, [(claim, epoch_metrics)]):
+        raise LeaseLost(claim.job_id, claim.attempt)
+
+
+def record_all(
+    connection: Connection, epochs_of: Sequence[tuple[Claim, dict[str, Any]]]
+) -> set[Claim]:
+    """Do what `record` does for epochs of different jobs; return the claims that are lost."""
+    query = select(
+        *(jobs.c[name] for name in ("id", "attempt", "state", "keep_model")),
+        *(jobs.c[name] for name in ("epochs_completed", "num_events")),
+    ).where(jobs.c.id.in_([claim.job_id for claim, _ in epochs_of]))
+    locked = connection.execute(query.order_by(jobs.c.id).with_for_update())
+    found = {row.id: row for row in locked}
+    lost, changes, new_events, new_epochs = set(), [], [], []
+    for claim, metrics in epochs_of:
+        row = found.get(claim.job_id)
+        if row is None or row.attempt != claim.attempt or row.state not in quotas.RUNNING:
+            lost.add(claim)
+            continue
+        is_wanted = row.state == "running" or row.keep_model
+        if not is_wanted or row.epochs_completed != metrics["epoch"] - 1:
+            continue
+        sequence = row.num_events + 1
+        changes.append({"job": row.id, "epoch": metrics["epoch"], "sequence": sequence})
+        event = {"type": "epoch", "data": {"attempt": claim.attempt, **metrics}}
+        new_events.append({"job_id": row.id, "sequence": sequence, **event})
+        new_epochs.append({"job_id": row.id, **metrics})
+    if changes:
+        values: dict[str, Any] = {
+            "epochs_completed": bindparam("epoch"),
+            "num_events": bindparam("sequence"),
+        }
+        change = update(jobs).where(jobs.c.id == bindparam("job")).values(failures=0, **values)
+        connection.execute(change, changes)
+        events.append_all(connection, new_events)
+        connection.execute(insert(epochs).values(recorded_at=database_now()), new_epochs)
+    return lost
 
 
 def began(connection: Connection, claim: Claim, step: str) -> None:
@@ -133,6 +197,23 @@ def progressed(connection: Connection, claim: Claim) -> None:
     """Reset the count of failures after stored progress, as a new epoch does. Raises LeaseLost."""
     if change(connection, claim.job_id, _owned(claim, "running"), {"failures": 0}) is None:
         _require_owner(connection, claim)
+
+
+def reached(connection: Connection, claim: Claim, result: RungResult) -> Job:
+    """Store what a trial has reached at its rung, and pause it there, until its sweep decides.
+
+    A cancelling job ends cancelled. Raises LeaseLost.
+    """
+    owned = _owned(claim, "running") & jobs.c.rung.is_not(None)
+    job = pause(connection, claim.job_id, owned, {"failures": 0}, reason="rung")
+    if job is None:
+        return cancelled(connection, claim)
+    connection.execute(
+        insert(results).values(
+            sweep_id=job.sweep_id, trial=job.trial, repeat=job.repeat, rung=job.rung, **vars(result)
+        )
+    )
+    return job
 
 
 def succeed(connection: Connection, claim: Claim, *, reason: str, trained: TrainedModel) -> Job:
@@ -194,32 +275,6 @@ def retry(
     return job or fail(connection, claim, reason=reason, detail=detail)
 
 
-def cancel(connection: Connection, job_id: str, *, tenant: str, keep_model: bool = False) -> Job:
-    """Ask the job to stop; a second call changes nothing.
-
-    With `keep_model`, a job that runs stores the best model that it has so far. It ends without one
-    if its worker is lost before that. Raises JobNotFound, and IllegalTransition if the job has
-    ended otherwise.
-    """
-    # Without the lock, the job could change its state between the two updates.
-    theirs = (jobs.c.id == job_id) & (jobs.c.tenant == tenant)
-    connection.execute(select(jobs.c.id).where(theirs).with_for_update())
-    queued = theirs & (jobs.c.state == "queued")
-    job = end(connection, job_id, queued, "cancelled", "cancelled_by_user") or change(
-        connection,
-        job_id,
-        theirs & (jobs.c.state == "running"),
-        {"state": "cancelling", "keep_model": keep_model},
-        event="cancelling",
-        data={"keep_model": True} if keep_model else None,
-    )
-    if job is None:
-        job = get(connection, job_id, tenant=tenant)
-        if job.state not in ("cancelling", "cancelled"):
-            raise IllegalTransition(job_id, job.state, "cancelled")
-    return job
-
-
 def reap(
     connection: Connection, *, lease_seconds: float, max_attempts: int, backoff_seconds: float
 ) -> list[Job]:
@@ -276,7 +331,8 @@ def _locked(connection: Connection, condition: ColumnElement[bool]) -> list[str]
 
 
 def _owned(claim: Claim, *states: str) -> ColumnElement[bool]:
-    return (jobs.c.attempt == claim.attempt) & jobs.c.state.in_(states)
+    mine = (jobs.c.id == claim.job_id) & (jobs.c.attempt == claim.attempt)
+    return mine & jobs.c.state.in_(states)
 
 
 def _lease_expired(*states: str) -> ColumnElement[bool]:
@@ -284,6 +340,6 @@ def _lease_expired(*states: str) -> ColumnElement[bool]:
 
 
 def _require_owner(connection: Connection, claim: Claim) -> None:
-    owned = (jobs.c.id == claim.job_id) & _owned(claim, "running", "cancelling")
+    owned = _owned(claim, "running", "cancelling")
     if connection.execute(select(jobs.c.id).where(owned)).scalar() is None:
         raise LeaseLost(claim.job_id, claim.attempt)
