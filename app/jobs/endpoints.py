@@ -118,6 +118,9 @@ def list_jobs(
     dataset: Annotated[
         str | None, Query(pattern=ids.pattern("ds"), description="Only those of this dataset.")
     ] = None,
+    sweep: Annotated[
+        str | None, Query(pattern=ids.pattern("swp"), description="Only those of this sweep.")
+    ] = None,
 ) -> Page[JobAnswer]:
     """Jobs, newest first."""
     with context.database.read() as transaction:
@@ -126,6 +129,7 @@ def list_jobs(
             tenant=caller.tenant,
             state=state,
             dataset_id=dataset,
+            sweep_id=sweep,
             **asked.part,
         )
         model_ids = models.of_jobs(transaction, [job.id for job in found])
@@ -176,6 +180,26 @@ def _cancel(context: Context, job_id: str, *, tenant: str, keep_model: bool) -> 
     with context.database.write() as transaction:
         job = jobs.cancel(transaction, job_id, tenant=tenant, keep_model=keep_model)
         return _answer(transaction, job)
+
+
+@router.post("/{job_id}/pause", status_code=202, responses=problem_responses(404, 409))
+@demands(Scope.TRAIN)
+def pause_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer:
+    """Ask a job to wait as `paused`, without a worker, until it is resumed.
+
+    A job that runs is `running` until it has written a checkpoint, from which it later continues to
+    the same bits. The trials of a sweep are paused with their sweep.
+    """
+    with context.database.write() as transaction:
+        return _answer(transaction, jobs.pause(transaction, job_id, tenant=caller.tenant))
+
+
+@router.post("/{job_id}/resume", status_code=202, responses=problem_responses(404, 409))
+@demands(Scope.TRAIN)
+def resume_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer:
+    """Queue a paused job again; it continues from its checkpoint. Repeating it changes nothing."""
+    with context.database.write() as transaction:
+        return _answer(transaction, jobs.resume(transaction, job_id, tenant=caller.tenant))
 
 
 @router.get("/{job_id}/metrics", responses=problem_responses(404))

@@ -9,7 +9,7 @@ from app.resolving.resolved_job import ResolvedJob
 from dropout_core.config import Config
 from store.jobs import Job
 
-State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+State = Literal["queued", "running", "paused", "cancelling", "succeeded", "failed", "cancelled"]
 
 EXAMPLE = {
     "name": "fashion-d2l",
@@ -33,7 +33,7 @@ class Progress(BaseModel):
     """The number of epochs recorded, and the most that the job may train.
 
     While a job runs, `step` is `reading`, `encoding` or `scaling` its data, `training`,
-    `refitting` or `evaluating`.
+    `refitting` or `evaluating`, and `tuning` while it waits for the sweep that it has started.
     """
 
     step: str | None
@@ -45,6 +45,11 @@ class JobAnswer(BaseModel):
     """A job. `resolved_config` holds every setting in force and can be submitted as it is.
 
     `warnings` say what its owner should know of the data, such as which columns were left out.
+    `sweep` is the sweep that the job belongs to: as the repeat of a trial, which the numbers
+    `trial` and `repeat` name, or as the job whose `tune` has started the sweep.
+
+    A `paused` job waits for its resumption, or as a trial for the decision of its sweep: the
+    `state_reason` is `user`, `sweep` or `rung`.
     """
 
     id: str
@@ -56,6 +61,9 @@ class JobAnswer(BaseModel):
     model: str | None
     progress: Progress
     attempt: int
+    sweep: str | None
+    trial: int | None
+    repeat: int | None
     resolved_config: dict[str, Any]
     warnings: list[str]
     metadata: dict[str, str]
@@ -69,6 +77,7 @@ class JobAnswer(BaseModel):
             **vars(job),
             dataset=job.dataset_id,
             model=model_id,
+            sweep=job.sweep_id,
             progress=Progress(
                 step=job.step,
                 epochs_completed=job.epochs_completed,

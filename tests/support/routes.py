@@ -25,6 +25,8 @@ ROUTES = {
     "GET /v1/jobs/{job_id}": ("read", "config", V1),
     "DELETE /v1/jobs/{job_id}": ("train", "config", V1),
     "POST /v1/jobs/{job_id}/cancel": ("train", "config", V1),
+    "POST /v1/jobs/{job_id}/pause": ("train", "config", V1),
+    "POST /v1/jobs/{job_id}/resume": ("train", "config", V1),
     "GET /v1/jobs/{job_id}/metrics": ("read", "config", V1),
     "GET /v1/jobs/{job_id}/events": ("read", "config", V1),
     "GET /v1/models": ("read", "config", V1),
