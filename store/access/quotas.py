@@ -87,8 +87,9 @@ def within_parallel_limit() -> ColumnElement[bool]:
     others = jobs.alias()
     running = (
         select(func.count())
-        .where(others.c.sweep_id == jobs.c.sweep_id, others.c.state.in_(RUNNING))
+        .where(others.c.sweep_id == sweeps.c.id, others.c.state.in_(RUNNING))
         .where(others.c.trial.is_not(None))
+        .correlate(sweeps)
         .scalar_subquery()
     )
     full = select(sweeps.c.id).where(

@@ -19,7 +19,7 @@ from store.access import quotas
 from store.database.tables import database_now, epochs, is_due, jobs, results
 from store.errors import LeaseLost
 from store.jobs.rows import Job, RungResult
-from store.jobs.transitions import change, end, pause, requeue
+from store.jobs.transitions import change, end, end_cancelled, pause, requeue
 from store.models import TrainedModel
 
 
@@ -239,7 +239,7 @@ def fail(connection: Connection, claim: Claim, *, reason: str, detail: str) -> J
 def cancelled(connection: Connection, claim: Claim) -> Job:
     """End a cancelling job. Raises LeaseLost."""
     cancelling = _owned(claim, "cancelling")
-    job = end(connection, claim.job_id, cancelling, "cancelled", "cancelled_by_user")
+    job = end_cancelled(connection, claim.job_id, cancelling)
     if job is None:
         raise LeaseLost(claim.job_id, claim.attempt)
     return job
@@ -292,7 +292,7 @@ def reap(
     for job_id in _locked(connection, _lease_expired("running", "cancelling")):
         running = _lease_expired("running")
         job = (
-            end(connection, job_id, _lease_expired("cancelling"), "cancelled", "cancelled_by_user")
+            end_cancelled(connection, job_id, _lease_expired("cancelling"))
             or requeue(
                 connection,
                 job_id,

@@ -82,13 +82,17 @@ def create(
     queue: str,
     warnings: Sequence[str] = (),
     traceparent: str | None = None,
+    tuned_by: str | None = None,
 ) -> Job:
     """Insert a job's row and its first event. The dispatcher, if there is one, sends its message.
 
     `warnings` tell the job's owner how the data was interpreted; `traceparent` is the span of the
-    request.
+    request. `tuned_by` is the sweep that the job stands for: no worker runs it.
     """
     values = new_row(spec, tenant=tenant, queue=queue, warnings=warnings, traceparent=traceparent)
+    if tuned_by is not None:
+        values |= {"sweep_id": tuned_by, "state": "running", "step": "tuning"}
+        values["started_at"] = database_now()
     query = insert(jobs).values(values).returning(jobs)
     job = Job(**connection.execute(query).mappings().one())
     events.append(connection, job.id, sequence=1, event_type=job.state, data={})

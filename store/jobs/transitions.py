@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, update
+from sqlalchemy import ColumnElement, Connection, case, select, update
 
 from store import events
 from store.database.tables import MAX_BACKOFF_SECONDS, database_now, jobs
@@ -19,23 +19,33 @@ def end(
     reason: str,
     detail: str | None = None,
 ) -> Job | None:
+    values, data = _ended(state, reason, detail)
+    return change(connection, job_id, condition, values, event=state, data=data)
+
+
+def end_cancelled(
+    connection: Connection, job_id: str, condition: ColumnElement[bool]
+) -> Job | None:
+    """End a cancelling job for the reason that it was cancelled for."""
+    query = select(jobs.c.state_reason).where(jobs.c.id == job_id, condition)
+    reason = connection.execute(query.with_for_update()).scalar() or "cancelled_by_user"
+    return end(connection, job_id, condition, "cancelled", reason)
+
+
+def _ended(state: str, reason: str, detail: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the values of a job that has ended, and the data of its event."""
     # It may quote lone surrogates or NUL, which PostgreSQL cannot store.
     if detail is not None:
         detail = detail.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return change(
-        connection,
-        job_id,
-        condition,
-        {
-            "state": state,
-            "state_reason": reason,
-            "detail": detail,
-            **_WITHOUT_OWNER,
-            "finished_at": database_now(),
-        },
-        event=state,
-        data={"reason": reason} | ({} if detail is None else {"detail": detail}),
-    )
+    values = {
+        "state": state,
+        "state_reason": reason,
+        "detail": detail,
+        "pause_requested": False,
+        **_WITHOUT_OWNER,
+        "finished_at": database_now(),
+    }
+    return values, {"reason": reason} | ({} if detail is None else {"detail": detail})
 
 
 def requeue(
@@ -100,14 +110,19 @@ def queue(
     data: dict[str, Any] | None = None,
 ) -> Job | None:
     """Set the state of a paused job to `queued`."""
-    queued = {
+    return change(
+        connection, job_id, condition, _queued() | (values or {}), event="queued", data=data
+    )
+
+
+def _queued() -> dict[str, Any]:
+    return {
         "state": "queued",
         "state_reason": None,
         "failures": 0,
         "run_after": database_now(),
         "dispatched_at": None,
     }
-    return change(connection, job_id, condition, queued | (values or {}), event="queued", data=data)
 
 
 def change(
@@ -131,3 +146,80 @@ def change(
         data = {"attempt": job.attempt, **(data or {})}
         events.append(connection, job_id, sequence=job.num_events, event_type=event, data=data)
     return job
+
+
+def pause_all(connection: Connection, condition: ColumnElement[bool]) -> None:
+    """Pause the queued ones of the trials, and ask the running ones to pause."""
+    values = {"state": "paused", "state_reason": "sweep", **_WITHOUT_OWNER}
+    _change_all(connection, condition & (jobs.c.state == "queued"), values, event="paused")
+    running = condition & (jobs.c.state == "running")
+    connection.execute(update(jobs).where(running).values(pause_requested=True))
+
+
+def resume_all(connection: Connection, condition: ColumnElement[bool]) -> None:
+    """Queue the trials that their sweep has paused, and take back what has not paused yet."""
+    by_sweep = (jobs.c.state == "paused") & (jobs.c.state_reason == "sweep")
+    queue_all(connection, condition & by_sweep)
+    running = condition & (jobs.c.state == "running")
+    connection.execute(update(jobs).where(running).values(pause_requested=False))
+
+
+def queue_all(
+    connection: Connection,
+    condition: ColumnElement[bool],
+    values: dict[str, Any] | None = None,
+    *,
+    data: dict[str, Any] | None = None,
+) -> None:
+    """Do what `queue` does for many jobs."""
+    _change_all(connection, condition, _queued() | (values or {}), event="queued", data=data)
+
+
+def stop_all(connection: Connection, condition: ColumnElement[bool], *, reason: str) -> None:
+    """End the jobs that hold no worker as `cancelled`, and ask the running ones to stop."""
+    waiting = condition & jobs.c.state.in_(("queued", "paused"))
+    end_all(connection, waiting, "cancelled", reason)
+    values = {"state": "cancelling", "state_reason": reason, "keep_model": False}
+    _change_all(connection, condition & (jobs.c.state == "running"), values, event="cancelling")
+
+
+def end_all(
+    connection: Connection,
+    condition: ColumnElement[bool],
+    state: str,
+    reason: str,
+    *,
+    detail: str | None = None,
+) -> None:
+    """Do what `end` does for many jobs."""
+    values, data = _ended(state, reason, detail)
+    _change_all(connection, condition, values, event=state, data=data)
+
+
+def _change_all(
+    connection: Connection,
+    condition: ColumnElement[bool],
+    values: dict[str, Any],
+    *,
+    event: str,
+    data: dict[str, Any] | None = None,
+) -> None:
+    """Do what `change` does, with its event, for all jobs for which the condition holds."""
+    query = select(jobs.c.id, jobs.c.num_events, jobs.c.attempt).where(condition)
+    rows = connection.execute(query.order_by(jobs.c.id).with_for_update()).all()
+    if not rows:
+        return
+    theirs = jobs.c.id.in_([row.id for row in rows])
+    connection.execute(
+        update(jobs).where(theirs).values(**values, num_events=jobs.c.num_events + 1)
+    )
+    new = [
+        {
+            "job_id": row.id,
+            "sequence": row.num_events + 1,
+            "type": event,
+            "data": {"attempt": row.attempt, **(data or {})},
+        }
+        for row in rows
+    ]
+    events.append_all(connection, new)

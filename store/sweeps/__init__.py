@@ -1,0 +1,49 @@
+"""Sweeps: their rows, and how decisions about them are applied (docs/sweeps.md)."""
+
+from store.sweeps.decisions import Changes, NewTrial, TrialJob, advance
+from store.sweeps.events import SweepEvent
+from store.sweeps.events import page as event_page
+from store.sweeps.requests import cancel, exhaust, pause, resume
+from store.sweeps.rows import (
+    STATES,
+    RungRow,
+    Sweep,
+    TrialRow,
+    create,
+    get,
+    jobs_of,
+    page,
+    remove,
+    results_of,
+    states,
+    trials_of,
+    unfinished,
+    winning_jobs,
+)
+
+__all__ = [
+    "STATES",
+    "Changes",
+    "NewTrial",
+    "RungRow",
+    "Sweep",
+    "SweepEvent",
+    "TrialJob",
+    "TrialRow",
+    "advance",
+    "cancel",
+    "create",
+    "event_page",
+    "exhaust",
+    "get",
+    "jobs_of",
+    "page",
+    "pause",
+    "remove",
+    "results_of",
+    "resume",
+    "states",
+    "trials_of",
+    "unfinished",
+    "winning_jobs",
+]
