@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from pydantic import (
     BeforeValidator,
@@ -22,6 +22,7 @@ from dropout_core.config.metrics import HIGHER_IS_BETTER
 Pointer = Annotated[str, Field(max_length=1000, pattern=r"^(/([^/~\x00]|~[01])+)+$")]
 Values = Annotated[tuple[JsonValue, ...], Field(strict=False, min_length=1, max_length=1000)]
 Condition = Annotated[dict[Pointer, Values], Field(min_length=1, max_length=8, fail_fast=True)]
+N = TypeVar("N", int, float)
 Direction = Literal["minimize", "maximize"]
 
 EPOCHS = "/training/epochs"
@@ -29,12 +30,13 @@ SEED = "/training/seed"
 CROSS_VALIDATION = "cross_validation."
 """The prefix of metrics that are means over the folds."""
 
-DIRECTIONS: dict[str, Direction] = {
-    "validation_loss": "minimize",
-    "validation_score": "maximize",
-    "num_parameters": "minimize",
-} | {name: "maximize" if is_more else "minimize" for name, is_more in HIGHER_IS_BETTER.items()}
-"""What is better for each metric that can be an objective, without those over the folds."""
+IS_MAXIMIZED: dict[str, bool] = {
+    "validation_loss": False,
+    "validation_score": True,
+    "num_parameters": False,
+    **HIGHER_IS_BETTER,
+}
+"""The metrics that can be an objective, without those over folds, and whether more is better."""
 
 _FIXED = {
     "/name": "a sweep names its trials itself",
@@ -126,7 +128,7 @@ class Integer(_Parameter):
     @field_validator("step")
     @classmethod
     def _fits_the_bounds(cls, step: int, info: ValidationInfo) -> int:
-        low, high = info.data.get("integer", (1, 1))
+        low, _ = info.data.get("integer", (1, 1))
         if info.data.get("log") and step > 1:
             raise PydanticCustomError("log_step", "with `log` the `step` has to be 1")
         if info.data.get("log") and low < 1:
@@ -139,7 +141,7 @@ class Integer(_Parameter):
         return (high - low) // self.step + 1
 
 
-def _ascending(bounds: Any) -> Any:
+def _ascending(bounds: tuple[N, N]) -> tuple[N, N]:
     if not bounds[0] < bounds[1]:
         raise PydanticCustomError("bounds", "the second bound has to be larger than the first")
     return bounds
@@ -226,7 +228,7 @@ class Objective(Config):
     @classmethod
     def _is_known(cls, metric: str) -> str:
         is_over_folds = metric.startswith(CROSS_VALIDATION)
-        known = HIGHER_IS_BETTER if is_over_folds else DIRECTIONS
+        known = HIGHER_IS_BETTER if is_over_folds else IS_MAXIMIZED
         if metric.removeprefix(CROSS_VALIDATION) not in known:
             raise PydanticCustomError(
                 "metric", "there is no such metric: there are {known}", {"known": ", ".join(known)}
@@ -235,8 +237,9 @@ class Objective(Config):
 
     @property
     def is_maximized(self) -> bool:
-        natural = DIRECTIONS[self.metric.removeprefix(CROSS_VALIDATION)]
-        return (self.direction or natural) == "maximize"
+        if self.direction is not None:
+            return self.direction == "maximize"
+        return IS_MAXIMIZED[self.metric.removeprefix(CROSS_VALIDATION)]
 
     @property
     def is_over_folds(self) -> bool:
@@ -307,7 +310,7 @@ class SweepConfig(Config):
                         other=other,
                     )
                 _check_condition(pointer, other, space[other], values)
-        _check_order(space)
+        _in_order(space)
         return space
 
     @field_validator("sampler")
@@ -370,8 +373,11 @@ class SweepConfig(Config):
 
     @property
     def pointers(self) -> tuple[str, ...]:
-        """Return the pointers of the space, sorted: JSON objects have no order."""
-        return tuple(sorted(self.space))
+        """Return the pointers of the space, each after those that its condition names.
+
+        Apart from that they are sorted: the fields of a JSON object have no order.
+        """
+        return tuple(_in_order(self.space))
 
 
 def as_json(value: Any) -> str:
@@ -420,28 +426,28 @@ def _check_condition(
             )
 
 
-def _check_order(space: Mapping[str, Parameter]) -> None:
-    """Refuse conditions that go round in a circle."""
-    settled: set[str] = set()
-    while len(settled) < len(space):
-        ready = [
-            pointer
-            for pointer, parameter in space.items()
-            if pointer not in settled and settled.issuperset(parameter.when or {})
-        ]
-        if not ready:
-            pointer = next(pointer for pointer in space if pointer not in settled)
+def _in_order(space: Mapping[str, Parameter]) -> list[str]:
+    """Return the pointers, conditions first; refuse conditions that go round in a circle."""
+    order: list[str] = []
+    left = sorted(space)
+    while left:
+        pointer = next((p for p in left if set(space[p].when or ()).issubset(order)), None)
+        if pointer is None:
             _refuse(
-                ("space", pointer, "when"),
+                ("space", left[0], "when"),
                 "condition_circle",
                 "the conditions of the space go round in a circle",
             )
-        settled.update(ready)
+        order.append(pointer)
+        left.remove(pointer)
+    return order
 
 
-def _refuse(location: tuple[str | int, ...], error_type: str, text: str, **context: Any) -> NoReturn:
+def _refuse(
+    location: tuple[str | int, ...], error_type: str, text: str, **context: Any
+) -> NoReturn:
     """Raise an error about an entry of a field, which pydantic puts at its own location."""
     # pydantic adds the name of the field that is validated.
-    error = PydanticCustomError(error_type, text, context or None)  # type: ignore[arg-type]
+    error = PydanticCustomError(error_type, text, context or None)
     line = InitErrorDetails(type=error, loc=location[1:], input=None)
     raise ValidationError.from_exception_data("SweepConfig", [line])
