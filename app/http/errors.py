@@ -247,13 +247,14 @@ def _validation_error(_: Request, error: Exception) -> JSONResponse:
             pointer = pointer_to(location, error.body, missing=flaw["type"] == "missing")
         else:
             pointer = ".".join(map(str, location))
-        flaws.append(Flaw(pointer=pointer, detail=_told(flaw)))
+        flaws.append(Flaw(pointer=pointer, detail=told_of(flaw)))
     detail = "; ".join(f"{flaw.pointer or '/'}: {flaw.detail}" for flaw in flaws[:3])
     more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
     return problem(422, "invalid_request", detail + more, flaws)
 
 
-def _told(flaw: Mapping[str, Any]) -> str:
+def told_of(flaw: Mapping[str, Any]) -> str:
+    """Return what a validation error says."""
     if flaw["type"] == "union_tag_not_found":
         return f"the object has no {flaw['ctx']['discriminator']}, which says what its fields mean"
     return str(flaw["msg"])

@@ -17,6 +17,7 @@ from app.http.errors import problem_responses
 from app.http.idempotency import IdempotencyKey, reserve
 from app.http.routes import BodyClass, demands
 from app.http.security import keyed_router
+from app.jobs import tuning
 from app.jobs.schemas import (
     EXAMPLE,
     CancelRequest,
@@ -27,7 +28,7 @@ from app.jobs.schemas import (
 )
 from app.monitoring.watched_events import Source
 from app.resolving.resolved_job import resolve
-from store import events, ids, jobs, models
+from store import events, ids, jobs
 from store.access import quotas
 from store.access.idempotency import Answer
 from store.access.keys import Scope
@@ -49,7 +50,7 @@ log = structlog.get_logger()
         200: {"model": ValidationAnswer, "description": "With `validate_only`: nothing is stored."},
         **problem_responses(400, 409, 413, 415, 422),
     },
-    dependencies=[Depends(require_json)],
+    dependencies=[Depends(require_json), Depends(tuning.slot_to_tune, scope="function")],
 )
 @demands(Scope.TRAIN, body=BodyClass.COLUMNS)
 def create_job(
@@ -61,6 +62,8 @@ def create_job(
     key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Submit a job. After the answer 202 the job will run, even if the service crashes."""
+    if spec.tune is not None:
+        return tuning.submit(context, spec, caller=caller, validate_only=validate_only, key=key)
     if validate_only:
         with context.database.write() as transaction:
             resolved = resolve(
@@ -132,7 +135,7 @@ def list_jobs(
             sweep_id=sweep,
             **asked.part,
         )
-        model_ids = models.of_jobs(transaction, [job.id for job in found])
+        model_ids = tuning.models_of(transaction, found)
     answers = [JobAnswer.of(job, model_ids.get(job.id)) for job in found]
     return page_of(answers, [job.id for job in found], asked.limit)
 
@@ -168,7 +171,8 @@ async def cancel_job(
 
     With `keep_model`, a job that runs keeps the best model that it has so far, as a version of its
     name. It ends without one if it waits for a worker, if it has not completed an epoch, or if its
-    worker is lost before the model is stored.
+    worker is lost before the model is stored. A job with `tune` cancels its sweep, or ends it with
+    the best of the results so far.
     """
     request = read_json(await body_of(http) or b"{}", CancelRequest)
     return await run_in_threadpool(
@@ -178,7 +182,11 @@ async def cancel_job(
 
 def _cancel(context: Context, job_id: str, *, tenant: str, keep_model: bool) -> JobAnswer:
     with context.database.write() as transaction:
-        job = jobs.cancel(transaction, job_id, tenant=tenant, keep_model=keep_model)
+        job = jobs.get(transaction, job_id, tenant=tenant)
+        if tuning.is_tuned(job) and job.state == "running":
+            job = tuning.cancel(transaction, job, keep_model=keep_model)
+        else:
+            job = jobs.cancel(transaction, job_id, tenant=tenant, keep_model=keep_model)
         return _answer(transaction, job)
 
 
@@ -207,10 +215,16 @@ def resume_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer
 def get_metrics(
     context: ContextDep, caller: CallerDep, job_id: str, after_epoch: Number = 0
 ) -> MetricsAnswer:
-    """The metrics of every epoch so far, or of the epochs after `after_epoch`."""
+    """The metrics of every epoch so far, or of the epochs after `after_epoch`.
+
+    Those of a job with `tune` are those of the winner, once it is chosen.
+    """
     with context.database.read() as transaction:
-        jobs.get(transaction, job_id, tenant=caller.tenant)
-        rows = jobs.metrics(transaction, job_id, after_epoch=after_epoch)
+        job = jobs.get(transaction, job_id, tenant=caller.tenant)
+        trained_by = tuning.trained_by(transaction, [job]).get(job.id)
+        rows = []
+        if trained_by is not None:
+            rows = jobs.metrics(transaction, trained_by, after_epoch=after_epoch)
     return MetricsAnswer(
         **{name: [row[name] for row in rows] for name in MetricsAnswer.model_fields}
     )
@@ -232,4 +246,4 @@ def get_events(
 
 
 def _answer(transaction: Connection, job: jobs.Job) -> JobAnswer:
-    return JobAnswer.of(job, models.of_jobs(transaction, [job.id]).get(job.id))
+    return JobAnswer.of(job, tuning.models_of(transaction, [job]).get(job.id))

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from app.http.answers import Time
 from app.resolving.resolved_job import ResolvedJob
+from app.sweeps.schemas import SweepValidation
 from dropout_core.config import Config
 from store.jobs import Job
 
@@ -95,12 +96,13 @@ class CancelRequest(Config):
 
 
 class ValidationAnswer(BaseModel):
-    """The job as it would run; nothing is stored."""
+    """The job as it would run; nothing is stored. `tune` is the sweep of a job that has one."""
 
     resolved_config: dict[str, Any]
     warnings: list[str]
     num_parameters: int
     estimated_bytes: int
+    tune: SweepValidation | None = None
 
     @classmethod
     def of(cls, resolved: ResolvedJob) -> Self:

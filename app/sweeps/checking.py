@@ -3,8 +3,10 @@
 - Grid, random and Sobol sampling: every trial of the sweep, since its config is known.
 - TPE: the trials of the first window, and in one of them each choice and both bounds of each
   parameter, up to MAX_VALUES.
+- Where trials differ in their `dataset`, which can have a setting for each of many columns, as many
+  as MAX_SETTINGS allows, and at least MIN_TRIALS.
 
-A trial that TPE proposes later and that cannot run fails, and ranks last.
+A trial that is not checked and cannot run fails when its turn comes, and ranks last.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,11 +14,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.http.errors import RequestError, escaped, invalid, pointer_to
+from app.http.errors import RequestError, escaped, invalid, pointer_to, told_of
 from app.resolving.resolved_job import Plan, check_by, plan_of
 from dropout_core.config import SweepConfig
 from dropout_core.config.sweep import Choice, Integer, LogUniform, Parameter, Uniform, as_json
-from dropout_core.sweeps.decision import Trial
+from dropout_core.sweeps.course import Trial
 from dropout_core.sweeps.space import PointerError, apply, at_fault, location_of, values_at
 from store.artifacts.artifact_store import ArtifactStore
 from store.datasets import Dataset
@@ -24,7 +26,8 @@ from store.job_spec import JobSpec
 from store.settings import Settings
 
 MAX_VALUES = 1000
-MAX_PLANS = 32  # of trials that differ in what they say of the dataset
+MAX_SETTINGS = 1_000_000  # columns times trials
+MIN_TRIALS = 8
 
 Values = Mapping[str, Any]
 
@@ -52,9 +55,10 @@ class TrialChecks:
         self._shares_data = not any(pointer.startswith("/dataset/") for pointer in config.space)
         if self._shares_data:  # it can have a setting for each of many columns
             self._base["dataset"] = {"id": job.dataset.id, "target": "target"}
+        self._num_left = max(MIN_TRIALS, MAX_SETTINGS // max(1, len(plan.columns)))
 
     def check(self, trials: Iterable[Trial]) -> None:
-        """Raise RequestError (422) for the first config that cannot run, with the value at fault."""
+        """Raise RequestError (422) for the first config that cannot run, naming its value."""
         known = list(trials)
         for trial in known:
             self._check(trial.values)
@@ -63,6 +67,10 @@ class TrialChecks:
                 self._check(values)
 
     def _check(self, values: Values) -> None:
+        if not self._shares_data:
+            self._num_left -= 1
+            if self._num_left < 0:
+                return
         job = self._applied(values)
         try:
             spec = JobSpec.model_validate(job)
@@ -70,13 +78,12 @@ class TrialChecks:
             flaw = error.errors()[0]
             pointer = pointer_to(flaw["loc"], job, missing=flaw["type"] == "missing")
             is_unknown = flaw["type"] == "extra_forbidden"
-            detail = "a job has no such field" if is_unknown else flaw["msg"]
+            detail = "a job has no such field" if is_unknown else told_of(flaw)
             raise self._refusal(values, pointer, detail) from error
         if self._shares_data:
             spec = spec.model_copy(update={"dataset": self._job.dataset})
         try:
-            if (plan := self._plan_of(spec)) is not None:
-                check_by(plan, spec, self._settings)
+            check_by(self._plan_of(spec), spec, self._settings)
         except RequestError as error:
             raise self._refusal(values, error.errors[0].pointer, error.detail) from error
 
@@ -86,12 +93,9 @@ class TrialChecks:
         except PointerError as error:
             raise invalid(f"/space/{escaped(error.pointer)}", error.message) from error
 
-    def _plan_of(self, spec: JobSpec) -> Plan | None:
-        """Return the plan of the trial's data; None for more of them than are looked at."""
+    def _plan_of(self, spec: JobSpec) -> Plan:
         key = _data_of(spec)
         if key not in self._plans:
-            if len(self._plans) == MAX_PLANS:
-                return None
             self._plans[key] = plan_of(self._dataset, spec, self._artifacts)
         return self._plans[key]
 
@@ -106,7 +110,7 @@ class TrialChecks:
                 yield self._with(pointer, value, values)
 
     def _with(self, pointer: str, value: Any, others: Values) -> Values:
-        """Return the values with one in place of another, and with those that its condition needs."""
+        """Return the values with this one, and with those that its condition needs."""
         chosen = {**others, pointer: value}
         needing = [pointer]
         while needing:
@@ -122,7 +126,7 @@ class TrialChecks:
     def _refusal(self, values: Values, pointer: str, detail: str) -> RequestError:
         """Return the error for a trial that cannot run, which names the parameter at fault."""
         location = location_of(pointer) if pointer else ()
-        fault = at_fault(values, location)
+        fault = at_fault(values, location) or at_fault(values, location[:1])
         if fault is None:
             return invalid("/space", f"with {_told(values)}: {pointer}: {detail}")
         value, parameter = values[fault], self._config.space[fault]

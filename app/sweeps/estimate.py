@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dropout_core.config import MLPConfig, Task, TrainingConfig
+from dropout_core.config import MLPConfig, Task, TrainingConfig, can_stack
 from dropout_core.nn.members import AVERAGES
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.loop import Training
@@ -41,10 +41,9 @@ class Rates:
     alone: float
     stacked: float | None
 
-    def seconds(self, num_rows: float, *, is_stacked: bool) -> float:
-        """Return the time to train on so many rows."""
-        is_faster = is_stacked and self.stacked is not None
-        return num_rows / (max(self.alone, self.stacked or 0.0) if is_faster else self.alone)
+    def seconds(self, num_rows: float) -> float:
+        """Return the time to train on so many rows, in a stack where there is one."""
+        return num_rows / max(self.alone, self.stacked or 0.0)
 
 
 def measure(network: Network) -> Rates:
@@ -55,7 +54,8 @@ def measure(network: Network) -> Rates:
     """
     sample, scale = _reduced(network)
     alone = _rows_per_second(sample, size=1)
-    stacked = _rows_per_second(sample, size=STACK_SIZE) if sample.training.stacked else None
+    can_be_stacked = sample.training.stacked and can_stack(sample.model, sample.training)
+    stacked = _rows_per_second(sample, size=STACK_SIZE) if can_be_stacked else None
     return Rates(alone * scale, None if stacked is None else stacked * scale)
 
 

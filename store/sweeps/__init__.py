@@ -3,6 +3,7 @@
 from store.sweeps.decisions import Changes, NewTrial, TrialJob, advance
 from store.sweeps.events import SweepEvent
 from store.sweeps.events import page as event_page
+from store.sweeps.progress import JobOfTrial, Progress, jobs_of_trials, progress_of, state_of
 from store.sweeps.requests import cancel, exhaust, pause, resume
 from store.sweeps.rows import (
     STATES,
@@ -24,7 +25,9 @@ from store.sweeps.rows import (
 __all__ = [
     "STATES",
     "Changes",
+    "JobOfTrial",
     "NewTrial",
+    "Progress",
     "RungRow",
     "Sweep",
     "SweepEvent",
@@ -37,11 +40,14 @@ __all__ = [
     "exhaust",
     "get",
     "jobs_of",
+    "jobs_of_trials",
     "page",
     "pause",
+    "progress_of",
     "remove",
     "results_of",
     "resume",
+    "state_of",
     "states",
     "trials_of",
     "unfinished",
