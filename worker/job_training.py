@@ -1,7 +1,7 @@
 """Train one job in the trainer's process: checkpoints, a refit, folds, scores, and the model."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -9,14 +9,13 @@ from math import isfinite
 from pathlib import Path
 
 import polars as pl
-import torch
 from polars.exceptions import PolarsError
 
 from dropout_core.config.sweep import CROSS_VALIDATION
 from dropout_core.errors import DataError
 from dropout_core.evaluation.cross_validation import summary
-from dropout_core.evaluation.evaluator import Evaluation
 from dropout_core.model.saved_model import MANIFEST, WEIGHTS
+from dropout_core.pipeline.completion import evaluate_as_served
 from dropout_core.pipeline.resolved_table import ResolvedTable, resolve_table
 from dropout_core.pipeline.tabular_run import Part, TabularRun
 from dropout_core.training.loop import Diverged, Training
@@ -359,27 +358,6 @@ class JobTraining:
         return Finished(reason, trained)  # type: ignore[arg-type]
 
 
-def evaluate_as_served(
-    run: TabularRun,
-    refitted: TabularRun | None = None,
-    *,
-    parts: Collection[Part] = ("validation", "test"),
-) -> dict[str, Evaluation]:
-    """Calibrate and score the model with one thread, as in serving, where it has the same bits.
-
-    The validation rows, on which a refitted model was trained, are those of the run before it.
-    """
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        calibrates = run.training.config.calibrate
-        if calibrates:
-            run.calibrate()
-        evaluations = run.evaluate(parts)
-        if refitted is None:
-            return evaluations
-        if calibrates:
-            refitted.calibrate_as(run)
-        return evaluations | refitted.evaluate()
-    finally:
-        torch.set_num_threads(num_threads)
+def _fold_folder(number: int) -> str:
+    """Return the folder of the checkpoints of a fold."""
+    return f"fold-{number}"

@@ -3,6 +3,7 @@
 from store.sweeps.decisions import Changes, NewTrial, TrialJob, advance
 from store.sweeps.events import SweepEvent, told_rungs
 from store.sweeps.events import page as event_page
+from store.sweeps.progress import JobOfTrial, Progress, jobs_of_trials, progress_of, state_of
 from store.sweeps.requests import cancel, exhaust, pause, resume
 from store.sweeps.rows import (
     STATES,
@@ -28,7 +29,9 @@ from store.sweeps.rows import (
 __all__ = [
     "STATES",
     "Changes",
+    "JobOfTrial",
     "NewTrial",
+    "Progress",
     "RungRow",
     "Sweep",
     "SweepEvent",
@@ -43,12 +46,15 @@ __all__ = [
     "find",
     "get",
     "jobs_of",
+    "jobs_of_trials",
     "page",
     "pause",
+    "progress_of",
     "remove",
     "results_of",
     "resume",
     "seconds_since_creation",
+    "state_of",
     "states",
     "states_of_trials",
     "told_rungs",
