@@ -200,7 +200,8 @@ def _note(member: Member, worker: Worker) -> None:
     if member.over is None:
         log.warning("lease lost", job=job_id, attempt=attempt)
     else:
-        log.info("attempt over", job=job_id, attempt=attempt, state=outcome, reason=reason)
+        tell = log.debug if reason == "rung" else log.info  # there may be hundreds of trials
+        tell("attempt over", job=job_id, attempt=attempt, state=outcome, reason=reason)
         _delete_unneeded_artifacts(member.over, worker)
     _count(worker, outcome, reason)
 

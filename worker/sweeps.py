@@ -106,9 +106,9 @@ def _read(transaction: Transaction, sweep_id: str) -> Rows | None:
 
 def _changes(rows: Rows) -> Changes | None:
     """Return what follows from the rows; None if nothing does."""
-    if rows.sweep.winners is not None:
-        return _completion(rows, rows.sweep.winners)
     spec = rows.sweep.as_submitted
+    if rows.sweep.winners is not None:
+        return _completion(rows, spec, rows.sweep.winners)
     failed = _failures(rows.states, rows.results)
     results = {**rows.results, **{key: Result(None) for key in failed}}
     seconds = spec.budget.seconds
@@ -117,21 +117,24 @@ def _changes(rows: Rows) -> Changes | None:
     decision = _decide(spec, rows.trials, results, is_exhausted=is_exhausted)
     new, refused = _new_trials(spec, decision)
     changes = Changes(
-        new_trials=new,
+        new_trials=tuple(new),
         failed=failed | refused,
         promoted=dict(_promoted(rows, results, decision)),
         stopped=_to_stop(rows.states, decision),
         winners=decision.winners,
-        importance=_importance(spec, rows.trials, results, decision),
         is_exhausted=is_late,
-        events=list(_events(rows, decision, is_late=is_late)),
+        events=tuple(_events(rows, decision, is_late=is_late)),
         end=("failed", "no_winner", "every trial has failed") if decision.winners == () else None,
     )
     return None if changes == Changes() else changes
 
 
-def _completion(rows: Rows, winners: Sequence[int]) -> Changes | None:
+def _completion(rows: Rows, spec: SweepSpec, winners: Sequence[int]) -> Changes | None:
     """Return the end of a sweep whose winners are completed, or what it takes to complete them."""
+    if rows.sweep.importance is None:  # it takes a moment, and the winners are queued already
+        epochs = spec.job.training.epochs
+        found = importance(spec, epochs=epochs, trials=rows.trials, results=rows.results)
+        return Changes(importance=found or {})
     first = [each for each in rows.states if each.trial in winners and each.repeat == 0]
     if any(each.state == "paused" and each.rung is not None for each in first):
         return Changes(winners=winners)  # it ran when it was chosen
@@ -199,17 +202,6 @@ def _told(rung: Rung) -> dict[str, Any]:
         "entered": len(rung.entered),
         "promoted": list(rung.promoted),
     }
-
-
-def _importance(
-    spec: SweepSpec,
-    trials: Sequence[Trial],
-    results: Mapping[Key, Result],
-    decision: Decision,
-) -> dict[str, float] | None:
-    if not decision.winners:
-        return None
-    return importance(spec, epochs=spec.job.training.epochs, trials=trials, results=results)
 
 
 def _new_trials(
