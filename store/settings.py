@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     threads_per_job: int = Field(
         max(1, (os.cpu_count() or 1) // 4), ge=1, description="CPU threads of one training."
     )
+    max_stack: int = Field(64, ge=1, description="Trials of a sweep that a process trains as one.")
     auto_device_queue: Literal["cpu", "gpu"] = Field(
         "cpu", description="The queue of jobs whose device is `auto`."
     )

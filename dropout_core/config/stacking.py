@@ -16,11 +16,11 @@ def stack_key(
 ) -> str | None:
     """Return a hash of all that networks of one stack share, 64 characters; None for no stack.
 
-    Networks with equal keys have parameters and batches of the same shapes. Their rates of dropout,
-    initial weights, seeds, optimizers, schedules, weights of classes, label smoothing, epochs, early
-    stopping and bounds of norms may differ. None means that `training.stacked` is false, or that
-    such a network is not computed in a stack. `rest` is what else is to be equal, such as the
-    dataset, the task and the preprocessing: values of JSON, or bytes.
+    Networks with equal keys have parameters and batches of the same shapes. Their dropout, initial
+    weights, seeds, optimizers, schedules, class weights, label smoothing, epochs, early stopping
+    and bounds of norms may differ. None means that `training.stacked` is false, or that such a
+    network is not computed in a stack. `rest` is what else is to be equal, such as the dataset, the
+    task and the preprocessing: values of JSON, or bytes.
     """
     if not training.stacked or not can_stack(model, training):
         return None

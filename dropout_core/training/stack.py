@@ -10,6 +10,7 @@ A member's bits are those that it has in any other company, or alone.
 from collections.abc import Iterator, Mapping, Sequence
 
 from dropout_core.training.loop import Diverged, Training
+from dropout_core.training.stack_cohort import Cohort, company, is_stacked
 from dropout_core.training.state import EpochMetrics
 
 
@@ -50,12 +51,24 @@ class Stack:
         self.trainings[index].interrupt()
 
     def __iter__(self) -> Iterator[tuple[int, EpochMetrics]]:
-        while active := self._active():
-            for index in active:
-                if (metrics := self._epoch(index)) is not None:
-                    yield index, metrics
+        cohort: Cohort | None = None
+        try:
+            while active := self._active():
+                chosen = self._next(active)
+                if len(chosen) == 1 and not is_stacked(self.trainings[chosen[0]]):
+                    trains = self.trainings[chosen[0]].train_epoch
+                else:
+                    cohort = self._cohort(cohort, chosen)
+                    trains = cohort.train
+                trains()
+                for index in chosen:
+                    if (metrics := self._completed(index)) is not None:
+                        yield index, metrics
                 if self._interrupted:
                     return
+        finally:
+            if cohort is not None:
+                cohort.release()
 
     def _active(self) -> list[int]:
         """Return the members that have an epoch to train; settle those that are over."""
@@ -76,14 +89,33 @@ class Stack:
         except Diverged as error:
             self.errors[index] = error
 
-    def _epoch(self, index: int) -> EpochMetrics | None:
-        """Train a member's epoch; None if it was interrupted, dropped, or has diverged."""
+    def _next(self, active: list[int]) -> list[int]:
+        """Return members whose next batches are computed together.
+
+        Those within an epoch come first, so that they then begin the next one with the others.
+        """
+        trainings = self.trainings
+        first = max(active, key=lambda i: (trainings[i].batch, -len(trainings[i].history)))
+        if not is_stacked(trainings[first]):
+            return [first]
+        wanted = company(trainings[first])
+        return [i for i in active if is_stacked(trainings[i]) and company(trainings[i]) == wanted]
+
+    def _cohort(self, current: Cohort | None, chosen: list[int]) -> Cohort:
+        """Return the members as a cohort: the current one, if it has no others."""
+        trainings = [self.trainings[index] for index in chosen]
+        if current is not None:
+            if {*map(id, current.trainings)} == {*map(id, trainings)}:
+                return current
+            current.release()
+        return Cohort(trainings)
+
+    def _completed(self, index: int) -> EpochMetrics | None:
+        """Complete a member's epoch, if it is at its end; None also if the member has diverged."""
         training = self.trainings[index]
-        if index in self._dropped:
+        if index in self._dropped or training.batch < training.batches_to_train:
             return None
         try:
-            if not training.train_epoch():
-                return None
             return training.complete_epoch()
         except Diverged as error:
             self.errors[index] = error

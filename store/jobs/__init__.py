@@ -1,6 +1,7 @@
 """Jobs: their rows, their delivery, and the ownership protocol (docs/decisions/0001)."""
 
 from store.jobs.ownership import (
+    Asked,
     Claim,
     began,
     cancelled,
@@ -8,6 +9,7 @@ from store.jobs.ownership import (
     claim_stack,
     expire_leases,
     fail,
+    look,
     progressed,
     reached,
     reap,
@@ -15,6 +17,7 @@ from store.jobs.ownership import (
     record_all,
     release,
     renew,
+    renew_all,
     retry,
     succeed,
     warn,
@@ -31,6 +34,7 @@ from store.jobs.rows import (
     get,
     mark_dispatched,
     metrics,
+    next_of_stack,
     page,
     remove,
     states,
@@ -39,6 +43,7 @@ from store.jobs.rows import (
 __all__ = [
     "STATES",
     "TERMINAL",
+    "Asked",
     "Claim",
     "Job",
     "RungResult",
@@ -53,8 +58,10 @@ __all__ = [
     "expire_leases",
     "fail",
     "get",
+    "look",
     "mark_dispatched",
     "metrics",
+    "next_of_stack",
     "page",
     "pause",
     "progressed",
@@ -65,6 +72,7 @@ __all__ = [
     "release",
     "remove",
     "renew",
+    "renew_all",
     "resume",
     "retry",
     "states",
