@@ -8,9 +8,9 @@
 Trials wait for each other at their rungs in memory, and go on from there: nothing is trained twice.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from pydantic import ValidationError
@@ -163,7 +163,7 @@ class _Sweep:
         self._states: dict[tuple[int, int], TrainingState] = {}
         self._told: set[tuple[int, int]] = set()
         self._alike: dict[str, TabularRun] = {}  # runs whose rows others share
-        self._ends_at = time.monotonic() + (config.budget.seconds or float("inf"))
+        self._ends_at = monotonic() + (config.budget.seconds or float("inf"))
 
     def run(self) -> SweepResult:
         while (decision := self._decide()).winners is None:
@@ -187,7 +187,7 @@ class _Sweep:
 
     @property
     def _is_exhausted(self) -> bool:
-        return time.monotonic() >= self._ends_at
+        return monotonic() >= self._ends_at
 
     def _decide(self) -> Decision:
         decision = decide(
