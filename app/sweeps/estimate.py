@@ -20,23 +20,27 @@ MAX_PARAMETERS = 300_000  # of the network that is measured
 MAX_WORK = 20_000_000  # parameters times rows of a batch
 NUM_BATCHES = 2  # of an epoch that is measured
 STACK_SIZE = 8
-VALIDATION_SHARE = 1 / 3  # what a row costs that is validated, of one that is trained on
 
 
 @dataclass(frozen=True)
 class Network:
-    """What is trained: a network with so many inputs and outputs, and how."""
+    """What is trained: a network with so many inputs and outputs, and how, on so many rows."""
 
     model: MLPConfig
     training: TrainingConfig
     in_features: int
     out_features: int
     task: Task
+    num_rows: int
+    num_validation: int
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Rows that are trained on in a second, of one network by itself and of all in a stack."""
+    """Rows that are trained on in a second, of one network by itself and of all in a stack.
+
+    The time counts in which other rows are validated.
+    """
 
     alone: float
     stacked: float | None
@@ -68,11 +72,14 @@ def _reduced(network: Network) -> tuple[Network, float]:
         return num_parameters(model, in_features=in_features, out_features=out_features)
 
     whole = size()
-    while size() > MAX_PARAMETERS and max(model.hidden, default=1) > 1:
+    while size() > MAX_PARAMETERS and in_features > 1:
         model = model.model_copy(update={"hidden": tuple(-(-w // 2) for w in model.hidden)})
         in_features = -(-in_features // 2)
     scale = min(1.0, size() / whole)
-    batch_rows = max(2, min(network.training.batch_size, MAX_WORK // max(1, size())))
+    most_rows = min(network.training.batch_size, network.num_rows)
+    batch_rows = max(1, min(most_rows, MAX_WORK // max(1, size())))
+    num_rows = min(network.num_rows, NUM_BATCHES * batch_rows)
+    num_validation = -(-network.num_validation * num_rows // network.num_rows)
     training = network.training.model_copy(
         update={
             "batch_size": batch_rows,
@@ -84,7 +91,10 @@ def _reduced(network: Network) -> tuple[Network, float]:
             "device": "cpu",
         }
     )
-    return Network(model, training, in_features, out_features, network.task), scale
+    sample = Network(
+        model, training, in_features, out_features, network.task, num_rows, num_validation
+    )
+    return sample, scale
 
 
 def _rows_per_second(network: Network, *, size: int) -> float:
@@ -117,14 +127,18 @@ def _rows_per_second(network: Network, *, size: int) -> float:
 
 def _random_data(network: Network) -> TrainingData:
     stream = torch.Generator().manual_seed(0)
-    num_rows = NUM_BATCHES * network.training.batch_size
-    features = torch.randn(num_rows, network.in_features, generator=stream)
-    return TrainingData(features, _random_targets(network, num_rows, stream))
+
+    def rows(count: int) -> tuple[Tensor, Tensor]:
+        features = torch.randn(count, network.in_features, generator=stream)
+        return features, _random_targets(network, count, stream)
+
+    validation = rows(network.num_validation) if network.num_validation else (None, None)
+    return TrainingData(*rows(network.num_rows), *validation)
 
 
-def _random_targets(network: Network, num_rows: int, stream: torch.Generator) -> Tensor:
+def _random_targets(network: Network, count: int, stream: torch.Generator) -> Tensor:
     if network.task in ("binary", "multiclass"):
-        return torch.randint(network.out_features, (num_rows,), generator=stream)
+        return torch.randint(network.out_features, (count,), generator=stream)
     num_targets = network.out_features // len(network.training.quantiles or (0.5,))
-    values = torch.randn(num_rows, num_targets, generator=stream)
+    values = torch.randn(count, num_targets, generator=stream)
     return (values > 0).float() if network.task == "multilabel" else values

@@ -2,7 +2,7 @@
 
 import itertools
 
-from app.sweeps.estimate import VALIDATION_SHARE, Network, measure
+from app.sweeps.estimate import Network, measure
 from app.sweeps.schemas import PlannedRung, SweepValidation
 from app.sweeps.service import ResolvedSweep
 from dropout_core.sweeps.rungs import Bracket, planned_epochs
@@ -53,8 +53,9 @@ def _seconds(resolved: ResolvedSweep, settings: Settings, *, epochs: int) -> flo
             sizes.in_features,
             sizes.out_features,
             plan.selection.task,
+            num_rows=plan.num_train,
+            num_validation=plan.num_validation,
         )
     )
-    rows = epochs * (plan.num_train + VALIDATION_SHARE * plan.num_validation)
     num_parallel = min(settings.concurrency, spec.max_parallel or settings.concurrency)
-    return round(rates.seconds(rows) / min(num_parallel, resolved.num_jobs), 1)
+    return round(rates.seconds(epochs * plan.num_train) / min(num_parallel, resolved.num_jobs), 1)

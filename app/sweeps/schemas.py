@@ -91,6 +91,7 @@ class TrialAnswer(BaseModel):
     values: dict[str, Any]
     state: TrialState
     state_reason: str | None
+    detail: str | None = Field(description="Why a repeat failed.")
     epochs_completed: int = Field(description="By the repeat that has the fewest.")
     scores: dict[str, Score] | None
     rungs: list[TrialRung]
