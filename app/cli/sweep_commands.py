@@ -3,16 +3,14 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from app.cli.calling import ADDRESS, AsJson, Key, Service, Url, calling, print_json, read_body
-from app.cli.terminal import say, warn
+from app.cli.terminal import say, say_table, warn
 
 POLL_SECONDS = 1.0
 OVER = ("succeeded", "failed", "cancelled")
@@ -79,7 +77,7 @@ def list_sweeps(
         )
         for sweep in page["data"]
     ]
-    _print_table(("ID", "NAME", "STATE", "TRIALS", "CREATED (UTC)"), rows)
+    say_table(("ID", "NAME", "STATE", "TRIALS", "CREATED (UTC)"), rows)
 
 
 @cli.command()
@@ -118,7 +116,7 @@ def trials(
         )
         for trial in page["data"]
     ]
-    _print_table(("TRIAL", "STATE", "EPOCHS", "SCORE", "VALUES"), rows)
+    say_table(("TRIAL", "STATE", "EPOCHS", "SCORE", "VALUES"), rows)
     if page["has_more"]:
         say(f"... and more: --after {page['last_id']}")
 
@@ -229,7 +227,8 @@ def _told(event: dict[str, Any]) -> str:
             told = f"trials {data['first']} to {data['last']} are queued"
         case "rung":
             promoted = ", ".join(map(str, data["promoted"]))
-            told = f"{_rung_name(data)}: {data['entered']} trials have {data['epochs']} epochs"
+            told = f"{_rung_name(data)} is full: {_counted(data['entered'], 'trial')}"
+            told += f" at {_counted(data['epochs'], 'epoch')}"
             told += f"; {promoted} go on" if promoted else ""
         case "winner":
             told = f"trial {', '.join(map(str, data['trials']))} wins and is completed"
@@ -244,9 +243,13 @@ def _show_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(plan)
         return
-    say(f"{plan['num_trials']} trials, {plan['num_jobs']} jobs")
+    say(f"{_counted(plan['num_trials'], 'trial')}, {_counted(plan['num_jobs'], 'job')}")
+    has_brackets = any(rung["bracket"] for rung in plan["rungs"])
     for rung in plan["rungs"]:
-        say(f"  {_rung_name(rung)}: {rung['num_trials']} trials at {_epochs(rung['epochs'])}")
+        trials_of_rung = _counted(rung["num_trials"], "trial")
+        say(
+            f"  {_rung_name(rung, has_brackets=has_brackets)}: {trials_of_rung} at {_counted(rung['epochs'], 'epoch')}"
+        )
     if plan["estimated_seconds"] is not None:
         say(f"about {plan['estimated_seconds']:.2g} s of training")
     for number, values in enumerate(plan["first_trials"]):
@@ -266,10 +269,11 @@ def _show(sweep: dict[str, Any], *, as_json: bool) -> None:
         say(f"detail    {sweep['detail']}")
     say(f"trials    {_num_trials(sweep)}")
     say(f"epochs    {sweep['progress']['epochs_completed']}")
+    has_brackets = any(rung["bracket"] for rung in sweep["rungs"])
     for rung in sweep["rungs"]:
-        told = f"{len(rung['entered'])} trials at {_epochs(rung['epochs'])}"
+        told = f"{_counted(len(rung['entered']), 'trial')} at {_counted(rung['epochs'], 'epoch')}"
         promoted = f", {len(rung['promoted'])} promoted" if rung["promoted"] else ""
-        say(f"{_rung_name(rung):<9} {told}{promoted}")
+        say(f"{_rung_name(rung, has_brackets=has_brackets):<9} {told}{promoted}")
     winners = sweep["pareto_front"] or [sweep["winner"]]
     for winner in filter(None, winners):
         say(f"winner    trial {winner['number']}: {_scores(winner)}")
@@ -280,13 +284,14 @@ def _show(sweep: dict[str, Any], *, as_json: bool) -> None:
         say(f"{share:>7.0%}   {pointer}")
 
 
-def _epochs(number: int) -> str:
-    return f"{number} epoch" if number == 1 else f"{number} epochs"
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _rung_name(rung: dict[str, Any]) -> str:
+def _rung_name(rung: dict[str, Any], *, has_brackets: bool = False) -> str:
     number = rung["number"] if "number" in rung else rung["rung"]
-    return f"rung {number}" + (f" of bracket {rung['bracket']}" if rung["bracket"] else "")
+    of_bracket = f" of bracket {rung['bracket']}" if rung["bracket"] or has_brackets else ""
+    return f"rung {number}{of_bracket}"
 
 
 def _num_trials(sweep: dict[str, Any]) -> str:
@@ -312,15 +317,6 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a table, whose lines are as long as they have to be where nobody looks at them."""
-    console = Console(width=None if sys.stdout.isatty() else 10_000)
-    table = Table(*heads, box=None, pad_edge=False, header_style="")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table, markup=False, highlight=False)
 
 
 def _tell_state(sweep: dict[str, Any], *, as_json: bool) -> None:
