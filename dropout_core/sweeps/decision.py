@@ -13,10 +13,23 @@ from dropout_core.config import SweepConfig
 from dropout_core.config.sweep import EPOCHS
 from dropout_core.sweeps import tpe
 from dropout_core.sweeps.course import Course, Outcomes, Rung, Standing, Trial, ranked
-from dropout_core.sweeps.objectives import Results, Scores, losses, pareto_front
+from dropout_core.sweeps.objectives import Result, Results, Scores, losses, pareto_front
 from dropout_core.sweeps.rungs import brackets
 from dropout_core.sweeps.samplers import drawn
 from dropout_core.sweeps.space import count_trials
+
+__all__ = [
+    "Decision",
+    "Fate",
+    "Result",
+    "Rung",
+    "Standing",
+    "Trial",
+    "decide",
+    "first_trials",
+    "importance",
+    "standings",
+]
 
 Fate = Literal["pruned", "not_chosen"]
 
