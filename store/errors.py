@@ -72,12 +72,12 @@ class SweepNotFound(NotFound):
 
 
 class TrialNeeded(StoreError):
-    """The job is a trial, and its sweep decides what happens to it."""
+    """The job belongs to a sweep, which decides what happens to it."""
 
     def __init__(self, job_id: str, sweep_id: str) -> None:
         super().__init__(
-            f"job {job_id!r} is a trial of sweep {sweep_id!r}: ask for it of the sweep, or wait "
-            "until that has ended"
+            f"job {job_id!r} belongs to sweep {sweep_id!r}: ask it of the sweep, or wait until "
+            "that has ended"
         )
 
 

@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     max_parameters: int = Field(100_000_000, ge=1, description="Parameters of one network.")
     max_epochs: int = Field(100_000, ge=1, description="Epochs of a job.")
     max_batch_size: int = Field(1_048_576, ge=1, description="Rows of a batch.")
+    max_trials: int = Field(1000, ge=1, description="Jobs of a sweep: trials times repeats.")
     max_runtime_seconds: Seconds | None = Field(
         None, description="Upper limit of a job's own limit, and the default for a job without one."
     )
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     threads_per_job: int = Field(
         max(1, (os.cpu_count() or 1) // 4), ge=1, description="CPU threads of one training."
     )
+    max_stack: int = Field(64, ge=1, description="Trials of a sweep that a process trains as one.")
     auto_device_queue: Literal["cpu", "gpu"] = Field(
         "cpu", description="The queue of jobs whose device is `auto`."
     )

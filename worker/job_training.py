@@ -1,22 +1,24 @@
 """Train one job in the trainer's process: checkpoints, a refit, folds, scores, and the model."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import asdict
-from math import isnan
+from functools import partial
+from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from polars.exceptions import PolarsError
 
+from dropout_core.config.sweep import CROSS_VALIDATION
 from dropout_core.errors import DataError
 from dropout_core.evaluation.cross_validation import summary
 from dropout_core.model.saved_model import MANIFEST, WEIGHTS
 from dropout_core.pipeline.completion import evaluate_as_served
 from dropout_core.pipeline.resolved_table import ResolvedTable, resolve_table
-from dropout_core.pipeline.tabular_run import TabularRun
+from dropout_core.pipeline.tabular_run import Part, TabularRun
 from dropout_core.training.loop import Diverged, Training
 from dropout_core.training.state import EpochMetrics
 from store.errors import ArtifactDamaged
@@ -41,7 +43,6 @@ from worker.messages import (
 )
 from worker.trainer_pipe import TrainerPipe
 
-CROSS_VALIDATION = "cross_validation."
 _NO_EPOCH = Failed("max_runtime_exceeded", "the time limit came before the first epoch ended")
 
 
@@ -49,11 +50,17 @@ class JobTraining:
     """The training of one job, alone or as a member of a stack.
 
     `like` is the training of another job on the same rows with the same preprocessing: its rows are
-    shared. Raises DataError and InfeasibleError.
+    shared. `saver` stores checkpoints meanwhile: `wait_until_saved`. Raises DataError and
+    InfeasibleError.
     """
 
     def __init__(
-        self, pipe: TrainerPipe, assignment: Assignment, *, like: "JobTraining | None" = None
+        self,
+        pipe: TrainerPipe,
+        assignment: Assignment,
+        *,
+        like: "JobTraining | None" = None,
+        saver: Executor | None = None,
     ) -> None:
         self.assignment = assignment
         self._pipe = pipe
@@ -63,6 +70,8 @@ class JobTraining:
         self._refitted: TabularRun | None = None
         self._training = self._tabular_run.training  # what an order interrupts
         self._saved_at = time.monotonic()
+        self._saver = saver
+        self._saving: Future[None] | None = None
 
     @property
     def training(self) -> Training:
@@ -135,11 +144,6 @@ class JobTraining:
         self.checkpoint()
         return Stopped()
 
-    @property
-    def waits_for_assignment(self) -> bool:
-        """Return whether the trial has reached its rung undisturbed, and can go on from there."""
-        return self.has_reached and self.order is None
-
     def go_on(self, assignment: Assignment) -> None:
         """Continue a trial that waits for its next assignment."""
         self.assignment = assignment
@@ -149,57 +153,45 @@ class JobTraining:
     def _reach(self) -> Message:
         """Save the state and score it; another attempt may go on from there."""
         self.checkpoint()
-        epochs, metrics = len(self.training.history), self.assignment.metrics
         try:
-            found = self._scores(metrics)
+            scores = self._scores()
         except Diverged as error:
             return Failed("diverged", str(error))
-        if found is None:
+        if scores is None and self.order != "reach_now":
             return Stopped()
         is_finished = self.training.finished or self.order == "reach_now"
-        undefined = [name for name in metrics if (value := found[name]) is None or isnan(value)]
-        if undefined:
-            detail = f"{undefined[0]} is undefined for the validation rows"
-            return Reached(epochs, None, is_finished, detail)
-        return Reached(epochs, tuple(float(found[name]) for name in metrics), is_finished)
+        reached = partial(Reached, len(self.training.history), is_finished=is_finished)
+        if scores is None:
+            return reached(None, detail="the time limit came before the folds were scored")
+        values = []
+        for name, value in scores.items():
+            if value is None or not isfinite(value):
+                return reached(None, detail=f"{name} is undefined for the validation rows")
+            values.append(float(value))
+        return reached(tuple(values))
 
-    def _scores(self, metrics: Sequence[str]) -> dict[str, Any] | None:
-        """Return at least these metrics of the model as it is; None if ordered to stop before."""
+    def _scores(self) -> dict[str, float | None] | None:
+        """Return the trial's metrics as its model is now; None if ordered to stop before."""
+        names = self.assignment.metrics
         run, kept = self._tabular_run, self.training.kept
-        found: dict[str, Any] = {
+        known: dict[str, float | None] = {
             "validation_loss": kept.validation_loss,
             "validation_score": kept.validation_score,
             "num_parameters": sum(p.numel() for p in run.model.parameters()),
         }
-        if any(name.startswith(CROSS_VALIDATION) for name in metrics):
-            folds = self._scores_of_folds(len(self.training.history))
-            if folds is None:
+        if any(name.startswith(CROSS_VALIDATION) for name in names):
+            if not self._cross_validate():
                 return None
-            means = summary(folds)["mean"]
-            found |= {f"{CROSS_VALIDATION}{name}": value for name, value in means.items()}
-        if not found.keys() >= set(metrics):
+            folds = self._files.scores(FOLDS)
+            means = summary([folds[number] for number in sorted(folds)])["mean"]
+            known |= {f"{CROSS_VALIDATION}{name}": value for name, value in means.items()}
+        if not known.keys() >= set(names):
             self._tell("evaluating")
+            validation: tuple[Part, ...] = ("validation",)
             with self._timed("evaluate"):
-                evaluation = evaluate_as_served(run.as_if_over(), parts=("validation",))
-            found |= evaluation["validation"].metrics
-        return found
-
-    def _scores_of_folds(self, epochs: int) -> list[dict[str, Any]] | None:
-        """Train each fold for so many epochs and score it; None if ordered to stop before."""
-        folder = f"{FOLDS}-{epochs}"
-        done = self._files.scores(folder)
-        num_folds = self._spec.dataset.split.folds or 0
-        for number in range(num_folds):
-            if number in done:
-                continue
-            fold = self._tabular_run.fold(number)
-            with suppress(Diverged):  # it is scored as it is
-                if not self._train_through(fold, folder=_fold_folder(number), until=epochs):
-                    return None
-            done[number] = evaluate_as_served(fold.as_if_over(), parts=("test",))["test"].to_dict()
-            self._files.put_scores(folder, number, done[number])
-            self._send(Progressed())
-        return [done[number] for number in range(num_folds)]
+                scored = evaluate_as_served(run.as_if_over(), parts=validation)
+            known |= scored["validation"].metrics
+        return {name: known[name] for name in names}
 
     def _build_run(self) -> TabularRun:
         """Read the dataset's table and prepare the training. Raises DataError."""
@@ -217,7 +209,9 @@ class JobTraining:
 
     def _read_table(self) -> ResolvedTable:
         try:
-            frame = pl.read_parquet(self.assignment.artifacts.fetch(self.assignment.dataset_artifact))
+            frame = pl.read_parquet(
+                self.assignment.artifacts.fetch(self.assignment.dataset_artifact)
+            )
         except ArtifactDamaged as error:
             message = "the dataset's table is damaged: it does not match its checksum"
             raise DataError(message) from error
@@ -271,35 +265,22 @@ class JobTraining:
         stopping = self._spec.training.early_stopping
         return stopping is not None and stopping.refit
 
-    def _train_through(
-        self, run: TabularRun, *, folder: str | None = None, until: int | None = None
-    ) -> bool:
-        """Train a run to its end or `until` so many epochs; False if ordered to stop before.
-
-        It has checkpoints if it has a folder.
-        """
-        training = self._training = run.training
-
-        def is_over() -> bool:
-            has_reached = until is not None and len(training.history) >= until
-            return training.finished or has_reached
-
+    def _train_through(self, run: TabularRun, *, folder: str | None = None) -> bool:
+        """Train a run to its end, with checkpoints if it has a folder; False if ordered to stop."""
+        self._training = run.training
         try:
             if folder is not None:
                 self._resume(folder)
             if self.order is not None:  # it arrived before self._training was this run's
                 return False
-            if not is_over():
-                for _ in run.training:
-                    if is_over():
-                        break
-                    if folder is not None and self._checkpoint_is_due:
-                        self.checkpoint(folder)
-                        self._send(Progressed())
-            if folder is not None and (is_over() or self.order != "finish_now"):
+            for _ in run.training:
+                if folder is not None and self._checkpoint_is_due:
+                    self.checkpoint(folder)
+                    self._send(Progressed())
+            if folder is not None and (run.training.finished or self.order != "finish_now"):
                 self.checkpoint(folder)
                 self._send(Progressed())
-            return is_over()
+            return run.training.finished
         finally:
             self._training = self._tabular_run.training
 
@@ -315,12 +296,10 @@ class JobTraining:
             if number in done:
                 continue
             fold, refitted = self._tabular_run.fold(number), None
-            # The folds of a trial that was scored by them have checkpoints.
-            folder = _fold_folder(number) if self.assignment.metrics else None
             # A fold that diverges is scored as it is, which still tells something about the config.
             # If only its refit diverges, it is scored as the model is that would be kept.
             try:
-                if not self._train_through(fold, folder=folder):
+                if not self._train_through(fold):
                     return False
                 if self._refits:
                     refitted = fold.refit()
@@ -348,8 +327,19 @@ class JobTraining:
     def checkpoint(self, folder: str = CHECKPOINTS) -> None:
         """Store the state of the training in progress."""
         with self._timed("checkpoint"):
-            self._files.put_checkpoint(folder, self._training.state())
+            state = self._training.state()
+            if self._saver is None:
+                self._files.put_checkpoint(folder, state)
+            else:
+                self.wait_until_saved()
+                self._saving = self._saver.submit(self._files.put_checkpoint, folder, state)
         self._saved_at = time.monotonic()
+
+    def wait_until_saved(self) -> None:
+        """Wait for the checkpoint that another thread stores, and raise the error if it failed."""
+        if self._saving is not None:
+            self._saving.result()
+            self._saving = None
 
     def _resume(self, folder: str = CHECKPOINTS) -> None:
         state = self._files.newest_checkpoint(folder)

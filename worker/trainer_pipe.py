@@ -10,7 +10,7 @@ from worker.messages import Assignment, Message, Order, Ordered, Timed
 
 
 class TrainerPipe:
-    """Sends what becomes of jobs. A thread receives orders, and ends the process of a dead supervisor.
+    """Sends what becomes of jobs. A thread receives orders, and ends the process of an orphan.
 
     The thread calls what a job has given to `on_order`, which interrupts it.
     """

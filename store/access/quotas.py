@@ -1,6 +1,7 @@
 """Quotas of one tenant. They are checked in the transaction that adds the job or the dataset."""
 
 import hashlib
+import sys
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
@@ -80,6 +81,24 @@ def may_run(connection: Connection, job_id: str, *, max_running: int) -> bool:
     lock(connection, tenant=tenant)
     theirs = (jobs.c.tenant == tenant) & _holds_a_worker()
     return connection.execute(select(func.count()).where(theirs)).scalar_one() < max_running
+
+
+def room_beside(connection: Connection, trial: Any, max_running: int | None) -> int:
+    """Return how many more jobs of the trial's tenant and of its sweep may run beside it."""
+    theirs = (jobs.c.tenant == trial.tenant) & _holds_a_worker()
+    limits = [(max_running, theirs)]
+    if trial.sweep_id is not None:
+        limit = select(sweeps.c.max_parallel).where(sweeps.c.id == trial.sweep_id)
+        parallel = connection.execute(limit).scalar()
+        limits.append((parallel, theirs & (jobs.c.sweep_id == trial.sweep_id)))
+    return min(
+        (
+            maximum - connection.execute(select(func.count()).where(condition)).scalar_one()
+            for maximum, condition in limits
+            if maximum is not None
+        ),
+        default=sys.maxsize,
+    )
 
 
 def within_parallel_limit() -> ColumnElement[bool]:

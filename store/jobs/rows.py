@@ -208,6 +208,20 @@ def claimable(
     return [row.id for row in connection.execute(query)]
 
 
+def next_of_stack(connection: Connection, job: Job) -> str | None:
+    """Return a due trial that can train in the stack of this one; None while other jobs wait.
+
+    Those are the due jobs of its queue that are no trials.
+    """
+    due = select(jobs.c.id).where(is_due(), jobs.c.queue == job.queue)
+    if connection.execute(due.where(jobs.c.trial.is_(None)).limit(1)).scalar() is not None:
+        return None
+    same = (jobs.c.sweep_id == job.sweep_id) & (jobs.c.stack == job.stack)
+    query = due.where(same, jobs.c.pause_after.is_not(None)).order_by(*quotas.turns()).limit(1)
+    found: str | None = connection.execute(query).scalar()
+    return found
+
+
 def due_for_dispatch(
     connection: Connection,
     *,

@@ -89,16 +89,15 @@ def pause(
     job_id: str,
     condition: ColumnElement[bool],
     values: dict[str, Any] | None = None,
-    *,
-    reason: str | None = None,
 ) -> Job | None:
-    """Set the state to `paused`, which holds no worker.
+    """Set the state to `paused`, which holds no worker: by its sweep, or else by the user."""
+    by = case((jobs.c.trial.is_not(None), "sweep"), else_="user")
+    return change(connection, job_id, condition, paused(by) | (values or {}), event="paused")
 
-    The reason is `sweep` for a trial and `user` for any other job, unless one is given.
-    """
-    by = case((jobs.c.trial.is_not(None), "sweep"), else_="user") if reason is None else reason
-    paused = {"state": "paused", "state_reason": by, "pause_requested": False, **_WITHOUT_OWNER}
-    return change(connection, job_id, condition, paused | (values or {}), event="paused")
+
+def paused(reason: Any) -> dict[str, Any]:
+    """Return the values of a job that is paused."""
+    return {"state": "paused", "state_reason": reason, "pause_requested": False, **_WITHOUT_OWNER}
 
 
 def queue(
@@ -151,7 +150,7 @@ def change(
 def pause_all(connection: Connection, condition: ColumnElement[bool]) -> None:
     """Pause the queued ones of the trials, and ask the running ones to pause."""
     values = {"state": "paused", "state_reason": "sweep", **_WITHOUT_OWNER}
-    _change_all(connection, condition & (jobs.c.state == "queued"), values, event="paused")
+    change_all(connection, condition & (jobs.c.state == "queued"), values, event="paused")
     running = condition & (jobs.c.state == "running")
     connection.execute(update(jobs).where(running).values(pause_requested=True))
 
@@ -172,7 +171,7 @@ def queue_all(
     data: dict[str, Any] | None = None,
 ) -> None:
     """Do what `queue` does for many jobs."""
-    _change_all(connection, condition, _queued() | (values or {}), event="queued", data=data)
+    change_all(connection, condition, _queued() | (values or {}), event="queued", data=data)
 
 
 def stop_all(connection: Connection, condition: ColumnElement[bool], *, reason: str) -> None:
@@ -180,7 +179,7 @@ def stop_all(connection: Connection, condition: ColumnElement[bool], *, reason: 
     waiting = condition & jobs.c.state.in_(("queued", "paused"))
     end_all(connection, waiting, "cancelled", reason)
     values = {"state": "cancelling", "state_reason": reason, "keep_model": False}
-    _change_all(connection, condition & (jobs.c.state == "running"), values, event="cancelling")
+    change_all(connection, condition & (jobs.c.state == "running"), values, event="cancelling")
 
 
 def end_all(
@@ -193,33 +192,36 @@ def end_all(
 ) -> None:
     """Do what `end` does for many jobs."""
     values, data = _ended(state, reason, detail)
-    _change_all(connection, condition, values, event=state, data=data)
+    change_all(connection, condition, values, event=state, data=data)
 
 
-def _change_all(
+def change_all(
     connection: Connection,
     condition: ColumnElement[bool],
     values: dict[str, Any],
     *,
     event: str,
     data: dict[str, Any] | None = None,
-) -> None:
-    """Do what `change` does, with its event, for all jobs for which the condition holds."""
-    query = select(jobs.c.id, jobs.c.num_events, jobs.c.attempt).where(condition)
-    rows = connection.execute(query.order_by(jobs.c.id).with_for_update()).all()
-    if not rows:
-        return
-    theirs = jobs.c.id.in_([row.id for row in rows])
-    connection.execute(
-        update(jobs).where(theirs).values(**values, num_events=jobs.c.num_events + 1)
-    )
+) -> list[Job]:
+    """Do what `change` does, with its event, for all jobs for which the condition holds.
+
+    They are locked and returned in the order of their ids.
+    """
+    query = select(jobs.c.id).where(condition).order_by(jobs.c.id).with_for_update()
+    job_ids = list(connection.execute(query).scalars())
+    if not job_ids:
+        return []
+    counted = values | {"num_events": jobs.c.num_events + 1}
+    change = update(jobs).where(jobs.c.id.in_(job_ids)).values(**counted).returning(jobs)
+    changed = [Job(**row) for row in connection.execute(change).mappings()]
     new = [
         {
-            "job_id": row.id,
-            "sequence": row.num_events + 1,
+            "job_id": job.id,
+            "sequence": job.num_events,
             "type": event,
-            "data": {"attempt": row.attempt, **(data or {})},
+            "data": {"attempt": job.attempt, **(data or {})},
         }
-        for row in rows
+        for job in changed
     ]
     events.append_all(connection, new)
+    return sorted(changed, key=lambda job: job.id)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert
+from sqlalchemy import ColumnElement, Connection, insert, tuple_, update
 
 from store import events as job_events
 from store.database.tables import database_now, jobs, results, trials
@@ -46,11 +46,12 @@ class Changes:
 
     - `new_trials`: they are queued.
     - `failed`: results of repeats whose job has ended without one, by trial, repeat and rung.
-    - `promoted`: the rung that a trial trains for next and its epochs, by trial. Its jobs, which
-      are paused at the rung before, are queued.
+    - `promoted`: the rung that a repeat trains for next and its epochs, by trial and repeat. Its
+      job, which is paused at the rung before, is queued.
     - `stopped`: why a trial is over, by trial: `pruned` or `not_chosen`.
     - `winners`: once they are decided. The job of their first repeat is queued to be completed, and
-      the others are over as `not_chosen`.
+      the others are over as `not_chosen`. If it runs, it is completed once it is paused: give them
+      again then.
     - `is_exhausted`: the time is up.
     - `events`: types and data, such as of rungs that are full.
     - `end`: the state, its reason and a detail, if the sweep is over.
@@ -58,7 +59,7 @@ class Changes:
 
     new_trials: Sequence[NewTrial] = ()
     failed: Mapping[tuple[int, int, int], RungResult] = field(default_factory=dict)
-    promoted: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    promoted: Mapping[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     stopped: Mapping[int, str] = field(default_factory=dict)
     winners: Sequence[int] | None = None
     importance: Mapping[str, float] | None = None
@@ -94,8 +95,10 @@ def advance(connection: Connection, sweep: Sweep, changes: Changes) -> Sweep | N
         return None
     _insert_failures(connection, sweep, changes)
     _insert_trials(connection, sweep, changes.new_trials)
-    for number, (rung, epochs) in changes.promoted.items():
-        at_rung = _of(sweep, number) & (jobs.c.state == "paused") & (jobs.c.rung < rung)
+    for rung, epochs in sorted(set(changes.promoted.values())):
+        repeats = [repeat for repeat, to in changes.promoted.items() if to == (rung, epochs)]
+        theirs = (jobs.c.sweep_id == sweep.id) & tuple_(jobs.c.trial, jobs.c.repeat).in_(repeats)
+        at_rung = theirs & (jobs.c.state == "paused") & (jobs.c.rung < rung)
         data = {"rung": rung, "epochs": epochs}
         transitions.queue_all(connection, at_rung, {"rung": rung, "pause_after": epochs}, data=data)
     for reason in sorted(set(changes.stopped.values())):
@@ -114,8 +117,11 @@ def _of(sweep: Sweep, *numbers: int) -> ColumnElement[bool]:
 
 def _complete(connection: Connection, sweep: Sweep, winners: Sequence[int]) -> None:
     theirs = _of(sweep, *winners)
-    first = theirs & (jobs.c.repeat == 0) & (jobs.c.state == "paused")
-    transitions.queue_all(connection, first, {"rung": None, "pause_after": None})
+    first = theirs & (jobs.c.repeat == 0) & jobs.c.rung.is_not(None)
+    to_the_end = {"rung": None, "pause_after": None}
+    queued = first & (jobs.c.state == "queued")
+    connection.execute(update(jobs).where(queued).values(to_the_end))
+    transitions.queue_all(connection, first & (jobs.c.state == "paused"), to_the_end)
     transitions.stop_all(connection, theirs & (jobs.c.repeat > 0), reason="not_chosen")
 
 

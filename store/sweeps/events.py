@@ -47,3 +47,10 @@ def page(connection: Connection, sweep_id: str, *, after: int, limit: int) -> li
         .limit(limit)
     )
     return [SweepEvent(**row) for row in connection.execute(query).mappings()]
+
+
+def told_rungs(connection: Connection, sweep_id: str) -> set[tuple[int, int]]:
+    """Return the bracket and the number of each rung that an event tells of."""
+    theirs = (sweep_events.c.sweep_id == sweep_id) & (sweep_events.c.type == "rung")
+    rows = connection.execute(select(sweep_events.c.data).where(theirs)).scalars()
+    return {(data["bracket"], data["rung"]) for data in rows}

@@ -15,6 +15,7 @@ from store.sweep_spec import SweepSpec
 from store.sweeps import events
 
 STATES = ("running", "paused", "succeeded", "failed", "cancelled")
+ACTIVE = ("queued", "running", "cancelling")  # states of jobs whose next one somebody will see
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,24 @@ def states(connection: Connection, sweep_ids: Collection[str]) -> dict[str, tupl
     return {row.id: (row.num_events, row.state) for row in rows}
 
 
-def unfinished(connection: Connection) -> list[Sweep]:
-    """Return the sweeps that somebody has to drive on, oldest first."""
-    query = select(sweeps).where(sweeps.c.state == "running").order_by(sweeps.c.id)
-    return [Sweep(**row) for row in connection.execute(query).mappings()]
+def find(connection: Connection, sweep_id: str) -> Sweep | None:
+    """Return the sweep, whoever's it is; None if it is deleted."""
+    row = connection.execute(select(sweeps).where(sweeps.c.id == sweep_id)).mappings().one_or_none()
+    return None if row is None else Sweep(**row)
+
+
+def undriven(connection: Connection) -> list[str]:
+    """Return the running sweeps for which no job is due or runs, or whose end is near.
+
+    That is, whose time is up, or which are to end with the best so far.
+    """
+    theirs = (jobs.c.sweep_id == sweeps.c.id) & jobs.c.trial.is_not(None)
+    active = select(jobs.c.id).where(theirs, jobs.c.state.in_(ACTIVE)).exists()
+    seconds = sweeps.c.spec["budget"]["seconds"].as_float()
+    is_late = (database_now() >= sweeps.c.created_at + seconds) & ~sweeps.c.is_exhausted
+    is_to_end = sweeps.c.is_exhausted & sweeps.c.winners.is_(None)
+    query = select(sweeps.c.id).where(sweeps.c.state == "running", ~active | is_late | is_to_end)
+    return list(connection.execute(query.order_by(sweeps.c.id)).scalars())
 
 
 def trials_of(connection: Connection, sweep_id: str) -> list[TrialRow]:
@@ -173,6 +188,35 @@ def jobs_of(connection: Connection, sweep_id: str) -> list[Job]:
     theirs = (jobs.c.sweep_id == sweep_id) & jobs.c.trial.is_not(None)
     query = select(jobs).where(theirs).order_by(jobs.c.trial, jobs.c.repeat)
     return [Job(**row) for row in connection.execute(query).mappings()]
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """Where the job of one repeat of a trial stands."""
+
+    job_id: str
+    trial: int
+    repeat: int
+    state: str
+    state_reason: str | None
+    detail: str | None
+    rung: int | None
+    pause_after: int | None
+    epochs_completed: int
+
+
+def states_of_trials(connection: Connection, sweep_id: str) -> list[TrialState]:
+    """Return where the jobs of the sweep's trials stand, by trial and repeat."""
+    names = list(TrialState.__dataclass_fields__)[1:]
+    theirs = (jobs.c.sweep_id == sweep_id) & jobs.c.trial.is_not(None)
+    query = select(jobs.c.id, *(jobs.c[name] for name in names)).where(theirs)
+    rows = connection.execute(query.order_by(jobs.c.trial, jobs.c.repeat))
+    return [TrialState(*row) for row in rows]
+
+
+def seconds_since_creation(connection: Connection, sweep: Sweep) -> float:
+    """Return the age of a sweep by the database's clock."""
+    return connection.execute(select(database_now())).scalar_one() - sweep.created_at
 
 
 def winning_jobs(connection: Connection, sweep_ids: Collection[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from store.database.engine import Database
 from store.database.tables import datasets, metadata
 from store.ids import new_id
 from store.jobs import Claim
+from tests.support import openapi
 from tests.support.problems import assert_error, assert_problem
 from tests.support.store_examples import TRAINED, claim, epoch, new_dataset, new_key, spec
 
@@ -130,13 +131,8 @@ def everything(database: Database) -> dict[str, list[Any]]:
         }
 
 
-def document(client: Client) -> dict[str, Any]:
-    answer: dict[str, Any] = client.get("/openapi.json").json()
-    return answer
-
-
-def operations(client: Client) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, methods in document(client)["paths"].items():
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in openapi.document()["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
 
@@ -198,18 +194,18 @@ def outcome(answer: httpx.Response, *ids: str) -> tuple[int, str, dict[str, str]
     return answer.status_code, text, headers
 
 
-def test_the_walk_knows_every_parameter_there_is(sqlite_client: Client) -> None:
-    for _, path, operation in operations(sqlite_client):
+def test_the_walk_knows_every_parameter_there_is() -> None:
+    for _, path, operation in operations():
         assert parameters(operation, "path") <= KINDS.keys() | WITHIN.keys() | EVERYONES, path
         assert parameters(operation, "query", "header", "cookie") <= PARAMETERS, path
         assert path.count("{") == len(parameters(operation, "path")), path
 
 
-def test_the_walk_knows_every_field_that_takes_an_id(sqlite_client: Client) -> None:
-    definitions = document(sqlite_client)["components"]["schemas"]
+def test_the_walk_knows_every_field_that_takes_an_id() -> None:
+    definitions = openapi.document()["components"]["schemas"]
     found = {
         (path, pointer)
-        for _, path, operation in operations(sqlite_client)
+        for _, path, operation in operations()
         for body in operation.get("requestBody", {}).get("content", {}).values()
         for pointer in id_fields(body["schema"], definitions)
         if not path.endswith("/infer")  # the client's own, for the answer
@@ -222,7 +218,7 @@ def test_what_is_anothers_is_not_found_on_any_route(
 ) -> None:
     before = everything(database)
     asked: Counter[str] = Counter()
-    for method, path, operation in operations(sqlite_client):
+    for method, path, operation in operations():
         for parameter in parameters(operation, "path") - WITHIN.keys() - EVERYONES:
             for theirs in owner.references(parameter):
                 unknown = new_id("mdl" if theirs == owner.model_id else KINDS[parameter])

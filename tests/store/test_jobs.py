@@ -15,7 +15,7 @@ from store.database.engine import Database
 from store.database.tables import database_now
 from store.database.tables import jobs as jobs_table
 from store.errors import IllegalTransition, JobNotFound, LeaseLost
-from store.jobs import Claim, Job
+from store.jobs import Asked, Claim, Job
 from tests.support.concurrency import at_once, is_waiting, transaction
 from tests.support.store_examples import (
     GONE,
@@ -34,7 +34,7 @@ from tests.support.store_examples import (
 from tests.support.waiting import wait_until
 
 
-def renew(connection: Connection, claim: Claim) -> Job:
+def renew(connection: Connection, claim: Claim) -> Asked:
     return jobs.renew(connection, claim, lease_seconds=60)
 
 
@@ -310,7 +310,8 @@ def test_of_an_owner_and_its_successor_only_one_ends_the_job(database: Database)
 
 def test_renewing_extends_the_lease_and_tells_no_event(connection: Connection) -> None:
     mine = new_claim(connection, lease_seconds=1)
-    job = jobs.renew(connection, mine, lease_seconds=600)
+    jobs.renew(connection, mine, lease_seconds=600)
+    job = get_job(connection, mine.job_id)
     assert job.lease_expires_at is not None
     assert job.started_at is not None
     assert job.lease_expires_at == pytest.approx(job.started_at + 600, abs=5)

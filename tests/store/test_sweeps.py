@@ -101,7 +101,7 @@ def test_the_promoted_go_on_and_the_others_end(connection: Connection) -> None:
     for job in sweeps.jobs_of(connection, sweep.id):
         reach(connection, job, 0.5)
     sweep = read(connection, sweep)
-    changes = Changes(promoted={1: (1, 8)}, stopped={0: "pruned"})
+    changes = Changes(promoted={(1, 0): (1, 8)}, stopped={0: "pruned"})
     assert sweeps.advance(connection, sweep, changes) is not None
     pruned, promoted = sweeps.jobs_of(connection, sweep.id)
     assert (pruned.state, pruned.state_reason) == ("cancelled", "pruned")
@@ -227,7 +227,7 @@ def test_the_best_so_far_is_asked_for_once(connection: Connection) -> None:
         assert changed.is_exhausted
     assert changed.num_events == sweep.num_events + 1
     # A decision that did not know of it is not applied.
-    assert sweeps.advance(connection, sweep, Changes(promoted={0: (1, 8)})) is None
+    assert sweeps.advance(connection, sweep, Changes(promoted={(0, 0): (1, 8)})) is None
 
 
 def test_a_running_trial_that_is_pruned_says_so(connection: Connection) -> None:
