@@ -97,8 +97,8 @@ def decide(
         winners = _chosen(config, {n: s for course in courses for n, s in course.finalists.items()})
     fates: dict[int, Fate] = {n: "pruned" for course in courses for n in sorted(course.out)}
     if winners is not None:
-        others = [trial.number for trial in every if trial.number not in (*fates, *winners)]
-        fates |= dict.fromkeys(others, "not_chosen")
+        over = {*fates, *winners}
+        fates |= {t.number: "not_chosen" for t in every if t.number not in over}
     return Decision(
         new_trials=tuple(every[num_known:]),
         epochs={
