@@ -1,4 +1,4 @@
-"""Trials that train as one: each has its own claim, and what befalls one does not concern others."""
+"""Trials that train as one: each has its own claim, and its end does not concern the others."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -74,7 +74,8 @@ def test_a_stack_gives_what_trials_alone_give(worker: Worker, alone: Outcome) ->
         assert trainer.is_running()  # it went on with the promoted
 
     assert run_sweep(worker, sweep_id) == alone
-    assert alone.state == "succeeded" and alone.weights_sha256 is not None
+    assert alone.state == "succeeded"
+    assert alone.weights_sha256 is not None
     attempts = [job.attempt for job in trials_of(worker, sweep_id)]
     assert sorted(attempts)[:4] == [1] * 4  # the pruned
     [winner] = [job for job in trials_of(worker, sweep_id) if job.state == "succeeded"]
