@@ -3,16 +3,14 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from app.cli.calling import ADDRESS, AsJson, Key, Service, Url, calling, print_json, read_body
-from app.cli.terminal import say, warn
+from app.cli.terminal import say, say_table, warn
 
 POLL_SECONDS = 1.0
 OVER = ("succeeded", "failed", "cancelled")
@@ -79,7 +77,7 @@ def list_sweeps(
         )
         for sweep in page["data"]
     ]
-    _print_table(("ID", "NAME", "STATE", "TRIALS", "CREATED (UTC)"), rows)
+    say_table(("ID", "NAME", "STATE", "TRIALS", "CREATED (UTC)"), rows)
 
 
 @cli.command()
@@ -113,12 +111,12 @@ def trials(
         return
     rows = [
         (
-            *(str(trial["number"]), _state_of(trial), str(trial["epochs_completed"])),
-            *(_mean_and_deviation(trial), _values(trial["values"])),
+            *(str(trial["number"]), trial["state"], str(trial["epochs_completed"])),
+            *(_scores(trial), _values(trial["values"])),
         )
         for trial in page["data"]
     ]
-    _print_table(("TRIAL", "STATE", "EPOCHS", "SCORE", "VALUES"), rows)
+    say_table(("TRIAL", "STATE", "EPOCHS", "SCORE", "VALUES"), rows)
     if page["has_more"]:
         say(f"... and more: --after {page['last_id']}")
 
@@ -209,7 +207,7 @@ def _tell_events(
         page = service.get(f"{path}/events", after=after)
         for event in page["data"]:
             if not as_json:
-                progress.console.print(_told(event), markup=False, highlight=False)
+                progress.console.print(_told(event), markup=False, highlight=False, soft_wrap=True)
         after = page["last_id"] or after
         if not page["has_more"]:
             return after
@@ -223,20 +221,37 @@ def _move(progress: Progress, bar: TaskID, sweep: dict[str, Any]) -> None:
 
 def _told(event: dict[str, Any]) -> str:
     """Return an event as a line."""
-    time_of_day = event["created_at"][11:19]
-    data = ", ".join(f"{name} {_text(value)}" for name, value in event["data"].items())
-    return f"{time_of_day}  {event['type']}" + (f": {data}" if data else "")
+    data, time_of_day = event["data"], event["created_at"][11:19]
+    match event["type"]:
+        case "trials":
+            told = f"trials {data['first']} to {data['last']} are queued"
+        case "rung":
+            promoted = ", ".join(map(str, data["promoted"]))
+            told = f"{_rung_name(data)} is full: {_counted(data['entered'], 'trial')}"
+            told += f" at {_counted(data['epochs'], 'epoch')}"
+            told += f"; {promoted} go on" if promoted else ""
+        case "winner":
+            told = f"trial {', '.join(map(str, data['trials']))} wins and is completed"
+        case "exhausted":
+            told = "the best so far is taken"
+        case state:
+            told = f"{state}: {data['detail']}" if data.get("detail") else state
+    return f"{time_of_day}  {told}"
 
 
 def _show_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(plan)
         return
-    say(f"{plan['num_trials']} trials, {plan['num_jobs']} jobs")
+    say(f"{_counted(plan['num_trials'], 'trial')}, {_counted(plan['num_jobs'], 'job')}")
+    has_brackets = any(rung["bracket"] for rung in plan["rungs"])
     for rung in plan["rungs"]:
-        say(f"  {_rung_name(rung)}: {rung['num_trials']} trials, {rung['epochs']} epochs")
+        trials_of_rung = _counted(rung["num_trials"], "trial")
+        say(
+            f"  {_rung_name(rung, has_brackets=has_brackets)}: {trials_of_rung} at {_counted(rung['epochs'], 'epoch')}"
+        )
     if plan["estimated_seconds"] is not None:
-        say(f"about {plan['estimated_seconds']:.0f} s")
+        say(f"about {plan['estimated_seconds']:.2g} s of training")
     for number, values in enumerate(plan["first_trials"]):
         say(f"  trial {number}: {_values(values)}")
     for warning in plan["warnings"]:
@@ -252,22 +267,31 @@ def _show(sweep: dict[str, Any], *, as_json: bool) -> None:
     say(f"state     {sweep['state']}{reason}")
     if sweep["detail"]:
         say(f"detail    {sweep['detail']}")
-    progress = sweep["progress"]
     say(f"trials    {_num_trials(sweep)}")
-    say(f"epochs    {progress['epochs_completed']}")
+    say(f"epochs    {sweep['progress']['epochs_completed']}")
+    has_brackets = any(rung["bracket"] for rung in sweep["rungs"])
     for rung in sweep["rungs"]:
-        told = f"{len(rung['entered'])} entered, {len(rung['promoted'])} promoted"
-        say(f"{_rung_name(rung):<9} at {rung['epochs']} epochs: {told}")
-    for winner in sweep["winners"]:
-        say(f"winner    trial {winner['number']}: {_values(winner['values'])}")
-        say(f"          {_mean_and_deviation(winner)}")
-        say(f"          model {winner['model'] or '(not yet)'}")
-    for pointer, share in (sweep["importance"] or {}).items():
-        say(f"{share:>8.0%}  {pointer}")
+        told = f"{_counted(len(rung['entered']), 'trial')} at {_counted(rung['epochs'], 'epoch')}"
+        promoted = f", {len(rung['promoted'])} promoted" if rung["promoted"] else ""
+        say(f"{_rung_name(rung, has_brackets=has_brackets):<9} {told}{promoted}")
+    winners = sweep["pareto_front"] or [sweep["winner"]]
+    for winner in filter(None, winners):
+        say(f"winner    trial {winner['number']}: {_scores(winner)}")
+        for pointer, value in winner["values"].items():
+            say(f"          {pointer} = {_text(value)}")
+        say(f"model     {winner['model'] or 'not yet'}")
+    for pointer, share in sorted((sweep["importance"] or {}).items(), key=lambda pair: -pair[1]):
+        say(f"{share:>7.0%}   {pointer}")
 
 
-def _rung_name(rung: dict[str, Any]) -> str:
-    return f"rung {rung['number']}" + (f" of bracket {rung['bracket']}" if rung["bracket"] else "")
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _rung_name(rung: dict[str, Any], *, has_brackets: bool = False) -> str:
+    number = rung["number"] if "number" in rung else rung["rung"]
+    of_bracket = f" of bracket {rung['bracket']}" if rung["bracket"] or has_brackets else ""
+    return f"rung {number}{of_bracket}"
 
 
 def _num_trials(sweep: dict[str, Any]) -> str:
@@ -276,19 +300,13 @@ def _num_trials(sweep: dict[str, Any]) -> str:
     return f"{sum(states.values())} ({told})" if told else "0"
 
 
-def _state_of(trial: dict[str, Any]) -> str:
-    is_stopped = trial["state"] == "cancelled"
-    return (trial["state_reason"] if is_stopped else None) or str(trial["state"])
-
-
-def _mean_and_deviation(trial: dict[str, Any]) -> str:
+def _scores(trial: dict[str, Any]) -> str:
     told = [
-        f"{score['metric']} {score['mean']:.4g}"
+        f"{metric} {score['mean']:.4g}"
         + ("" if score["deviation"] is None else f" +- {score['deviation']:.2g}")
-        for score in trial["scores"]
-        if score["mean"] is not None
+        for metric, score in (trial["scores"] or {}).items()
     ]
-    return ", ".join(told) or "-"
+    return ", ".join(told) or "no score"
 
 
 def _values(values: dict[str, Any]) -> str:
@@ -299,15 +317,6 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a table, whose lines are as long as they have to be where nobody looks at them."""
-    console = Console(width=None if sys.stdout.isatty() else 10_000)
-    table = Table(*heads, box=None, pad_edge=False, header_style="")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table, markup=False, highlight=False)
 
 
 def _tell_state(sweep: dict[str, Any], *, as_json: bool) -> None:

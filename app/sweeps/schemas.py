@@ -9,9 +9,8 @@ from dropout_core.config import Config
 from store.sweeps import Progress, Sweep
 
 State = Literal["running", "paused", "succeeded", "failed", "cancelled"]
-TrialState = Literal[
-    "queued", "running", "paused", "cancelling", "succeeded", "failed", "cancelled"
-]
+JobState = Literal["queued", "running", "paused", "cancelling", "succeeded", "failed", "cancelled"]
+TrialState = Literal[JobState, "pruned", "not_chosen"]
 
 EXAMPLE = {
     "name": "flats",
@@ -60,7 +59,7 @@ class TrialJob(BaseModel):
 
     id: str
     repeat: int
-    state: TrialState
+    state: JobState
     state_reason: str | None
     detail: str | None
     epochs_completed: int
@@ -78,9 +77,8 @@ class TrialRung(BaseModel):
 class TrialAnswer(BaseModel):
     """A trial: the values of its parameters by JSON pointer, and how it stands.
 
-    - `state`: that of its jobs. A trial that is over without having won is `cancelled`: its
-      `state_reason` is `pruned`, or `not_chosen` if it was not pruned and another one won. A
-      `paused` trial waits for the others of its rung.
+    - `state`: that of its jobs, or `pruned`, or `not_chosen` for a trial that was not pruned when
+      another one won. A `paused` trial waits for the others of its rung.
     - `scores`: by objective, those of the last rung where all repeats have a result.
     - `trained`: `stacked` with other trials as one network, or `alone`. The bits of a stacked trial
       do not depend on its company.
@@ -90,7 +88,6 @@ class TrialAnswer(BaseModel):
     bracket: int
     values: dict[str, Any]
     state: TrialState
-    state_reason: str | None
     detail: str | None = Field(description="Why a repeat failed.")
     epochs_completed: int = Field(description="By the repeat that has the fewest.")
     scores: dict[str, Score] | None

@@ -156,13 +156,12 @@ def trial_answer(rows: Rows, number: int) -> TrialAnswer:
     own = [row for row in rows.results if row.trial == number]
     # A config that cannot be has no job; jobs of a sweep that is over may be deleted.
     ended = "failed" if any(row.values is None for row in own) else "cancelled"
-    state = sweeps.state_of([job.state for job in jobs]) if jobs else ended
+    state = sweeps.state_of(jobs) if jobs else ended
     details = [job.detail for job in jobs] + [row.detail for row in own]
     return TrialAnswer.model_validate(
         {
             **vars(trial),
             "state": state,
-            "state_reason": next((job.state_reason for job in jobs if job.state == state), None),
             "detail": next(filter(None, details), None),
             "epochs_completed": min((job.epochs_completed for job in jobs), default=0),
             "scores": _scores(rows.config, standing),

@@ -20,7 +20,10 @@ from dropout_core.config.metrics import HIGHER_IS_BETTER
 
 # RFC 6901, not the whole document.
 Pointer = Annotated[str, Field(max_length=1000, pattern=r"^(/([^/~\x00]|~[01])+)+$")]
-Values = Annotated[tuple[JsonValue, ...], Field(strict=False, min_length=1, max_length=1000)]
+Values = Annotated[
+    tuple[JsonValue, ...],
+    Field(strict=False, max_length=1000, fail_fast=True, json_schema_extra={"minItems": 1}),
+]
 Condition = Annotated[dict[Pointer, Values], Field(min_length=1, max_length=8, fail_fast=True)]
 N = TypeVar("N", int, float)
 Direction = Literal["minimize", "maximize"]
@@ -71,14 +74,15 @@ class Choice(_Parameter):
     @field_validator("choice")
     @classmethod
     def _are_different(cls, values: tuple[JsonValue, ...]) -> tuple[JsonValue, ...]:
-        try:
-            written = [as_json(value) for value in values]
-        except ValueError as error:
-            raise PydanticCustomError("choice_json", "NaN and Infinity are no JSON") from error
-        if twice := next((value for value in written if written.count(value) > 1), None):
-            raise PydanticCustomError(
-                "choice_twice", "give each choice once: {value} is there twice", {"value": twice}
-            )
+        if not values:
+            raise PydanticCustomError("no_choice", "give at least one value")
+        known: set[str] = set()
+        for value in map(as_json, values):
+            if value in known:
+                raise PydanticCustomError(
+                    "choice_twice", "give each value once: {value} is there twice", {"value": value}
+                )
+            known.add(value)
         return values
 
 
@@ -309,6 +313,9 @@ class SweepConfig(Config):
                         "{other} is not in the space: a condition is on another parameter",
                         other=other,
                     )
+                if not values:
+                    text = "give at least one value of {other}"
+                    _refuse(("space", pointer, "when", other), "no_condition", text, other=other)
                 _check_condition(pointer, other, space[other], values)
         _in_order(space)
         return space
@@ -382,7 +389,7 @@ class SweepConfig(Config):
 
 def as_json(value: Any) -> str:
     """Return a value as text, which is equal for values that JSON does not distinguish."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _refuse_fixed(pointer: str) -> None:

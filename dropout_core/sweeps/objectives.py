@@ -1,9 +1,9 @@
 """What trials are compared by: scores of trials from results, and which objectives a job allows."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from dropout_core.config import SweepConfig, Task
 from dropout_core.config.metrics import metric_names
@@ -26,6 +26,10 @@ class Result:
     values: Scores | None
     finished: bool = False
 
+    @property
+    def has_failed(self) -> bool:
+        return self.values is None or not all(map(isfinite, self.values))
+
 
 Results = Mapping[tuple[int, int, int], Result]
 """Results by trial, repeat and rung, which is numbered from 0 in the trial's bracket."""
@@ -33,11 +37,17 @@ Results = Mapping[tuple[int, int, int], Result]
 
 def mean_scores(values: Sequence[Scores | None]) -> Scores | None:
     """Return the means over a trial's repeats; None if one of them failed or is not finite."""
-    known = [scores for scores in values if scores is not None]
+    known = [scores for scores in values if scores is not None and all(map(isfinite, scores))]
     if len(known) < len(values):
         return None
-    means = tuple(math.fsum(of_one) / len(known) for of_one in zip(*known, strict=True))
-    return means if all(map(math.isfinite, means)) else None
+    return tuple(_mean(of_one) for of_one in zip(*known, strict=True))
+
+
+def _mean(values: Sequence[float]) -> float:
+    try:
+        return statistics.fmean(values)
+    except OverflowError:  # of the sum
+        return statistics.fmean(value / 2 for value in values) * 2
 
 
 def deviations(values: Sequence[Scores]) -> Scores | None:

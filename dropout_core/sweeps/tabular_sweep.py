@@ -8,9 +8,9 @@
 Trials wait for each other at their rungs in memory, and go on from there: nothing is trained twice.
 """
 
-import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from pydantic import ValidationError
@@ -44,7 +44,7 @@ from dropout_core.sweeps.objectives import Result, check_objectives
 from dropout_core.sweeps.scoring import means_over_folds, trial_metrics
 from dropout_core.sweeps.space import PointerError, at_fault, location_of
 from dropout_core.training.feasibility import InfeasibleError, check_feasible
-from dropout_core.training.loop import Diverged, Training
+from dropout_core.training.loop import Diverged
 from dropout_core.training.stack import Stack
 from dropout_core.training.state import TrainingState
 
@@ -163,7 +163,7 @@ class _Sweep:
         self._states: dict[tuple[int, int], TrainingState] = {}
         self._told: set[tuple[int, int]] = set()
         self._alike: dict[str, TabularRun] = {}  # runs whose rows others share
-        self._ends_at = time.monotonic() + (config.budget.seconds or float("inf"))
+        self._ends_at = monotonic() + (config.budget.seconds or float("inf"))
 
     def run(self) -> SweepResult:
         while (decision := self._decide()).winners is None:
@@ -187,7 +187,7 @@ class _Sweep:
 
     @property
     def _is_exhausted(self) -> bool:
-        return time.monotonic() >= self._ends_at
+        return monotonic() >= self._ends_at
 
     def _decide(self) -> Decision:
         decision = decide(
@@ -264,10 +264,14 @@ class _Sweep:
     def _train(self, tasks: Sequence[_Task]) -> None:
         """Train repeats, whose networks can be stacked if there are several, up to their rungs."""
         runs = [self._tabular_run(task.trial, task.repeat) for task in tasks]
-        diverged = self._advance([run.training for run in runs], [task.epochs for task in tasks])
+        limits = {index: task.epochs for index, task in enumerate(tasks)}
+        stack = Stack([run.training for run in runs], limits=limits)
+        for _ in stack:
+            if self._is_exhausted:
+                break
         for index, (task, run) in enumerate(zip(tasks, runs, strict=True)):
             training = run.training
-            if index in diverged:
+            if index in stack.errors:
                 result = Result(None)
             elif training.finished or len(training.history) >= task.epochs:
                 result = self._scored(run)
@@ -276,26 +280,6 @@ class _Sweep:
                 continue  # the time is up
             self._results[task.trial, task.repeat, task.rung.number] = result
             self._tell(Reached(task.trial, task.repeat, task.rung, result))
-
-    def _advance(self, trainings: Sequence[Training], limits: Sequence[int]) -> Collection[int]:
-        """Train up to the limits, or until the time is up; return the indices that diverged."""
-        if trainings[0].config.stacked:
-            stack = Stack(trainings, limits=dict(enumerate(limits)))
-            for _ in stack:
-                if self._is_exhausted:
-                    break
-            return stack.errors
-        (training,), (limit,) = trainings, limits
-        try:
-            if len(training.history) < limit:
-                for _ in training:
-                    if self._is_exhausted or len(training.history) >= limit:
-                        break
-            if training.finished:
-                training.settle()
-        except Diverged:
-            return [0]
-        return []
 
     def _scored(self, run: TabularRun) -> Result:
         names = [objective.metric for objective in self._config.objective]

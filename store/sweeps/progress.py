@@ -7,8 +7,14 @@ from sqlalchemy import Connection, case, func, select
 
 from store.database.tables import jobs
 
-_RANKS = ("running", "cancelling", "queued", "paused", "failed", "succeeded", "cancelled")
-"""A trial is in the state of its repeats that comes first here."""
+STATES_OF_TRIALS = (
+    *("running", "cancelling", "queued", "paused"),
+    *("failed", "cancelled", "succeeded", "not_chosen", "pruned"),
+)
+"""The states of a trial. It is in that of its repeats which comes first here; one that the sweep
+has ended is `pruned` or `not_chosen`, and its jobs are cancelled for that reason."""
+
+_BY_SWEEP = ("not_chosen", "pruned")
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,9 @@ class JobOfTrial:
 
 def progress_of(connection: Connection, sweep_ids: Collection[str]) -> dict[str, Progress]:
     """Return the progress of each sweep that has trials, by its id."""
-    rank = case({state: number for number, state in enumerate(_RANKS)}, value=jobs.c.state, else_=0)
+    is_by_sweep = (jobs.c.state == "cancelled") & jobs.c.state_reason.in_(_BY_SWEEP)
+    state = case((is_by_sweep, jobs.c.state_reason), else_=jobs.c.state)
+    rank = case({name: number for number, name in enumerate(STATES_OF_TRIALS)}, value=state)
     of_trials = (
         select(
             jobs.c.sweep_id,
@@ -56,15 +64,21 @@ def progress_of(connection: Connection, sweep_ids: Collection[str]) -> dict[str,
     for row in connection.execute(query):
         before = found.get(row.sweep_id, Progress())
         found[row.sweep_id] = Progress(
-            before.trials | {_RANKS[row.rank]: row.num_trials},
+            before.trials | {STATES_OF_TRIALS[row.rank]: row.num_trials},
             before.epochs_completed + int(row.epochs),
         )
     return found
 
 
-def state_of(states: Collection[str]) -> str:
-    """Return the state of a trial whose repeats are in these states."""
-    return min(states, key=_RANKS.index)
+def state_of(repeats: Collection[JobOfTrial]) -> str:
+    """Return the state of a trial whose repeats are these."""
+    states = [
+        job.state_reason
+        if job.state == "cancelled" and job.state_reason in _BY_SWEEP
+        else job.state
+        for job in repeats
+    ]
+    return min(states, key=STATES_OF_TRIALS.index)
 
 
 def jobs_of_trials(connection: Connection, sweep_id: str) -> list[JobOfTrial]:
