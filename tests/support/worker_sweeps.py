@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Connection
+
 from store import jobs, models, sweeps
 from store.access.keys import DEFAULT_TENANT
 from store.jobs import Job
@@ -88,17 +90,20 @@ def run_sweep(worker: Worker, sweep_id: str) -> Outcome:
 
 
 def outcome(worker: Worker, sweep_id: str) -> Outcome:
-    sweep = get_sweep(worker, sweep_id)
     with worker.database.read() as transaction:
-        winner = sweeps.winning_jobs(transaction, [sweep_id]).get(sweep_id)
-        every = models.page(transaction, limit=100, after=None, tenant=DEFAULT_TENANT)
-        results = sweeps.results_of(transaction, sweep_id)
-        events = sweeps.event_page(transaction, sweep_id, after=0, limit=1000)
+        return outcome_in(transaction, sweep_id)
+
+
+def outcome_in(transaction: Connection, sweep_id: str) -> Outcome:
+    sweep = sweeps.get(transaction, sweep_id, tenant=DEFAULT_TENANT)
+    winner = sweeps.winning_jobs(transaction, [sweep_id]).get(sweep_id)
+    every = models.page(transaction, limit=100, after=None, tenant=DEFAULT_TENANT)
     weights = [m.manifest["weights_sha256"] for m in every if m.job_id == winner]
+    events = sweeps.event_page(transaction, sweep_id, after=0, limit=1000)
     return Outcome(
         sweep.state,
         sweep.winners,
         weights[0] if weights else None,
-        results,
+        sweeps.results_of(transaction, sweep_id),
         [(event.type, event.data) for event in events],
     )
