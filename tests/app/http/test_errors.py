@@ -78,9 +78,7 @@ POSTS = [
 
 
 def test_every_post_is_tried_with_any_json() -> None:
-    assert {path for method, path in OPERATIONS if method == "post"} == {
-        path for _, path in POSTS
-    }
+    assert {path for method, path in OPERATIONS if method == "post"} == {path for _, path in POSTS}
 
 
 @fast
