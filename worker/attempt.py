@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection as Transaction
@@ -17,9 +16,10 @@ from store import jobs
 from store.artifacts.artifact_store import ArtifactStore
 from store.database.engine import Database, is_unavailable
 from store.errors import LeaseLost
-from store.jobs import Claim, Job, RungResult
+from store.jobs import Job
 from store.operations import tracing
 from store.settings import Settings
+from worker.batch import Batch
 from worker.instruments import Instruments
 from worker.member import Member
 from worker.messages import (
@@ -39,7 +39,9 @@ from worker.trainer_process import TrainerProcess
 
 WATCH_SECONDS = 0.2  # the delay until a cancel request is seen
 ENDED_SECONDS = 1.0  # between two looks at what follows from the members that have ended
+GATHER_SECONDS = 0.05  # for which messages of several members wait for each other
 MAX_MESSAGES = 1000  # stored in one transaction
+LAST = (Reached, Finished, Failed, Stopped)  # messages after which there is no other of the job
 
 log = structlog.get_logger()
 
@@ -100,14 +102,33 @@ class Attempt:
         return [member for member in self.members if not member.is_over]
 
     def _receive(self) -> bool:
-        """Wait briefly for a message, take all that arrived; False once the trainer is dead."""
-        received, is_alive = self._trainer.receive(seconds=WATCH_SECONDS, limit=MAX_MESSAGES)
+        """Wait briefly for messages, take those that arrived; False once the trainer is dead.
+
+        Those of several members are gathered for a moment, so that one transaction stores them.
+        """
+        is_alive = self._take(WATCH_SECONDS)
+        until = time.monotonic() + GATHER_SECONDS
+        while is_alive and self._messages and not self._all_have_ended():
+            seconds = until - time.monotonic()
+            if seconds <= 0 or len(self._messages) >= MAX_MESSAGES:
+                break
+            is_alive = self._take(seconds)
+        return is_alive
+
+    def _take(self, seconds: float) -> bool:
+        received, is_alive = self._trainer.receive(seconds=seconds, limit=MAX_MESSAGES)
         for job_id, message in received:
             if isinstance(message, Timed):
                 self._measure(message)
             elif job_id in self._members:
                 self._messages.append((job_id, message))
         return is_alive
+
+    def _all_have_ended(self) -> bool:
+        """Return whether no further message is to be waited for: one job is not to wait at all."""
+        active = self._active
+        last = sum(isinstance(message, LAST) for _, message in self._messages)
+        return len(active) == 1 or last >= len(active)
 
     def _measure(self, timed: Timed) -> None:
         tracing.record(timed.step, started_at=timed.started_at, seconds=timed.seconds)
@@ -123,34 +144,25 @@ class Attempt:
 
     def _store_all(self, transaction: Transaction) -> Ends:
         ends: Ends = {}
-        epochs: list[tuple[Claim, dict[str, Any]]] = []
+        batch = Batch()
         for job_id, message in self._messages:
             member = self._members[job_id]
-            if isinstance(message, EpochCompleted):
-                if not member.is_over:
-                    epochs.append((member.claim, message.metrics))
+            if member.is_over or batch.add(member.claim, message):
                 continue
-            self._record(transaction, epochs, ends)  # which the message follows
-            if not member.is_over and member not in ends:
+            self._flush(transaction, batch, ends)  # which the message follows
+            if member not in ends and not batch.add(member.claim, message):
                 _try(ends, member, partial(self._store, transaction, member, message))
-        self._record(transaction, epochs, ends)
+        self._flush(transaction, batch, ends)
         return ends
 
-    def _record(
-        self, transaction: Transaction, epochs: list[tuple[Claim, dict[str, Any]]], ends: Ends
-    ) -> None:
-        if epochs:
-            lost = jobs.record_all(transaction, epochs)
-            ends.update({self._members[claim.job_id]: None for claim in lost})
-            epochs.clear()
+    def _flush(self, transaction: Transaction, batch: Batch, ends: Ends) -> None:
+        for claim, over in batch.store(transaction).items():
+            ends.setdefault(self._members[claim.job_id], over)
 
     def _store(self, transaction: Transaction, member: Member, message: Message) -> Job | None:
         """Apply a message to the job; return the job if that ends its attempt."""
         claim = member.claim
         match message:
-            case Began(step):
-                jobs.began(transaction, claim, step)
-                return None
             case Warned(warnings):
                 jobs.warn(transaction, claim, warnings)
                 return None
@@ -159,18 +171,13 @@ class Attempt:
                 return None
             case Finished(reason, trained):
                 return jobs.succeed(transaction, claim, reason=reason, trained=trained)
-            case Reached(epochs, values, is_finished, detail):
-                given = None if values is None else list(values)
-                return jobs.reached(
-                    transaction, claim, RungResult(epochs, given, is_finished, detail)
-                )
             case Failed(reason, detail, retryable=True):
                 return member.requeue(transaction, reason=reason, detail=detail)
             case Failed(reason, detail):
                 return jobs.fail(transaction, claim, reason=reason, detail=detail)
             case Stopped():
                 return jobs.release(transaction, claim)
-            case EpochCompleted():  # which `record_all` stores
+            case Began() | EpochCompleted() | Reached():  # which a batch has stored
                 return None
 
     def _keep_leases(self) -> None:

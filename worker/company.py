@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import structlog
@@ -13,6 +14,8 @@ from worker.messages import Assignment, Message, Reached
 from worker.trainer_pipe import TrainerPipe
 
 log = structlog.get_logger()
+
+SAVERS = 8  # threads that store checkpoints; most of the time they wait for the disk
 
 
 class Company:
@@ -27,7 +30,9 @@ class Company:
         self._members: list[JobTraining] = []  # in the order of the stack
         self._stack = Stack([])
         self._largest: int | None = None  # more members have failed to train together
-        self._over: set[str] = set()  # jobs of this run whose last message is sent
+        self._saver = ThreadPoolExecutor(SAVERS)
+        self._ending: list[tuple[JobTraining, Message]] = []  # with a checkpoint under way
+        self._over: set[str] = set()  # jobs of this run that have ended
         self._waiting: set[str] = set()  # jobs that can go on from memory
         self._diverged: set[int] = set()  # members that are known to have left for it
 
@@ -43,6 +48,7 @@ class Company:
                 raise
             except ERRORS as error:
                 told = failure(error)
+            self._tell_ended()
             self._leave()  # with what the stack holds in memory
             if len(together) == 1:
                 self._end(together[0].job_id, told)
@@ -55,6 +61,7 @@ class Company:
             self._join(assignments)
         jobs = {assignment.job_id for assignment in assignments} - self._over
         current = [(i, m) for i, m in enumerate(self._members) if m.assignment.job_id in jobs]
+        epoch = 0
         left: deque[JobTraining] = deque()  # members that a thread has dropped from the stack
 
         def drop(index: int) -> None:
@@ -68,6 +75,9 @@ class Company:
             if member.has_reached:  # the last attempt ended between its checkpoint and its message
                 self._conclude(member)
         for index, metrics in self._stack:
+            if metrics.epoch != epoch:  # or checkpoints of a rung would wait for each other
+                self._tell_ended()
+                epoch = metrics.epoch
             self._members[index].completed(metrics)
             if self._members[index].has_reached:
                 self._conclude(self._members[index])
@@ -77,6 +87,14 @@ class Company:
                 self._conclude(self._members[diverged])
         for _, member in current:
             self._conclude(member)
+        self._tell_ended()
+
+    def _tell_ended(self) -> None:
+        """Send the last messages of members whose checkpoints are stored."""
+        for member, last in self._ending:
+            member.wait_until_saved()
+            self._pipe.send(member.assignment.job_id, last)
+        self._ending.clear()
 
     def _go_on(self, assignments: Sequence[Assignment]) -> bool:
         """Give members their next assignments, if all of the jobs wait for theirs."""
@@ -97,7 +115,7 @@ class Company:
         self._leave()
         for assignment in assignments:
             try:
-                member = JobTraining(self._pipe, assignment, like=like)
+                member = JobTraining(self._pipe, assignment, like=like, saver=self._saver)
                 member.begin()
             except (BrokenPipeError, ConnectionResetError, MemoryError):
                 raise
@@ -129,7 +147,8 @@ class Company:
             self._pipe.on_order(job_id, _nothing)  # a late order is for the attempt that is over
             if isinstance(last, Reached) and member.order is None:
                 self._waiting.add(job_id)
-            self._end(job_id, last)
+            self._over.add(job_id)
+            self._ending.append((member, last))
 
     def _end(self, job_id: str, last: Message) -> None:
         self._over.add(job_id)

@@ -7,9 +7,9 @@ from typing import Any
 
 from dropout_core.training.checkpoint import (
     CheckpointError,
+    checkpoint_file,
     load_checkpoint,
     position,
-    save_checkpoint,
 )
 from dropout_core.training.state import TrainingState
 from store.errors import ArtifactDamaged
@@ -45,8 +45,10 @@ class JobArtifacts:
     def put_checkpoint(self, folder: str, state: TrainingState) -> None:
         prefix = f"{self._assignment.prefix}/{folder}"
         with self.scratch() as scratch:
-            path = save_checkpoint(Path(scratch), state, run=self._run_name(folder))
-            self._store.put(f"{prefix}/{path.name}", path)
+            name, content = checkpoint_file(state, run=self._run_name(folder))
+            path = Path(scratch) / name
+            path.write_bytes(content)  # which is durable once it is put
+            self._store.put(f"{prefix}/{name}", path)
         for key in self._store.list(prefix)[:-KEPT_CHECKPOINTS]:
             self._store.delete(key)
 

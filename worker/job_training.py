@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -49,11 +50,17 @@ class JobTraining:
     """The training of one job, alone or as a member of a stack.
 
     `like` is the training of another job on the same rows with the same preprocessing: its rows are
-    shared. Raises DataError and InfeasibleError.
+    shared. `saver` stores checkpoints meanwhile: `wait_until_saved`. Raises DataError and
+    InfeasibleError.
     """
 
     def __init__(
-        self, pipe: TrainerPipe, assignment: Assignment, *, like: "JobTraining | None" = None
+        self,
+        pipe: TrainerPipe,
+        assignment: Assignment,
+        *,
+        like: "JobTraining | None" = None,
+        saver: Executor | None = None,
     ) -> None:
         self.assignment = assignment
         self._pipe = pipe
@@ -63,6 +70,8 @@ class JobTraining:
         self._refitted: TabularRun | None = None
         self._training = self._tabular_run.training  # what an order interrupts
         self._saved_at = time.monotonic()
+        self._saver = saver
+        self._saving: Future[None] | None = None
 
     @property
     def training(self) -> Training:
@@ -318,8 +327,19 @@ class JobTraining:
     def checkpoint(self, folder: str = CHECKPOINTS) -> None:
         """Store the state of the training in progress."""
         with self._timed("checkpoint"):
-            self._files.put_checkpoint(folder, self._training.state())
+            state = self._training.state()
+            if self._saver is None:
+                self._files.put_checkpoint(folder, state)
+            else:
+                self.wait_until_saved()
+                self._saving = self._saver.submit(self._files.put_checkpoint, folder, state)
         self._saved_at = time.monotonic()
+
+    def wait_until_saved(self) -> None:
+        """Wait for the checkpoint that another thread stores, and raise the error if it failed."""
+        if self._saving is not None:
+            self._saving.result()
+            self._saving = None
 
     def _resume(self, folder: str = CHECKPOINTS) -> None:
         state = self._files.newest_checkpoint(folder)

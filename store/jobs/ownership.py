@@ -8,18 +8,28 @@ write of a claim says `WHERE attempt = mine`, so a claim whose lease was lost ch
     queued | running -> paused -> queued | cancelled      `paused` holds no worker
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from store import events, models
 from store.access import quotas
 from store.database.tables import database_now, epochs, is_due, jobs, results
 from store.errors import LeaseLost
 from store.jobs.rows import Job, RungResult
-from store.jobs.transitions import change, change_all, end, end_cancelled, pause, requeue
+from store.jobs.transitions import change, change_all, end, end_cancelled, paused, requeue
 from store.models import TrainedModel
 
 
@@ -206,12 +216,16 @@ def record_all(
     return lost
 
 
-def began(connection: Connection, claim: Claim, step: str) -> None:
-    """Store the step that the trainer began; ignore it after a cancel request. Raises LeaseLost."""
+def began(connection: Connection, claims: Sequence[Claim], step: str) -> set[Claim]:
+    """Store the step that trainers began, and return the claims that are lost.
+
+    It is ignored after a cancel request.
+    """
     data = {"step": step}
-    job = change(connection, claim.job_id, _owned(claim, "running"), data, event="step", data=data)
-    if job is None:
-        _require_owner(connection, claim)
+    running = _of(claims) & (jobs.c.state == "running")
+    changed = change_all(connection, running, data, event="step", data=data)
+    rest = {*claims} - {Claim(job.id, job.attempt) for job in changed}
+    return rest - look(connection, list(rest)).keys() if rest else rest
 
 
 def warn(connection: Connection, claim: Claim, warnings: Sequence[str]) -> None:
@@ -243,16 +257,37 @@ def reached(connection: Connection, claim: Claim, result: RungResult) -> Job:
 
     A cancelling job ends cancelled. Raises LeaseLost.
     """
-    owned = _owned(claim, "running") & jobs.c.rung.is_not(None)
-    job = pause(connection, claim.job_id, owned, {"failures": 0}, reason="rung")
+    [job] = reached_all(connection, {claim: result}).values()
     if job is None:
-        return cancelled(connection, claim)
-    connection.execute(
-        insert(results).values(
-            sweep_id=job.sweep_id, trial=job.trial, repeat=job.repeat, rung=job.rung, **vars(result)
-        )
-    )
+        raise LeaseLost(claim.job_id, claim.attempt)
     return job
+
+
+def reached_all(
+    connection: Connection, found: Mapping[Claim, RungResult]
+) -> dict[Claim, Job | None]:
+    """Do what `reached` does for many trials; the job of a claim that is lost is None."""
+    running = _of(found) & (jobs.c.state == "running") & jobs.c.rung.is_not(None)
+    changed = change_all(connection, running, paused("rung") | {"failures": 0}, event="paused")
+    ends: dict[Claim, Job | None] = {Claim(job.id, job.attempt): job for job in changed}
+    rows = [
+        {
+            "sweep_id": job.sweep_id,
+            "trial": job.trial,
+            "repeat": job.repeat,
+            "rung": job.rung,
+            **vars(found[Claim(job.id, job.attempt)]),
+        }
+        for job in changed
+    ]
+    if rows:
+        connection.execute(insert(results), rows)
+    for claim in found.keys() - ends.keys():
+        try:
+            ends[claim] = cancelled(connection, claim)
+        except LeaseLost:
+            ends[claim] = None
+    return ends
 
 
 def succeed(connection: Connection, claim: Claim, *, reason: str, trained: TrainedModel) -> Job:
@@ -367,6 +402,11 @@ def _locked(connection: Connection, condition: ColumnElement[bool]) -> list[str]
     """
     query = select(jobs.c.id).where(condition).order_by(jobs.c.id)
     return list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
+
+
+def _of(claims: Collection[Claim]) -> ColumnElement[bool]:
+    pairs = [(claim.job_id, claim.attempt) for claim in claims]
+    return tuple_(jobs.c.id, jobs.c.attempt).in_(pairs)
 
 
 def _owned(claim: Claim, *states: str) -> ColumnElement[bool]:

@@ -89,16 +89,15 @@ def pause(
     job_id: str,
     condition: ColumnElement[bool],
     values: dict[str, Any] | None = None,
-    *,
-    reason: str | None = None,
 ) -> Job | None:
-    """Set the state to `paused`, which holds no worker.
+    """Set the state to `paused`, which holds no worker: by its sweep, or else by the user."""
+    by = case((jobs.c.trial.is_not(None), "sweep"), else_="user")
+    return change(connection, job_id, condition, paused(by) | (values or {}), event="paused")
 
-    The reason is `sweep` for a trial and `user` for any other job, unless one is given.
-    """
-    by = case((jobs.c.trial.is_not(None), "sweep"), else_="user") if reason is None else reason
-    paused = {"state": "paused", "state_reason": by, "pause_requested": False, **_WITHOUT_OWNER}
-    return change(connection, job_id, condition, paused | (values or {}), event="paused")
+
+def paused(reason: Any) -> dict[str, Any]:
+    """Return the values of a job that is paused."""
+    return {"state": "paused", "state_reason": reason, "pause_requested": False, **_WITHOUT_OWNER}
 
 
 def queue(
