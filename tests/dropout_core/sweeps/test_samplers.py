@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -119,3 +122,21 @@ def test_a_trial_of_tpe_depends_on_earlier_windows_alone() -> None:
     )
     numbers = [trial.number for trial in DrivenSweep(config, result_of=distance).trials]
     assert all(after == before + 1 for before, after in pairwise(numbers))
+
+
+def test_another_process_proposes_the_same() -> None:
+    """Sets of text have another order there."""
+    config = sweep_config(sampler="tpe", budget={"trials": 24}, window=12)
+    program = (
+        "import sys; from dropout_core.config import SweepConfig; from tests.support import sweeps;"
+        "config = SweepConfig.model_validate_json(sys.argv[1]);"
+        "print([trial.values for trial in sweeps.DrivenSweep(config).trials])"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", program, config.model_dump_json()],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert there.stdout.strip() == str(values_of(config))
