@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -57,6 +57,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(JSON)
 def test_a_choice_can_be_any_json_and_keeps_its_type(value: Any) -> None:
     config = SweepConfig.model_validate({"space": {"/a": {"choice": [value]}}})

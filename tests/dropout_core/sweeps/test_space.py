@@ -2,7 +2,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropout_core.config import MLPConfig, TrainingConfig
@@ -140,6 +140,7 @@ SPACES = st.lists(
 )
 
 
+@settings(max_examples=50)
 @given(SPACES)
 def test_combinations_are_counted_without_listing_them(
     entries: list[tuple[int, tuple[int, int] | None]],
