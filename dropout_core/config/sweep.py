@@ -33,6 +33,7 @@ SEED = "/training/seed"
 CROSS_VALIDATION = "cross_validation."
 """The prefix of metrics that are means over the folds."""
 
+MAX_TRIALS = 100_000
 OF_TRAINING = {"validation_loss": False, "validation_score": True, "num_parameters": False}
 """Objectives that need no evaluation of the model, and whether more is better."""
 IS_MAXIMIZED: dict[str, bool] = {**OF_TRAINING, **HIGHER_IS_BETTER}
@@ -260,7 +261,7 @@ class Budget(Config):
     of the results that it has.
     """
 
-    trials: Annotated[int, Field(ge=1, le=100_000)] = 32
+    trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = 32
     seconds: Positive | None = None
 
 
