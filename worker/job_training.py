@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from math import isfinite
@@ -19,7 +19,7 @@ from dropout_core.model.saved_model import MANIFEST, WEIGHTS
 from dropout_core.pipeline.completion import evaluate_as_served
 from dropout_core.pipeline.resolved_table import ResolvedTable, resolve_table
 from dropout_core.pipeline.tabular_run import TabularRun
-from dropout_core.sweeps.scoring import trial_metrics
+from dropout_core.sweeps.scoring import needs_evaluation, trial_metrics
 from dropout_core.training.loop import Diverged, Training
 from dropout_core.training.state import EpochMetrics
 from store.errors import ArtifactDamaged
@@ -173,13 +173,18 @@ class JobTraining:
 
     def _scores(self) -> dict[str, float | None] | None:
         """Return the trial's metrics as its model is now; None if ordered to stop before."""
-        names, over_folds = self.assignment.metrics, None
+        names = self.assignment.metrics
+        over_folds: dict[str, float | None] = {}
         if any(name.startswith(CROSS_VALIDATION) for name in names):
             if not self._cross_validate():
                 return None
             folds = self._files.scores(FOLDS)
             over_folds = summary([folds[number] for number in sorted(folds)])["mean"]
-        return trial_metrics(self._tabular_run, names, over_folds=over_folds)
+        evaluates = needs_evaluation(names)
+        if evaluates:
+            self._tell("evaluating")
+        with self._timed("evaluate") if evaluates else nullcontext():
+            return trial_metrics(self._tabular_run, names, over_folds=over_folds)
 
     def _build_run(self) -> TabularRun:
         """Read the dataset's table and prepare the training. Raises DataError."""

@@ -13,14 +13,15 @@ from typing import Any
 
 import structlog
 from pydantic import ValidationError
+from pydantic_core import to_json
 from sqlalchemy import Connection as Transaction
 
 from dropout_core.config import stack_key
 from dropout_core.sweeps.course import Rung, Trial
 from dropout_core.sweeps.decision import Decision, decide, importance
-from dropout_core.sweeps.jobs import as_trial, trial_job
+from dropout_core.sweeps.jobs import as_repeat
 from dropout_core.sweeps.objectives import Result
-from dropout_core.sweeps.space import PointerError, count_trials
+from dropout_core.sweeps.space import PointerError, apply, count_trials
 from store import jobs, sweeps
 from store.database.engine import Database
 from store.job_spec import JobSpec
@@ -212,40 +213,42 @@ def _new_trials(
     new: list[NewTrial] = []
     refused: dict[Key, RungResult] = {}
     for trial in decision.new_trials:
-        epochs, repeats = decision.epochs[trial.number], range(spec.repeats)
         row = TrialRow(trial.number, trial.bracket, trial.values)
         try:
-            own = [_job_of(base, trial, repeat=repeat) for repeat in repeats]
+            job = JobSpec.model_validate(apply(base, trial.values))
         except (PointerError, ValidationError) as error:
-            flaws = error.errors() if isinstance(error, ValidationError) else [{"msg": str(error)}]
-            result = RungResult(0, None, False, str(flaws[0]["msg"]))
-            refused |= {(trial.number, repeat, 0): result for repeat in repeats}
-            own = []
-        new.append(
-            NewTrial(
-                row,
-                [
-                    TrialJob(trial.number, repeat, job, _stack_key(job), 0, epochs)
-                    for repeat, job in enumerate(own)
-                ],
+            detail = (
+                str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
             )
-        )
+            new.append(NewTrial(row, ()))
+            result = RungResult(0, None, False, detail)
+            refused |= {(trial.number, repeat, 0): result for repeat in range(spec.repeats)}
+            continue
+        key = stack_key_of(job)
+        repeats = [
+            TrialJob(trial.number, n, repeat, key, 0, decision.epochs[trial.number])
+            for n, repeat in enumerate(_repeats(job, spec.repeats))
+        ]
+        new.append(NewTrial(row, repeats))
     return new, refused
 
 
-def _job_of(base: Mapping[str, Any], trial: Trial, *, repeat: int) -> JobSpec:
-    job = JobSpec.model_validate(trial_job(base, trial.values, repeat=repeat))
-    return job.model_copy(update={"training": as_trial(job.model, job.training)})
+def _repeats(job: JobSpec, count: int) -> Iterator[JobSpec]:
+    """Yield the jobs of a trial's repeats, which differ in their seed."""
+    for number in range(count):
+        training = as_repeat(job.model, job.training, number=number)
+        yield job.model_copy(update={"training": training})
 
 
-def _stack_key(job: JobSpec) -> str | None:
-    """Return what jobs of a sweep have in common that can train as one; None for none."""
+def stack_key_of(job: JobSpec) -> str | None:
+    """Return the key that trials have in common which can train as one; None for none."""
+    training = job.training.model_copy(update={"stacked": True})
     rest = {
         "dataset": job.dataset.model_dump(mode="json"),
         "task": job.task,
         "preprocessing": job.preprocessing.model_dump(mode="json"),
     }
-    return stack_key(model=job.model, training=job.training, rest=rest)
+    return stack_key(model=job.model, training=training, rest=to_json(rest))
 
 
 def _decide(
