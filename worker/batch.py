@@ -36,7 +36,7 @@ class Batch:
         return True
 
     def store(self, transaction: Transaction) -> dict[Claim, Job | None]:
-        """Store the messages, and return the jobs that ended by that, or None if a claim is lost."""
+        """Store the messages; return the jobs that pause by that, and None for claims lost."""
         lost: set[Claim] = set()
         for step, claims in self._steps.items():
             lost |= jobs.began(transaction, claims, step)

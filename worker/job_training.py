@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from math import isfinite
@@ -18,7 +18,8 @@ from dropout_core.evaluation.cross_validation import summary
 from dropout_core.model.saved_model import MANIFEST, WEIGHTS
 from dropout_core.pipeline.completion import evaluate_as_served
 from dropout_core.pipeline.resolved_table import ResolvedTable, resolve_table
-from dropout_core.pipeline.tabular_run import Part, TabularRun
+from dropout_core.pipeline.tabular_run import TabularRun
+from dropout_core.sweeps.scoring import needs_evaluation, trial_metrics
 from dropout_core.training.loop import Diverged, Training
 from dropout_core.training.state import EpochMetrics
 from store.errors import ArtifactDamaged
@@ -173,25 +174,17 @@ class JobTraining:
     def _scores(self) -> dict[str, float | None] | None:
         """Return the trial's metrics as its model is now; None if ordered to stop before."""
         names = self.assignment.metrics
-        run, kept = self._tabular_run, self.training.kept
-        known: dict[str, float | None] = {
-            "validation_loss": kept.validation_loss,
-            "validation_score": kept.validation_score,
-            "num_parameters": sum(p.numel() for p in run.model.parameters()),
-        }
+        over_folds: dict[str, float | None] = {}
         if any(name.startswith(CROSS_VALIDATION) for name in names):
             if not self._cross_validate():
                 return None
             folds = self._files.scores(FOLDS)
-            means = summary([folds[number] for number in sorted(folds)])["mean"]
-            known |= {f"{CROSS_VALIDATION}{name}": value for name, value in means.items()}
-        if not known.keys() >= set(names):
+            over_folds = summary([folds[number] for number in sorted(folds)])["mean"]
+        evaluates = needs_evaluation(names)
+        if evaluates:
             self._tell("evaluating")
-            validation: tuple[Part, ...] = ("validation",)
-            with self._timed("evaluate"):
-                scored = evaluate_as_served(run.as_if_over(), parts=validation)
-            known |= scored["validation"].metrics
-        return {name: known[name] for name in names}
+        with self._timed("evaluate") if evaluates else nullcontext():
+            return trial_metrics(self._tabular_run, names, over_folds=over_folds)
 
     def _build_run(self) -> TabularRun:
         """Read the dataset's table and prepare the training. Raises DataError."""

@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from sqlalchemy import Connection as Transaction
 
-from dropout_core.config import can_stack, stack_key
+from dropout_core.config import stack_key
 from dropout_core.sweeps.course import Rung, Trial
 from dropout_core.sweeps.decision import Decision, decide, importance
+from dropout_core.sweeps.jobs import as_repeat
 from dropout_core.sweeps.objectives import Result
 from dropout_core.sweeps.space import PointerError, apply, count_trials
 from store import jobs, sweeps
@@ -234,10 +235,9 @@ def _new_trials(
 
 def _repeats(job: JobSpec, count: int) -> Iterator[JobSpec]:
     """Yield the jobs of a trial's repeats, which differ in their seed."""
-    is_stacked = can_stack(job.model, job.training)
     for number in range(count):
-        values = {"seed": job.training.seed + number, "stacked": is_stacked}
-        yield job.model_copy(update={"training": job.training.model_copy(update=values)})
+        training = as_repeat(job.model, job.training, number=number)
+        yield job.model_copy(update={"training": training})
 
 
 def stack_key_of(job: JobSpec) -> str | None:

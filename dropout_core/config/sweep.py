@@ -33,12 +33,9 @@ SEED = "/training/seed"
 CROSS_VALIDATION = "cross_validation."
 """The prefix of metrics that are means over the folds."""
 
-IS_MAXIMIZED: dict[str, bool] = {
-    "validation_loss": False,
-    "validation_score": True,
-    "num_parameters": False,
-    **HIGHER_IS_BETTER,
-}
+OF_TRAINING = {"validation_loss": False, "validation_score": True, "num_parameters": False}
+"""Objectives that need no evaluation of the model, and whether more is better."""
+IS_MAXIMIZED: dict[str, bool] = {**OF_TRAINING, **HIGHER_IS_BETTER}
 """The metrics that can be an objective, without those over folds, and whether more is better."""
 
 _FIXED = {

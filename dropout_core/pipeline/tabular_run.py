@@ -20,7 +20,7 @@ from dropout_core.errors import require_type
 from dropout_core.evaluation.coverage import reported
 from dropout_core.evaluation.evaluator import Evaluation, score
 from dropout_core.model.predictor import Predictor, fingerprint
-from dropout_core.model.saved_model import Description, Manifest, save_model
+from dropout_core.model.saved_model import Description, Manifest, TabularModel, save_model
 from dropout_core.pipeline.calibration import calibrate
 from dropout_core.pipeline.encoded_split import EncodedRows, encode_split
 from dropout_core.pipeline.prepared_model import (
@@ -30,7 +30,7 @@ from dropout_core.pipeline.prepared_model import (
 )
 from dropout_core.pipeline.resolved_table import ResolvedTable
 from dropout_core.training.feasibility import InfeasibleError
-from dropout_core.training.loop import Length, train
+from dropout_core.training.loop import Length, Training, train
 
 Part = Literal["validation", "test"]
 
@@ -89,15 +89,15 @@ class TabularRun:
             )
             self._held_out = like._held_out
         device = _device(self._training_config)
-        self.model = prepared.model.to(device)
-        self.training = train(
+        self.model: TabularModel = prepared.model.to(device)
+        self.training: Training = train(
             self.model.network,
             prepared.data.to(device),
             self._training_config,
             task=table.task,
             length=length,
         )
-        self.description = Description(
+        self.description: Description = Description(
             task=table.task,
             model=self._model_config,
             preprocessing=self._preprocessing_config,

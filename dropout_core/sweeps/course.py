@@ -64,7 +64,9 @@ class Outcomes:
     def is_known(self, number: int, rung: int) -> bool:
         """Return whether all repeats have a result, or one has failed, which decides the trial."""
         found = self.of(number, rung)
-        return None not in found or any(result is not None and result.has_failed for result in found)
+        return None not in found or any(
+            result is not None and result.has_failed for result in found
+        )
 
     def scores(self, number: int, rung: int) -> Scores | None:
         """Return the means over the repeats; None if one has failed or is missing."""

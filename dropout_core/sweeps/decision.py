@@ -13,10 +13,23 @@ from dropout_core.config import SweepConfig
 from dropout_core.config.sweep import EPOCHS
 from dropout_core.sweeps import tpe
 from dropout_core.sweeps.course import Course, Outcomes, Rung, Standing, Trial, ranked
-from dropout_core.sweeps.objectives import Results, Scores, losses, pareto_front
+from dropout_core.sweeps.objectives import Result, Results, Scores, losses, pareto_front
 from dropout_core.sweeps.rungs import brackets
 from dropout_core.sweeps.samplers import drawn
 from dropout_core.sweeps.space import count_trials
+
+__all__ = [
+    "Decision",
+    "Fate",
+    "Result",
+    "Rung",
+    "Standing",
+    "Trial",
+    "decide",
+    "first_trials",
+    "importance",
+    "standings",
+]
 
 Fate = Literal["pruned", "not_chosen"]
 
@@ -84,8 +97,8 @@ def decide(
         winners = _chosen(config, {n: s for course in courses for n, s in course.finalists.items()})
     fates: dict[int, Fate] = {n: "pruned" for course in courses for n in sorted(course.out)}
     if winners is not None:
-        others = [trial.number for trial in every if trial.number not in (*fates, *winners)]
-        fates |= dict.fromkeys(others, "not_chosen")
+        over = {*fates, *winners}
+        fates |= {t.number: "not_chosen" for t in every if t.number not in over}
     return Decision(
         new_trials=tuple(every[num_known:]),
         epochs={

@@ -1,31 +1,15 @@
-"""The jobs of a trial: the base job with the trial's values, one for each repeat."""
-
-from collections.abc import Mapping
-from typing import Any
+"""How the jobs of a trial are trained: its base job with `space.apply`, one for each repeat."""
 
 from dropout_core.config import MLPConfig, TrainingConfig, can_stack
-from dropout_core.sweeps.space import apply
 
 _NUM_SEEDS = 2**53  # of `config.base.Seed`
 
 
-def trial_job(job: Mapping[str, Any], values: Mapping[str, Any], *, repeat: int) -> dict[str, Any]:
-    """Return the job of one repeat of a trial, as JSON; `job` is the base job with every value.
+def as_repeat(model: MLPConfig, training: TrainingConfig, *, number: int) -> TrainingConfig:
+    """Return how the repeat 0, 1, ... of a trial with these configs is trained.
 
-    Repeat r has the seed of the trial + r. What it returns has not been validated. Raises
-    PointerError as `space.apply` does.
+    Its seed is that of the trial + `number`. A network that can be stacked is computed as a stack
+    also when it is trained alone, so that its bits do not depend on what is trained with it.
     """
-    trial = apply(job, values)
-    training = trial.setdefault("training", {})
-    seed = training.get("seed", 0)
-    if isinstance(seed, int):
-        training["seed"] = (seed + repeat) % _NUM_SEEDS
-    return trial
-
-
-def as_trial(model: MLPConfig, training: TrainingConfig) -> TrainingConfig:
-    """Return how a trial is trained: in a stack if its network can be stacked, also when alone.
-
-    So its bits do not depend on which trials are trained together.
-    """
-    return training.model_copy(update={"stacked": can_stack(model, training)})
+    seed = (training.seed + number) % _NUM_SEEDS
+    return training.model_copy(update={"seed": seed, "stacked": can_stack(model, training)})

@@ -7,7 +7,7 @@ from math import isfinite
 
 from dropout_core.config import SweepConfig, Task
 from dropout_core.config.metrics import metric_names
-from dropout_core.config.sweep import CROSS_VALIDATION, Objective
+from dropout_core.config.sweep import CROSS_VALIDATION, OF_TRAINING, Objective
 from dropout_core.training.feasibility import InfeasibleError
 
 Scores = tuple[float, ...]
@@ -95,7 +95,7 @@ def check_objectives(
         field = ("objective", str(index), "metric")
         name = objective.metric.removeprefix(CROSS_VALIDATION)
         names = metric_names(task, has_quantiles=has_quantiles)
-        if name not in (*names, *_OF_TRAINING):
+        if name not in (*names, *OF_TRAINING):
             raise InfeasibleError(
                 field, f"{name} is no metric of this {task} task, which has {', '.join(names)}"
             )
@@ -103,9 +103,6 @@ def check_objectives(
             raise InfeasibleError(field, "the mean over folds needs `folds` in the job's split")
         if not has_validation and _is_of_validation(objective):
             raise InfeasibleError(field, f"{name} needs validation rows: split some off")
-
-
-_OF_TRAINING = ("validation_loss", "validation_score", "num_parameters")
 
 
 def _is_of_validation(objective: Objective) -> bool:

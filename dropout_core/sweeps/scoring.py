@@ -3,11 +3,18 @@
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 
-from dropout_core.config.sweep import CROSS_VALIDATION
+from dropout_core.config.sweep import CROSS_VALIDATION, OF_TRAINING
 from dropout_core.evaluation.cross_validation import summary
 from dropout_core.pipeline.completion import evaluate_as_served, refit
-from dropout_core.pipeline.tabular_run import TabularRun
+from dropout_core.pipeline.tabular_run import Part, TabularRun
 from dropout_core.training.loop import Diverged
+
+_VALIDATION: tuple[Part, ...] = ("validation",)
+
+
+def needs_evaluation(names: Collection[str]) -> bool:
+    """Return whether one of these metrics is that of the model as it would be served."""
+    return any(not n.startswith(CROSS_VALIDATION) and n not in OF_TRAINING for n in names)
 
 
 def trial_metrics(
@@ -28,8 +35,8 @@ def trial_metrics(
         "num_parameters": sum(parameter.numel() for parameter in run.model.parameters()),
     }
     known |= {f"{CROSS_VALIDATION}{name}": value for name, value in (over_folds or {}).items()}
-    if not known.keys() >= set(names):
-        evaluations = evaluate_as_served(run.as_if_over(), parts=("validation",))
+    if needs_evaluation(names):
+        evaluations = evaluate_as_served(run.as_if_over(), parts=_VALIDATION)
         known |= evaluations["validation"].metrics
     return {name: known[name] for name in names}
 

@@ -39,10 +39,10 @@ from dropout_core.sweeps.decision import (
     importance,
     standings,
 )
-from dropout_core.sweeps.jobs import as_trial, trial_job
+from dropout_core.sweeps.jobs import as_repeat
 from dropout_core.sweeps.objectives import Result, check_objectives
 from dropout_core.sweeps.scoring import means_over_folds, trial_metrics
-from dropout_core.sweeps.space import PointerError, at_fault, location_of
+from dropout_core.sweeps.space import PointerError, apply, at_fault, location_of
 from dropout_core.training.feasibility import InfeasibleError, check_feasible
 from dropout_core.training.loop import Diverged
 from dropout_core.training.stack import Stack
@@ -198,10 +198,10 @@ class _Sweep:
             is_exhausted=self._is_exhausted,
         )
         for trial in decision.new_trials:
-            self._recipes |= {
-                (trial.number, repeat): self._recipe(trial, repeat)
-                for repeat in range(self._config.repeats)
-            }
+            recipe = self._recipe(trial)
+            for repeat in range(self._config.repeats):
+                training = as_repeat(recipe.model, recipe.training, number=repeat)
+                self._recipes[trial.number, repeat] = recipe._replace(training=training)
             self._trials.append(trial)
             self._tell(trial)
         for rung in decision.rungs:
@@ -212,9 +212,9 @@ class _Sweep:
             del self._states[key]
         return decision
 
-    def _recipe(self, trial: Trial, repeat: int) -> Recipe:
-        """Return the config of a repeat. Raises PointerError if it cannot be trained."""
-        job = trial_job(self._job, trial.values, repeat=repeat)
+    def _recipe(self, trial: Trial) -> Recipe:
+        """Return the config of a trial. Raises PointerError if it cannot be trained."""
+        job = apply(self._job, trial.values)
         try:
             sections = Sections.model_validate(job)
             check_feasible(
@@ -230,8 +230,7 @@ class _Sweep:
             raise _refusal(trial, flaw["loc"], flaw["msg"]) from error
         except InfeasibleError as error:
             raise _refusal(trial, error.field, error.message) from error
-        training = as_trial(sections.model, sections.training)
-        return Recipe(sections.preprocessing, sections.model, training)
+        return Recipe(sections.preprocessing, sections.model, sections.training)
 
     def _groups(self, decision: Decision) -> Iterator[Sequence[_Task]]:
         """Yield the repeats that have to be trained; those of one group are trained together."""

@@ -2,7 +2,6 @@
 
 from itertools import compress
 
-import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 

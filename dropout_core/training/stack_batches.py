@@ -3,7 +3,7 @@
 Shapes: n networks, N batches, B rows of a batch, F features, I inputs of the first layer.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
@@ -14,7 +14,7 @@ from dropout_core.nn.layers import Dropout
 from dropout_core.nn.mlp import HiddenLayer
 from dropout_core.seeds import generator
 from dropout_core.training.stack_losses import StackLoss, Targets
-from dropout_core.training.stack_masks import Masks, Place
+from dropout_core.training.stack_masks import Masks, Memory, Place
 from dropout_core.training.stack_step import padded
 
 if TYPE_CHECKING:
@@ -38,12 +38,21 @@ class Batches:
     the last then stands for one that nobody reads.
     """
 
-    def __init__(self, trainings: Sequence["Training"], loss: StackLoss, num_networks: int) -> None:
+    def __init__(
+        self,
+        trainings: Sequence["Training"],
+        loss: StackLoss,
+        *,
+        num_networks: int,
+        memory: Memory,
+    ) -> None:
+        self._memory = memory
         self._trainings = trainings
         self._loss = loss
-        self._members = [*trainings, *trainings[-1:] * (num_networks - len(trainings))]
+        self._members = [*trainings, *[trainings[-1]] * (num_networks - len(trainings))]
         first = trainings[0]
         self._inputs = first.model.inputs
+        self._depth = len(first.model.hidden)
         self._size = first.config.batch_size
         self._dtype = first.data.train_features.dtype
         self._num_rows = len(first.data.train_features)
@@ -53,21 +62,22 @@ class Batches:
             for training, e in zip(trainings, epochs, strict=True)
         ]
         self._orders += self._orders[-1:] * (num_networks - len(trainings))
+        self._changes = any(t.config.dropout_schedule is not None for t in trainings)
+        self._places: list[tuple[Place, ...]] | None = None
         self._masks: Masks | None = None
         self._num_drawn = self._num_taken = 0  # of the batches that masks are drawn for
 
-    def take(self, start: int, stop: int) -> Iterator[Batch]:
+    def take(self, start: int, stop: int) -> Generator[Batch]:
         """Yield the batches from one number up to another.
 
         Close the iterator to leave the generators of masks as after the last batch that was taken.
         """
-        changes = any(t.config.dropout_schedule is not None for t in self._trainings)
         try:
             while start < stop:
                 first_row = start * self._size
                 rows = min(self._size, self._num_rows - first_row)
                 num_full = max(1, (self._num_rows - first_row) // self._size)
-                most = 1 if changes else max(1, _BYTES // self._bytes_of_batch(rows))
+                most = 1 if self._changes else max(1, _BYTES // self._bytes_of_batch(rows))
                 count = min(stop - start, num_full, most)
                 for taken, batch in enumerate(self._gathered(first_row, rows, count), start=1):
                     self._num_taken = taken
@@ -89,7 +99,7 @@ class Batches:
         if self._trainings[0].data.train_weights is not None:
             weights = self._select("train_weights", rows)
         targets = self._loss.prepare(self._select("train_targets", rows), weights)
-        places = [self._mask(place, padded_rows) for place in range(_HIDDEN, self._num_places)]
+        places = [self._mask(place, padded_rows) for place in range(_HIDDEN, _HIDDEN + self._depth)]
         return [
             Batch(
                 x[number],
@@ -100,8 +110,9 @@ class Batches:
         ]
 
     def _draw_masks(self, num_rows: int, count: int) -> None:
-        places = [places_of(training) for training in self._trainings]
-        self._num_places = len(places[0])
+        if self._places is None or self._changes:
+            self._places = [places_of(training) for training in self._trainings]
+        places = self._places
         self._num_taken, self._num_drawn = 0, count
         extra = len(self._members) - len(places)
         self._masks = Masks(
@@ -111,13 +122,14 @@ class Batches:
             num_rows=num_rows,
             padded_rows=padded(num_rows),
             dtype=self._dtype,
+            memory=self._memory,
         )
 
     def _mask(self, place: int, padded_rows: int) -> Tensor | None:
         """Return the mask of a place for all batches: (N, n, padded B, U)."""
         assert self._masks is not None
         mask = self._masks.at(place)
-        return None if mask is None else mask.unflatten(-1, (padded_rows, -1))
+        return None if mask is None else mask.view(*mask.shape[:-1], padded_rows, -1)
 
     def _features(self, rows: Tensor, padded_rows: int) -> Tensor:
         """Return the inputs of the first layer: (N, n, padded B, I)."""
@@ -131,12 +143,15 @@ class Batches:
 
     def _select(self, name: str, rows: Tensor) -> Tensor:
         """Return the rows (N, n, B) of each network's tensor: (N, n, B, ...)."""
-        tensors = [getattr(training.data, name) for training in self._members]
+        tensors: list[Tensor] = [getattr(training.data, name) for training in self._members]
         first = tensors[0]
         if all(tensor is first for tensor in tensors):
-            return cast(Tensor, first.index_select(0, rows.flatten()).unflatten(0, rows.shape))
+            shape = (rows.numel(), *first.shape[1:])
+            chosen = self._memory.take(name, shape, first.dtype)
+            torch.index_select(first, 0, rows.flatten(), out=chosen)
+            return chosen.view(*rows.shape, *first.shape[1:])
         parts = [
-            tensor.index_select(0, of_network.flatten()).unflatten(0, of_network.shape)
+            tensor.index_select(0, of_network.flatten()).view(*of_network.shape, *first.shape[1:])
             for tensor, of_network in zip(tensors, rows.unbind(1), strict=True)
         ]
         return torch.stack(parts, dim=1)
@@ -150,20 +165,20 @@ class Batches:
 _CODES, _INPUT, _HIDDEN = range(3)  # the first places that a network drops at
 
 
-def places_of(training: "Training") -> list[Place]:
+def places_of(training: "Training") -> tuple[Place, ...]:
     """Return where a network drops, in the order in which it draws, as it is at this step."""
     model = training.model
     inputs = model.inputs
     num_codes = 0 if inputs is None else len(inputs.cardinalities)
     dropouts = [model.input_dropout, *(cast(HiddenLayer, layer).dropout for layer in model.hidden)]
     units = [model.linears[0].in_features, *model.config.hidden]
-    return [
+    return (
         Place(num_codes, inputs.unknown_rate if inputs is not None and num_codes else 0.0, 1.0),
         *(
             Place(width, dropout.p, dropout.survivor_scale)
             for width, dropout in zip(units, cast(list[Dropout], dropouts), strict=True)
         ),
-    ]
+    )
 
 
 def _encoded(inputs: InputLayer, x: Tensor, known: Tensor | None) -> Tensor:
@@ -173,4 +188,5 @@ def _encoded(inputs: InputLayer, x: Tensor, known: Tensor | None) -> Tensor:
     values, codes = x[..., : inputs.num_values], x[..., inputs.num_values :]
     if known is not None:
         codes = codes * known
-    return inputs.one_hot(values.flatten(0, 2), codes.flatten(0, 2)).unflatten(0, x.shape[:-1])
+    encoded = inputs.one_hot(values.flatten(0, 2), codes.flatten(0, 2))
+    return encoded.view(*x.shape[:-1], -1)

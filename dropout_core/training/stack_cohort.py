@@ -15,6 +15,7 @@ from dropout_core.training.fused_step import FusedStep
 from dropout_core.training.stack_batches import Batches
 from dropout_core.training.stack_layout import Layout
 from dropout_core.training.stack_losses import stack_loss
+from dropout_core.training.stack_masks import Memory
 from dropout_core.training.stack_probe import sizes_at_once
 from dropout_core.training.stack_step import StackStep, padded
 from dropout_core.training.stack_update import Update, learns_as
@@ -68,6 +69,7 @@ class Cohort:
         self._num_networks, sizes = sizes_at_once(
             layout, activation, num_networks=len(self.trainings), rows=sorted(rows)
         )
+        self._memory = Memory()
         extra = self._num_networks - len(self.trainings)
         members = [*self.trainings, *self.trainings[-1:] * extra]
         self._loss = stack_loss(
@@ -105,10 +107,12 @@ class Cohort:
         annealed = [
             t for t in trainings if t.config.dropout_schedule or t.config.weight_decay_schedule
         ]
-        batches = Batches(trainings, self._loss, self._num_networks).take(batch, stop)
+        batches = Batches(
+            trainings, self._loss, num_networks=self._num_networks, memory=self._memory
+        ).take(batch, stop)
         started = time.perf_counter()
         try:
-            while batch < stop and not any([training.interrupted for training in trainings]):
+            while batch < stop and not any(training.interrupted for training in trainings):
                 for training in annealed:
                     done = len(training.history) * training.num_batches
                     training.annealing.begin(done + batch)

@@ -5,7 +5,7 @@ Shapes: n networks, P numbers of a row, I inputs and O outputs of a layer.
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -60,11 +60,13 @@ class Layout:
 
         They follow each other as in `parameters`.
         """
-        return [rows[..., p.start : p.stop].unflatten(-1, p.shape) for p in self.parts]
+        return [
+            rows[..., part.start : part.stop].view(*rows.shape[:-1], *part.shape)
+            for part in self.parts
+        ]
 
     @staticmethod
     def parameters(model: MLP) -> list[torch.nn.Parameter]:
         """Return the parameters of a network in the order of the parts."""
-        linears = model.linears
-        biases = [linear.bias for linear in linears if linear.bias is not None]
-        return [*(linear.weight for linear in linears), *biases]
+        linears = cast(list[torch.nn.Linear], model.linears)
+        return [*(linear.weight for linear in linears), *(linear.bias for linear in linears)]

@@ -6,8 +6,11 @@ the number of batches that are drawn at once.
 Shapes: n networks, N batches, B rows of a batch, U units of a layer.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -15,6 +18,8 @@ import torch
 from torch import Generator, Tensor
 
 from dropout_core.nn.masks import LEVELS, bound_of, draw_words_, keep_threshold, words_of
+
+_WORTH_A_THREAD = 1 << 15  # words, about a tenth of a millisecond
 
 
 class Place(NamedTuple):
@@ -39,6 +44,20 @@ class _Bits:
     num_elements: int
 
 
+class Memory:
+    """Memory that is used again and again: a large tensor anew would cost as much as filling it."""
+
+    def __init__(self) -> None:
+        self._flat: dict[Hashable, Tensor] = {}
+
+    def take(self, name: Hashable, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Return a tensor with any numbers in it, which the next call with this name may use."""
+        size = math.prod(shape)
+        if name not in self._flat or len(self._flat[name]) < size:
+            self._flat[name] = torch.empty(size, dtype=dtype)
+        return self._flat[name][:size].view(*shape)
+
+
 class Masks:
     """The masks of all places for `num_batches` batches of `num_rows`.
 
@@ -49,32 +68,37 @@ class Masks:
 
     def __init__(
         self,
-        places: Sequence[Sequence[Place]],
+        places: Sequence[tuple[Place, ...]],
         generators: Sequence[Generator],
         *,
         num_batches: int,
         num_rows: int,
         padded_rows: int,
         dtype: torch.dtype,
+        memory: Memory,
     ) -> None:
+        self._memory = memory
         self._generators = generators
-        drawing = places[: len(generators)]
-        self._layouts = [_layout(of_network, num_rows) for of_network in drawing]
+        self._layouts = [_layout(own, num_rows) for own, _ in zip(places, generators, strict=False)]
         self._states = [generator.get_state() for generator in generators]
+        groups = groupby(range(len(generators)), key=self._layouts.__getitem__)
+        numbers = [[*group] for _, group in groups]
+        words = [self._draw(group, num_batches) for group in numbers]
+        is_padded = padded_rows > num_rows or len(places) > len(generators)
         self._at: list[Tensor | None] = []
-        for of_place in zip(*places, strict=True):
+        for index, of_place in enumerate(zip(*places, strict=True)):
             mask = None
             if any(place.drops for place in of_place):
                 size = padded_rows * of_place[0].num_units
-                mask = torch.zeros(num_batches, len(places), size, dtype=dtype)
+                shape = (num_batches, len(places), size)
+                mask = memory.take(("mask", index), shape, dtype)
+                if is_padded:
+                    mask.zero_()
+                for group, drawn in zip(numbers, words, strict=True):
+                    part = mask[:, group[0] : group[-1] + 1, : num_rows * of_place[0].num_units]
+                    bits = self._layouts[group[0]][index]
+                    _set_mask(part, [of_place[number] for number in group], bits, drawn)
             self._at.append(mask)
-        numbers = range(len(generators))
-        for layout, group in groupby(numbers, key=lambda k: self._layouts[k]):
-            self._draw([*group], layout, places, num_batches, num_rows)
-        for mask, of_place in zip(self._at, zip(*places, strict=True), strict=True):
-            if mask is not None:
-                scales = torch.tensor([place.scale for place in of_place], dtype=dtype)
-                mask.mul_(scales[:, None])
 
     def at(self, place: int) -> Tensor | None:
         return self._at[place]
@@ -88,36 +112,50 @@ class Masks:
             num_words = num_batches * _num_words(layout)
             draw_words_(torch.empty(num_words, dtype=torch.int64), generator)
 
-    def _draw(
-        self,
-        group: list[int],
-        layout: tuple[_Bits | None, ...],
-        places: Sequence[Sequence[Place]],
-        num_batches: int,
-        num_rows: int,
-    ) -> None:
-        """Set the masks of networks that follow each other and draw as many words."""
-        first, last = group[0], group[-1] + 1
-        num_words = _num_words(layout)
-        words = torch.empty(len(group), num_batches, num_words, dtype=torch.int64)
-        if num_words:
-            for number, row in zip(group, words.unbind(), strict=True):
-                draw_words_(row, self._generators[number])
-        for index, (mask, bits) in enumerate(zip(self._at, layout, strict=True)):
-            if mask is None:
-                continue
-            of_place = [places[number][index] for number in group]
-            if bits is None:
-                kept = [[float(keep_threshold(place.p) == LEVELS)] for place in of_place]
-                mask[:, first:last, : num_rows * of_place[0].num_units] = torch.tensor(kept)
-                continue
-            drawn = words[:, :, bits.start : bits.stop].view(bits.dtype)[..., : bits.num_elements]
-            bounds = [bound_of(keep_threshold(place.p))[0] for place in of_place]
-            drawn.lt_(torch.tensor(bounds, dtype=bits.dtype)[:, None, None])
-            mask[:, first:last, : bits.num_elements].copy_(drawn.transpose(0, 1))
+    def _draw(self, group: list[int], num_batches: int) -> Tensor:
+        """Return the words of networks that draw as many, for each batch: (g, N, words)."""
+        num_words = _num_words(self._layouts[group[0]])
+        shape = (len(group), num_batches, num_words)
+        words = self._memory.take(("words", group[0]), shape, torch.int64)
+        draws = [(row, self._generators[k]) for row, k in zip(words.unbind(), group, strict=True)]
+        if words.numel() < _WORTH_A_THREAD or torch.get_num_threads() == 1:
+            _draw_each(draws)
+            return words
+        # A generator draws one number after the other, so a second thread takes half of them.
+        half = len(draws) // 2
+        second = _second_thread().submit(_draw_each, draws[half:])
+        _draw_each(draws[:half])
+        second.result()
+        return words
 
 
-def _layout(places: Sequence[Place], num_rows: int) -> tuple[_Bits | None, ...]:
+def _draw_each(draws: Sequence[tuple[Tensor, Generator]]) -> None:
+    for words, generator in draws:
+        draw_words_(words, generator)
+
+
+@cache
+def _second_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="masks")
+
+
+def _set_mask(part: Tensor, places: Sequence[Place], bits: _Bits | None, words: Tensor) -> None:
+    """Set the masks (N, g, B * U) of networks whose bits lie alike in their words."""
+    thresholds = [keep_threshold(place.p) for place in places]
+    if bits is None:
+        part[:] = torch.tensor([[float(threshold == LEVELS)] for threshold in thresholds])
+    else:
+        drawn = words[:, :, bits.start : bits.stop].view(bits.dtype)[..., : bits.num_elements]
+        bounds = [bound_of(threshold)[0] for threshold in thresholds]
+        drawn.lt_(torch.tensor(bounds, dtype=bits.dtype)[:, None, None])
+        part.copy_(drawn.transpose(0, 1))
+    scales = [place.scale for place in places]
+    if any(scale != 1.0 for scale in scales):
+        part.mul_(torch.tensor(scales, dtype=part.dtype)[:, None])
+
+
+@lru_cache(maxsize=4096)
+def _layout(places: tuple[Place, ...], num_rows: int) -> tuple[_Bits | None, ...]:
     """Return the bits that a network draws for a batch, place by place."""
     layout: list[_Bits | None] = []
     start = 0

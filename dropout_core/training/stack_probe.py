@@ -46,7 +46,7 @@ def _size(
     activation: FusedActivation,
     num_networks: int,
     num_rows: int,
-    num_threads: int,  # only a part of the key
+    num_threads: int,  # noqa: ARG001 - a part of the key of the cache
 ) -> int:
     """Return `num_networks` if all of them at once have the bits of two; 2; or 1.
 
