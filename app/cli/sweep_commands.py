@@ -246,10 +246,9 @@ def _show_plan(plan: dict[str, Any], *, as_json: bool) -> None:
     say(f"{_counted(plan['num_trials'], 'trial')}, {_counted(plan['num_jobs'], 'job')}")
     has_brackets = any(rung["bracket"] for rung in plan["rungs"])
     for rung in plan["rungs"]:
-        trials_of_rung = _counted(rung["num_trials"], "trial")
-        say(
-            f"  {_rung_name(rung, has_brackets=has_brackets)}: {trials_of_rung} at {_counted(rung['epochs'], 'epoch')}"
-        )
+        name = _rung_name(rung, has_brackets=has_brackets)
+        num_trials = _counted(rung["num_trials"], "trial")
+        say(f"  {name}: {num_trials} at {_counted(rung['epochs'], 'epoch')}")
     if plan["estimated_seconds"] is not None:
         say(f"about {plan['estimated_seconds']:.2g} s of training")
     for number, values in enumerate(plan["first_trials"]):

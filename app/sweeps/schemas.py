@@ -15,7 +15,7 @@ TrialState = Literal[JobState, "pruned", "not_chosen"]
 EXAMPLE = {
     "name": "flats",
     "job": {
-        "dataset": {"id": "ds_01m7yfj0caymhw2pfr3q540p4y", "target": "rent"},
+        "dataset": {"id": "ds_01m7yfj0caymhw2pfr3q540p4y", "target": "label"},
         "training": {"epochs": 27},
     },
     "space": {

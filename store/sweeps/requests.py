@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select, update
 
 from store.database.tables import database_now, jobs
 from store.errors import IllegalSweepTransition
 from store.jobs import transitions
-from store.sweeps.rows import Sweep, change, get
+from store.sweeps.rows import Sweep, change, get, winning_jobs
 
 
 def cancel(connection: Connection, sweep_id: str, *, tenant: str) -> Sweep:
@@ -82,8 +82,14 @@ def resume(connection: Connection, sweep_id: str, *, tenant: str) -> Sweep:
 
 
 def end_tuned(connection: Connection, sweep: Sweep) -> None:
-    """End the job that was submitted with `tune`, if there is one, as its sweep has ended."""
+    """End the job that was submitted with `tune`, if there is one, as its sweep has ended.
+
+    It has the epochs of the winner.
+    """
     waits = (jobs.c.sweep_id == sweep.id) & jobs.c.trial.is_(None) & (jobs.c.state == "running")
+    if (winner := winning_jobs(connection, [sweep.id]).get(sweep.id)) is not None:
+        epochs = connection.execute(select(jobs.c.epochs_completed).where(jobs.c.id == winner))
+        connection.execute(update(jobs).where(waits).values(epochs_completed=epochs.scalar_one()))
     reason = sweep.state_reason or "completed"
     transitions.end_all(connection, waits, sweep.state, reason, detail=sweep.detail)
 
