@@ -14,6 +14,7 @@ WATCH_SECONDS = 0.5
 STOP_SECONDS = 30
 RESTART_SECONDS = 1.0  # between two starts of a process that keeps dying
 _PROBE_SECONDS = 2.0  # between two probes
+_RETRY_SECONDS = 0.1  # after a probe without an answer
 _ANSWER_SECONDS = 5.0
 
 log = structlog.get_logger()
@@ -93,8 +94,9 @@ def probing(port: int) -> Callable[[], bool]:
 
     def probe() -> None:
         while True:
-            if _is_alive(port):
-                heard.set()
+            while not _is_alive(port):  # it starts, and is to be heard as soon as it can be
+                time.sleep(_RETRY_SECONDS)
+            heard.set()
             time.sleep(_PROBE_SECONDS)
 
     def was_heard() -> bool:

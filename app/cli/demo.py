@@ -216,8 +216,8 @@ def _service() -> Iterator[str]:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 command, env=_environment(), stdout=subprocess.PIPE, stderr=log_file, text=True
             )
+        assert process.stdout is not None
         try:
-            assert process.stdout is not None
             line = process.stdout.readline()
             if "http://" not in line:
                 raise DemoFailed(f"the service did not start: {_last_line(f'{folder}/log')}")
@@ -225,6 +225,7 @@ def _service() -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(STOP_SECONDS)
+            process.stdout.close()
 
 
 def _environment() -> dict[str, str]:

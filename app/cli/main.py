@@ -1,4 +1,4 @@
-"""`dropout-service`: one command for every role, keys, backups and the demo."""
+"""`dropout-service`: one command for every role, keys, backups, sweeps and the demo."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from store.operations.gc_freeze import frozen_imports
 try:
     import typer
 
-    from app.cli import key_commands
+    from app.cli import key_commands, sweep_commands
     from app.cli.terminal import RELEASE, DataDir, fail, say, settings_of, warn
     from store.operations.private_files import create_private_files
 except ModuleNotFoundError as missing:  # the library alone is installed
@@ -30,6 +30,7 @@ cli = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
 cli.add_typer(key_commands.cli, name="keys")
+cli.add_typer(sweep_commands.cli, name="sweeps")
 
 Host = Annotated[str, typer.Option(help="Address to bind; other than loopback needs an API key.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to bind; 0 takes a free one.")]
@@ -100,26 +101,32 @@ def api(
 ) -> None:
     """Run the API alone; workers run elsewhere."""
     with frozen_imports():
+        from app.http import bind
+        from store.errors import NewerDatabase
+        from store.operations.logs import configure_logging
+
+    settings = settings_of(data_dir=data_dir)
+    configure_logging()
+    try:
+        if fd is None:  # before the other imports, which take two seconds
+            bind.check_bind(host, settings)
+    except (bind.UnsafeBind, NewerDatabase) as error:
+        fail(str(error))
+    with frozen_imports():
         import uvicorn
         from sqlalchemy.exc import DBAPIError
 
-        from app.http import bind
         from app.http.protocol import BoundedHttp, raise_descriptor_limit
         from app.http.server import Server
         from app.main import create_app
         from dropout_core.data.ingest import warm_up
         from store.database.engine import Database
-        from store.errors import NewerDatabase
         from store.operations.lifetime import on_parent_exit
-        from store.operations.logs import configure_logging
         from store.operations.tracing import configure_tracing
 
-    settings = settings_of(data_dir=data_dir)
-    configure_logging()
     configure_tracing("api")
     try:
         if fd is None:
-            bind.check_bind(host, settings)
             with closing(Database(settings.database)) as database:
                 database.migrate()  # here, where a failure is one line
         app = create_app(settings)
@@ -135,10 +142,10 @@ def api(
             forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=5,
         )
-        server = Server(config, end_streams=app.state.context.watched_jobs.close)
+        server = Server(config, end_streams=app.state.context.watched_events.close)
         listener = bind.listen(host, port) if fd is None else socket.socket(fileno=fd)
         probed = [] if probe_fd is None else [socket.socket(fileno=probe_fd)]
-    except (bind.UnsafeBind, NewerDatabase, OSError) as error:
+    except (NewerDatabase, OSError) as error:
         fail(str(error))
     except DBAPIError as error:
         fail(f"the database failed: {error.orig}")

@@ -1,5 +1,7 @@
 """The whole service in one command: API processes and a local worker, replaced if they fail."""
 
+import http.client
+import json
 import os
 import signal
 import socket
@@ -10,8 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-
-import httpx
 
 from app.cli.children import WATCH_SECONDS, Child, probing, reading
 from app.cli.terminal import RELEASE, say
@@ -121,12 +121,20 @@ def _wait_until_ready(address: str, children: list[Child], stop: threading.Event
         for child in children:
             if child.exit_code is not None:
                 raise NotReady(f"the {child.name} process ended with code {child.exit_code}")
-        try:
-            checks = httpx.get(f"{address}/readyz", timeout=5, trust_env=False).json()["checks"]
-            # Models are served from a full disk too.
-            if checks["database"] == checks["storage"] == "ok":
-                return
-        except (httpx.TransportError, ValueError, KeyError):
-            pass  # not yet
+        if _is_ready(address):
+            return
         if time.monotonic() > deadline:
             raise NotReady(f"the service was not ready within {READY_SECONDS} seconds")
+
+
+def _is_ready(address: str) -> bool:
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        checks = json.load(connection.getresponse())["checks"]
+        # Models are served from a full disk too.
+        return bool(checks["database"] == checks["storage"] == "ok")
+    except (OSError, http.client.HTTPException, ValueError, KeyError):
+        return False  # not yet
+    finally:
+        connection.close()

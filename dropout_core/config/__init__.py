@@ -16,6 +16,7 @@ from dropout_core.config.problem import (
     Task,
 )
 from dropout_core.config.stacking import can_stack, stack_key
+from dropout_core.config.sweep import SweepConfig
 from dropout_core.config.training import (
     AdamConfig,
     AdamWConfig,
@@ -67,6 +68,7 @@ __all__ = [
     "Seed",
     "SplitConfig",
     "StepConfig",
+    "SweepConfig",
     "TableConfig",
     "Task",
     "TrainingConfig",

@@ -135,10 +135,14 @@ class Training:
         return self.stopped_early or len(self.history) == num_epochs
 
     @property
+    def kept(self) -> EpochMetrics:
+        """Return the epoch whose weights are kept if training ends now."""
+        return self.history[(self._best_epoch or len(self.history)) - 1]
+
+    @property
     def refit_length(self) -> Length:
         """Return the length of a run that ends where this one, which is over, has its weights."""
-        best_epoch = self._best_epoch or len(self.history)
-        return Length(best_epoch * self.num_batches, self.num_batches)
+        return Length(self.kept.epoch * self.num_batches, self.num_batches)
 
     @property
     def batches_to_train(self) -> int:
@@ -167,19 +171,20 @@ class Training:
                 alone.release()
         self.settle()
 
-    def settle(self) -> None:
+    def settle(self, model: MLP | None = None) -> None:
         """Load the final weights into the model; call it when training has ended.
 
         Raises Diverged if outputs are not finite then: no loss need have seen the last step.
 
         They are the best weights that early stopping has seen, or else the moving average, if the
-        config has one.
+        config has one. They go into `model`, a copy of this run's, if it is given.
         """
+        model = self.model if model is None else model
         if self._best_weights:
-            self.model.load_state_dict(self._best_weights)
+            model.load_state_dict(self._best_weights)
         elif self.average is not None:
-            self.model.load_state_dict(self.average.module.state_dict())
-        outputs = outputs_of(self.model, self.data.train_features[:BATCH_SIZE])
+            model.load_state_dict(self.average.module.state_dict())
+        outputs = outputs_of(model, self.data.train_features[:BATCH_SIZE])
         if not outputs.isfinite().all():
             raise Diverged(len(self.history), math.nan, what="an output")
 

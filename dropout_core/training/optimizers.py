@@ -1,5 +1,6 @@
 """Build torch's optimizer and its learning-rate scheduler, stepped after every batch."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,10 +20,22 @@ from dropout_core.config import (
     StepConfig,
 )
 
-_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
+
+def _without_compiler(optimizer: type[torch.optim.Optimizer]) -> Callable[..., Any]:
+    """Return the optimizer without what torch wraps around its methods for `torch.compile`.
+
+    The wrappers import the compiler with the first optimizer, which takes a second and 100 MB.
+    """
+    names = ("add_param_group", "load_state_dict", "state_dict", "step", "zero_grad")
+    methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in names}
+    methods["step"] = torch.no_grad()(methods["step"])
+    return type(optimizer.__name__, (optimizer,), methods)
+
+
+_OPTIMIZERS = {
+    "sgd": _without_compiler(torch.optim.SGD),
+    "adam": _without_compiler(torch.optim.Adam),
+    "adamw": _without_compiler(torch.optim.AdamW),
 }
 
 STATE_TENSORS = {"sgd": 1, "adam": 2, "adamw": 2}

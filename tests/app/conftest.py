@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 
 from app.main import create_app
 from store.settings import Settings
@@ -24,6 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         grouped = item.get_closest_marker("xdist_group") is not None
         if HERE in item.path.parents and "service" in item.fixturenames and not grouped:
             item.add_marker(pytest.mark.xdist_group("service"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Predict with one thread, as the API does."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="package")

@@ -73,7 +73,8 @@ class Service:
             self._stacks = {name: stack.enter_context(ExitStack()) for name in self._commands}
             for name in self._commands:
                 self._start(name)
-            self.client = stack.enter_context(Client(self.address))
+            self._clients = [stack.enter_context(Client(address)) for address in self.addresses]
+            self.client = self._clients[0]
             try:
                 wait_until(lambda: self._has_died() or self._answers(), START_SECONDS)
                 assert not self._has_died(), "a process of the service ended while it started"
@@ -165,7 +166,7 @@ class Service:
         return any(process.poll() is not None for process in self.started.values())
 
     def _answers(self) -> bool:
-        return all(_is_ready(address) for address in self.addresses)
+        return all(client.is_ready() for client in self._clients)
 
     def _start(self, name: str) -> None:
         process = running(self._commands[name], self.settings, log=self._folder / f"log-{name}")
@@ -193,11 +194,6 @@ def scaled_out(
     workers = {f"worker-{n}": list(worker) for n in range(num_workers)}
     commands = {**apis, "dispatcher": [*COMMAND, "dispatch"], **workers}
     return Service(folder, commands, ports=ports, **settings)
-
-
-def _is_ready(address: str) -> bool:
-    with Client(address) as client:
-        return client.is_ready()
 
 
 def _kind_of(process: psutil.Process) -> str | None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.http.query import MAX_NAME_CHARACTERS, declared
-from tests.support import tables
+from tests.support import openapi, tables
 from tests.support.client import upload
 from tests.support.in_process import TestClient
 from tests.support.problems import assert_error, assert_problem
@@ -20,7 +20,7 @@ def routes_of(client: TestClient) -> dict[str, Any]:
 
 
 def test_what_is_declared_is_what_the_document_tells(sqlite_client: TestClient) -> None:
-    paths = sqlite_client.get("/openapi.json").json()["paths"]
+    paths = openapi.document()["paths"]
     for name, route in routes_of(sqlite_client).items():
         method, _, path = name.partition(" ")
         told = paths.get(path, {}).get(method.lower())

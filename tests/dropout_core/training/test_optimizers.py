@@ -1,4 +1,5 @@
 import math
+import sys
 from functools import partial
 from typing import Any
 
@@ -76,6 +77,18 @@ def test_two_steps_are_those_computed_by_hand(config: Optimizer) -> None:
         weights.grad = slope.clone()
         optimizer.step()
     torch.testing.assert_close(weights.detach(), by_hand(config), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("config", [SGDConfig(), AdamConfig(), AdamWConfig()], ids=repr)
+def test_none_loads_the_compiler(config: Optimizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take a second of every worker's start, and of the first training of a process."""
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # to import it is an error
+    weights = nn.Parameter(WEIGHTS.clone())
+    optimizer = build_optimizer([weights], config)
+    weights.grad = SLOPES[0].clone()
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.zero_grad()
 
 
 def learning_rates(
