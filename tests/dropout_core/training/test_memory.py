@@ -188,13 +188,9 @@ def test_activations_count_for_each_member_and_scaled_weights_for_those_of_a_bac
     assert estimate(members=5, member_sharing="backbone") == expected
 
 
-def test_networks_of_a_stack_share_their_data() -> None:
-    sizes = {"in_features": 100, "out_features": 2, "num_rows": 100_000}
-    model = MLPConfig(hidden=(16,))
-
-    def estimate(**more: int) -> int:
-        return training_bytes(model, TrainingConfig(stacked=True), **sizes, **more)
-
-    data = 100_000 * (100 * (4 + 2 * 8) + 2 * 4 * 2)
-    assert estimate(stack=16) - data == 16 * (estimate() - data)
-    assert estimate() > training_bytes(model, TrainingConfig(), **sizes)
+def test_a_network_of_a_stack_has_its_gradients_twice() -> None:
+    model, sizes = MLPConfig(hidden=(16,)), {"in_features": 100, "out_features": 2, "num_rows": 10}
+    alone, stacked = (
+        training_bytes(model, TrainingConfig(stacked=stacked), **sizes) for stacked in (False, True)
+    )
+    assert stacked - alone == 4 * num_parameters(model, in_features=100, out_features=2)
