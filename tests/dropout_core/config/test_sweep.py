@@ -73,6 +73,7 @@ def test_a_choice_can_be_any_json_and_keeps_its_type(value: Any) -> None:
         ("/metadata/team", "metadata"),
         ("/preset", "preset"),
         ("/task", "compared"),
+        ("/optimise_for", "follow"),
         ("/dataset", "compared"),
         ("/dataset/split/seed", "compared"),
         ("/training", "same bits"),
