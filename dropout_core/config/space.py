@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from dropout_core.config.base import Config, Count
+from dropout_core.config.base import Config, Count, Positive
 
 # RFC 6901, not the whole document.
 Pointer = Annotated[str, Field(max_length=1000, pattern=r"^(/([^/~\x00]|~[01])+)+$")]
@@ -72,16 +72,15 @@ class Choice(_Parameter):
         return values
 
 
-# Samplers compute with differences, logarithms and counts of such numbers.
-Number = Annotated[float, Field(ge=-1e100, le=1e100)]
-PositiveNumber = Annotated[float, Field(ge=1e-100, le=1e100)]
+# Samplers compute with differences, logarithms and counts of numbers between bounds.
+_LEAST, _MOST = 1e-100, 1e100
 WholeNumber = Annotated[int, Field(gt=-(2**32), lt=2**32)]
 
 
 class Uniform(_Parameter):
     """A number between two bounds, all equally likely."""
 
-    uniform: Annotated[tuple[Number, Number], Field(strict=False)]
+    uniform: Annotated[tuple[float, float], Field(strict=False)]
 
     @field_validator("uniform")
     @classmethod
@@ -92,11 +91,13 @@ class Uniform(_Parameter):
 class LogUniform(_Parameter):
     """A number between two bounds above 0 whose logarithm is equally likely everywhere."""
 
-    log_uniform: Annotated[tuple[PositiveNumber, PositiveNumber], Field(strict=False)]
+    log_uniform: Annotated[tuple[Positive, Positive], Field(strict=False)]
 
     @field_validator("log_uniform")
     @classmethod
     def _ascend(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+        if min(bounds) < _LEAST:
+            raise PydanticCustomError("small_bounds", "the bounds have to be at least 1e-100")
         return _ascending(bounds)
 
 
@@ -133,7 +134,9 @@ class Integer(_Parameter):
 
 
 def _ascending(bounds: tuple[N, N]) -> tuple[N, N]:
-    if not bounds[1] - bounds[0] >= 1e-100:
+    if max(map(abs, bounds)) > _MOST:
+        raise PydanticCustomError("large_bounds", "the bounds have to be at most 1e100")
+    if not bounds[1] - bounds[0] >= _LEAST:
         raise PydanticCustomError("bounds", "the second bound has to be larger than the first")
     return bounds
 
