@@ -5,15 +5,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dropout_core.config.sweep import (
-    Choice,
-    Integer,
-    LogUniform,
-    Parameter,
-    SweepConfig,
-    Uniform,
-    as_json,
-)
+from dropout_core.config import SweepConfig
+from dropout_core.config.space import Choice, Integer, LogUniform, Parameter, Uniform, as_json
 
 Values = dict[str, Any]
 

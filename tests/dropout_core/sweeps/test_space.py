@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropout_core.config import MLPConfig, TrainingConfig
-from dropout_core.config.sweep import as_json
+from dropout_core.config.space import as_json
 from dropout_core.sweeps.space import (
     PointerError,
     apply,
