@@ -23,6 +23,8 @@ SQLITE_FILE = "dropout.db"  # in the data directory
 DATABASE_SCHEMES = ("postgresql", "sqlite")
 REDIS_SCHEMES = ("redis", "rediss")
 
+_OF_CLIENTS = ("DROPOUT_URL",)  # of the commands that call a service
+
 # Kubernetes describes a Service that is called `dropout` to the pods beside it.
 _OF_KUBERNETES = re.compile(
     r"DROPOUT_(\w+_)?(SERVICE_HOST=|SERVICE_PORT(_\w+)?=|PORT_\d+_\w+=|PORT=(tcp|udp|sctp)://)"
@@ -187,7 +189,10 @@ class Settings(BaseSettings):
     @classmethod
     def _keys_are_made(cls, value: object) -> None:
         if value is not None:  # to ignore it would open a service that was locked
-            raise ValueError("unset DROPOUT_API_KEY, and make a key with `keys create`")
+            raise ValueError(
+                "unset DROPOUT_API_KEY, which is for commands that call a service, and make a key "
+                "with `keys create`"
+            )
 
     @model_validator(mode="after")
     def _knows_every_variable(self) -> Self:
@@ -196,7 +201,7 @@ class Settings(BaseSettings):
             f"there is no setting {name.upper()}{_nearest(name.upper(), known)}"
             for name, value in sorted(os.environ.items())
             if name.upper().startswith(PREFIX)
-            and name.upper() not in known
+            and name.upper() not in (*known, *_OF_CLIENTS)
             and not _OF_KUBERNETES.match(f"{name}={value}")
         ]
         if unknown:  # a setting that is misspelt would have no effect

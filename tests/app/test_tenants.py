@@ -298,7 +298,7 @@ def test_anothers_id_in_a_body_is_that_of_nothing(
                     "/dataset/id": of_job,
                     "/job/dataset/id": {
                         "job": of_job,
-                        "space": {"/training/seed": {"choice": [1]}},
+                        "space": space,
                     },
                     "/dataset": {"dataset": name},
                 }[pointer]

@@ -21,7 +21,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="package")
-def flowers(api: TestClient) -> dict[str, Any]:
+def base_job(api: TestClient) -> dict[str, Any]:
     """The job that predicts the kind of a flower, with rows to validate on."""
     dataset = upload(api, tables.flowers())
     return {"dataset": {"id": dataset["id"], "target": "label"}, "training": {"epochs": 16}}

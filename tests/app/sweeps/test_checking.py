@@ -60,9 +60,9 @@ def check(api: TestClient, job: dict[str, Any], **sweep: Any) -> Any:
     ],
 )
 def test_a_space_that_yields_an_invalid_job_names_the_value(
-    api: TestClient, flowers: dict[str, Any], space: dict[str, Any], pointer: str, told: str
+    api: TestClient, base_job: dict[str, Any], space: dict[str, Any], pointer: str, told: str
 ) -> None:
-    refused = check(api, flowers, space=space)
+    refused = check(api, base_job, space=space)
     assert told in assert_problem(refused, 422, "invalid_request", pointer)
 
 
@@ -90,9 +90,9 @@ def test_a_space_that_yields_an_invalid_job_names_the_value(
     ],
 )
 def test_a_search_that_does_not_fit_names_the_field(
-    api: TestClient, flowers: dict[str, Any], search: dict[str, Any], pointer: str, told: str
+    api: TestClient, base_job: dict[str, Any], search: dict[str, Any], pointer: str, told: str
 ) -> None:
-    refused = check(api, flowers, **search)
+    refused = check(api, base_job, **search)
     assert told in assert_problem(refused, 422, "invalid_request", pointer)
 
 
@@ -109,9 +109,9 @@ def test_a_search_that_does_not_fit_names_the_field(
     ],
 )
 def test_the_base_job_is_checked_as_any_job(
-    api: TestClient, flowers: dict[str, Any], job: dict[str, Any], pointer: str, told: str
+    api: TestClient, base_job: dict[str, Any], job: dict[str, Any], pointer: str, told: str
 ) -> None:
-    job = {**flowers, **job, "dataset": flowers["dataset"] | job.get("dataset", {})}
+    job = {**base_job, **job, "dataset": base_job["dataset"] | job.get("dataset", {})}
     refused = check(api, job, repeats=2)
     assert told in assert_problem(refused, 422, "invalid_request", pointer)
 
@@ -122,7 +122,7 @@ def test_no_dataset_is_404(api: TestClient) -> None:
 
 
 def test_each_value_of_tpe_is_checked_though_its_trials_are_not_known(
-    api: TestClient, flowers: dict[str, Any]
+    api: TestClient, base_job: dict[str, Any]
 ) -> None:
     space = {
         DROPOUT: {"choice": [*(rate / 100 for rate in range(50)), 2.0]},
@@ -133,17 +133,21 @@ def test_each_value_of_tpe_is_checked_though_its_trials_are_not_known(
         },
     }
     options = {"sampler": "tpe", "window": 1, "budget": {"trials": 1}}
-    refused = check(api, flowers, space=space, **options)
+    refused = check(api, base_job, space=space, **options)
     assert_problem(refused, 422, "invalid_request", "/space/~1model~1hidden_dropout/choice/50")
     del space[DROPOUT]
-    refused = check(api, flowers, space=space, **options)
+    refused = check(api, base_job, space=space, **options)
     assert_problem(refused, 422, "invalid_request", "/space/~1training~1label_smoothing")
 
 
-def test_the_depth_of_a_network_can_be_searched(api: TestClient, flowers: dict[str, Any]) -> None:
+def test_the_depth_of_a_network_can_be_searched(api: TestClient, base_job: dict[str, Any]) -> None:
     space = {"/model/hidden": {"choice": [[8], [8, 8], [8, 8, 8]]}, DROPOUT: {"uniform": [0, 0.5]}}
-    for job in (flowers, flowers | {"preset": "fast"}, flowers | {"model": {"hidden": [4]}}):
+    for job in (
+        base_job,
+        base_job | {"preset": "fast"},
+        base_job | {"model": {"hidden": [4]}},
+    ):
         assert check(api, job, space=space).status_code == 200
-    list_of_two = flowers | {"model": {"hidden": [8, 8], "hidden_dropout": [0.1, 0.2]}}
+    list_of_two = base_job | {"model": {"hidden": [8, 8], "hidden_dropout": [0.1, 0.2]}}
     refused = check(api, list_of_two, space={"/model/hidden": space["/model/hidden"]})
     assert "2 dropouts for" in assert_problem(refused, 422, "invalid_request")

@@ -17,11 +17,11 @@ def plan_of(api: TestClient, job: dict[str, Any], **sweep: Any) -> dict[str, Any
     return plan
 
 
-def test_a_plan_has_the_rungs_and_stores_nothing(api: TestClient, flowers: dict[str, Any]) -> None:
+def test_a_plan_has_the_rungs_and_stores_nothing(api: TestClient, base_job: dict[str, Any]) -> None:
     data_dir: Path = context_of(api).settings.data_dir
     before = stored(api, data_dir), api.get("/v1/sweeps").json()
     pruner = {"name": "successive_halving", "reduction": 4}
-    plan = plan_of(api, flowers, pruner=pruner, budget={"trials": 16}, repeats=2)
+    plan = plan_of(api, base_job, pruner=pruner, budget={"trials": 16}, repeats=2)
     assert (plan["num_trials"], plan["num_jobs"]) == (16, 32)
     assert [(rung["epochs"], rung["num_trials"]) for rung in plan["rungs"]] == [
         (1, 16),
@@ -35,9 +35,9 @@ def test_a_plan_has_the_rungs_and_stores_nothing(api: TestClient, flowers: dict[
     assert (stored(api, data_dir), api.get("/v1/sweeps").json()) == before
 
 
-def test_a_plan_can_be_submitted_as_it_is(api: TestClient, flowers: dict[str, Any]) -> None:
+def test_a_plan_can_be_submitted_as_it_is(api: TestClient, base_job: dict[str, Any]) -> None:
     """Its job has a value for every field, and the same trials."""
-    plan = plan_of(api, flowers | {"preset": "fast"}, name="search")
+    plan = plan_of(api, base_job | {"preset": "fast"}, name="search")
     again = plan_of(api, **plan["resolved_config"])
     assert again["first_trials"] == plan["first_trials"]
     assert again["resolved_config"] == plan["resolved_config"]
@@ -45,9 +45,9 @@ def test_a_plan_can_be_submitted_as_it_is(api: TestClient, flowers: dict[str, An
 
 
 def test_a_small_space_has_fewer_trials_than_its_budget(
-    api: TestClient, flowers: dict[str, Any]
+    api: TestClient, base_job: dict[str, Any]
 ) -> None:
-    plan = plan_of(api, flowers, space={DROPOUT: {"choice": [0.1, 0.5]}})
+    plan = plan_of(api, base_job, space={DROPOUT: {"choice": [0.1, 0.5]}})
     assert plan["num_trials"] == 2
     assert plan["warnings"] == [
         "the space has 2 combinations: there are so many trials, and not 32"
