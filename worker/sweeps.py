@@ -74,6 +74,8 @@ def advance(sweep_id: str, database: Database) -> list[str]:
                 promoted=len(changes.promoted),
                 ended=len(stopped),
             )
+            if not (changes.failed or changes.winners):  # after which more may follow
+                return ended
 
 
 def metrics(transaction: Transaction, sweep_id: str) -> tuple[str, ...]:
