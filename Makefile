@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help install demo serve test test-faults test-fuzz test-tables soak audit bench \
 	bench-accuracy bench-files bench-peers bench-releases bench-service bench-serving bench-serving-peers \
-	bench-sweeps bench-tables check format openapi clean
+	bench-stacks bench-sweeps bench-tables check format openapi clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -65,6 +65,9 @@ test-tables: .venv/installed ## Feed a thousand arbitrary tables to a service, f
 
 bench-releases: .venv/installed ## Compare times with another checkout: make bench-releases OTHER=../before
 	$(BIN)/python -m benchmarks.releases $(OTHER)
+
+bench-stacks: .venv/installed ## Sixteen networks trained as one, against one after the other
+	@$(BIN)/python -m benchmarks.stacks --json build/bench/stacks.json
 
 bench-service: .venv/installed ## How fast the service starts, answers and stops
 	$(BIN)/python -m benchmarks.service

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dropout_core.config.network import MAX_MEMBERS
+
 MiB = 1024**2
 PREFIX = "DROPOUT_"
 SQLITE_FILE = "dropout.db"  # in the data directory
@@ -91,7 +93,9 @@ class Settings(BaseSettings):
     threads_per_job: int = Field(
         max(1, (os.cpu_count() or 1) // 4), ge=1, description="CPU threads of one training."
     )
-    max_stack: int = Field(64, ge=1, description="Trials of a sweep that a process trains as one.")
+    max_stack: int = Field(
+        64, ge=1, le=MAX_MEMBERS, description="Trials of a sweep that a process trains as one."
+    )
     auto_device_queue: Literal["cpu", "gpu"] = Field(
         "cpu", description="The queue of jobs whose device is `auto`."
     )

@@ -22,10 +22,12 @@ import redis
 from benchmarks.run_folder import RunFolder
 from store.database.engine import Database
 from store.operations.gc_freeze import frozen_imports
+from tests.support import service
 from tests.support.databases import EMPTY, execute, new_postgresql
 from tests.support.processes import warm_trainer_server
 from tests.support.servers import SERVERS, PostgresServer, RedisServer, S3Server
-from tests.support.worker_examples import Result, run_uninterrupted
+from tests.support.service import Service
+from tests.support.worker_examples import SHORT_LEASES, Result, run_uninterrupted
 
 RUNNING = pytest.StashKey[subprocess.Popen[str]]()
 RUN_FOLDER = pytest.StashKey[RunFolder]()
@@ -198,6 +200,18 @@ def broker() -> Iterator[RedisServer]:
     """The Redis of scaled-out services, which tests stop and start again."""
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def scaled_out(tmp_path_factory: pytest.TempPathFactory, broker: RedisServer) -> Iterator[Service]:
+    """The scaled-out service, with one worker, for the tests of the group `services`."""
+    folder = tmp_path_factory.mktemp("scaled-out")
+    with new_postgresql() as database_url:
+        servers = {"database_url": database_url, "redis_url": broker.url}
+        # Nothing waits for one of its leases.
+        settings = {**SHORT_LEASES, "lease_seconds": 30, "fence_seconds": 20}
+        with service.scaled_out(folder, **settings, **servers) as scaled_out:
+            yield scaled_out
 
 
 @pytest.fixture(scope="session")

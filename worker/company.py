@@ -110,10 +110,12 @@ class Company:
         return True
 
     def _join(self, assignments: Sequence[Assignment]) -> None:
-        """Build the members, each from its newest checkpoint."""
+        """Build the members, each from its newest checkpoint, as many as fit into memory."""
         like = self._members[0] if self._members else None
         self._leave()
         for assignment in assignments:
+            if len(self._members) == self._largest:
+                break
             try:
                 member = JobTraining(self._pipe, assignment, like=like, saver=self._saver)
                 member.begin()
@@ -124,6 +126,8 @@ class Company:
                 continue
             like = like or member
             self._members.append(member)
+            most = max(1, assignment.stack_bytes // member.own_bytes)
+            self._largest = min(most, self._largest or most)
         self._stack = Stack([member.training for member in self._members])
 
     def _leave(self) -> None:

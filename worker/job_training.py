@@ -21,6 +21,7 @@ from dropout_core.pipeline.resolved_table import ResolvedTable, resolve_table
 from dropout_core.pipeline.tabular_run import TabularRun
 from dropout_core.sweeps.scoring import needs_evaluation, trial_metrics
 from dropout_core.training.loop import Diverged, Training
+from dropout_core.training.memory import training_bytes
 from dropout_core.training.state import EpochMetrics
 from store.errors import ArtifactDamaged
 from store.job_spec import JobSpec
@@ -78,6 +79,19 @@ class JobTraining:
     def training(self) -> Training:
         """Return the training of the job's own model."""
         return self._tabular_run.training
+
+    @property
+    def own_bytes(self) -> int:
+        """Estimate the memory that the network takes besides the rows, which a stack shares."""
+        network, config = self.training.model, self.training.config
+        return training_bytes(
+            network.config,
+            config,
+            in_features=network.in_features,
+            out_features=network.out_features,
+            num_rows=config.batch_size,
+            num_columns=0,
+        )
 
     @property
     def has_reached(self) -> bool:

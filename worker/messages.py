@@ -25,6 +25,7 @@ class Assignment:
     """All that a trainer needs for one attempt: it reads neither settings nor database.
 
     A trial is scored by `metrics` once it has `pause_after` epochs, or once its training is over.
+    The networks of a stack take at most `stack_bytes` together, as far as one can tell.
     """
 
     job_id: str
@@ -38,6 +39,7 @@ class Assignment:
     checkpoint_seconds: float
     pause_after: int | None = None
     metrics: tuple[str, ...] = ()
+    stack_bytes: int = 2**62
 
     @property
     def is_stacked(self) -> bool:

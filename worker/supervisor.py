@@ -258,6 +258,7 @@ def _assignments(claimed: list[Job], worker: Worker) -> list[Assignment]:
             checkpoint_seconds=worker.settings.checkpoint_seconds,
             pause_after=job.pause_after,
             metrics=metrics,
+            stack_bytes=worker.settings.max_training_bytes,
         )
         for job in claimed
     ]

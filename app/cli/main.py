@@ -101,26 +101,32 @@ def api(
 ) -> None:
     """Run the API alone; workers run elsewhere."""
     with frozen_imports():
+        from app.http import bind
+        from store.errors import NewerDatabase
+        from store.operations.logs import configure_logging
+
+    settings = settings_of(data_dir=data_dir)
+    configure_logging()
+    try:
+        if fd is None:  # before the other imports, which take two seconds
+            bind.check_bind(host, settings)
+    except (bind.UnsafeBind, NewerDatabase) as error:
+        fail(str(error))
+    with frozen_imports():
         import uvicorn
         from sqlalchemy.exc import DBAPIError
 
-        from app.http import bind
         from app.http.protocol import BoundedHttp, raise_descriptor_limit
         from app.http.server import Server
         from app.main import create_app
         from dropout_core.data.ingest import warm_up
         from store.database.engine import Database
-        from store.errors import NewerDatabase
         from store.operations.lifetime import on_parent_exit
-        from store.operations.logs import configure_logging
         from store.operations.tracing import configure_tracing
 
-    settings = settings_of(data_dir=data_dir)
-    configure_logging()
     configure_tracing("api")
     try:
         if fd is None:
-            bind.check_bind(host, settings)
             with closing(Database(settings.database)) as database:
                 database.migrate()  # here, where a failure is one line
         app = create_app(settings)
@@ -139,7 +145,7 @@ def api(
         server = Server(config, end_streams=app.state.context.watched_events.close)
         listener = bind.listen(host, port) if fd is None else socket.socket(fileno=fd)
         probed = [] if probe_fd is None else [socket.socket(fileno=probe_fd)]
-    except (bind.UnsafeBind, NewerDatabase, OSError) as error:
+    except (NewerDatabase, OSError) as error:
         fail(str(error))
     except DBAPIError as error:
         fail(f"the database failed: {error.orig}")

@@ -24,9 +24,6 @@ from dropout_core.config import (
 from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.sweeps.tabular_sweep import Event, Reached, sweep
 
-POLL_SECONDS = 0.02
-
-
 class Found(NamedTuple):
     """How long a search took, how many epochs it trained, and when it knew which losses."""
 
@@ -93,19 +90,19 @@ def in_library(frame: pl.DataFrame, job: dict[str, Any], search: dict[str, Any])
 def in_service(
     client: httpx.Client, dataset: str, job: dict[str, Any], search: dict[str, Any]
 ) -> Found:
-    """Search over HTTP, from the request to the end of the sweep, when the winner's model is there.
+    """Search over HTTP, from the request to the end of its events, when the winner's model is there.
 
     A loss is known when its epoch is recorded, by the service's clock, which is that of this
     machine.
     """
     body = {"job": job | {"dataset": {"id": dataset, **job["dataset"]}}, **search}
     submitted, started = time.time(), time.perf_counter()
-    answer = _json(client.post("/v1/sweeps", json=body))
-    path = f"/v1/sweeps/{answer['id']}"
-    while answer["state"] == "running":
-        time.sleep(POLL_SECONDS)
-        answer = _json(client.get(path))
+    path = f"/v1/sweeps/{_json(client.post('/v1/sweeps', json=body))['id']}"
+    with client.stream("GET", f"{path}/events", headers={"Accept": "text/event-stream"}) as stream:
+        for _ in stream.iter_lines():  # it ends with the sweep
+            pass
     seconds = time.perf_counter() - started
+    answer = _json(client.get(path))
     if answer["state"] != "succeeded":
         raise RuntimeError(f"the sweep ended as {answer['state']}: {answer['detail']}")
     page = _json(client.get(f"{path}/trials", params={"limit": TRIALS}))
@@ -116,15 +113,14 @@ def in_service(
 
 def _curve(client: httpx.Client, job: str, submitted: float) -> Curve:
     """Return the epochs of a job: seconds since the sweep was submitted, and losses."""
-    page = _json(client.get(f"/v1/jobs/{job}/events", params={"limit": 1000}))
-    return [
-        (
-            datetime.fromisoformat(event["created_at"]).timestamp() - submitted,
-            event["data"]["validation_loss"],
-        )
-        for event in page["data"]
-        if event["type"] == "epoch"
-    ]
+    events, page = [], {"last_id": 0, "has_more": True}
+    while page["has_more"]:
+        where = {"after": page["last_id"], "limit": 100}
+        page = _json(client.get(f"/v1/jobs/{job}/events", params=where))
+        events += [event for event in page["data"] if event["type"] == "epoch"]
+    moments = (datetime.fromisoformat(event["created_at"]).timestamp() for event in events)
+    losses = (event["data"]["validation_loss"] for event in events)
+    return [(at - submitted, loss) for at, loss in zip(moments, losses, strict=True)]
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:

@@ -33,6 +33,7 @@ SEED = "/training/seed"
 CROSS_VALIDATION = "cross_validation."
 """The prefix of metrics that are means over the folds."""
 
+MAX_TRIALS = 100_000
 OF_TRAINING = {"validation_loss": False, "validation_score": True, "num_parameters": False}
 """Objectives that need no evaluation of the model, and whether more is better."""
 IS_MAXIMIZED: dict[str, bool] = {**OF_TRAINING, **HIGHER_IS_BETTER}
@@ -83,13 +84,16 @@ class Choice(_Parameter):
         return values
 
 
-Bounds = Annotated[tuple[float, float], Field(strict=False)]
+# Samplers compute with differences, logarithms and counts of such numbers.
+Number = Annotated[float, Field(ge=-1e100, le=1e100)]
+PositiveNumber = Annotated[float, Field(ge=1e-100, le=1e100)]
+WholeNumber = Annotated[int, Field(gt=-(2**32), lt=2**32)]
 
 
 class Uniform(_Parameter):
     """A number between two bounds, all equally likely."""
 
-    uniform: Bounds
+    uniform: Annotated[tuple[Number, Number], Field(strict=False)]
 
     @field_validator("uniform")
     @classmethod
@@ -100,7 +104,7 @@ class Uniform(_Parameter):
 class LogUniform(_Parameter):
     """A number between two bounds above 0 whose logarithm is equally likely everywhere."""
 
-    log_uniform: Annotated[tuple[Positive, Positive], Field(strict=False)]
+    log_uniform: Annotated[tuple[PositiveNumber, PositiveNumber], Field(strict=False)]
 
     @field_validator("log_uniform")
     @classmethod
@@ -115,15 +119,13 @@ class Integer(_Parameter):
     likely everywhere.
     """
 
-    integer: Annotated[tuple[int, int], Field(strict=False)]
+    integer: Annotated[tuple[WholeNumber, WholeNumber], Field(strict=False)]
     log: bool = False
     step: Annotated[Count, Field(validate_default=True)] = 1
 
     @field_validator("integer")
     @classmethod
     def _ascend(cls, bounds: tuple[int, int]) -> tuple[int, int]:
-        if max(map(abs, bounds)) >= 2**53:
-            raise PydanticCustomError("integer_bounds", "the bounds have to be below 2^53")
         return _ascending(bounds)
 
     @field_validator("step")
@@ -143,7 +145,7 @@ class Integer(_Parameter):
 
 
 def _ascending(bounds: tuple[N, N]) -> tuple[N, N]:
-    if not bounds[0] < bounds[1]:
+    if not bounds[1] - bounds[0] >= 1e-100:
         raise PydanticCustomError("bounds", "the second bound has to be larger than the first")
     return bounds
 
@@ -259,7 +261,7 @@ class Budget(Config):
     of the results that it has.
     """
 
-    trials: Annotated[int, Field(ge=1, le=100_000)] = 32
+    trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = 32
     seconds: Positive | None = None
 
 

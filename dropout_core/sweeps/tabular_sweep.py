@@ -25,7 +25,7 @@ from dropout_core.config import (
 )
 from dropout_core.config.network import MAX_MEMBERS
 from dropout_core.config.presets import Sections
-from dropout_core.config.sweep import as_json
+from dropout_core.config.sweep import MAX_TRIALS, as_json
 from dropout_core.errors import require_type
 from dropout_core.pipeline.completion import Completed, complete
 from dropout_core.pipeline.resolved_table import ResolvedTable
@@ -42,7 +42,7 @@ from dropout_core.sweeps.decision import (
 from dropout_core.sweeps.jobs import as_repeat
 from dropout_core.sweeps.objectives import Result, check_objectives
 from dropout_core.sweeps.scoring import means_over_folds, trial_metrics
-from dropout_core.sweeps.space import PointerError, apply, at_fault, location_of
+from dropout_core.sweeps.space import PointerError, apply, at_fault, count_trials, location_of
 from dropout_core.training.feasibility import InfeasibleError, check_feasible
 from dropout_core.training.loop import Diverged
 from dropout_core.training.stack import Stack
@@ -110,7 +110,8 @@ def sweep(
     seconds of the budget end the search; what has won by then is still trained to its end.
 
     Raises PointerError that names a parameter if a config of the space cannot be trained,
-    InfeasibleError if the pruner or an objective does not fit, and DataError.
+    InfeasibleError if the grid is too large, or if the pruner or an objective does not fit, and
+    DataError.
     """
     hint = "pass the frame through resolve_table(frame, ProblemConfig(target=...)) first"
     require_type(table, ResolvedTable, name="table", hint=hint)
@@ -125,6 +126,12 @@ def sweep(
         has_folds=len(table.folds) > 0,
         has_quantiles=base.training.quantiles is not None,
     )
+    if (num_trials := count_trials(config)) > MAX_TRIALS:
+        raise InfeasibleError(
+            ("sampler",),
+            f"the grid has {num_trials} combinations, and a sweep at most {MAX_TRIALS} trials: "
+            "leave values out, or use another sampler",
+        )
     for pointer in config.pointers:
         if location_of(pointer)[0] not in Recipe._fields:
             raise PointerError(pointer, f"a sweep of a table is over {', '.join(Recipe._fields)}")

@@ -9,9 +9,13 @@ A member's bits are those that it has in any other company, or alone.
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import torch
+from torch import Tensor
+
 from dropout_core.training.loop import Diverged, Training
 from dropout_core.training.stack_cohort import Cohort, company, is_stacked
 from dropout_core.training.state import EpochMetrics
+from dropout_core.training.training_data import TrainingData
 
 
 class Stack:
@@ -23,13 +27,15 @@ class Stack:
 
     `limits` may be changed while the iterator is not running. Iterate again to go on with members
     that a limit has stopped. `Training.state` of a member may be called while the iterator is not
-    running; what it returns can be restored into a member of another stack.
+    running; what it returns can be restored into a member of another stack, before that is iterated
+    over. Members with equal data share it.
     """
 
     def __init__(
         self, trainings: Sequence[Training], *, limits: Mapping[int, int] | None = None
     ) -> None:
         self.trainings = list(trainings)
+        _share_data(self.trainings)
         self.limits = dict(limits or {})
         self.errors: dict[int, Diverged] = {}
         self._dropped: set[int] = set()
@@ -120,3 +126,19 @@ class Stack:
         except Diverged as error:
             self.errors[index] = error
             return None
+
+
+def _share_data(trainings: Sequence[Training]) -> None:
+    """Let the runs have tensors with equal values only once."""
+    known: list[Tensor] = []
+
+    def shared(tensor: Tensor) -> Tensor:
+        for other in known:
+            if other is tensor or (other.dtype == tensor.dtype and torch.equal(other, tensor)):
+                return other
+        known.append(tensor)
+        return tensor
+
+    for training in trainings:
+        given = {name: part for name, part in vars(training.data).items() if part is not None}
+        training.data = TrainingData(**{name: shared(part) for name, part in given.items()})

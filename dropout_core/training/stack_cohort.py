@@ -12,7 +12,7 @@ import torch
 
 from dropout_core.config import FusedActivation, can_stack
 from dropout_core.training.fused_step import FusedStep
-from dropout_core.training.stack_batches import Batches
+from dropout_core.training.stack_batches import Batch, Batches
 from dropout_core.training.stack_layout import Layout
 from dropout_core.training.stack_losses import stack_loss
 from dropout_core.training.stack_masks import Memory
@@ -116,13 +116,8 @@ class Cohort:
                 for training in annealed:
                     done = len(training.history) * training.num_batches
                     training.annealing.begin(done + batch)
-                x, masks, targets = next(batches)
-                losses = self._step(x, masks, targets)
                 batch += 1
-                if batch == stop:
-                    self._note_rates()
-                self._update.step(self._step.of_weights)
-                self._loss_sums.add_(losses[: len(trainings)], alpha=targets[0].shape[1])
+                self.step(next(batches), is_last=batch == stop)
         finally:
             batches.close()
             seconds = time.perf_counter() - started
@@ -131,6 +126,15 @@ class Cohort:
                 training.seconds += seconds
                 training.annealing.end()
         return batch == stop
+
+    def step(self, batch: Batch, *, is_last: bool) -> None:
+        """Take a step of all runs; the last one of an epoch is what their metrics tell of."""
+        losses = self._step(batch.x, batch.masks, batch.targets)
+        if is_last:
+            self._note_rates()
+        self._update.step(self._step.of_weights)
+        num_rows = batch.targets[0].shape[1]
+        self._loss_sums.add_(losses[: len(self.trainings)], alpha=num_rows)
 
     def release(self) -> None:
         """Give the runs tensors of their own, so that this cohort's memory can be freed."""

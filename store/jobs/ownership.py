@@ -122,8 +122,8 @@ def claim_stack(
     company = connection.execute(query.limit(limit).with_for_update(skip_locked=True)).scalars()
     values = _claimed(options["owner"], options["lease_seconds"], first.num_threads or num_threads)
     condition = jobs.c.id.in_(company.all()) & is_due()
-    claimed = change_all(connection, condition, values, event="running")
-    return [first, *sorted(claimed, key=lambda job: (job.trial or 0, job.repeat or 0))]
+    members = change_all(connection, condition, values, event="running")
+    return [first, *sorted(members, key=lambda job: (job.trial, job.repeat))]
 
 
 def _claimed(owner: str, lease_seconds: float, num_threads: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Unpack
 
 from sqlalchemy import Connection, Select, delete, insert, select, update
@@ -253,6 +254,7 @@ def mark_dispatched(connection: Connection, job_ids: Sequence[str]) -> None:
     connection.execute(update(jobs).where(queued).values(dispatched_at=database_now()))
 
 
+@cache  # it is asked ten times a second, and takes longer to build than to execute
 def _due(*, limit: int, queue: str | None, max_running: int | None) -> Select[tuple[str, str]]:
     query = select(jobs.c.id, jobs.c.queue).where(is_due(), quotas.within_parallel_limit())
     query = query.order_by(*quotas.turns()).limit(limit)

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Unpack
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from store.database.lists import Part, listed
 from store.database.tables import database_now, jobs, results, sweeps, trials
@@ -157,13 +158,18 @@ def undriven(connection: Connection) -> list[str]:
 
     That is, whose time is up, or which are to end with the best so far.
     """
+    return list(connection.execute(_undriven()).scalars())
+
+
+@cache  # as it is asked four times a second
+def _undriven() -> Select[str]:
     theirs = (jobs.c.sweep_id == sweeps.c.id) & jobs.c.trial.is_not(None)
     active = select(jobs.c.id).where(theirs, jobs.c.state.in_(ACTIVE)).exists()
     seconds = sweeps.c.spec["budget"]["seconds"].as_float()
     is_late = (database_now() >= sweeps.c.created_at + seconds) & ~sweeps.c.is_exhausted
     is_to_end = sweeps.c.is_exhausted & sweeps.c.winners.is_(None)
     query = select(sweeps.c.id).where(sweeps.c.state == "running", ~active | is_late | is_to_end)
-    return list(connection.execute(query.order_by(sweeps.c.id)).scalars())
+    return query.order_by(sweeps.c.id)
 
 
 def trials_of(connection: Connection, sweep_id: str) -> list[TrialRow]:

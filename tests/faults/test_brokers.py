@@ -1,7 +1,7 @@
 """What a Redis that fails may cost: time, and nothing else.
 
-All of it with a worker to whom Redis sends anew what was not acknowledged for a second, which is
-less than its jobs take.
+In full, with a worker to whom Redis sends anew what was not acknowledged for a second, which is
+less than its jobs take; `make test` shares the service of the integration tests.
 """
 
 import os
@@ -27,7 +27,11 @@ from tests.support.waiting import wait_until
 from tests.support.worker_examples import ENDLESS, SHORT_LEASES
 from worker.broker.celery_app import SUPERVISE, create_celery
 
-pytestmark = [pytest.mark.xdist_group("faults-brokers"), five_minutes_a_run]
+IN_FULL = "FAULTS" in os.environ
+pytestmark = [
+    pytest.mark.xdist_group("faults-brokers" if IN_FULL else "services"),
+    five_minutes_a_run,
+]
 
 RETURN_SECONDS = 60  # how soon after its return a broker's messages are taken again
 RESTARTS = 10
@@ -39,7 +43,11 @@ WORKER = python("-m", impatient_worker.__name__)
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, broker: RedisServer) -> Iterator[Service]:
+def service(request: pytest.FixtureRequest, broker: RedisServer) -> Iterator[Service]:
+    if not IN_FULL:
+        yield request.getfixturevalue("scaled_out")
+        return
+    tmp_path_factory = request.getfixturevalue("tmp_path_factory")
     with new_postgresql() as database_url:
         settings = {**SHORT_LEASES, **LEASES, "database_url": database_url, "redis_url": broker.url}
         folder = tmp_path_factory.mktemp("impatient")
@@ -204,7 +212,7 @@ def test_no_job_is_lost_to_a_broker_that_fails_and_none_waits_for_it(
         submit_p99_ms=round(1000 * p99(submissions.seconds), 1),
         longest_return_seconds=round(max(returned_in), 1),
     )
-    if "FAULTS" in os.environ:
+    if IN_FULL:
         assert p99(submissions.seconds) < SUBMIT_SECONDS
 
 

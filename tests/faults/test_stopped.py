@@ -40,9 +40,14 @@ class Held:
     """A job in one attempt, with the two processes that run it, to be stopped."""
 
     def __init__(self, stand: Stand) -> None:
-        self.job_id = stand.client.submit()
         self._stand = stand
+        workers = stand.system.find("worker")
+        self.job_id = stand.client.submit()
         stand.client.wait_for_epoch(self.job_id, HELD_AT)
+        # All of them, before anything is looked up: the job would go on meanwhile, and might end.
+        self.stop(*workers)
+        self.stop(*stand.system.find("trainer"))
+        self._stopped = [*workers, stand.trainer(self.job_id)]
         self.supervisor = stand.supervisor(self.job_id)
         self.trainer = stand.trainer(self.job_id)
         self.attempt = self.job.attempt
@@ -63,6 +68,12 @@ class Held:
     def stop(self, *processes: psutil.Process) -> None:
         for process in processes:
             self._stand.system.stop(process)
+
+    def stop_only(self, *processes: psutil.Process) -> None:
+        """Let the other workers and trainers go on."""
+        for process in self._stopped:
+            if process not in processes:
+                process.resume()
 
     def wait_for_successor(self) -> psutil.Process:
         """The trainer of the next attempt."""
@@ -136,7 +147,7 @@ def test_a_zombie_that_wakes_when_all_is_over_is_refused(
     stand = scaled_out_stand
     for _ in range(num_runs):
         held = Held(stand)
-        held.stop(held.supervisor, held.trainer)
+        held.stop_only(held.supervisor, held.trainer)
         assert stand.client.result(held.job_id) == uninterrupted
         ended = held.job
         assert ended.attempt > held.attempt
@@ -166,7 +177,7 @@ def test_a_zombie_does_not_disturb_its_successor(
     stand = scaled_out_stand
     for _ in range(num_runs):
         held = Held(stand)
-        held.stop(held.supervisor, held.trainer)
+        held.stop_only(held.supervisor, held.trainer)
         held.stop(held.wait_for_successor())  # so that the job is not over yet
         taken_over = held.job
         held.wait_until_refused()
@@ -193,7 +204,7 @@ def test_what_a_supervisor_wakes_to_is_refused_while_its_successor_runs(
     stale_writes = 0
     for _ in range(num_runs):
         held = Held(stand)
-        held.stop(*stand.system.find("worker"))  # no other takes what the test is to take
+        held.trainer.resume()  # alone: no worker takes what the test is to take
         held.wait_for_model_files()
         taken_over = held.wait_to_take_over()
         before = stand.client.events(held.job_id)
@@ -221,7 +232,7 @@ def test_a_training_that_its_supervisor_has_slept_through_counts_once(
     stand = scaled_out_stand
     for _ in range(num_runs):
         held = Held(stand)
-        held.stop(held.supervisor)
+        held.stop_only(held.supervisor)
         assert stand.client.result(held.job_id) == uninterrupted
         held.wait_for_trainer_to_die()  # its training is at its end
         ended = held.job
@@ -243,7 +254,7 @@ def test_a_trainer_that_stands_still_keeps_its_job(
 ) -> None:
     for _ in range(num_runs):
         held = Held(stand)
-        held.stop(held.trainer)
+        held.stop_only(held.trainer)
         held.wait_until_renewed()
         assert held.job.attempt == held.attempt
         stand.system.resume()
@@ -261,7 +272,7 @@ def test_alone_it_finds_its_lease_lost_and_begins_again(
     stand = embedded_stand
     for _ in range(num_runs):
         held = Held(stand)
-        held.stop(held.supervisor, held.trainer)
+        held.stop_only(held.supervisor, held.trainer)
         held.wait_until_expired()
         stand.system.resume()
 

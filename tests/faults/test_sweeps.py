@@ -140,5 +140,5 @@ def test_kills_change_nothing_about_a_sweep(
         kills=num_kills,
         same_winner_and_weights=num_runs,
         trials_lost=0,
-        epochs_twice=0,
+        each_epoch_recorded_once=True,
     )

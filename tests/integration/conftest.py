@@ -4,10 +4,7 @@ import pytest
 
 from tests.support import service
 from tests.support.collector import Collector
-from tests.support.databases import new_postgresql
-from tests.support.servers import RedisServer
 from tests.support.service import SETTINGS, Service
-from tests.support.worker_examples import SHORT_LEASES
 
 
 @pytest.fixture(scope="package")
@@ -29,13 +26,3 @@ def embedded_service(
         options = {"checkpoint_seconds": 0, "trusted_proxies": "127.0.0.1"}
         with service.embedded(folder, **SETTINGS, **options) as embedded:
             yield embedded
-
-
-@pytest.fixture(scope="package")
-def scaled_out(tmp_path_factory: pytest.TempPathFactory, broker: RedisServer) -> Iterator[Service]:
-    """The scaled-out service, with one worker."""
-    folder = tmp_path_factory.mktemp("scaled-out")
-    with new_postgresql() as database_url:
-        servers = {"database_url": database_url, "redis_url": broker.url}
-        with service.scaled_out(folder, **SHORT_LEASES, **servers) as scaled_out:
-            yield scaled_out

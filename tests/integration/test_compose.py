@@ -193,9 +193,11 @@ def stand(tmp_path: Path, redis_url: str) -> Iterator[Stand]:
 
 
 def test_its_commands_and_health_checks_do_work(stand: Stand) -> None:
+    address = f"http://127.0.0.1:{stand.port}"
+    with Client(address) as anybody:
+        wait_until(anybody.is_ready, START_SECONDS)  # a check is a process, which takes a second
     for name in STARTED:
         wait_until(lambda name=name: stand.is_healthy(name), START_SECONDS)
-    address = f"http://127.0.0.1:{stand.port}"
     assert httpx.get(f"{address}/v1/jobs", trust_env=False).status_code == 401
     with Client(address, key=stand.key) as client:
         job_id = client.submit()

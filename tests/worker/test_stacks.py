@@ -39,7 +39,15 @@ from worker import trainer_process
 from worker.attempt import Worker
 from worker.supervisor import drive, supervise
 
-LONG = {"training": {"epochs": 150}, "pruner": {"name": "successive_halving", "reduction": 3}}
+# Rungs after 1, 2 and 4 epochs.
+HALVED = {
+    "rates": RATES[:4],
+    "training": {"epochs": 4},
+    "pruner": {"name": "successive_halving", "reduction": 2},
+}
+# One rung, whose training takes long enough to be disturbed.
+LONG = {"rates": RATES[:3], "training": {"epochs": 250}, "pruner": "none"}
+COMPLETED = ("queued", "running", "succeeded")
 ENDLESS = {"training": {"epochs": 100_000}, "rates": RATES[:3], "pruner": "none"}
 
 
@@ -48,15 +56,26 @@ def database_url(sqlite_url: str) -> str:
     return sqlite_url
 
 
+@pytest.fixture
+def worker(worker: Worker) -> Worker:
+    """A worker whose trainers do not store each epoch."""
+    settings = worker.settings.model_copy(update={"checkpoint_seconds": 0.2})
+    return replace(worker, settings=settings)
+
+
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
-    """The sweep of LONG where every trial trains in a process of its own."""
+def worker_of_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A worker that trains every trial in a process of its own."""
     warm_trainer_server()
     folder = tmp_path_factory.mktemp("alone")
     with closing(Database(f"sqlite:///{folder / 'dropout.db'}")) as database:
         database.migrate()
-        worker = new_worker(database, folder, max_stack=1)
-        yield run_sweep(worker, new_sweep(worker, **LONG))
+        yield new_worker(database, folder, max_stack=1, checkpoint_seconds=10)
+
+
+@pytest.fixture(scope="module")
+def alone(worker_of_one: Worker) -> Outcome:
+    return run_sweep(worker_of_one, new_sweep(worker_of_one, **LONG))  # type: ignore[arg-type]
 
 
 def begun(worker: Worker, **options: object) -> tuple[str, list[str]]:
@@ -66,30 +85,25 @@ def begun(worker: Worker, **options: object) -> tuple[str, list[str]]:
     return sweep_id, due(worker)
 
 
-def test_a_stack_gives_what_trials_alone_give(worker: Worker, alone: Outcome) -> None:
-    sweep_id, trials = begun(worker, **LONG)
-    with supervising(trials[3], worker):
-        trainer = wait_for_trainer()
-        wait_until(lambda: len(outcome(worker, sweep_id).results) > len(RATES), 60)
-        assert trainer.is_running()  # it went on with the promoted
+def test_a_stack_gives_what_trials_alone_give(worker: Worker, worker_of_one: Worker) -> None:
+    alone = run_sweep(worker_of_one, new_sweep(worker_of_one, **HALVED))  # type: ignore[arg-type]
+    sweep_id, trials = begun(worker, **HALVED)
+    supervise(trials[2], worker)  # one process trains them from rung to rung
+    assert [job.state for job in trials_of(worker, sweep_id)].count("cancelled") == 3
 
     assert run_sweep(worker, sweep_id) == alone
     assert alone.state == "succeeded"
     assert alone.weights_sha256 is not None
-    attempts = [job.attempt for job in trials_of(worker, sweep_id)]
-    assert sorted(attempts)[:4] == [1] * 4  # the pruned
     [winner] = [job for job in trials_of(worker, sweep_id) if job.state == "succeeded"]
-    pauses = ["queued", "running", "paused"]
-    assert event_types(worker, winner.id)[: len(pauses) * 2] == pauses * 2
-    kept = {key.split("/")[3] for key in worker.artifacts.list("jobs") if winner.id in key}
-    assert kept == {"model"}
-    wait_until(lambda: all(winner.id in key for key in worker.artifacts.list("jobs")))
+    assert winner.attempt == 4  # one for each rung, and one to complete it
+    assert event_types(worker, winner.id) == [*["queued", "running", "paused"] * 3, *COMPLETED]
+    wait_until(lambda: all(f"{winner.id}/4/model/" in key for key in worker.artifacts.list("jobs")))
 
 
 def test_a_killed_trainer_costs_all_members_time_alone(worker: Worker, alone: Outcome) -> None:
     sweep_id, trials = begun(worker, **LONG)
     with supervising(trials[0], worker):
-        wait_for_epoch(worker, trials[5], 3)
+        wait_for_epoch(worker, trials[2], 3)
         wait_for_trainer().kill()
     lost = trials_of(worker, sweep_id)
     assert {(job.state, job.failures, job.owner) for job in lost} == {("queued", 1, None)}

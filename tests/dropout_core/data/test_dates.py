@@ -114,13 +114,15 @@ def test_every_form_is_the_same_instant_in_every_way_in(
 def test_a_date_with_slashes_is_the_same_instant_in_every_file(
     tmp_path: Path, moment: dt.datetime, other: dt.datetime
 ) -> None:
+    files = []
     for date in TWO_READINGS:
         written = forms(moment, (date,))
         last = forms(other.replace(day=13), (date,))  # tells whether the day comes first
-        texts, instants = [*written, *last], [*written.values(), *last.values()]
-        table = uploaded(tmp_path / "a.csv", [texts])
-        assert table["c0"].dtype == pl.Datetime("us")
-        assert table["c0"].to_list() == instants
+        files.append((written, [*written, *last], [*written.values(), *last.values()]))
+    table = uploaded(tmp_path / "a.csv", [texts for _, texts, _ in files])
+    for stored, (written, texts, instants) in zip(table, files, strict=True):
+        assert stored.dtype == pl.Datetime("us")
+        assert stored.to_list() == instants
         assert encoded(pl.DataFrame({"when": texts})) == days(instants)
         # A batch of a file to predict does not see the last rows.
         file = pl.DataFrame({"when": texts})

@@ -33,7 +33,7 @@ CONFIGS = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(CONFIGS, st.randoms(use_true_random=False), st.data())
 def test_the_outcome_does_not_depend_on_the_order_of_results(
     config: SweepConfig, chance: Any, data: st.DataObject
@@ -52,7 +52,7 @@ def test_the_outcome_does_not_depend_on_the_order_of_results(
     assert part.outcome == expected.outcome
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(CONFIGS, st.randoms(use_true_random=False))
 def test_a_decision_is_never_taken_back(config: SweepConfig, chance: Any) -> None:
     driven = DrivenSweep(config, pick=lambda keys: [chance.choice(keys)])

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropout_core.sweeps.rungs import brackets, planned_epochs
@@ -36,6 +36,7 @@ def test_rungs_are_parts_of_the_epochs(
     assert epochs_of(pruner, epochs=epochs, num_trials=num_trials) == [expected]
 
 
+@settings(max_examples=50)
 @given(st.integers(2, 6), st.integers(1, 40), st.integers(0, 200), st.integers(1, 100))
 def test_rungs_differ_begin_late_enough_and_end_with_all_epochs(
     reduction: int, min_epochs: int, more: int, num_trials: int

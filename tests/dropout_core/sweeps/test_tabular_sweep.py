@@ -201,6 +201,9 @@ def test_what_does_not_fit_the_job_is_refused_before_training(table: ResolvedTab
         found(table, objective="rmse")
     with pytest.raises(InfeasibleError, match="two rungs need at least 2 epochs"):
         found(table, training=training(epochs=1))
+    grid = {f"/{name}": {"integer": [1, 1000]} for name in ("model/hidden/0", "training/epochs")}
+    with pytest.raises(InfeasibleError, match="the grid has 1000000 combinations"):
+        found(table, space=grid, sampler="grid", pruner="none")
     with pytest.raises(TypeError, match="resolve_table"):
         sweep("table", config=sweep_config())  # type: ignore[arg-type]
 
