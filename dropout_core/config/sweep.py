@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
@@ -84,9 +85,15 @@ class Choice(_Parameter):
         return values
 
 
+def _with_logarithm(bound: float) -> float:
+    if bound < 1e-100:
+        raise PydanticCustomError("bound_size", "the bound has to be at least 1e-100")
+    return bound
+
+
 # Samplers compute with differences, logarithms and counts of such numbers.
 Number = Annotated[float, Field(ge=-1e100, le=1e100)]
-PositiveNumber = Annotated[float, Field(ge=1e-100, le=1e100)]
+PositiveNumber = Annotated[float, Field(gt=0, le=1e100), AfterValidator(_with_logarithm)]
 WholeNumber = Annotated[int, Field(gt=-(2**32), lt=2**32)]
 
 
