@@ -24,7 +24,6 @@ from dropout_core.config import (
 from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.sweeps.tabular_sweep import Event, Reached, sweep
 
-
 class Found(NamedTuple):
     """How long a search took, how many epochs it trained, and when it knew which losses."""
 
@@ -76,9 +75,7 @@ def in_library(frame: pl.DataFrame, job: dict[str, Any], search: dict[str, Any])
             if event.result.values is not None:
                 curve.append((time.perf_counter() - started, event.result.values[0]))
 
-    table = resolve_table(
-        frame, ProblemConfig.model_validate(job["dataset"] | {"task": job["task"]})
-    )
+    table = resolve_table(frame, ProblemConfig.model_validate(job["dataset"] | {"task": job["task"]}))
     sweep(
         table,
         config=SweepConfig.model_validate(search),
