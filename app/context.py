@@ -13,7 +13,7 @@ from app.http.security import Caller, Keyring
 from app.http.slots import MAX_EXPORTS, Slots
 from app.monitoring.instruments import Instruments
 from app.monitoring.readiness import Readiness
-from app.monitoring.watched_jobs import WatchedJobs
+from app.monitoring.watched_events import WatchedEvents
 from app.serving.model_server import ModelServer
 from app.serving.predictors import Predictors
 from app.serving.statistics import Statistics
@@ -40,7 +40,7 @@ class Context:
     model_server: ModelServer
     instruments: Instruments
     readiness: Readiness
-    watched_jobs: WatchedJobs
+    watched_events: WatchedEvents
     keyring: Keyring
     statistics: Statistics = field(default_factory=Statistics)
     slots: Slots = field(default_factory=Slots)

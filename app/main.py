@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from app.context import Context
 from app.datasets import endpoints as datasets
+from app.events import stream
 from app.exports import endpoints as exports
 from app.health import endpoints as health
 from app.http import docs, errors
@@ -26,18 +27,18 @@ from app.http.telemetry import RequestDurations, RequestIds, RequestSpans
 from app.http.walkthrough import DESCRIPTION
 from app.inference import endpoints as inference
 from app.jobs import endpoints as jobs
-from app.jobs import stream
 from app.models import endpoints as models
 from app.monitoring.disk import Disk
 from app.monitoring.instruments import Instruments
 from app.monitoring.readiness import Readiness
 from app.monitoring.recorded_jobs import RecordedJobs
-from app.monitoring.watched_jobs import WatchedJobs
+from app.monitoring.watched_events import WatchedEvents
 from app.names import endpoints as names
 from app.open_inference import endpoints as open_inference
 from app.presets import endpoints as presets
 from app.serving.model_server import ModelServer
 from app.serving.predictors import Predictors
+from app.sweeps import endpoints as sweeps
 from store.artifacts.artifact_store import open_artifacts
 from store.database.engine import Database
 from store.operations import tracing
@@ -64,7 +65,9 @@ def create_app(settings: Settings) -> FastAPI:
             collectors=(RecordedJobs(database), disk),
             versions={"version": release, "torch": torch.__version__},
         ),
-        watched_jobs=WatchedJobs(database, encode=stream.encode),
+        watched_events=WatchedEvents(
+            database, sources={"job": jobs.EVENTS, "swp": sweeps.EVENTS}, encode=stream.encode
+        ),
         keyring=Keyring(database),
         readiness=Readiness(database, artifacts, disk=disk, redis_url=settings.redis_url),
     )
@@ -122,7 +125,7 @@ def create_app(settings: Settings) -> FastAPI:
     routes[:0] = [FoundRoute(), *(FastRoute(*route) for route in fast)]
     # Not by include_router, which hides the routes and searches them twice.
     for part in (
-        *(datasets, presets, jobs, models, names),
+        *(datasets, presets, jobs, sweeps, models, names),
         *(exports, inference, open_inference, health),
     ):
         routes.extend(part.router.routes)

@@ -1,4 +1,4 @@
-"""The process of a peer, which `benchmarks.peers` runs in the peers' environment."""
+"""The process of a peer, which a module of the benchmarks runs in the peers' environment."""
 
 import contextlib
 import json
@@ -19,13 +19,23 @@ class PeerFailed(Exception):
 
 
 class Peer:
-    """The process of a peer, which starts at once. Call `wait` until it is ready, then `train`."""
+    """The process of a peer, which starts at once. Call `wait` until it is ready, then `ask`.
 
-    def __init__(self, python: Path, arguments: Sequence[str], *, threads: int) -> None:
+    `module` answers each line of its standard input with a line of JSON.
+    """
+
+    def __init__(
+        self,
+        python: Path,
+        arguments: Sequence[str],
+        *,
+        threads: int,
+        module: str = "benchmarks.peers",
+    ) -> None:
         self._chatter = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         # H2O does not delete its logs.
         self._folder = tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True)
-        command = [str(python), "-m", "benchmarks.peers", *arguments]
+        command = [str(python), "-m", module, *arguments]
         self._process = subprocess.Popen(
             [*command, "--threads", str(threads)],
             cwd=Path(__file__).parent.parent,
@@ -48,13 +58,17 @@ class Peer:
 
     def train(self, num_batches: int) -> float:
         """Train `num_batches` batches and return the seconds that they took."""
+        return float(self.ask(str(num_batches))["seconds"])
+
+    def ask(self, line: str) -> dict[str, Any]:
+        """Return the answer to a line. Raises PeerFailed with the peer's reason."""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(f"{num_batches}\n")
+            self._process.stdin.write(f"{line}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             raise PeerFailed(self._last_words()) from None
-        return float(self._answer()["seconds"])
+        return self._answer()
 
     def close(self) -> None:
         """End the process; kill it if it does not end by itself."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         ProblemConfig,
         Recipe,
         SplitConfig,
+        SweepConfig,
         TrainingConfig,
         settled,
     )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from dropout_core.pipeline.prepared_model import PreparedModel, prepare_model
     from dropout_core.pipeline.resolved_table import ResolvedTable, resolve_table
     from dropout_core.pipeline.tabular_run import TabularRun
+    from dropout_core.sweeps.tabular_sweep import SweepResult, sweep
     from dropout_core.training.loop import Diverged, Training, train
     from dropout_core.training.state import EpochMetrics
     from dropout_core.training.training_data import TrainingData
@@ -61,6 +63,8 @@ __all__ = [
     "Reliability",
     "ResolvedTable",
     "SplitConfig",
+    "SweepConfig",
+    "SweepResult",
     "TabularRun",
     "Training",
     "TrainingConfig",
@@ -77,12 +81,13 @@ __all__ = [
     "save_model",
     "settled",
     "split_rows",
+    "sweep",
     "train",
 ]
 
 _NAMES = {
     "config": "DropoutConfig MLPConfig TrainingConfig "
-    "ProblemConfig SplitConfig PreprocessingConfig Recipe settled",
+    "ProblemConfig SplitConfig PreprocessingConfig Recipe SweepConfig settled",
     "data.ingest": "ingest",
     "data.readers": "read",
     "data.splits": "split_rows",
@@ -98,6 +103,7 @@ _NAMES = {
     "pipeline.prepared_model": "PreparedModel prepare_model",
     "pipeline.resolved_table": "ResolvedTable resolve_table",
     "pipeline.tabular_run": "TabularRun",
+    "sweeps.tabular_sweep": "SweepResult sweep",
     "training.loop": "Diverged Training train",
     "training.state": "EpochMetrics",
     "training.training_data": "TrainingData",

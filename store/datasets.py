@@ -8,10 +8,10 @@ from sqlalchemy import Connection, delete, insert, select
 from dropout_core.data.read_options import MISSING_WORDS
 from dropout_core.data.reading import FIRST_MISSING_WORDS, Reading
 from store.database.lists import Part, listed
-from store.database.tables import database_now, datasets, jobs
+from store.database.tables import database_now, datasets, jobs, sweeps
 from store.errors import DatasetInUse, DatasetNotFound
 
-ACTIVE = ("queued", "running", "cancelling")
+ACTIVE = ("queued", "running", "paused", "cancelling")
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,13 @@ def page(connection: Connection, *, tenant: str, **part: Unpack[Part]) -> list[D
 def remove(connection: Connection, dataset_id: str, *, tenant: str) -> Dataset:
     """Delete the row; the caller deletes the artifact after the transaction.
 
-    Raises DatasetNotFound, and DatasetInUse while an unfinished job needs the dataset.
+    Raises DatasetNotFound, and DatasetInUse while an unfinished job or sweep needs the dataset.
     """
     dataset = get(connection, dataset_id, tenant=tenant, lock=True)
-    needs_it = select(jobs.c.id).where(jobs.c.dataset_id == dataset_id, jobs.c.state.in_(ACTIVE))
-    job_id = connection.execute(needs_it.limit(1)).scalar()
-    if job_id is not None:
-        raise DatasetInUse(dataset_id, job_id)
+    for noun, table in (("sweep", sweeps), ("job", jobs)):
+        needs_it = (table.c.dataset_id == dataset_id) & table.c.state.in_(ACTIVE)
+        found = connection.execute(select(table.c.id).where(needs_it).limit(1)).scalar()
+        if found is not None:
+            raise DatasetInUse(dataset_id, f"{noun} {found!r}")
     connection.execute(delete(datasets).where(datasets.c.id == dataset_id))
     return dataset

@@ -40,8 +40,8 @@ class KeyNotFound(NotFound):
 
 
 class DatasetInUse(StoreError):
-    def __init__(self, dataset_id: str, job_id: str) -> None:
-        super().__init__(f"dataset {dataset_id!r} is needed by job {job_id!r}")
+    def __init__(self, dataset_id: str, needed_by: str) -> None:
+        super().__init__(f"dataset {dataset_id!r} is needed by {needed_by}")
 
 
 class ModelAliased(StoreError):
@@ -65,6 +65,27 @@ class IllegalTransition(StoreError):
 
     def __init__(self, job_id: str, state: str, wanted: str) -> None:
         super().__init__(f"job {job_id!r} is {state}: it cannot be {wanted}")
+
+
+class SweepNotFound(NotFound):
+    noun = "sweep"
+
+
+class TrialNeeded(StoreError):
+    """The job belongs to a sweep, which decides what happens to it."""
+
+    def __init__(self, job_id: str, sweep_id: str) -> None:
+        super().__init__(
+            f"job {job_id!r} belongs to sweep {sweep_id!r}: ask it of the sweep, or wait until "
+            "that has ended"
+        )
+
+
+class IllegalSweepTransition(StoreError):
+    """The sweep's state does not allow the requested change."""
+
+    def __init__(self, sweep_id: str, state: str, wanted: str) -> None:
+        super().__init__(f"sweep {sweep_id!r} is {state}: it cannot be {wanted}")
 
 
 class LeaseLost(StoreError):

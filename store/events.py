@@ -39,6 +39,11 @@ def append(
     )
 
 
+def append_all(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Insert events of different jobs: rows with `job_id`, `sequence`, `type` and `data`."""
+    connection.execute(insert(events).values(created_at=database_now()), rows)
+
+
 def page(connection: Connection, job_id: str, *, after: int, limit: int) -> list[Event]:
     """Return up to `limit` events numbered above `after`, oldest first."""
     query = (

@@ -12,6 +12,7 @@ from dropout_core.config import (
     PreprocessingConfig,
     Preset,
     ProblemConfig,
+    SweepConfig,
     TableConfig,
     Task,
     TrainingConfig,
@@ -52,6 +53,8 @@ class JobSpec(Config):
       the `device` and `max_runtime_seconds` of `training`, and `plain` for all others.
     - `optimise_for` decides what early stopping watches, how labels are smoothed and the loss of a
       regression, each where the job does not give it.
+    - `tune` makes the job a sweep, which searches for the best values of some of its fields. The
+      job waits for the sweep, ends as it does, and its model is that of the winner.
     """
 
     name: Name | None = None
@@ -66,6 +69,7 @@ class JobSpec(Config):
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16, fail_fast=True)] = (
         Field({})
     )
+    tune: SweepConfig | None = added(None)
 
     @field_validator("model", mode="before")
     @classmethod

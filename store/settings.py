@@ -15,11 +15,15 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dropout_core.config.network import MAX_MEMBERS
+
 MiB = 1024**2
 PREFIX = "DROPOUT_"
 SQLITE_FILE = "dropout.db"  # in the data directory
 DATABASE_SCHEMES = ("postgresql", "sqlite")
 REDIS_SCHEMES = ("redis", "rediss")
+
+_OF_CLIENTS = ("DROPOUT_URL",)  # of the commands that call a service
 
 # Kubernetes describes a Service that is called `dropout` to the pods beside it.
 _OF_KUBERNETES = re.compile(
@@ -67,6 +71,7 @@ class Settings(BaseSettings):
     max_parameters: int = Field(100_000_000, ge=1, description="Parameters of one network.")
     max_epochs: int = Field(100_000, ge=1, description="Epochs of a job.")
     max_batch_size: int = Field(1_048_576, ge=1, description="Rows of a batch.")
+    max_trials: int = Field(1000, ge=1, description="Jobs of a sweep: trials times repeats.")
     max_runtime_seconds: Seconds | None = Field(
         None, description="Upper limit of a job's own limit, and the default for a job without one."
     )
@@ -87,6 +92,9 @@ class Settings(BaseSettings):
     )
     threads_per_job: int = Field(
         max(1, (os.cpu_count() or 1) // 4), ge=1, description="CPU threads of one training."
+    )
+    max_stack: int = Field(
+        64, ge=1, le=MAX_MEMBERS, description="Trials of a sweep that a process trains as one."
     )
     auto_device_queue: Literal["cpu", "gpu"] = Field(
         "cpu", description="The queue of jobs whose device is `auto`."
@@ -181,7 +189,10 @@ class Settings(BaseSettings):
     @classmethod
     def _keys_are_made(cls, value: object) -> None:
         if value is not None:  # to ignore it would open a service that was locked
-            raise ValueError("unset DROPOUT_API_KEY, and make a key with `keys create`")
+            raise ValueError(
+                "unset DROPOUT_API_KEY, which is for commands that call a service, and make a key "
+                "with `keys create`"
+            )
 
     @model_validator(mode="after")
     def _knows_every_variable(self) -> Self:
@@ -190,7 +201,7 @@ class Settings(BaseSettings):
             f"there is no setting {name.upper()}{_nearest(name.upper(), known)}"
             for name, value in sorted(os.environ.items())
             if name.upper().startswith(PREFIX)
-            and name.upper() not in known
+            and name.upper() not in (*known, *_OF_CLIENTS)
             and not _OF_KUBERNETES.match(f"{name}={value}")
         ]
         if unknown:  # a setting that is misspelt would have no effect

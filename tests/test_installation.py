@@ -45,15 +45,16 @@ def imported(*packages: str) -> set[str]:
 
 
 def test_the_dependencies_are_what_the_library_imports() -> None:
-    extra = distributions(PROJECT["optional-dependencies"]["export"])
-    assert imported("dropout_core") == distributions(PROJECT["dependencies"]) | extra
+    extras = PROJECT["optional-dependencies"]
+    of_extras = distributions([*extras["export"], *extras["sweeps"]])
+    assert imported("dropout_core") == distributions(PROJECT["dependencies"]) | of_extras
 
 
 def test_the_extra_brings_all_that_the_service_imports() -> None:
     extras = PROJECT["optional-dependencies"]
     service = distributions([*PROJECT["dependencies"], *extras["service"], *extras["export"]])
     assert imported("app", "worker", "store") <= service
-    assert PROJECT["name"] + "[export]" in extras["service"]
+    assert PROJECT["name"] + "[export,sweeps]" in extras["service"]
 
 
 def test_every_requirement_has_a_tested_version() -> None:

@@ -27,11 +27,12 @@ with frozen_imports():
     from store.operations.private_files import create_private_files
     from store.operations.tracing import configure_tracing, end_tracing
     from store.settings import Settings
-    from worker.attempt import Worker, warm_up
+    from worker.attempt import Worker
     from worker.broker import tasks
     from worker.broker.celery_app import QUEUES, create_celery
     from worker.embedded import local
     from worker.instruments import Instruments
+    from worker.trainer_process import warm_up
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -1,35 +1,28 @@
-"""Run one attempt of a job: trainer process, lease, messages, orders. Does not import torch."""
+"""Run one attempt of jobs that train in one process: leases, messages, orders. Imports no torch."""
 
-import multiprocessing
-import signal
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection as Transaction
 from sqlalchemy.exc import SQLAlchemyError
-from structlog.contextvars import bound_contextvars
 
 from store import jobs
 from store.artifacts.artifact_store import ArtifactStore
 from store.database.engine import Database, is_unavailable
-from store.errors import JobNotFound, LeaseLost
-from store.jobs import Claim, Job
+from store.errors import LeaseLost
+from store.jobs import Job
 from store.operations import tracing
-from store.operations.logs import configure_logging
 from store.settings import Settings
-from worker.fence import Fence
+from worker.batch import Batch
 from worker.instruments import Instruments
+from worker.member import Member
 from worker.messages import (
-    Assignment,
     Began,
     EpochCompleted,
     Failed,
@@ -37,24 +30,23 @@ from worker.messages import (
     Message,
     Order,
     Progressed,
+    Reached,
     Stopped,
     Timed,
     Warned,
 )
+from worker.trainer_process import TrainerProcess
 
-TRAINER = "worker.trainer"
-PRELOADED = ["worker.forkserver_preload"]
 WATCH_SECONDS = 0.2  # the delay until a cancel request is seen
-DEATH_SECONDS = 10  # the longest wait for a killed process to end
+ENDED_SECONDS = 1.0  # between two looks at what follows from the members that have ended
+GATHER_SECONDS = 0.05  # for which messages of several members wait for each other
 MAX_MESSAGES = 1000  # stored in one transaction
-KILLED = (
-    "the trainer was killed by SIGKILL, which this service did not send: "
-    "the machine probably ran out of memory"
-)
+LAST = (Reached, Finished, Failed, Stopped)  # messages after which there is no other of the job
 
 log = structlog.get_logger()
 
-_processes = multiprocessing.get_context("forkserver")
+# Members that a change ends, with the job as it leaves it; None if the lease is lost.
+Ends = dict[Member, Job | None]
 
 
 @dataclass(frozen=True)
@@ -73,86 +65,70 @@ class Worker:
         return self.settings.data_dir / "scratch"
 
 
-def warm_up() -> None:
-    """Start the forkserver of the trainers, and wait until it has loaded torch."""
-    _processes.set_forkserver_preload(PRELOADED)
-    process = _processes.Process(target=_do_nothing)
-    process.start()
-    process.join()
-
-
 class Attempt:
-    """One trainer and its supervision, until `over` holds the job as the attempt left it."""
+    """One attempt of each job that a trainer has been assigned: one job, or a stack of trials.
 
-    def __init__(self, job: Job, assignment: Assignment, worker: Worker) -> None:
-        self.over: Job | None = None
-        self._requeued_for = "released"
+    Each member has its own claim, and ends by itself; the others go on.
+    """
+
+    def __init__(self, claimed: Sequence[Job], trainer: TrainerProcess, worker: Worker) -> None:
+        self.members = [Member(job, worker.settings) for job in claimed]
+        self.trainer_is_alive = True
         self._worker = worker
         self._settings = worker.settings
-        self._claim = Claim(job.id, job.attempt)
-        self._tenant = job.tenant
-        self._messages: deque[Message] = deque()  # received and not stored yet
-        self._ordered_at: float | None = None
-        self._keeps_model = False  # of a job that is cancelled
-        self._looked_at = time.monotonic()
-        self._finish_at = self._deadline(job)
-        self._pipe, trainer_end = _processes.Pipe()
-        self._trainer = _processes.Process(
-            target=_run_trainer, args=(trainer_end, assignment), daemon=True
-        )
-        self._trainer.start()
-        self._fence = Fence(self._trainer, seconds=self._settings.fence_seconds)
-        trainer_end.close()  # so that the trainer's death closes the pipe
+        self._trainer = trainer
+        self._members = {member.claim.job_id: member for member in self.members}
+        self._messages: deque[tuple[str, Message]] = deque()  # received and not stored yet
+        self._looked_at = trainer.fence.renewed_at = time.monotonic()
 
-    def run(self) -> Job:
-        """Supervise until the attempt is over, and return the job. Raises LeaseLost."""
-        while self.over is None:
-            alive = self._receive()
+    def run(self, some_ended: Callable[[], None] = lambda: None) -> None:
+        """Supervise until every member is over. Calls `some_ended` while there are others."""
+        called_at, num_active = time.monotonic(), len(self.members)
+        while active := self._active:
+            if len(active) < num_active and time.monotonic() - called_at >= ENDED_SECONDS:
+                some_ended()
+                called_at, num_active = time.monotonic(), len(active)
+            self.trainer_is_alive = self._receive()
             stored = self._store_messages()
-            if self.over is None and stored and not alive:
+            if self._active and stored and not self.trainer_is_alive:
                 self._requeue_after_death()
-            if self.over is None:
-                self._keep_lease()
-            if self.over is None:
+            if self._active:
+                self._keep_leases()
+            if self._active:
                 self._give_orders()
-        return self.over
 
     @property
-    def reason(self) -> str:
-        """Return why the attempt is over: the job's own reason, or the reason of its requeue."""
-        return (self.over.state_reason if self.over else None) or self._requeued_for
-
-    def _deadline(self, job: Job) -> float | None:
-        """Return the monotonic time of the job's runtime limit, counted from its first start."""
-        limit: float | None = job.spec["training"]["max_runtime_seconds"]
-        if limit is None:
-            return None
-        assert job.lease_expires_at is not None
-        assert job.started_at is not None
-        claimed_at = job.lease_expires_at - self._settings.lease_seconds
-        # Less than nothing has passed if the clock was set back since then.
-        return time.monotonic() + limit - max(0.0, claimed_at - job.started_at)
-
-    def end_trainer(self) -> None:
-        self._fence.close()
-        self._pipe.close()
-        self._trainer.kill()
-        self._trainer.join(DEATH_SECONDS)
+    def _active(self) -> list[Member]:
+        return [member for member in self.members if not member.is_over]
 
     def _receive(self) -> bool:
-        """Wait briefly for a message, take all that arrived; False once the trainer is dead."""
-        try:
-            timeout = WATCH_SECONDS
-            while self._pipe.poll(timeout) and len(self._messages) < MAX_MESSAGES:
-                message = self._pipe.recv()
-                if isinstance(message, Timed):
-                    self._measure(message)
-                else:
-                    self._messages.append(message)
-                timeout = 0
-        except (EOFError, OSError):
-            return False
-        return True
+        """Wait briefly for messages, take those that arrived; False once the trainer is dead.
+
+        Those of several members are gathered for a moment, so that one transaction stores them.
+        """
+        is_alive = self._take(WATCH_SECONDS)
+        until = time.monotonic() + GATHER_SECONDS
+        while is_alive and self._messages and not self._all_have_ended():
+            seconds = until - time.monotonic()
+            if seconds <= 0 or len(self._messages) >= MAX_MESSAGES:
+                break
+            is_alive = self._take(seconds)
+        return is_alive
+
+    def _take(self, seconds: float) -> bool:
+        received, is_alive = self._trainer.receive(seconds=seconds, limit=MAX_MESSAGES)
+        for job_id, message in received:
+            if isinstance(message, Timed):
+                self._measure(message)
+            elif job_id in self._members:
+                self._messages.append((job_id, message))
+        return is_alive
+
+    def _all_have_ended(self) -> bool:
+        """Return whether no further message is to be waited for: one job is not to wait at all."""
+        active = self._active
+        last = sum(isinstance(message, LAST) for _, message in self._messages)
+        return len(active) == 1 or last >= len(active)
 
     def _measure(self, timed: Timed) -> None:
         tracing.record(timed.step, started_at=timed.started_at, seconds=timed.seconds)
@@ -161,181 +137,164 @@ class Attempt:
 
     def _store_messages(self) -> bool:
         """Store received messages in one transaction; False while the database is unavailable."""
-        if self._messages and not self._write(self._store_all):
+        if self._messages and not self._write(self._store_all, by_trainer=True):
             return False
         self._messages.clear()
         return True
 
-    def _store_all(self, transaction: Transaction) -> Job | None:
-        for message in self._messages:
-            if over := self._store(transaction, message):
-                return over
-        return None
+    def _store_all(self, transaction: Transaction) -> Ends:
+        ends: Ends = {}
+        batch = Batch()
+        for job_id, message in self._messages:
+            member = self._members[job_id]
+            if member.is_over or batch.add(member.claim, message):
+                continue
+            self._flush(transaction, batch, ends)  # which the message follows
+            if member not in ends and not batch.add(member.claim, message):
+                _try(ends, member, partial(self._store, transaction, member, message))
+        self._flush(transaction, batch, ends)
+        return ends
 
-    def _store(self, transaction: Transaction, message: Message) -> Job | None:
-        """Apply a message to the job; return the job if that ends the attempt."""
+    def _flush(self, transaction: Transaction, batch: Batch, ends: Ends) -> None:
+        for claim, over in batch.store(transaction).items():
+            ends.setdefault(self._members[claim.job_id], over)
+
+    def _store(self, transaction: Transaction, member: Member, message: Message) -> Job | None:
+        """Apply a message to the job; return the job if that ends its attempt."""
+        claim = member.claim
         match message:
-            case Began(step):
-                jobs.began(transaction, self._claim, step)
-                return None
             case Warned(warnings):
-                jobs.warn(transaction, self._claim, warnings)
-                return None
-            case EpochCompleted(metrics):
-                jobs.record(transaction, self._claim, metrics)
+                jobs.warn(transaction, claim, warnings)
                 return None
             case Progressed():
-                jobs.progressed(transaction, self._claim)
+                jobs.progressed(transaction, claim)
                 return None
             case Finished(reason, trained):
-                return jobs.succeed(transaction, self._claim, reason=reason, trained=trained)
+                return jobs.succeed(transaction, claim, reason=reason, trained=trained)
             case Failed(reason, detail, retryable=True):
-                return self._requeue(transaction, reason, detail)
+                return member.requeue(transaction, reason=reason, detail=detail)
             case Failed(reason, detail):
-                return jobs.fail(transaction, self._claim, reason=reason, detail=detail)
+                return jobs.fail(transaction, claim, reason=reason, detail=detail)
             case Stopped():
-                return jobs.release(transaction, self._claim)
+                return jobs.release(transaction, claim)
+            case Began() | EpochCompleted() | Reached():  # which a batch has stored
+                return None
 
-    def _keep_lease(self) -> None:
-        """Renew the lease and check for a cancel. Raises LeaseLost after `fence_seconds`."""
-        now = time.monotonic()
-        if self._fence.is_due:
-            raise LeaseLost(self._claim.job_id, self._claim.attempt)
-        if now - self._fence.renewed_at >= self._settings.renew_seconds:
+    def _keep_leases(self) -> None:
+        """Renew the leases, and look for what is asked of the jobs."""
+        now, fence = time.monotonic(), self._trainer.fence
+        if fence.is_due:
+            self._end(dict.fromkeys(self._active))
+        elif now - fence.renewed_at >= self._settings.renew_seconds:
             if self._write(self._renew):
-                self._fence.renewed_at = self._looked_at = now
+                fence.renewed_at = self._looked_at = now
             else:
                 self._worker.instruments.failed_renewals.inc()
         elif now - self._looked_at >= WATCH_SECONDS:
             self._looked_at = now
-            job = self._look()
-            if job is not None and not self._may_go_on(job):
-                self._write(self._cancel)
+            self._look()
 
-    def _renew(self, transaction: Transaction) -> Job | None:
-        lease_seconds = self._settings.lease_seconds
-        job = jobs.renew(transaction, self._claim, lease_seconds=lease_seconds)
-        return None if self._may_go_on(job) else self._cancel(transaction)
+    def _renew(self, transaction: Transaction) -> Ends:
+        active = self._active
+        claims = [member.claim for member in active]
+        asked = jobs.renew_all(transaction, claims, lease_seconds=self._settings.lease_seconds)
+        ends: Ends = {member: None for member in active if member.claim not in asked}
+        stopped = [m for m in active if m not in ends and not m.may_go_on(asked[m.claim])]
+        return ends | self._cancel(stopped, transaction)
 
-    def _may_go_on(self, job: Job) -> bool:
-        """Return whether the trainer may go on; a cancelled job may if it has a model to keep."""
-        self._keeps_model = job.keep_model and job.epochs_completed > 0
-        return job.state != "cancelling" or self._keeps_model
+    def _look(self) -> None:
+        """End the members whose job is cancelled, or belongs to another attempt, or is deleted.
 
-    def _look(self) -> Job | None:
-        """Return the job, or None without the database.
-
-        This reads, because writers of SQLite block each other. Raises LeaseLost if the job belongs
-        to another attempt, or is deleted.
+        This reads, because writers of SQLite block each other.
         """
+        active = self._active
         try:
             with self._worker.database.read() as transaction:
-                job = jobs.get(transaction, self._claim.job_id, tenant=self._tenant)
+                asked = jobs.look(transaction, [member.claim for member in active])
         except SQLAlchemyError as error:
             if not is_unavailable(error):
                 raise
-            return None
-        except JobNotFound as error:
-            raise LeaseLost(self._claim.job_id, self._claim.attempt) from error
-        if job.attempt != self._claim.attempt:
-            raise LeaseLost(self._claim.job_id, self._claim.attempt)
-        return job
+            return
+        self._end({member: None for member in active if member.claim not in asked})
+        stopped = [m for m in self._active if not m.may_go_on(asked[m.claim])]
+        if stopped:
+            self._write(partial(self._cancel, stopped))
 
-    def _cancel(self, transaction: Transaction) -> Job:
-        # A killed trainer stops within a batch, and a cancelled job needs nothing more of it.
-        self._trainer.kill()
-        return jobs.cancelled(transaction, self._claim)
+    def _cancel(self, members: Sequence[Member], transaction: Transaction) -> Ends:
+        ends: Ends = {}
+        for member in members:
+            _try(ends, member, partial(jobs.cancelled, transaction, member.claim))
+        return ends
 
     def _give_orders(self) -> None:
-        now = time.monotonic()
-        waited = 0.0 if self._ordered_at is None else now - self._ordered_at
-        if self._worker.draining.is_set():
-            if waited > self._settings.grace_seconds:  # the next attempt uses the newest checkpoint
-                self._write(lambda transaction: jobs.release(transaction, self._claim))
-            self._order("finish_now" if self._keeps_model else "checkpoint_and_stop")
-        elif self._keeps_model:
-            if waited > self._settings.finish_seconds:
-                self._write(self._cancel)
-            self._order("finish_now")
-        elif self._finish_at is not None and now >= self._finish_at:
-            if waited > self._settings.finish_seconds:
-                self._write(self._fail_unfinished)
-            self._order("finish_now")
+        now, is_draining = time.monotonic(), self._worker.draining.is_set()
+        due: dict[Order, list[str]] = {}
+        late: list[tuple[Member, Order]] = []
+        for member in self._active:
+            order = member.due_order(is_draining=is_draining)
+            if order is None:
+                continue
+            if member.ordered_at is None:
+                member.ordered_at = now
+                due.setdefault(order, []).append(member.claim.job_id)
+            elif now - member.ordered_at > member.seconds_for(order, is_draining=is_draining):
+                late.append((member, order))
+        for order, job_ids in due.items():
+            self._trainer.order(order, *job_ids)
+        if late:
+            self._write(partial(self._give_up, late))
 
-    def _fail_unfinished(self, transaction: Transaction) -> Job:
-        detail = "the trainer did not score and save in finish_seconds"
-        return jobs.fail(transaction, self._claim, reason="max_runtime_exceeded", detail=detail)
+    def _give_up(self, late: Sequence[tuple[Member, Order]], transaction: Transaction) -> Ends:
+        ends: Ends = {}
+        is_draining = self._worker.draining.is_set()
+        for member, order in late:
+            _try(ends, member, partial(member.give_up, transaction, order, is_draining=is_draining))
+        return ends
 
-    def _order(self, order: Order) -> None:
-        if self._ordered_at is not None:
-            return
-        self._ordered_at = time.monotonic()
-        with suppress(OSError):  # the trainer is dead, which the next _receive detects
-            self._pipe.send(order)
+    def _requeue_after_death(self) -> None:
+        """Requeue the jobs of a trainer that died."""
+        cause, detail = self._trainer.cause_of_death()
 
-    def _requeue(self, transaction: Transaction, reason: str, detail: str) -> Job:
-        self._requeued_for = reason
-        return requeue(transaction, self._claim, self._settings, reason=reason, detail=detail)
+        def requeue(transaction: Transaction) -> Ends:
+            ends: Ends = {}
+            for member in self._active:
+                again = partial(member.requeue, transaction, reason="worker_lost", detail=detail)
+                _try(ends, member, again)
+            return ends
 
-    def _write(self, change: Callable[[Transaction], Job | None]) -> bool:
-        """Commit a change, and store the job if it ends the attempt; False without the database."""
+        if self._write(requeue):
+            self._worker.instruments.trainer_deaths.labels(cause).inc()
+
+    def _write(self, change: Callable[[Transaction], Ends], *, by_trainer: bool = False) -> bool:
+        """Commit a change, then end the members that it ends; False without the database."""
         try:
             with self._worker.database.write() as transaction:
-                over = change(transaction)
-        except LeaseLost:
-            self._worker.instruments.refused_writes.inc()
-            raise
+                ends = change(transaction)
         except SQLAlchemyError as error:
             if not is_unavailable(error):
                 raise
             log.warning("the database does not answer")
             time.sleep(WATCH_SECONDS)
             return False
-        self.over = over
+        self._worker.instruments.refused_writes.inc(list(ends.values()).count(None))
+        self._end(ends, by_trainer=by_trainer)
         return True
 
-    def _requeue_after_death(self) -> None:
-        """Requeue the job of a trainer that died."""
-        self._trainer.join(DEATH_SECONDS)
-        code = self._trainer.exitcode
-        cause = f"exit {code}" if code is None or code >= 0 else signal.Signals(-code).name
-        if self._fence.has_killed:
-            detail = "the lease was not renewed in time"
-        elif code == -signal.SIGKILL:  # this process did not send it: the fence is checked above
-            detail = KILLED
-        elif code is not None and code < 0:
-            detail = f"the trainer was killed by {cause}"
-        else:
-            detail = f"the trainer ended with exit code {code}"
-        self._write(lambda transaction: self._requeue(transaction, "worker_lost", detail))
-        if self.over is not None:
-            self._worker.instruments.trainer_deaths.labels(cause).inc()
+    def _end(self, ends: Ends, *, by_trainer: bool = False) -> None:
+        """End members; the trainer, if it does not know that, goes on with the others alone."""
+        for member, over in ends.items():
+            member.end(over)
+        dropped = [m.claim.job_id for m, over in ends.items() if over is None or not by_trainer]
+        if dropped and self._active:
+            self._trainer.order("drop", *dropped)
 
 
-def requeue(
-    transaction: Transaction, claim: Claim, settings: Settings, *, reason: str, detail: str
-) -> Job:
-    """Requeue the job with one more failure, or fail it at `max_attempts`. Raises LeaseLost."""
-    return jobs.retry(
-        transaction,
-        claim,
-        reason=reason,
-        detail=detail,
-        max_attempts=settings.max_attempts,
-        backoff_seconds=settings.retry_backoff_seconds,
-    )
-
-
-def _run_trainer(connection: Connection, assignment: Assignment) -> None:
-    """Run the trainer in the child. It is imported by name: this module must not load torch."""
-    configure_logging()
-    with bound_contextvars(job=assignment.job_id, attempt=assignment.attempt):
-        try:
-            import_module(TRAINER).main(connection, assignment)
-        except Exception:
-            log.exception("the trainer failed")
-            sys.exit(1)
-
-
-def _do_nothing() -> None:
-    pass
+def _try(ends: Ends, member: Member, change: Callable[[], Job | None]) -> None:
+    """Make a change to the job of a member, and note if that ends the member, or shows its end."""
+    try:
+        over = change()
+    except LeaseLost:
+        ends[member] = None
+    else:
+        if over is not None:
+            ends[member] = over

@@ -16,6 +16,7 @@ from prometheus_client import (
 from store.operations import metrics
 from store.settings import Settings
 
+STACK_MEMBERS = (1, 2, 4, 8, 16, 32, 64, 128)
 # A small network takes milliseconds; gigabytes to a far object store take minutes.
 CHECKPOINT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -55,6 +56,12 @@ class Instruments:
             "dropout_leases_reaped",
             "Expired leases that were reaped, by the job's state after that.",
             ["state"],
+            registry=own,
+        )
+        self.stack_members = Histogram(
+            "dropout_stack_members",
+            "Jobs that an attempt trained in one process: 1, or the trials of a stack.",
+            buckets=STACK_MEMBERS,
             registry=own,
         )
         self.checkpoint_seconds = Histogram(

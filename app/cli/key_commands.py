@@ -11,7 +11,7 @@ import typer
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from app.cli.terminal import DataDir, fail, say, settings_of
+from app.cli.terminal import DataDir, fail, say, say_table, settings_of
 from store.access import keys
 from store.access.keys import DEFAULT_TENANT, TENANT, ApiKey, Scope
 from store.errors import KeyNotFound, NewerDatabase
@@ -86,11 +86,8 @@ def list_keys(*, data_dir: DataDir = None) -> None:
     """List every key, without its secret."""
     with _transaction(data_dir=data_dir) as transaction:
         found = keys.all_keys(transaction)
-    rows = [("ID", "NAME", "TENANT", "SCOPES", "IN FORCE", "LAST USED"), *map(_row, found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        say("  ".join(cells).rstrip())
+    heads = ("ID", "NAME", "TENANT", "SCOPES", "IN FORCE", "LAST USED")
+    say_table(heads, map(_row, found))
 
 
 @cli.command()

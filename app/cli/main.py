@@ -1,4 +1,4 @@
-"""`dropout-service`: one command for every role, keys, backups and the demo."""
+"""`dropout-service`: one command for every role, keys, backups, sweeps and the demo."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from store.operations.gc_freeze import frozen_imports
 try:
     import typer
 
-    from app.cli import key_commands
+    from app.cli import key_commands, sweep_commands
     from app.cli.terminal import RELEASE, DataDir, fail, say, settings_of, warn
     from store.operations.private_files import create_private_files
 except ModuleNotFoundError as missing:  # the library alone is installed
@@ -30,6 +30,7 @@ cli = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
 cli.add_typer(key_commands.cli, name="keys")
+cli.add_typer(sweep_commands.cli, name="sweeps")
 
 Host = Annotated[str, typer.Option(help="Address to bind; other than loopback needs an API key.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to bind; 0 takes a free one.")]
@@ -141,7 +142,7 @@ def api(
             forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=5,
         )
-        server = Server(config, end_streams=app.state.context.watched_jobs.close)
+        server = Server(config, end_streams=app.state.context.watched_events.close)
         listener = bind.listen(host, port) if fd is None else socket.socket(fileno=fd)
         probed = [] if probe_fd is None else [socket.socket(fileno=probe_fd)]
     except (NewerDatabase, OSError) as error:

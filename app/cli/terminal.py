@@ -1,6 +1,7 @@
 """Parts of every command: settings from its flags, and errors of one line."""
 
 import sys
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -34,6 +35,15 @@ def _flaw(location: tuple[int | str, ...], message: str) -> str:
 
 def say(message: str) -> None:
     print(message, flush=True)  # noqa: T201
+
+
+def say_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a row of heads and rows, in columns."""
+    lines = [heads, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        say("  ".join(cells).rstrip())
 
 
 def warn(message: str) -> None:

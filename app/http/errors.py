@@ -35,6 +35,7 @@ _RETRY_AFTER = {
 STATUS: dict[type[Exception], int] = {
     store_errors.DatasetNotFound: 404,
     store_errors.JobNotFound: 404,
+    store_errors.SweepNotFound: 404,
     store_errors.ModelNotFound: 404,
     store_errors.NameNotFound: 404,
     store_errors.AliasNotFound: 404,
@@ -43,6 +44,8 @@ STATUS: dict[type[Exception], int] = {
     store_errors.ModelUnloaded: 409,
     store_errors.QuotaExceeded: 429,
     store_errors.IllegalTransition: 409,
+    store_errors.IllegalSweepTransition: 409,
+    store_errors.TrialNeeded: 409,
     store_errors.RequestInFlight: 409,
     store_errors.IdempotencyKeyReused: 422,
     serving_errors.HeldOutRowsGone: 409,
@@ -60,6 +63,7 @@ STATUS: dict[type[Exception], int] = {
 
 # The code of any other error in STATUS is its name.
 ERROR_CODES: dict[type[Exception], str] = {
+    store_errors.IllegalSweepTransition: "illegal_transition",
     serving_errors.InvalidInstance: "invalid_request",
     serving_errors.InvalidMetric: "invalid_request",
     serving_errors.TooManyRepeats: "invalid_request",
@@ -243,13 +247,14 @@ def _validation_error(_: Request, error: Exception) -> JSONResponse:
             pointer = pointer_to(location, error.body, missing=flaw["type"] == "missing")
         else:
             pointer = ".".join(map(str, location))
-        flaws.append(Flaw(pointer=pointer, detail=_told(flaw)))
+        flaws.append(Flaw(pointer=pointer, detail=told_of(flaw)))
     detail = "; ".join(f"{flaw.pointer or '/'}: {flaw.detail}" for flaw in flaws[:3])
     more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
     return problem(422, "invalid_request", detail + more, flaws)
 
 
-def _told(flaw: Mapping[str, Any]) -> str:
+def told_of(flaw: Mapping[str, Any]) -> str:
+    """Return what a validation error says."""
     if flaw["type"] == "union_tag_not_found":
         return f"the object has no {flaw['ctx']['discriminator']}, which says what its fields mean"
     return str(flaw["msg"])

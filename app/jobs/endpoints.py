@@ -3,40 +3,32 @@
 from typing import Annotated
 
 import structlog
-from fastapi import Body, Depends, Header, Query, Request, Response
+from fastapi import Body, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 
-from app.context import (
-    MAX_NUMBER,
-    CallerDep,
-    Context,
-    ContextDep,
-    Limit,
-    Listing,
-    Number,
-    listing,
-)
-from app.http.answers import Page, page_of, preferred
-from app.http.bodies import JSON, body_of, documented, read_json, require_json
-from app.http.errors import RequestError, problem_responses
+from app.context import CallerDep, Context, ContextDep, Listing, Number, listing
+from app.events.answer import RESPONSES, EventsAskedDep, answer_of
+from app.events.schemas import EventPage
+from app.http.answers import Page, page_of
+from app.http.bodies import body_of, documented, read_json, require_json
+from app.http.errors import problem_responses
 from app.http.idempotency import IdempotencyKey, reserve
 from app.http.routes import BodyClass, demands
-from app.http.security import Caller, keyed_router
+from app.http.security import keyed_router
+from app.jobs import tuning
 from app.jobs.schemas import (
     EXAMPLE,
     CancelRequest,
-    EventAnswer,
-    EventPage,
     JobAnswer,
     MetricsAnswer,
     State,
     ValidationAnswer,
 )
-from app.jobs.service import resolve
-from app.jobs.stream import EVENT_STREAM, EventStream
-from store import events, ids, jobs, models
+from app.monitoring.watched_events import Source
+from app.resolving.resolved_job import resolve
+from store import events, ids, jobs
 from store.access import quotas
 from store.access.idempotency import Answer
 from store.access.keys import Scope
@@ -44,6 +36,8 @@ from store.job_spec import JobSpec
 from store.operations import tracing
 
 router = keyed_router("/v1/jobs", "jobs")
+
+EVENTS = Source(jobs.states, events.page, jobs.TERMINAL)
 
 log = structlog.get_logger()
 
@@ -56,7 +50,7 @@ log = structlog.get_logger()
         200: {"model": ValidationAnswer, "description": "With `validate_only`: nothing is stored."},
         **problem_responses(400, 409, 413, 415, 422),
     },
-    dependencies=[Depends(require_json)],
+    dependencies=[Depends(require_json), Depends(tuning.slot_to_tune, scope="function")],
 )
 @demands(Scope.TRAIN, body=BodyClass.COLUMNS)
 def create_job(
@@ -68,6 +62,8 @@ def create_job(
     key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Submit a job. After the answer 202 the job will run, even if the service crashes."""
+    if spec.tune is not None:
+        return tuning.submit(context, spec, caller=caller, validate_only=validate_only, key=key)
     if validate_only:
         with context.database.write() as transaction:
             resolved = resolve(
@@ -77,8 +73,7 @@ def create_job(
                 artifacts=context.artifacts,
                 tenant=caller.tenant,
             )
-        checked = ValidationAnswer(**vars(resolved), resolved_config=resolved.spec.every_value())
-        return JSONResponse(checked.model_dump(mode="json"))
+        return JSONResponse(ValidationAnswer.of(resolved).model_dump(mode="json"))
 
     with context.database.write() as transaction:
         reservation = reserve(
@@ -126,6 +121,9 @@ def list_jobs(
     dataset: Annotated[
         str | None, Query(pattern=ids.pattern("ds"), description="Only those of this dataset.")
     ] = None,
+    sweep: Annotated[
+        str | None, Query(pattern=ids.pattern("swp"), description="Only those of this sweep.")
+    ] = None,
 ) -> Page[JobAnswer]:
     """Jobs, newest first."""
     with context.database.read() as transaction:
@@ -134,9 +132,10 @@ def list_jobs(
             tenant=caller.tenant,
             state=state,
             dataset_id=dataset,
+            sweep_id=sweep,
             **asked.part,
         )
-        model_ids = models.of_jobs(transaction, [job.id for job in found])
+        model_ids = tuning.models_of(transaction, found)
     answers = [JobAnswer.of(job, model_ids.get(job.id)) for job in found]
     return page_of(answers, [job.id for job in found], asked.limit)
 
@@ -172,7 +171,8 @@ async def cancel_job(
 
     With `keep_model`, a job that runs keeps the best model that it has so far, as a version of its
     name. It ends without one if it waits for a worker, if it has not completed an epoch, or if its
-    worker is lost before the model is stored.
+    worker is lost before the model is stored. A job with `tune` cancels its sweep, or ends it with
+    the best of the results so far.
     """
     request = read_json(await body_of(http) or b"{}", CancelRequest)
     return await run_in_threadpool(
@@ -182,8 +182,32 @@ async def cancel_job(
 
 def _cancel(context: Context, job_id: str, *, tenant: str, keep_model: bool) -> JobAnswer:
     with context.database.write() as transaction:
-        job = jobs.cancel(transaction, job_id, tenant=tenant, keep_model=keep_model)
+        job = jobs.get(transaction, job_id, tenant=tenant)
+        if tuning.is_tuned(job) and job.state == "running":
+            job = tuning.cancel(transaction, job, keep_model=keep_model)
+        else:
+            job = jobs.cancel(transaction, job_id, tenant=tenant, keep_model=keep_model)
         return _answer(transaction, job)
+
+
+@router.post("/{job_id}/pause", status_code=202, responses=problem_responses(404, 409))
+@demands(Scope.TRAIN)
+def pause_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer:
+    """Ask a job to wait as `paused`, without a worker, until it is resumed.
+
+    A job that runs is `running` until it has written a checkpoint, from which it later continues to
+    the same bits. The trials of a sweep are paused with their sweep.
+    """
+    with context.database.write() as transaction:
+        return _answer(transaction, jobs.pause(transaction, job_id, tenant=caller.tenant))
+
+
+@router.post("/{job_id}/resume", status_code=202, responses=problem_responses(404, 409))
+@demands(Scope.TRAIN)
+def resume_job(context: ContextDep, caller: CallerDep, job_id: str) -> JobAnswer:
+    """Queue a paused job again; it continues from its checkpoint. Repeating it changes nothing."""
+    with context.database.write() as transaction:
+        return _answer(transaction, jobs.resume(transaction, job_id, tenant=caller.tenant))
 
 
 @router.get("/{job_id}/metrics", responses=problem_responses(404))
@@ -191,71 +215,35 @@ def _cancel(context: Context, job_id: str, *, tenant: str, keep_model: bool) -> 
 def get_metrics(
     context: ContextDep, caller: CallerDep, job_id: str, after_epoch: Number = 0
 ) -> MetricsAnswer:
-    """The metrics of every epoch so far, or of the epochs after `after_epoch`."""
+    """The metrics of every epoch so far, or of the epochs after `after_epoch`.
+
+    Those of a job with `tune` are those of the winner, once it is chosen.
+    """
     with context.database.read() as transaction:
-        jobs.get(transaction, job_id, tenant=caller.tenant)
-        rows = jobs.metrics(transaction, job_id, after_epoch=after_epoch)
+        job = jobs.get(transaction, job_id, tenant=caller.tenant)
+        trained_by = tuning.trained_by(transaction, [job]).get(job.id)
+        rows = []
+        if trained_by is not None:
+            rows = jobs.metrics(transaction, trained_by, after_epoch=after_epoch)
     return MetricsAnswer(
         **{name: [row[name] for row in rows] for name in MetricsAnswer.model_fields}
     )
 
 
-@router.get(
-    "/{job_id}/events",
-    response_model=EventPage,
-    responses={
-        200: {"content": {EVENT_STREAM: {}}, "description": "A page, or the live stream."},
-        204: {"description": "A stream that has ended has nothing after `Last-Event-ID`."},
-        **problem_responses(404),
-    },
-)
+@router.get("/{job_id}/events", response_model=EventPage, responses=RESPONSES)
 @demands(Scope.READ)
 def get_events(
-    context: ContextDep,
-    caller: CallerDep,
-    request: Request,
-    job_id: str,
-    limit: Limit = 100,
-    after: Annotated[Number, Query(description="The `last_id` of the previous page.")] = 0,
-    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+    context: ContextDep, caller: CallerDep, job_id: str, asked: EventsAskedDep
 ) -> EventPage | Response:
     """The events of a job.
 
     With `Accept: text/event-stream` they are a live stream, which resumes after `Last-Event-ID` and
     ends with the terminal event. To resume it there is 204, at which an EventSource stops.
     """
-    accept = ",".join(request.headers.getlist("accept"))
     with context.database.read() as transaction:
         job = jobs.get(transaction, job_id, tenant=caller.tenant)
-        if preferred(accept, [JSON, EVENT_STREAM]) == EVENT_STREAM:
-            seen = after if last_event_id is None else last_event_of(last_event_id)
-            return _stream(context, caller, job, after=seen)
-        found = events.page(transaction, job_id, after=after, limit=limit + 1)
-    page = [EventAnswer.of(event) for event in found[:limit]]
-    return EventPage(data=page, has_more=len(found) > limit, last_id=page[-1].id if page else None)
+        return answer_of(transaction, context, job, source=EVENTS, asked=asked, caller=caller)
 
 
 def _answer(transaction: Connection, job: jobs.Job) -> JobAnswer:
-    return JobAnswer.of(job, models.of_jobs(transaction, [job.id]).get(job.id))
-
-
-def _stream(context: Context, caller: Caller, job: jobs.Job, *, after: int) -> Response:
-    if after >= job.num_events and job.state in jobs.TERMINAL:
-        return Response(status_code=204)
-    if after > job.num_events:
-        raise RequestError(
-            422,
-            "invalid_request",
-            f"the stream cannot resume after event {after}: the job has {job.num_events} so far",
-        )
-    return EventStream(context, job, caller=caller, after=after)
-
-
-def last_event_of(last_event_id: str) -> int:
-    """Return the id in a Last-Event-ID header. Raises RequestError (422) if it is no id."""
-    is_number = last_event_id.isascii() and last_event_id.isdecimal()
-    if not is_number or len(last_event_id) > len(str(MAX_NUMBER)):
-        raise RequestError(
-            422, "invalid_request", "Last-Event-ID has to be the id of one of this job's events"
-        )
-    return min(int(last_event_id), MAX_NUMBER)
+    return JobAnswer.of(job, tuning.models_of(transaction, [job]).get(job.id))

@@ -5,11 +5,12 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel
 
 from app.http.answers import Time
+from app.resolving.resolved_job import ResolvedJob
+from app.sweeps.schemas import SweepValidation
 from dropout_core.config import Config
-from store.events import Event
 from store.jobs import Job
 
-State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+State = Literal["queued", "running", "paused", "cancelling", "succeeded", "failed", "cancelled"]
 
 EXAMPLE = {
     "name": "fashion-d2l",
@@ -33,7 +34,7 @@ class Progress(BaseModel):
     """The number of epochs recorded, and the most that the job may train.
 
     While a job runs, `step` is `reading`, `encoding` or `scaling` its data, `training`,
-    `refitting` or `evaluating`.
+    `refitting` or `evaluating`, and `tuning` while it waits for the sweep that it has started.
     """
 
     step: str | None
@@ -45,6 +46,11 @@ class JobAnswer(BaseModel):
     """A job. `resolved_config` holds every setting in force and can be submitted as it is.
 
     `warnings` say what its owner should know of the data, such as which columns were left out.
+    `sweep` is the sweep that the job belongs to: as the repeat of a trial, which the numbers
+    `trial` and `repeat` name, or as the job whose `tune` has started the sweep.
+
+    A `paused` job waits for its resumption, or as a trial for the decision of its sweep: the
+    `state_reason` is `user`, `sweep` or `rung`.
     """
 
     id: str
@@ -56,6 +62,9 @@ class JobAnswer(BaseModel):
     model: str | None
     progress: Progress
     attempt: int
+    sweep: str | None
+    trial: int | None
+    repeat: int | None
     resolved_config: dict[str, Any]
     warnings: list[str]
     metadata: dict[str, str]
@@ -69,6 +78,7 @@ class JobAnswer(BaseModel):
             **vars(job),
             dataset=job.dataset_id,
             model=model_id,
+            sweep=job.sweep_id,
             progress=Progress(
                 step=job.step,
                 epochs_completed=job.epochs_completed,
@@ -86,12 +96,22 @@ class CancelRequest(Config):
 
 
 class ValidationAnswer(BaseModel):
-    """The job as it would run; nothing is stored."""
+    """The job as it would run; nothing is stored. `tune` is the sweep of a job that has one."""
 
     resolved_config: dict[str, Any]
     warnings: list[str]
     num_parameters: int
     estimated_bytes: int
+    tune: SweepValidation | None = None
+
+    @classmethod
+    def of(cls, resolved: ResolvedJob) -> Self:
+        return cls(
+            resolved_config=resolved.spec.every_value(),
+            warnings=list(resolved.warnings),
+            num_parameters=resolved.sizes.num_parameters,
+            estimated_bytes=resolved.sizes.training_bytes,
+        )
 
 
 class MetricsAnswer(BaseModel):
@@ -107,31 +127,3 @@ class MetricsAnswer(BaseModel):
     learning_rate: list[float]
     samples_per_second: list[float]
     monitored: list[float | None]
-
-
-class EventAnswer(BaseModel):
-    """Something that happened to a job.
-
-    `type` is the state that it entered, `requeued`, `step` for a step that its trainer began, or
-    `epoch` for an epoch that was recorded.
-    """
-
-    id: int
-    type: str
-    data: dict[str, Any]
-    created_at: Time
-
-    @classmethod
-    def of(cls, event: Event) -> Self:
-        return cls(id=event.sequence, **vars(event))
-
-
-class EventPage(BaseModel):
-    """Events, oldest first; `?after=last_id` is the next part.
-
-    The events of epochs are deleted long after a job has ended, so its ids may have gaps.
-    """
-
-    data: list[EventAnswer]
-    has_more: bool
-    last_id: int | None

@@ -1,4 +1,4 @@
-"""Metrics of the jobs in the database, which is read at each scrape by the process that answers it.
+"""Metrics of the jobs and sweeps in the database, read at each scrape by who answers it.
 
 The histograms of waiting times, durations and attempts hold the newest jobs, up to a thousand of
 each state: a scrape costs the same with a hundred thousand jobs, and shows the present. Their
@@ -37,6 +37,7 @@ class RecordedJobs(Collector):
         try:
             with self._database.read() as transaction:
                 counts = statistics.count_by_state(transaction)
+                sweep_counts = statistics.count_sweeps_by_state(transaction)
                 due_seconds = statistics.longest_due_seconds(transaction)
                 lives = statistics.recent_job_times(transaction, limit=NUM_RECENT)
         except SQLAlchemyError:
@@ -44,7 +45,8 @@ class RecordedJobs(Collector):
             yield _up(0)
             return
         yield _up(1)
-        yield _jobs(counts)
+        yield _by_state("dropout_jobs", "Jobs on record.", counts)
+        yield _by_state("dropout_sweeps", "Sweeps on record.", sweep_counts)
         yield GaugeMetricFamily(
             "dropout_oldest_queued_job_age_seconds",
             "Time since the oldest queued job was due; 0 if no job is due.",
@@ -59,8 +61,8 @@ def _up(value: int) -> Metric:
     return GaugeMetricFamily("dropout_database_up", "Whether the database answers.", value)
 
 
-def _jobs(counts: dict[str, int]) -> Metric:
-    family = GaugeMetricFamily("dropout_jobs", "Jobs on record.", labels=["state"])
+def _by_state(name: str, description: str, counts: dict[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, description, labels=["state"])
     for state, count in counts.items():
         family.add_metric([state], count)
     return family

@@ -16,13 +16,13 @@ from app.serving.errors import (
 )
 from app.serving.evaluation import naming_rows, raising_misfits, require_scored
 from dropout_core.config import SplitConfig
+from dropout_core.config.metrics import HIGHER_IS_BETTER, default_metric, metric_names
 from dropout_core.data.dates import settle_dates, with_settled_dates
 from dropout_core.data.labels import target_columns
 from dropout_core.data.splits import split_rows
 from dropout_core.data.targets import mark_missing
 from dropout_core.evaluation import evaluator
 from dropout_core.evaluation.importance import Importance, permutation_importance
-from dropout_core.evaluation.metrics import HIGHER_IS_BETTER, default_metric, metric_names
 from dropout_core.model.predictor import MAX_CELLS, Predictor
 
 MAX_ROWS = 10_000

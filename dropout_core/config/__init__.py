@@ -15,6 +15,8 @@ from dropout_core.config.problem import (
     TableConfig,
     Task,
 )
+from dropout_core.config.stacking import can_stack, stack_key
+from dropout_core.config.sweep import SweepConfig
 from dropout_core.config.training import (
     AdamConfig,
     AdamWConfig,
@@ -66,9 +68,12 @@ __all__ = [
     "Seed",
     "SplitConfig",
     "StepConfig",
+    "SweepConfig",
     "TableConfig",
     "Task",
     "TrainingConfig",
     "added",
+    "can_stack",
     "settled",
+    "stack_key",
 ]

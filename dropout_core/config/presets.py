@@ -83,7 +83,9 @@ class Recipe(NamedTuple):
     training: TrainingConfig
 
 
-class _Sections(Config):
+class Sections(Config):
+    """The sections of a job that say how its model is trained."""
+
     preprocessing: PreprocessingConfig
     model: MLPConfig
     training: TrainingConfig
@@ -214,7 +216,7 @@ def settled(
     stopping = values["training"].get("early_stopping")
     if isinstance(stopping, dict) and stopping.get("monitor") is None:
         values["training"]["early_stopping"] = {**stopping, "monitor": monitor}
-    sections = _Sections.model_validate(values)
+    sections = Sections.model_validate(values)
     return Recipe(sections.preprocessing, sections.model, sections.training)
 
 

@@ -198,6 +198,9 @@ class TrainingConfig(Config):
       It is faster on processors with bfloat16 products and slower on others. It needs `relu`,
       `tanh` or `logistic` layers with Bernoulli dropout, no batch norm, no members and no
       parametric activation.
+    - `stacked`: compute the steps in a stack, which trains several networks as one (on a CPU, if
+      the network can be stacked). The result depends on this setting by rounding, and not on which
+      networks are in the stack: alone it has the same bits.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 50
@@ -221,6 +224,7 @@ class TrainingConfig(Config):
     ) = added(None)
     calibrate: bool = added(False)
     precision: Literal["float32", "bfloat16"] = "float32"
+    stacked: bool = added(False)
     max_runtime_seconds: Positive | None = None
     seed: Seed = 0
     device: Device = "auto"

@@ -21,15 +21,14 @@ import torch
 from torch import Tensor
 
 from dropout_core.config import Task
+from dropout_core.config.metrics import PER_CLASS, PINBALL_LOSS, metric_names
 from dropout_core.evaluation.calibration import Reliability, expected_calibration_error
 from dropout_core.evaluation.column_file import ColumnFile
 from dropout_core.evaluation.coverage import Coverage, reported
-from dropout_core.evaluation.metrics import PINBALL_LOSS, metric_names
 from dropout_core.model.conformal import Conformal
 from dropout_core.model.predictor import Predictor
 from dropout_core.nn.quantiles import medians
 from dropout_core.training.class_scores import (
-    PER_CLASS,
     mean_over_classes,
     scores_of_class,
     scores_of_classes,

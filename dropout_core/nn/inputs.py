@@ -92,8 +92,7 @@ class InputLayer(nn.Module):
         codes = self._with_unknowns(given).long()
         parts = []
         if self._one_hot:
-            ones = given.new_zeros(given.shape[0], self._num_one_hot)
-            parts.append(ones.scatter(1, codes[:, self._one_hot] + self.offsets, 1.0))
+            parts.append(self._ones(given, codes))
         if self._embedded:
             embedded = [
                 embedding(codes[:, k])
@@ -101,6 +100,17 @@ class InputLayer(nn.Module):
             ]
             parts.append(self.dropout(torch.cat(embedded, dim=1)))
         return parts
+
+    def _ones(self, given: Tensor, codes: Tensor) -> Tensor:
+        ones = given.new_zeros(given.shape[0], self._num_one_hot)
+        return ones.scatter(1, codes[:, self._one_hot] + self.offsets, 1.0)
+
+    def one_hot(self, values: Tensor, codes: Tensor) -> Tensor:
+        """Return the inputs where nothing is learned: (B, V) and codes (B, K) -> (B, W).
+
+        Codes that training replaces by the unknown category are already 0.
+        """
+        return torch.cat([values, self._ones(values, codes.long())], dim=1)
 
     def _with_unknowns(self, codes: Tensor) -> Tensor:
         """Replace codes at random by 0, the unknown category, while training."""

@@ -60,15 +60,31 @@ def keep_mask(
     threshold = keep_threshold(p)
     if threshold in (0, LEVELS):
         return torch.full(like.shape, threshold == LEVELS, device=like.device, dtype=dtype)
-    if threshold % _BYTE_LEVELS == 0:
-        threshold, num_levels, bits = threshold // _BYTE_LEVELS, _BYTE_LEVELS, torch.int8
-    else:
-        num_levels, bits = LEVELS, torch.int16
+    bound, bits = bound_of(threshold)
     num_elements = like.numel()
-    num_words = -(-num_elements * bits.itemsize // _WORD_BYTES)
+    num_words = words_of(num_elements, bits)
     words = torch.empty(num_words, dtype=torch.int64, device=like.device)
-    words.random_(-(2**63), None, generator=generator)
-    # torch compares signed integers at full speed, so half of the levels are negative. It compares
-    # in place, since a result of dtype bool takes several times as long.
-    kept = words.view(bits)[:num_elements].lt_(threshold - num_levels // 2).view(like.shape)
+    draw_words_(words, generator)
+    # torch compares in place at full speed: a result of dtype bool takes several times as long.
+    kept = words.view(bits)[:num_elements].lt_(bound).view(like.shape)
     return kept.to(torch.int8).view(torch.bool) if dtype is torch.bool else kept.to(dtype)
+
+
+def bound_of(threshold: int) -> tuple[int, torch.dtype]:
+    """Return the bound of the random bits that are kept, and their dtype.
+
+    torch compares signed integers at full speed, so half of the levels are negative.
+    """
+    if threshold % _BYTE_LEVELS == 0:
+        return threshold // _BYTE_LEVELS - _BYTE_LEVELS // 2, torch.int8
+    return threshold - LEVELS // 2, torch.int16
+
+
+def words_of(num_elements: int, bits: torch.dtype) -> int:
+    """Return how many 64-bit words hold the random bits of so many elements."""
+    return -(-num_elements * bits.itemsize // _WORD_BYTES)
+
+
+def draw_words_(words: Tensor, generator: Generator | None) -> Tensor:
+    """Fill the words, int64, with random bits. Two draws of a generator give what one gives."""
+    return words.random_(-(2**63), None, generator=generator)

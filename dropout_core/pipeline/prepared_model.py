@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dropout_core.config import MLPConfig
+from dropout_core.config import MLPConfig, PreprocessingConfig, Task
+from dropout_core.data.encoder import Encoder
 from dropout_core.model.saved_model import TabularModel, build_model
+from dropout_core.nn.numbers import PiecewiseLinearEmbedding
 from dropout_core.pipeline.encoded_split import EncodedRows, EncodedSplit
 from dropout_core.training.feasibility import check_preprocessing
 from dropout_core.training.training_data import TrainingData
@@ -64,3 +66,33 @@ def prepare_model(
         validation = tensors(split.validation)
     data = TrainingData(*tensors(split.train), *validation, split.weights, split.validation_weights)
     return PreparedModel(model, data)
+
+
+def prepare_another(
+    prepared: PreparedModel,
+    config: MLPConfig,
+    *,
+    encoder: Encoder,
+    preprocessing: PreprocessingConfig,
+    task: Task,
+    seed: int = 0,
+) -> PreparedModel:
+    """Build another model for the rows of `prepared`, which was made with the other arguments.
+
+    It is the model that `prepare_model` would build. The data and the fitted scales are shared.
+    """
+    known = prepared.model
+    num_outputs = known.network.out_features
+    model = build_model(
+        encoder, preprocessing, config, num_outputs=num_outputs, task=task, seed=seed
+    )
+    model.preprocessing = known.preprocessing
+    if task == "regression":  # else the scale is the temperature of a calibration
+        model.target_mean, model.target_scale = known.target_mean, known.target_scale
+    if model.network.inputs is not None and known.network.inputs is not None:
+        numbers, fitted = model.network.inputs.numbers, known.network.inputs.numbers
+        if isinstance(numbers, PiecewiseLinearEmbedding):
+            assert isinstance(fitted, PiecewiseLinearEmbedding)
+            numbers.lower.copy_(fitted.lower)
+            numbers.width.copy_(fitted.width)
+    return PreparedModel(model, prepared.data)

@@ -7,7 +7,8 @@ for metrics in run.training:
 print(run.evaluate()["test"].metrics)
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Literal
 
@@ -19,13 +20,19 @@ from dropout_core.errors import require_type
 from dropout_core.evaluation.coverage import reported
 from dropout_core.evaluation.evaluator import Evaluation, score
 from dropout_core.model.predictor import Predictor, fingerprint
-from dropout_core.model.saved_model import Description, Manifest, save_model
+from dropout_core.model.saved_model import Description, Manifest, TabularModel, save_model
 from dropout_core.pipeline.calibration import calibrate
-from dropout_core.pipeline.encoded_split import encode_split
-from dropout_core.pipeline.prepared_model import prepare_model
+from dropout_core.pipeline.encoded_split import EncodedRows, encode_split
+from dropout_core.pipeline.prepared_model import (
+    PreparedModel,
+    prepare_another,
+    prepare_model,
+)
 from dropout_core.pipeline.resolved_table import ResolvedTable
 from dropout_core.training.feasibility import InfeasibleError
-from dropout_core.training.loop import Length, train
+from dropout_core.training.loop import Length, Training, train
+
+Part = Literal["validation", "test"]
 
 
 class TabularRun:
@@ -34,7 +41,8 @@ class TabularRun:
     `split` is the table's own by default, and `length` follows `training`. Raises DataError if the
     table cannot be encoded, and InfeasibleError if it cannot be trained on as `training` says.
     `on_step` is called before rows are encoded, and before they are scaled: both take seconds if
-    there are many.
+    there are many. `like` is a run on the same table and split with the same preprocessing and
+    quantiles: its encoded and scaled rows are shared, which changes no bit.
     """
 
     def __init__(
@@ -47,6 +55,7 @@ class TabularRun:
         training: TrainingConfig | None = None,
         length: Length | None = None,
         on_step: Callable[[Literal["encoding", "scaling"]], None] = lambda _: None,
+        like: "TabularRun | None" = None,
     ) -> None:
         hint = "pass the frame through resolve_table(frame, ProblemConfig(target=...)) first"
         require_type(table, ResolvedTable, name="table", hint=hint)
@@ -55,27 +64,44 @@ class TabularRun:
         self._preprocessing_config = preprocessing or PreprocessingConfig()
         self._model_config = model or MLPConfig()
         self._training_config = training or TrainingConfig()
-        on_step("encoding")
-        encoded = encode_split(table, self._split, self._preprocessing_config)
-        on_step("scaling")
         quantiles = self._training_config.quantiles if table.task == "regression" else None
-        prepared = prepare_model(
-            encoded, self._model_config, seed=self._training_config.seed, quantiles=quantiles
-        )
+        seed = self._training_config.seed
+        if like is None:
+            on_step("encoding")
+            encoded = encode_split(table, self._split, self._preprocessing_config)
+            on_step("scaling")
+            prepared = prepare_model(encoded, self._model_config, seed=seed, quantiles=quantiles)
+            encoder = encoded.encoder
+            # The matrix of the training rows, which is large, is not kept.
+            self._held_out: dict[Part, EncodedRows] = {
+                "validation": encoded.validation,
+                "test": encoded.test,
+            }
+        else:
+            encoder = like.description.encoder
+            prepared = prepare_another(
+                PreparedModel(like.model, like.training.data),
+                self._model_config,
+                encoder=encoder,
+                preprocessing=self._preprocessing_config,
+                task=table.task,
+                seed=seed,
+            )
+            self._held_out = like._held_out
         device = _device(self._training_config)
-        self.model = prepared.model.to(device)
-        self.training = train(
+        self.model: TabularModel = prepared.model.to(device)
+        self.training: Training = train(
             self.model.network,
             prepared.data.to(device),
             self._training_config,
             task=table.task,
             length=length,
         )
-        self.description = Description(
+        self.description: Description = Description(
             task=table.task,
             model=self._model_config,
             preprocessing=self._preprocessing_config,
-            encoder=encoded.encoder,
+            encoder=encoder,
             targets=table.selection.targets,
             classes=table.classes,
             trained_on=fingerprint(device),
@@ -87,8 +113,16 @@ class TabularRun:
             label_column=table.label_column,
             quantiles=quantiles,
         )
-        # The matrix of the training rows, which is large, is not kept.
-        self._held_out = {"validation": encoded.validation, "test": encoded.test}
+
+    def as_if_over(self) -> "TabularRun":
+        """Return a copy whose model has the weights that it would have if training ended now.
+
+        Calibrate and evaluate it while this run goes on. Raises Diverged if outputs are not finite.
+        """
+        run = copy.copy(self)
+        run.model = copy.deepcopy(self.model)
+        self.training.settle(run.model.network)
+        return run
 
     def fold(self, number: int) -> "TabularRun":
         """Return an untrained run that holds out fold 0, 1, ... of the table as its `test`.
@@ -140,8 +174,8 @@ class TabularRun:
             length=self.training.refit_length,
         )
 
-    def evaluate(self) -> dict[str, Evaluation]:
-        """Score the model as it is on "validation" and "test", each only if it has rows.
+    def evaluate(self, parts: Collection[Part] = ("validation", "test")) -> dict[str, Evaluation]:
+        """Score the model as it is on these parts, each only if it has rows.
 
         Conformal predictions are scored on "test" alone: the validation rows decide their size.
         """
@@ -156,7 +190,7 @@ class TabularRun:
                 conformal=reported(predictor) if part == "test" else (),
             )
             for part, rows in self._held_out.items()
-            if len(rows)
+            if len(rows) and part in parts
         }
 
     def save(self, folder: Path) -> Manifest:

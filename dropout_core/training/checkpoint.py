@@ -40,6 +40,13 @@ def save_checkpoint(folder: Path, state: TrainingState, *, run: str | None = Non
 
     `run` names the run, so that no other run continues from this checkpoint.
     """
+    name, content = checkpoint_file(state, run=run)
+    write_atomically(folder / name, content)
+    return folder / name
+
+
+def checkpoint_file(state: TrainingState, *, run: str | None = None) -> tuple[str, bytes]:
+    """Return the name and the content of a checkpoint's file."""
     metadata = {"values": json.dumps(state.values, allow_nan=False)}
     if run is not None:
         metadata["run"] = run
@@ -47,9 +54,7 @@ def save_checkpoint(folder: Path, state: TrainingState, *, run: str | None = Non
     content = save(tensors, metadata=metadata)
     epoch, batch = len(state.values["history"]), state.values["batch"]
     digest = hashlib.sha256(content).hexdigest()
-    path = folder / f"epoch-{epoch:06d}-batch-{batch:06d}.{digest}.safetensors"
-    write_atomically(path, content)
-    return path
+    return f"epoch-{epoch:06d}-batch-{batch:06d}.{digest}.safetensors", content
 
 
 def load_checkpoint(path: Path, *, run: str | None = None) -> TrainingState:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PER_CLASS = ("f1", "roc_auc", "average_precision")
+from dropout_core.config.metrics import PER_CLASS
 
 
 def scores_of_classes(

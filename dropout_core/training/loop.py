@@ -13,11 +13,9 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import compress
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dropout_core.config import Task, TrainingConfig
 from dropout_core.nn.mlp import MLP
@@ -29,7 +27,9 @@ from dropout_core.training.early_stopping import EarlyStopping
 from dropout_core.training.feasibility import InfeasibleError, check_feasible
 from dropout_core.training.fused_step import Gradients, gradients_of
 from dropout_core.training.losses import Loss, training_loss
+from dropout_core.training.moving_average import moving_average
 from dropout_core.training.optimizers import ParameterGroups, build_optimizer, build_scheduler
+from dropout_core.training.stack_cohort import Cohort, is_stacked
 from dropout_core.training.state import EpochMetrics, TrainingState, prefixed, slots_of
 from dropout_core.training.training_data import TrainingData, check_arguments
 from dropout_core.training.validation import BATCH_SIZE, outputs_of, validate
@@ -95,30 +95,30 @@ class Training:
         self.task = task
         self.history: list[EpochMetrics] = []
         self.stopped_early = False
-        self._length = length or Length(config.epochs * self.num_batches, self.num_batches)
+        self.length = length or Length(config.epochs * self.num_batches, self.num_batches)
         self._best_epoch: int | None = None
-        self._batch = 0  # the next batch of the epoch in progress
-        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self._seconds = 0.0  # spent so far on the epoch in progress
+        self.batch = 0  # the next batch of the epoch in progress
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.seconds = 0.0  # spent so far on the epoch in progress
         self._stopping = self._build_stopping()
         self._best_weights: dict[str, Tensor] = {}
-        self._average = None if config.ema_decay is None else _average(model, config.ema_decay)
-        self._masks = torch.Generator(self.device)
-        self._masks.manual_seed(self._mask_seed(epoch=1))
+        self.average = None if config.ema_decay is None else moving_average(model, config.ema_decay)
+        self.masks = torch.Generator(self.device)
+        self.masks.manual_seed(self._mask_seed(epoch=1))
         groups = parameter_groups or layer_rates.parameter_groups(model, config)
-        self._optimizer = build_optimizer(groups, config.optimizer)
+        self.optimizer = build_optimizer(groups, config.optimizer)
         # What is reported is the config's learning rate, which the first group need not have.
-        self._reported_rate = config.optimizer.lr / self._optimizer.param_groups[0]["lr"]
-        num_batches = self._length.num_batches
-        self._annealing = Annealing(
-            model, self._optimizer, config, num_steps=config.epochs * num_batches
+        self.reported_rate = config.optimizer.lr / self.optimizer.param_groups[0]["lr"]
+        num_batches = self.length.num_batches
+        self.annealing = Annealing(
+            model, self.optimizer, config, num_steps=config.epochs * num_batches
         )
-        self._scheduler = build_scheduler(
-            self._optimizer, config.scheduler, num_epochs=config.epochs, num_batches=num_batches
+        self.scheduler = build_scheduler(
+            self.optimizer, config.scheduler, num_epochs=config.epochs, num_batches=num_batches
         )
-        self._learning_rate = 0.0  # of the step last taken
-        self._interrupted = False
-        model.use_generator(self._masks)
+        self.learning_rate = 0.0  # of the step last taken
+        self.interrupted = False
+        model.use_generator(self.masks)
         model.use_bfloat16(config.precision == "bfloat16")
         self._gradients = self._build_step()
 
@@ -131,20 +131,24 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        num_epochs = -(-self._length.num_steps // self.num_batches)
+        num_epochs = -(-self.length.num_steps // self.num_batches)
         return self.stopped_early or len(self.history) == num_epochs
+
+    @property
+    def kept(self) -> EpochMetrics:
+        """Return the epoch whose weights are kept if training ends now."""
+        return self.history[(self._best_epoch or len(self.history)) - 1]
 
     @property
     def refit_length(self) -> Length:
         """Return the length of a run that ends where this one, which is over, has its weights."""
-        best_epoch = self._best_epoch or len(self.history)
-        return Length(best_epoch * self.num_batches, self.num_batches)
+        return Length(self.kept.epoch * self.num_batches, self.num_batches)
 
     @property
-    def _batches_to_train(self) -> int:
+    def batches_to_train(self) -> int:
         """Batches of the epoch in progress: the last one of a refit may have fewer."""
         num_done = len(self.history) * self.num_batches
-        return min(self.num_batches, self._length.num_steps - num_done)
+        return min(self.num_batches, self.length.num_steps - num_done)
 
     def interrupt(self) -> None:
         """End the iteration before the next batch. Any thread may call it.
@@ -152,51 +156,57 @@ class Training:
         This run cannot be continued, but `state` can be restored into a new run, which ends with
         the same bits.
         """
-        self._interrupted = True
+        self.interrupted = True
 
     def __iter__(self) -> Iterator[EpochMetrics]:
-        while not self.finished:
-            self._train_epoch()
-            if self._interrupted and self._batch < self._batches_to_train:
-                return
-            yield self._complete_epoch()
+        # A stack of one has the bits that this run has in any other stack.
+        alone = Cohort([self]) if is_stacked(self) else None
+        try:
+            while not self.finished:
+                if not (self.train_epoch() if alone is None else alone.train()):
+                    return
+                yield self.complete_epoch()
+        finally:
+            if alone is not None:
+                alone.release()
         self.settle()
 
-    def settle(self) -> None:
+    def settle(self, model: MLP | None = None) -> None:
         """Load the final weights into the model; call it when training has ended.
 
         Raises Diverged if outputs are not finite then: no loss need have seen the last step.
 
         They are the best weights that early stopping has seen, or else the moving average, if the
-        config has one.
+        config has one. They go into `model`, a copy of this run's, if it is given.
         """
+        model = self.model if model is None else model
         if self._best_weights:
-            self.model.load_state_dict(self._best_weights)
-        elif self._average is not None:
-            self.model.load_state_dict(self._average.module.state_dict())
-        outputs = outputs_of(self.model, self.data.train_features[:BATCH_SIZE])
+            model.load_state_dict(self._best_weights)
+        elif self.average is not None:
+            model.load_state_dict(self.average.module.state_dict())
+        outputs = outputs_of(model, self.data.train_features[:BATCH_SIZE])
         if not outputs.isfinite().all():
             raise Diverged(len(self.history), math.nan, what="an output")
 
     def state(self) -> TrainingState:
         """Return a copy of the run's state; call it while the iterator is not running."""
         tensors = {
-            "loss_sum": self._loss_sum,
-            "mask_generator": self._masks.get_state(),
+            "loss_sum": self.loss_sum,
+            "mask_generator": self.masks.get_state(),
             **prefixed("model", self.model.state_dict()),
             **prefixed("best", self._best_weights),
-            **prefixed("average", self._average.state_dict() if self._average else {}),
-            **prefixed("optimizer", slots_of(self._optimizer)),
+            **prefixed("average", self.average.state_dict() if self.average else {}),
+            **prefixed("optimizer", slots_of(self.optimizer)),
         }
         values = {
             "history": [metrics.recorded() for metrics in self.history],
-            "batch": self._batch,
-            "seconds": self._seconds,
+            "batch": self.batch,
+            "seconds": self.seconds,
             "stopped_early": self.stopped_early,
             **({} if self._stopping is None else self._stopping.state()),
             **({} if self._best_epoch is None else {"best_epoch": self._best_epoch}),
-            "optimizer_groups": self._optimizer.state_dict()["param_groups"],
-            "scheduler": None if self._scheduler is None else self._scheduler.state_dict(),
+            "optimizer_groups": self.optimizer.state_dict()["param_groups"],
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
         }
         return TrainingState({name: t.detach().clone() for name, t in tensors.items()}, values)
 
@@ -205,22 +215,22 @@ class Training:
         tensors, values = state.tensors, state.values
         self.model.load_state_dict(state.under("model"))
         self._best_weights = state.under("best")
-        if self._average is not None:
-            self._average.load_state_dict(state.under("average"))
-        self._masks.set_state(tensors["mask_generator"].cpu())
-        self._loss_sum = tensors["loss_sum"].to(self.device)
+        if self.average is not None:
+            self.average.load_state_dict(state.under("average"))
+        self.masks.set_state(tensors["mask_generator"].cpu())
+        self.loss_sum = tensors["loss_sum"].to(self.device)
         self.history = [EpochMetrics(**metrics) for metrics in values["history"]]
-        self._batch = values["batch"]
-        self._seconds = values["seconds"]
+        self.batch = values["batch"]
+        self.seconds = values["seconds"]
         self.stopped_early = values["stopped_early"]
         if self._stopping is not None:
             self._stopping.restore(values)
             self._best_epoch = values.get("best_epoch")
-        self._optimizer.load_state_dict(
+        self.optimizer.load_state_dict(
             {"state": state.slots(), "param_groups": values["optimizer_groups"]}
         )
-        if self._scheduler is not None:
-            self._scheduler.load_state_dict(values["scheduler"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(values["scheduler"])
 
     def _training_loss(self, *, weighted: bool) -> Loss:
         return training_loss(
@@ -258,34 +268,35 @@ class Training:
             # outside, and the dropout. It has no input for the weights of rows.
             rows = min(self.config.batch_size, len(self.data.train_features))
             step = gradients_of(self.model, loss)
-            return GraphedStep(step, self.model, self._masks, num_rows=rows)
+            return GraphedStep(step, self.model, self.masks, num_rows=rows)
         clips = self.config.max_grad_norm is not None
-        return gradients_of(self.model, loss, optimizer=None if clips else self._optimizer)
+        return gradients_of(self.model, loss, optimizer=None if clips else self.optimizer)
 
     @property
     def _validated_network(self) -> nn.Module:
-        return self.model if self._average is None else self._average.module
+        return self.model if self.average is None else self.average.module
 
     def _mask_seed(self, *, epoch: int) -> int:
         return derive_seed(self.config.seed, "dropout", epoch)
 
-    def _train_epoch(self) -> None:
-        """Train the remaining batches of the epoch in progress, or until interrupted."""
+    def train_epoch(self) -> bool:
+        """Train the remaining batches of the epoch in progress; False if interrupted before."""
         epoch = len(self.history) + 1
         num_rows = len(self.data.train_features)
         order = torch.randperm(num_rows, generator=generator(self.config.seed, "order", epoch))
         batches = torch.split(order.to(self.device), self.config.batch_size)
-        num_batches = self._batches_to_train
+        num_batches = self.batches_to_train
         self.model.train()
         started = time.perf_counter()
         try:
-            while self._batch < num_batches and not self._interrupted:
-                self._annealing.begin((epoch - 1) * self.num_batches + self._batch)
-                self._step(batches[self._batch])
-                self._batch += 1
+            while self.batch < num_batches and not self.interrupted:
+                self.annealing.begin((epoch - 1) * self.num_batches + self.batch)
+                self._step(batches[self.batch])
+                self.batch += 1
         finally:
-            self._annealing.end()
-        self._seconds += time.perf_counter() - started
+            self.annealing.end()
+        self.seconds += time.perf_counter() - started
+        return self.batch == num_batches
 
     def _step(self, rows: Tensor) -> None:
         features_BF = self.data.train_features.index_select(0, rows)
@@ -295,20 +306,21 @@ class Training:
         loss = self._gradients(features_BF, targets, *weights)
         if self.config.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-        self._learning_rate = self._optimizer.param_groups[0]["lr"] * self._reported_rate
-        self._optimizer.step()
+        self.learning_rate = self.optimizer.param_groups[0]["lr"] * self.reported_rate
+        self.optimizer.step()
         self.model.constrain()
-        if self._average is not None:
-            self._average.update_parameters(self.model)
-        if self._scheduler is not None:
-            self._scheduler.step()
-        self._loss_sum.add_(loss, alpha=len(rows))
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        if self.scheduler is not None:
+            self.scheduler.step()
+        self.loss_sum.add_(loss, alpha=len(rows))
 
-    def _complete_epoch(self) -> EpochMetrics:
+    def complete_epoch(self) -> EpochMetrics:
+        """Validate, and begin the next epoch. Raises Diverged if a loss is not finite."""
         epoch = len(self.history) + 1
-        num_rows = self._batches_to_train * self.config.batch_size
+        num_rows = self.batches_to_train * self.config.batch_size
         num_trained = min(num_rows, len(self.data.train_features))
-        train_loss = float(self._loss_sum) / num_trained
+        train_loss = float(self.loss_sum) / num_trained
         if not math.isfinite(train_loss):
             raise Diverged(epoch, train_loss)
         validation_loss, validation_score, monitored = self._validate()
@@ -319,15 +331,15 @@ class Training:
             train_loss=train_loss,
             validation_loss=validation_loss,
             validation_score=validation_score,
-            learning_rate=self._learning_rate,
-            samples_per_second=num_trained / max(self._seconds, 1e-9),
+            learning_rate=self.learning_rate,
+            samples_per_second=num_trained / max(self.seconds, 1e-9),
             monitored=monitored,
         )
         self.history.append(metrics)
-        self._batch = 0
-        self._seconds = 0.0
-        self._loss_sum.zero_()
-        self._masks.manual_seed(self._mask_seed(epoch=epoch + 1))
+        self.batch = 0
+        self.seconds = 0.0
+        self.loss_sum.zero_()
+        self.masks.manual_seed(self._mask_seed(epoch=epoch + 1))
         if self._stopping is not None:
             self._stop_or_keep(self._stopping, monitored)
         return metrics
@@ -370,22 +382,3 @@ def train(
     return Training(
         model, data, config, task=task, parameter_groups=parameter_groups, length=length
     )
-
-
-def _average(model: MLP, decay: float) -> AveragedModel:
-    """Build the moving average of the weights and of the statistics of batch norm."""
-    model.use_generator(None)  # the average is only run in eval mode
-    move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-
-    def update(averages: list[Tensor], values: list[Tensor], num_averaged: Tensor | int) -> None:
-        # Columns' indices would be averaged and rounded down. Counts are, as ever: nothing reads
-        # them, but they are among the stored bits of a model.
-        pairs = list(zip(averages, values, strict=True))
-        is_index = [value.dim() > 0 and not value.is_floating_point() for value in values]
-        for average, value in compress(pairs, is_index):
-            average.copy_(value)
-        moving = [pair for pair, fixed in zip(pairs, is_index, strict=True) if not fixed]
-        if moving:
-            move([average for average, _ in moving], [value for _, value in moving], num_averaged)
-
-    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]

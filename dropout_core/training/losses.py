@@ -82,7 +82,7 @@ def training_loss(
     plain = _unweighted_loss(config, task, device=targets.device)
     if not shaped and not weighted:
         return plain
-    class_weights = _class_weights(config, targets, num_outputs)
+    class_weights = class_weights_of(config, targets, num_outputs)
 
     def loss(outputs: Tensor, given: Tensor, weights: Tensor | None = None) -> Tensor:
         if has_classes:
@@ -133,7 +133,7 @@ def value_and_gradient(
     return value.detach(), gradient
 
 
-def _class_weights(config: TrainingConfig, targets: Tensor, num_classes: int) -> Tensor | None:
+def class_weights_of(config: TrainingConfig, targets: Tensor, num_classes: int) -> Tensor | None:
     """Return the weight of each class, (C), or None where all are equal."""
     match config.class_weights:
         case None:

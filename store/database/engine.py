@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from store.database import postgresql
 from store.errors import NewerDatabase
@@ -55,6 +56,8 @@ class Database:
         self._engine = (
             _sqlite_engine(self._url) if is_sqlite else _postgresql_engine(self._url, no_timeout)
         )
+        self._is_closed = False
+        event.listen(self._engine, "checkin", self._close_returned)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -92,7 +95,14 @@ class Database:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
+        """Close the connections; one that a thread still uses is closed when it is returned."""
+        self._is_closed = True
         self._engine.dispose()
+
+    def _close_returned(self, _connection: Any, record: ConnectionPoolEntry) -> None:
+        # `dispose` forgets the connections in use, and their pool would keep them open.
+        if self._is_closed:
+            record.close()
 
 
 def known_revisions() -> set[str]:

@@ -6,7 +6,7 @@ from sqlalchemy import Select, Table, select
 
 from store import ids
 
-_PREFIXES = {"datasets": "ds", "jobs": "job", "models": "mdl"}
+_PREFIXES = {"datasets": "ds", "jobs": "job", "models": "mdl", "sweeps": "swp"}
 # The clocks that ids and `created_at` come from may differ by this.
 _CLOCK_SECONDS = 24 * 3600
 

@@ -102,9 +102,21 @@ jobs = Table(
     Column("step", String(16)),
     Column("epochs_completed", Integer, nullable=False),
     Column("num_events", Integer, nullable=False),
+    # Whether a running job is to stop at a checkpoint and wait, as `paused`, to be resumed.
+    Column("pause_requested", Boolean, nullable=False, server_default=false()),
+    # Of a trial: its sweep, its number, which of its repeats this is. A job with a sweep and no
+    # number was submitted with `tune`: no worker runs it, and it ends as its sweep does.
+    Column("sweep_id", String(40)),
+    Column("trial", Integer),
+    Column("repeat", Integer),
+    Column("stack", String(64)),  # trials of a sweep with the same one can train as one network
+    # The rung that it trains for, and the epochs at which it then pauses; NULL to complete it.
+    Column("rung", Integer),
+    Column("pause_after", Integer),
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
+    Index("ix_jobs_sweep_id_trial", "sweep_id", "trial", "repeat"),
     Index("ix_jobs_state_run_after", "state", "run_after"),
     Index("ix_jobs_dataset_id", "dataset_id", "id"),
     Index("ix_jobs_tenant_id", "tenant", "id"),
@@ -132,6 +144,70 @@ events = Table(
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     # Counted per job under the lock of its row, so a reader that has seen n has seen all up to n.
     Column("sequence", Integer, primary_key=True),
+    Column("type", String(16), nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("dataset_id", String(40), nullable=False),
+    Column("name", Text),  # the spec's, for lists
+    Column("spec", JSON, nullable=False),
+    Column("task", String(16), nullable=False),
+    Column("queue", String(16), nullable=False),
+    Column("warnings", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("state_reason", String(32)),
+    Column("detail", Text),
+    # Counts the decisions that are applied: only one that was made in this round may be.
+    Column("round", Integer, nullable=False),
+    # No further trial is created or promoted: the time is up, or the user takes the best so far.
+    Column("is_exhausted", Boolean, nullable=False),
+    Column("max_parallel", Integer),
+    Column("winners", JSON),  # numbers of trials, once they are decided
+    Column("importance", JSON),
+    Column("traceparent", String(55)),
+    Column("num_events", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("finished_at", Double),
+    Index("ix_sweeps_state", "state"),
+    Index("ix_sweeps_tenant_id", "tenant", "id"),
+    Index("ix_sweeps_tenant_name", "tenant", "name", "id"),
+    Index("ix_sweeps_dataset_id", "dataset_id", "id"),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("bracket", Integer, nullable=False),
+    Column("values", JSON, nullable=False),  # by JSON pointer into the job
+)
+
+# What each repeat of a trial has reached at a rung of its bracket.
+results = Table(
+    "results",
+    metadata,
+    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    Column("trial", Integer, primary_key=True),
+    Column("repeat", Integer, primary_key=True),
+    Column("rung", Integer, primary_key=True),
+    Column("epochs", Integer, nullable=False),  # completed
+    Column("values", JSON(none_as_null=True)),  # of the objectives; NULL if it failed
+    Column("is_finished", Boolean, nullable=False),  # its training is over
+    Column("detail", Text),  # why it failed
+)
+
+sweep_events = Table(
+    "sweep_events",
+    metadata,
+    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True),  # as for jobs
     Column("type", String(16), nullable=False),
     Column("data", JSON, nullable=False),
     Column("created_at", Double, nullable=False),

@@ -1,25 +1,45 @@
-"""The ownership protocol of jobs: claim, renew, record, finish, cancel, reap.
+"""The ownership protocol of jobs: claim, renew, record, finish, reap. Requests are in requests.py.
 
 The row owns the job. A supervisor holds a Claim, whose attempt number is the fencing token: every
 write of a claim says `WHERE attempt = mine`, so a claim whose lease was lost changes nothing.
 
     queued -> running -> succeeded | failed | cancelled
               running -> cancelling -> cancelled          terminal states never change
+    queued | running -> paused -> queued | cancelled      `paused` holds no worker
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, Connection, case, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
-from store import models
+from store import events, models
 from store.access import quotas
-from store.database.tables import database_now, epochs, is_due, jobs
-from store.errors import IllegalTransition, LeaseLost
-from store.jobs.rows import Job, get
-from store.jobs.transitions import change, end, requeue
+from store.database.tables import database_now, epochs, is_due, jobs, results
+from store.errors import LeaseLost
+from store.jobs.rows import Job, RungResult
+from store.jobs.transitions import change, change_all, end, end_cancelled, paused, requeue
 from store.models import TrainedModel
+
+
+class ClaimOptions(TypedDict):
+    """The arguments of `claim` that are the same for all jobs of a worker."""
+
+    owner: str
+    lease_seconds: float
+    max_attempts: int
+    max_running: NotRequired[int | None]
 
 
 @dataclass(frozen=True)
@@ -28,6 +48,16 @@ class Claim:
 
     job_id: str
     attempt: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a job that is worked on: to stop, to keep its model, or to pause."""
+
+    state: str
+    keep_model: bool
+    pause_requested: bool
+    epochs_completed: int
 
 
 def claim(
@@ -43,41 +73,101 @@ def claim(
     """Claim the job if it is due, or running with an expired lease and attempts left; else None.
 
     `num_threads` applies to the first attempt; later ones use the number that it recorded. At most
-    `max_running` jobs of a tenant run at a time.
+    `max_running` jobs of a tenant run at a time, and as many trials of a sweep as that allows.
     """
+    quotas.lock_sweep_of(connection, job_id)
     if max_running and not quotas.may_run(connection, job_id, max_running=max_running):
         return None
-    now = database_now()
-    due = is_due()
+    due = is_due() & quotas.within_parallel_limit()
     lost = _lease_expired("running") & (jobs.c.failures + 1 < max_attempts)
     return change(
         connection,
         job_id,
         due | lost,
         {
-            "state": "running",
-            "attempt": jobs.c.attempt + 1,
+            **_claimed(owner, lease_seconds, num_threads),
             "failures": case((lost, jobs.c.failures + 1), else_=jobs.c.failures),
-            "owner": owner,
-            "lease_expires_at": now + lease_seconds,
-            "num_threads": func.coalesce(jobs.c.num_threads, num_threads),
-            "started_at": func.coalesce(jobs.c.started_at, now),
         },
         event="running",
     )
 
 
-def renew(connection: Connection, claim: Claim, *, lease_seconds: float) -> Job:
-    """Extend the lease, and return the job, whose state tells of a cancel. Raises LeaseLost."""
-    job = change(
-        connection,
-        claim.job_id,
-        _owned(claim, "running", "cancelling"),
-        {"lease_expires_at": database_now() + lease_seconds},
-    )
-    if job is None:
+def claim_stack(
+    connection: Connection,
+    job_id: str,
+    *,
+    max_members: int,
+    num_threads: int,
+    **options: Unpack[ClaimOptions],
+) -> list[Job]:
+    """Claim the job and, if it is a trial that can be stacked, its company; [] if it is not due.
+
+    The company are due trials of the same sweep with the same `stack`, up to `max_members` in all,
+    none of which has failed more often. Jobs that were lost have a small stack, and then none.
+    The other arguments are those of `claim`.
+    """
+    first = claim(connection, job_id, num_threads=num_threads, **options)
+    if first is None:
+        return []
+    max_members >>= 2 * first.failures  # so that a job that ends its trainer is soon alone
+    limit = min(max_members - 1, quotas.room_beside(connection, first, options.get("max_running")))
+    if first.stack is None or first.pause_after is None or limit <= 0:
+        return [first]
+    same = (jobs.c.sweep_id == first.sweep_id) & (jobs.c.stack == first.stack)
+    is_alike = same & jobs.c.pause_after.is_not(None) & (jobs.c.failures <= first.failures)
+    # One process has one number of threads, which each member's later attempts keep.
+    threads = func.coalesce(jobs.c.num_threads, first.num_threads) == first.num_threads
+    query = select(jobs.c.id).where(is_alike, threads, is_due()).order_by(*quotas.turns())
+    # Those that another worker is about to claim are left to it.
+    company = connection.execute(query.limit(limit).with_for_update(skip_locked=True)).scalars()
+    values = _claimed(options["owner"], options["lease_seconds"], first.num_threads or num_threads)
+    condition = jobs.c.id.in_(company.all()) & is_due()
+    members = change_all(connection, condition, values, event="running")
+    return [first, *sorted(members, key=lambda job: (job.trial, job.repeat))]
+
+
+def _claimed(owner: str, lease_seconds: float, num_threads: int) -> dict[str, Any]:
+    now = database_now()
+    return {
+        "state": "running",
+        "attempt": jobs.c.attempt + 1,
+        "owner": owner,
+        "lease_expires_at": now + lease_seconds,
+        "num_threads": func.coalesce(jobs.c.num_threads, num_threads),
+        "started_at": func.coalesce(jobs.c.started_at, now),
+    }
+
+
+def renew(connection: Connection, claim: Claim, *, lease_seconds: float) -> Asked:
+    """Extend the lease, and return what is asked of the job. Raises LeaseLost."""
+    asked = renew_all(connection, [claim], lease_seconds=lease_seconds)
+    if not asked:
         raise LeaseLost(claim.job_id, claim.attempt)
-    return job
+    return asked[claim]
+
+
+def renew_all(
+    connection: Connection, claims: Sequence[Claim], *, lease_seconds: float
+) -> dict[Claim, Asked]:
+    """Extend the leases, and return what is asked of the jobs, without claims that are lost."""
+    asked = look(connection, claims, lock=True)
+    extended = update(jobs).where(jobs.c.id.in_([claim.job_id for claim in asked]))
+    connection.execute(extended.values(lease_expires_at=database_now() + lease_seconds))
+    return asked
+
+
+def look(
+    connection: Connection, claims: Sequence[Claim], *, lock: bool = False
+) -> dict[Claim, Asked]:
+    """Return what is asked of the jobs, without claims that are lost."""
+    names = ("id", "attempt", "state", "keep_model", "pause_requested", "epochs_completed")
+    query = select(*(jobs.c[name] for name in names)).where(
+        jobs.c.id.in_([claim.job_id for claim in claims]), jobs.c.state.in_(quotas.RUNNING)
+    )
+    if lock:
+        query = query.order_by(jobs.c.id).with_for_update()
+    found = {Claim(row[0], row[1]): Asked(*row[2:]) for row in connection.execute(query)}
+    return {claim: found[claim] for claim in claims if claim in found}
 
 
 def record(connection: Connection, claim: Claim, epoch_metrics: dict[str, Any]) -> None:
@@ -85,30 +175,58 @@ def record(connection: Connection, claim: Claim, epoch_metrics: dict[str, Any]) 
 
     A cancelling job that keeps its model keeps the epochs that led to it. Raises LeaseLost.
     """
-    epoch = epoch_metrics["epoch"]
-    is_next = jobs.c.epochs_completed == epoch - 1
-    job = change(
-        connection,
-        claim.job_id,
-        (_owned(claim, "running") | _owned(claim, "cancelling") & jobs.c.keep_model) & is_next,
-        {"epochs_completed": epoch, "failures": 0},
-        event="epoch",
-        data=epoch_metrics,
-    )
-    if job is None:
-        _require_owner(connection, claim)
-        return
-    connection.execute(
-        insert(epochs).values(job_id=claim.job_id, recorded_at=database_now(), **epoch_metrics)
-    )
+    if record_all(connection, [(claim, epoch_metrics)]):
+        raise LeaseLost(claim.job_id, claim.attempt)
 
 
-def began(connection: Connection, claim: Claim, step: str) -> None:
-    """Store the step that the trainer began; ignore it after a cancel request. Raises LeaseLost."""
+def record_all(
+    connection: Connection, epochs_of: Sequence[tuple[Claim, dict[str, Any]]]
+) -> set[Claim]:
+    """Do what `record` does for epochs, in the order of each job; return claims that are lost."""
+    query = select(
+        *(jobs.c[name] for name in ("id", "attempt", "state", "keep_model")),
+        *(jobs.c[name] for name in ("epochs_completed", "num_events")),
+    ).where(jobs.c.id.in_([claim.job_id for claim, _ in epochs_of]))
+    locked = connection.execute(query.order_by(jobs.c.id).with_for_update())
+    found = {row.id: row for row in locked}
+    stored = {row.id: (row.epochs_completed, row.num_events) for row in found.values()}
+    lost, changes, new_events, new_epochs = set(), {}, [], []
+    for claim, metrics in epochs_of:
+        row = found.get(claim.job_id)
+        if row is None or row.attempt != claim.attempt or row.state not in quotas.RUNNING:
+            lost.add(claim)
+            continue
+        is_wanted = row.state == "running" or row.keep_model
+        epoch, sequence = (number + 1 for number in stored[row.id])
+        if not is_wanted or metrics["epoch"] != epoch:
+            continue
+        stored[row.id] = epoch, sequence
+        changes[row.id] = {"job": row.id, "epoch": epoch, "sequence": sequence}
+        event = {"type": "epoch", "data": {"attempt": claim.attempt, **metrics}}
+        new_events.append({"job_id": row.id, "sequence": sequence, **event})
+        new_epochs.append({"job_id": row.id, **metrics})
+    if changes:
+        values: dict[str, Any] = {
+            "epochs_completed": bindparam("epoch"),
+            "num_events": bindparam("sequence"),
+        }
+        change = update(jobs).where(jobs.c.id == bindparam("job")).values(failures=0, **values)
+        connection.execute(change, list(changes.values()))
+        events.append_all(connection, new_events)
+        connection.execute(insert(epochs).values(recorded_at=database_now()), new_epochs)
+    return lost
+
+
+def began(connection: Connection, claims: Sequence[Claim], step: str) -> set[Claim]:
+    """Store the step that trainers began, and return the claims that are lost.
+
+    It is ignored after a cancel request.
+    """
     data = {"step": step}
-    job = change(connection, claim.job_id, _owned(claim, "running"), data, event="step", data=data)
-    if job is None:
-        _require_owner(connection, claim)
+    running = _of(claims) & (jobs.c.state == "running")
+    changed = change_all(connection, running, data, event="step", data=data)
+    rest = {*claims} - {Claim(job.id, job.attempt) for job in changed}
+    return rest - look(connection, list(rest)).keys() if rest else rest
 
 
 def warn(connection: Connection, claim: Claim, warnings: Sequence[str]) -> None:
@@ -135,6 +253,44 @@ def progressed(connection: Connection, claim: Claim) -> None:
         _require_owner(connection, claim)
 
 
+def reached(connection: Connection, claim: Claim, result: RungResult) -> Job:
+    """Store what a trial has reached at its rung, and pause it there, until its sweep decides.
+
+    A cancelling job ends cancelled. Raises LeaseLost.
+    """
+    [job] = reached_all(connection, {claim: result}).values()
+    if job is None:
+        raise LeaseLost(claim.job_id, claim.attempt)
+    return job
+
+
+def reached_all(
+    connection: Connection, found: Mapping[Claim, RungResult]
+) -> dict[Claim, Job | None]:
+    """Do what `reached` does for many trials; the job of a claim that is lost is None."""
+    running = _of(found) & (jobs.c.state == "running") & jobs.c.rung.is_not(None)
+    changed = change_all(connection, running, paused("rung") | {"failures": 0}, event="paused")
+    ends: dict[Claim, Job | None] = {Claim(job.id, job.attempt): job for job in changed}
+    rows = [
+        {
+            "sweep_id": job.sweep_id,
+            "trial": job.trial,
+            "repeat": job.repeat,
+            "rung": job.rung,
+            **vars(found[Claim(job.id, job.attempt)]),
+        }
+        for job in changed
+    ]
+    if rows:
+        connection.execute(insert(results), rows)
+    for claim in found.keys() - ends.keys():
+        try:
+            ends[claim] = cancelled(connection, claim)
+        except LeaseLost:
+            ends[claim] = None
+    return ends
+
+
 def succeed(connection: Connection, claim: Claim, *, reason: str, trained: TrainedModel) -> Job:
     """End the job and insert its model. Raises LeaseLost.
 
@@ -158,7 +314,7 @@ def fail(connection: Connection, claim: Claim, *, reason: str, detail: str) -> J
 def cancelled(connection: Connection, claim: Claim) -> Job:
     """End a cancelling job. Raises LeaseLost."""
     cancelling = _owned(claim, "cancelling")
-    job = end(connection, claim.job_id, cancelling, "cancelled", "cancelled_by_user")
+    job = end_cancelled(connection, claim.job_id, cancelling)
     if job is None:
         raise LeaseLost(claim.job_id, claim.attempt)
     return job
@@ -194,32 +350,6 @@ def retry(
     return job or fail(connection, claim, reason=reason, detail=detail)
 
 
-def cancel(connection: Connection, job_id: str, *, tenant: str, keep_model: bool = False) -> Job:
-    """Ask the job to stop; a second call changes nothing.
-
-    With `keep_model`, a job that runs stores the best model that it has so far. It ends without one
-    if its worker is lost before that. Raises JobNotFound, and IllegalTransition if the job has
-    ended otherwise.
-    """
-    # Without the lock, the job could change its state between the two updates.
-    theirs = (jobs.c.id == job_id) & (jobs.c.tenant == tenant)
-    connection.execute(select(jobs.c.id).where(theirs).with_for_update())
-    queued = theirs & (jobs.c.state == "queued")
-    job = end(connection, job_id, queued, "cancelled", "cancelled_by_user") or change(
-        connection,
-        job_id,
-        theirs & (jobs.c.state == "running"),
-        {"state": "cancelling", "keep_model": keep_model},
-        event="cancelling",
-        data={"keep_model": True} if keep_model else None,
-    )
-    if job is None:
-        job = get(connection, job_id, tenant=tenant)
-        if job.state not in ("cancelling", "cancelled"):
-            raise IllegalTransition(job_id, job.state, "cancelled")
-    return job
-
-
 def reap(
     connection: Connection, *, lease_seconds: float, max_attempts: int, backoff_seconds: float
 ) -> list[Job]:
@@ -237,7 +367,7 @@ def reap(
     for job_id in _locked(connection, _lease_expired("running", "cancelling")):
         running = _lease_expired("running")
         job = (
-            end(connection, job_id, _lease_expired("cancelling"), "cancelled", "cancelled_by_user")
+            end_cancelled(connection, job_id, _lease_expired("cancelling"))
             or requeue(
                 connection,
                 job_id,
@@ -275,8 +405,14 @@ def _locked(connection: Connection, condition: ColumnElement[bool]) -> list[str]
     return list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
 
 
+def _of(claims: Collection[Claim]) -> ColumnElement[bool]:
+    pairs = [(claim.job_id, claim.attempt) for claim in claims]
+    return tuple_(jobs.c.id, jobs.c.attempt).in_(pairs)
+
+
 def _owned(claim: Claim, *states: str) -> ColumnElement[bool]:
-    return (jobs.c.attempt == claim.attempt) & jobs.c.state.in_(states)
+    mine = (jobs.c.id == claim.job_id) & (jobs.c.attempt == claim.attempt)
+    return mine & jobs.c.state.in_(states)
 
 
 def _lease_expired(*states: str) -> ColumnElement[bool]:
@@ -284,6 +420,6 @@ def _lease_expired(*states: str) -> ColumnElement[bool]:
 
 
 def _require_owner(connection: Connection, claim: Claim) -> None:
-    owned = (jobs.c.id == claim.job_id) & _owned(claim, "running", "cancelling")
+    owned = _owned(claim, "running", "cancelling")
     if connection.execute(select(jobs.c.id).where(owned)).scalar() is None:
         raise LeaseLost(claim.job_id, claim.attempt)

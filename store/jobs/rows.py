@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Unpack
 
 from sqlalchemy import Connection, Select, delete, insert, select, update
@@ -9,12 +10,12 @@ from sqlalchemy import Connection, Select, delete, insert, select, update
 from store import events
 from store.access import quotas
 from store.database.lists import Part, listed
-from store.database.tables import database_now, epochs, is_due, jobs
-from store.errors import IllegalTransition, JobNotFound
+from store.database.tables import database_now, epochs, is_due, jobs, sweeps
+from store.errors import IllegalTransition, JobNotFound, TrialNeeded
 from store.ids import new_id
 from store.job_spec import JobSpec
 
-STATES = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
+STATES = ("queued", "running", "paused", "cancelling", "succeeded", "failed", "cancelled")
 TERMINAL = ("succeeded", "failed", "cancelled")
 
 
@@ -44,6 +45,13 @@ class Job:
     step: str | None
     epochs_completed: int
     num_events: int
+    pause_requested: bool
+    sweep_id: str | None
+    trial: int | None
+    repeat: int | None
+    stack: str | None
+    rung: int | None
+    pause_after: int | None
     created_at: float
     started_at: float | None
     finished_at: float | None
@@ -54,6 +62,19 @@ class Job:
         return JobSpec.of_stored(self.spec).every_value()
 
 
+@dataclass(frozen=True)
+class RungResult:
+    """What a trial has reached at a rung: `values` of the objectives, or None and why it failed.
+
+    `is_finished` says that its training is over, so that it has the same values at later rungs.
+    """
+
+    epochs: int
+    values: list[float] | None
+    is_finished: bool
+    detail: str | None = None
+
+
 def create(
     connection: Connection,
     spec: JobSpec,
@@ -62,37 +83,50 @@ def create(
     queue: str,
     warnings: Sequence[str] = (),
     traceparent: str | None = None,
+    tuned_by: str | None = None,
 ) -> Job:
     """Insert a job's row and its first event. The dispatcher, if there is one, sends its message.
 
     `warnings` tell the job's owner how the data was interpreted; `traceparent` is the span of the
-    request.
+    request. `tuned_by` is the sweep that the job stands for: no worker runs it.
     """
-    now = database_now()
-    row = connection.execute(
-        insert(jobs)
-        .values(
-            id=new_id("job"),
-            tenant=tenant,
-            dataset_id=spec.dataset.id,
-            name=spec.name,
-            spec=spec.model_dump(mode="json"),
-            warnings=list(warnings),
-            queue=queue,
-            traceparent=traceparent,
-            state="queued",
-            attempt=0,
-            failures=0,
-            epochs_completed=0,
-            num_events=1,
-            run_after=now,
-            created_at=now,
-        )
-        .returning(jobs)
-    )
-    job = Job(**row.mappings().one())
-    events.append(connection, job.id, sequence=1, event_type="queued", data={})
+    values = new_row(spec, tenant=tenant, queue=queue, warnings=warnings, traceparent=traceparent)
+    if tuned_by is not None:
+        values |= {"sweep_id": tuned_by, "state": "running", "step": "tuning"}
+        values["started_at"] = database_now()
+    query = insert(jobs).values(values).returning(jobs)
+    job = Job(**connection.execute(query).mappings().one())
+    events.append(connection, job.id, sequence=1, event_type=job.state, data={})
     return job
+
+
+def new_row(
+    spec: JobSpec,
+    *,
+    tenant: str,
+    queue: str,
+    warnings: Sequence[str] = (),
+    traceparent: str | None = None,
+) -> dict[str, Any]:
+    """Return the values of a new job's row, which is queued."""
+    now = database_now()
+    return {
+        "id": new_id("job"),
+        "tenant": tenant,
+        "dataset_id": spec.dataset.id,
+        "name": spec.name,
+        "spec": spec.model_dump(mode="json"),
+        "warnings": list(warnings),
+        "queue": queue,
+        "traceparent": traceparent,
+        "state": "queued",
+        "attempt": 0,
+        "failures": 0,
+        "epochs_completed": 0,
+        "num_events": 1,
+        "run_after": now,
+        "created_at": now,
+    }
 
 
 def get(connection: Connection, job_id: str, *, tenant: str) -> Job:
@@ -110,6 +144,7 @@ def page(
     tenant: str,
     state: str | None = None,
     dataset_id: str | None = None,
+    sweep_id: str | None = None,
     **part: Unpack[Part],
 ) -> list[Job]:
     """Return a part of the tenant's jobs, newest first by default."""
@@ -118,6 +153,8 @@ def page(
         query = query.where(jobs.c.state == state)
     if dataset_id is not None:
         query = query.where(jobs.c.dataset_id == dataset_id)
+    if sweep_id is not None:
+        query = query.where(jobs.c.sweep_id == sweep_id)
     return [Job(**row) for row in connection.execute(query).mappings()]
 
 
@@ -140,9 +177,16 @@ def metrics(connection: Connection, job_id: str, *, after_epoch: int) -> list[di
 def remove(connection: Connection, job_id: str, *, tenant: str) -> Job:
     """Delete a finished job with its epochs and events; its model stays.
 
-    Raises JobNotFound, and IllegalTransition while the job is unfinished.
+    Raises JobNotFound, IllegalTransition while the job is unfinished, and TrialNeeded while its
+    sweep is.
     """
     theirs = (jobs.c.id == job_id) & (jobs.c.tenant == tenant)
+    unfinished = select(sweeps.c.id).where(
+        sweeps.c.id == jobs.c.sweep_id, sweeps.c.state.not_in(TERMINAL)
+    )
+    needed = select(jobs.c.sweep_id).where(theirs, jobs.c.trial.is_not(None), unfinished.exists())
+    if (sweep_id := connection.execute(needed).scalar()) is not None:
+        raise TrialNeeded(job_id, sweep_id)
     query = delete(jobs).where(theirs, jobs.c.state.in_(TERMINAL)).returning(jobs)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
@@ -157,12 +201,26 @@ def claimable(
     queue: str | None = None,
     max_running: int | None = None,
 ) -> list[str]:
-    """Return the ids of due jobs, of one queue or of all, oldest first.
+    """Return the ids of due jobs, of one queue or of all, oldest first, and then of due trials.
 
     `max_running` leaves out jobs that would exceed their tenant's running limit.
     """
     query = _due(limit=limit, queue=queue, max_running=max_running)
     return [row.id for row in connection.execute(query)]
+
+
+def next_of_stack(connection: Connection, job: Job) -> str | None:
+    """Return a due trial that can train in the stack of this one; None while other jobs wait.
+
+    Those are the due jobs of its queue that are no trials.
+    """
+    due = select(jobs.c.id).where(is_due(), jobs.c.queue == job.queue)
+    if connection.execute(due.where(jobs.c.trial.is_(None)).limit(1)).scalar() is not None:
+        return None
+    same = (jobs.c.sweep_id == job.sweep_id) & (jobs.c.stack == job.stack)
+    query = due.where(same, jobs.c.pause_after.is_not(None)).order_by(*quotas.turns()).limit(1)
+    found: str | None = connection.execute(query).scalar()
+    return found
 
 
 def due_for_dispatch(
@@ -196,8 +254,10 @@ def mark_dispatched(connection: Connection, job_ids: Sequence[str]) -> None:
     connection.execute(update(jobs).where(queued).values(dispatched_at=database_now()))
 
 
+@cache  # it is asked ten times a second, and takes longer to build than to execute
 def _due(*, limit: int, queue: str | None, max_running: int | None) -> Select[tuple[str, str]]:
-    query = select(jobs.c.id, jobs.c.queue).where(is_due()).order_by(jobs.c.id).limit(limit)
+    query = select(jobs.c.id, jobs.c.queue).where(is_due(), quotas.within_parallel_limit())
+    query = query.order_by(*quotas.turns()).limit(limit)
     if queue is not None:
         query = query.where(jobs.c.queue == queue)
     if max_running is not None:

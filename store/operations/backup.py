@@ -246,7 +246,7 @@ def _rows(connection: sqlite3.Connection) -> _Rows:
             artifact: json.loads(manifest)
             for artifact, manifest in connection.execute("SELECT artifact, manifest FROM models")
         },
-        unfinished_jobs=column("SELECT id FROM jobs WHERE state IN (?, ?, ?)", *ACTIVE),
+        unfinished_jobs=column("SELECT id FROM jobs WHERE state IN (?, ?, ?, ?)", *ACTIVE),
     )
 
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, union_all
 
+from store import sweeps
 from store.database.tables import database_now, jobs
+from store.database.tables import sweeps as sweeps_table
 from store.jobs import STATES
 
 
@@ -25,6 +27,14 @@ def count_by_state(connection: Connection) -> dict[str, int]:
     query = select(jobs.c.state, func.count().label("num_jobs")).group_by(jobs.c.state)
     found = {row.state: row.num_jobs for row in connection.execute(query)}
     return {state: found.get(state, 0) for state in STATES}
+
+
+def count_sweeps_by_state(connection: Connection) -> dict[str, int]:
+    """Return the number of sweeps in each state, including 0. Reads only the index of states."""
+    state = sweeps_table.c.state
+    query = select(state, func.count().label("num_sweeps")).group_by(state)
+    found = {row.state: row.num_sweeps for row in connection.execute(query)}
+    return {state: found.get(state, 0) for state in sweeps.STATES}
 
 
 def longest_due_seconds(connection: Connection) -> float:

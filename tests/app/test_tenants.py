@@ -10,19 +10,41 @@ import httpx
 import pytest
 from sqlalchemy import Connection, update
 
-from store import jobs, model_names, models
+from store import jobs, model_names, models, sweeps
 from store.database.engine import Database
 from store.database.tables import datasets, metadata
 from store.ids import new_id
 from store.jobs import Claim
 from tests.support import openapi
 from tests.support.problems import assert_error, assert_problem
-from tests.support.store_examples import TRAINED, claim, epoch, new_dataset, new_key, spec
+from tests.support.store_examples import (
+    TRAINED,
+    claim,
+    epoch,
+    new_dataset,
+    new_key,
+    spec,
+)
+from tests.support.stored_sweeps import new_sweep
 
 Client = httpx.Client
 
-KINDS = {"dataset_id": "ds", "job_id": "job", "model_id": "mdl", "model": "name", "name": "name"}
+KINDS = {
+    "dataset_id": "ds",
+    "job_id": "job",
+    "sweep_id": "swp",
+    "model_id": "mdl",
+    "model": "name",
+    "name": "name",
+}
 """What may be in a path, and how something unknown of it begins."""
+
+PARAMETER_OF = {
+    "datasets": "dataset_id",
+    "jobs": "job_id",
+    "sweeps": "sweep_id",
+    "models": "model_id",
+}
 
 WITHIN = {"alias": "production", "version": "1"}
 """What else may be in a path, after a name, and what each tenant's has of it."""
@@ -32,14 +54,16 @@ EVERYONES = {"preset"}
 
 PARAMETERS = {
     *("limit", "after", "offset", "state", "after_epoch", "validate_only", "format"),
-    *("name", "created_after", "order", "dataset"),
+    *("name", "created_after", "order", "dataset", "sweep"),
     *("task", "rows", "columns", "optimise_for"),
     *("Idempotency-Key", "Last-Event-ID"),
 }
-"""What a request may say beside its path and body. `after`, `dataset` and the keys have tests."""
+"""What a request may say beside its path and body. `after`, `dataset`, `sweep` and the keys have
+tests."""
 
 ID_FIELDS = {
     ("/v1/jobs", "/dataset/id"),
+    ("/v1/sweeps", "/job/dataset/id"),
     ("/v1/models/{model_id}/evaluate", "/dataset"),
     ("/v1/models/{model_id}/importance", "/dataset"),
 }
@@ -66,16 +90,22 @@ PER_TENANT = {"api_keys", "request_rates"}  # what calls by themselves change
 
 @dataclass
 class Tenant:
-    """What one has: a job of every kind, a model with an alias, and its token for everything."""
+    """What one has: jobs of every kind, sweeps, a model with an alias, and a token for all."""
 
     headers: dict[str, str]
     dataset_id: str
     job_ids: list[str]
+    sweep_ids: list[str]
     model_id: str
     name: str
 
     def ids(self, parameter: str) -> list[str]:
-        own = {"dataset_id": [self.dataset_id], "job_id": self.job_ids, "model_id": [self.model_id]}
+        own = {
+            "dataset_id": [self.dataset_id],
+            "job_id": self.job_ids,
+            "sweep_id": self.sweep_ids,
+            "model_id": [self.model_id],
+        }
         return own[parameter]
 
     def references(self, parameter: str) -> list[str]:
@@ -99,8 +129,11 @@ def new_tenant(transaction: Connection, name: str) -> Tenant:
     [model_id] = models.of_jobs(transaction, [over]).values()
     version = models.get(transaction, model_id, tenant=name).version or 0
     model_names.set_alias(transaction, f"{name}-model", "production", version=version, tenant=name)
+    sweep_ids = [new_sweep(transaction, dataset.id, tenant=name).id for _ in range(2)]
+    sweeps.cancel(transaction, sweep_ids[1], tenant=name)
     headers = {"Authorization": f"Bearer {new_key(transaction, tenant=name)}"}
-    return Tenant(headers, dataset.id, [queued, running, over], model_id, f"{name}-model")
+    job_ids = [queued, running, over]
+    return Tenant(headers, dataset.id, job_ids, sweep_ids, model_id, f"{name}-model")
 
 
 @pytest.fixture
@@ -235,11 +268,12 @@ def test_what_is_anothers_is_not_found_on_any_route(
                     first, second = (outcome(answer, theirs, unknown) for answer in answers)
                     assert first == second, (method, path)
                     asked["/".join(path.split("/")[:3])] += 1
-    # Of datasets 3 routes, of jobs 5 and the stream for each of 3, of models 8 and of names 3 for
-    # each reference.
+    # Of datasets 3 routes, of jobs 7 and the stream for each of 3, of sweeps as many for each of 2,
+    # of models 8 and of names 3 for each reference.
     assert asked == {
         "/v1/datasets": 3,
-        "/v1/jobs": 6 * 3,
+        "/v1/jobs": 8 * 3,
+        "/v1/sweeps": 8 * 2,
         "/v1/models": 8 * 4,
         "/v1/names": 3 * 4,
         "/v2/models": 10 * 4,
@@ -258,31 +292,41 @@ def test_anothers_id_in_a_body_is_that_of_nothing(
         for path, pointer in [*ID_FIELDS, ("/v1/jobs?validate_only=true", "/dataset/id")]:
             answers = []
             for name in (theirs, unknown):
-                is_job = pointer == "/dataset/id"
-                body = {"dataset": {"id": name, "target": "label"} if is_job else name}
+                of_job = {"dataset": {"id": name, "target": "label"}}
+                space = {"/training/seed": {"choice": [1]}}
+                body: dict[str, Any] = {
+                    "/dataset/id": of_job,
+                    "/job/dataset/id": {
+                        "job": of_job,
+                        "space": space,
+                    },
+                    "/dataset": {"dataset": name},
+                }[pointer]
                 url = path.replace("{model_id}", mine)
                 answers.append(sqlite_client.post(url, json=body, headers=stranger.headers))
-            assert_problem(answers[0], 422, "invalid_request", pointer)
+            if path == "/v1/sweeps":
+                assert_problem(answers[0], 404, "dataset_not_found", pointer)
+            else:
+                assert_problem(answers[0], 422, "invalid_request", pointer)
             first, second = (outcome(answer, theirs, unknown) for answer in answers)
             assert (first[:2]) == (second[:2]), path
     assert everything(database) == before
 
 
 def test_the_owner_finds_it_all(sqlite_client: Client, owner: Tenant) -> None:
-    for kind, parameter in [("datasets", "dataset_id"), ("jobs", "job_id"), ("models", "model_id")]:
-        for name in owner.ids(parameter):
+    for kind in ("datasets", "jobs", "sweeps", "models"):
+        for name in owner.ids(PARAMETER_OF[kind]):
             answer = sqlite_client.get(f"/v1/{kind}/{name}", headers=owner.headers)
             assert (answer.status_code, answer.json()["id"]) == (200, name)
 
 
-@pytest.mark.parametrize("kind", ["datasets", "jobs", "models"])
+@pytest.mark.parametrize("kind", ["datasets", "jobs", "sweeps", "models"])
 def test_a_list_holds_ones_own_and_no_cursor_leads_out_of_it(
     sqlite_client: Client, database: Database, kind: str
 ) -> None:
     with database.write() as transaction:
         tenants = [new_tenant(transaction, name) for name in ("a", "b", "a")]
-    parameter = {"datasets": "dataset_id", "jobs": "job_id", "models": "model_id"}[kind]
-    first, others, second = (tenant.ids(parameter) for tenant in tenants)
+    first, others, second = (tenant.ids(PARAMETER_OF[kind]) for tenant in tenants)
     headers = tenants[0].headers
 
     def listed(**query: Any) -> list[str]:
@@ -298,6 +342,9 @@ def test_a_list_holds_ones_own_and_no_cursor_leads_out_of_it(
         assert listed(name="nobody's") == []
     if kind == "jobs":
         assert listed(state="running") == [second[1], first[1]]
+        for theirs in tenants[1].ids("sweep_id"):
+            assert listed(sweep=theirs) == []
+    if kind in ("jobs", "sweeps"):
         for theirs in tenants[1].ids("dataset_id"):
             assert listed(dataset=theirs) == []
 

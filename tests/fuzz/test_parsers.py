@@ -21,9 +21,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from app.events.answer import last_event_of
 from app.http.answers import preferred
 from app.http.errors import RequestError
-from app.jobs.endpoints import last_event_of
 from dropout_core.data.columns import describe
 from dropout_core.data.ingest import Limits, ingest, warm_up
 from dropout_core.data.read_options import ReadOptions

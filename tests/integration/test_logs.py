@@ -24,8 +24,8 @@ role.cli(["celery"])
 
 TRAINER = """
 import types
-from worker import attempt
-attempt.TRAINER = "a_trainer_that_fails"
+from worker import trainer_process
+trainer_process.TRAINER = "a_trainer_that_fails"
 attempt._run_trainer(None, types.SimpleNamespace(job_id="job_1", attempt=2))
 """
 

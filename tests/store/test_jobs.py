@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from store.database.engine import Database
 from store.database.tables import database_now
 from store.database.tables import jobs as jobs_table
 from store.errors import IllegalTransition, JobNotFound, LeaseLost
-from store.jobs import Claim, Job
+from store.jobs import Asked, Claim, Job
 from tests.support.concurrency import at_once, is_waiting, transaction
 from tests.support.store_examples import (
     GONE,
@@ -33,7 +34,7 @@ from tests.support.store_examples import (
 from tests.support.waiting import wait_until
 
 
-def renew(connection: Connection, claim: Claim) -> Job:
+def renew(connection: Connection, claim: Claim) -> Asked:
     return jobs.renew(connection, claim, lease_seconds=60)
 
 
@@ -309,7 +310,8 @@ def test_of_an_owner_and_its_successor_only_one_ends_the_job(database: Database)
 
 def test_renewing_extends_the_lease_and_tells_no_event(connection: Connection) -> None:
     mine = new_claim(connection, lease_seconds=1)
-    job = jobs.renew(connection, mine, lease_seconds=600)
+    jobs.renew(connection, mine, lease_seconds=600)
+    job = get_job(connection, mine.job_id)
     assert job.lease_expires_at is not None
     assert job.started_at is not None
     assert job.lease_expires_at == pytest.approx(job.started_at + 600, abs=5)
@@ -394,6 +396,35 @@ def test_a_warning_is_added_once_whatever_attempt_finds_it(connection: Connectio
     page = events.page(connection, mine.job_id, after=0, limit=99)
     told = [event.data["warnings"] for event in page if event.type == "warning"]
     assert told == [["b", "a"], ["c"]]
+
+
+def test_a_warning_is_of_its_own_job(connection: Connection) -> None:
+    other, mine = new_claim(connection), new_claim(connection)
+    jobs.warn(connection, other, ["a"])
+    jobs.warn(connection, mine, ["a"])
+    assert get_job(connection, other.job_id).warnings == ["a"]
+    assert get_job(connection, mine.job_id).warnings == ["a"]
+
+
+def test_a_job_that_is_asked_to_pause_does_when_it_is_handed_back(connection: Connection) -> None:
+    mine = new_claim(connection)
+    pause = partial(jobs.pause, connection, mine.job_id, tenant=DEFAULT_TENANT)
+    resume = partial(jobs.resume, connection, mine.job_id, tenant=DEFAULT_TENANT)
+    assert (pause().state, pause().pause_requested) == ("running", True)
+    assert not resume().pause_requested
+    pause()
+    paused = jobs.release(connection, mine)
+    assert (paused.state, paused.state_reason, paused.owner) == ("paused", "user", None)
+    assert jobs.claimable(connection, limit=9) == []
+    assert (resume().state, resume().state) == ("queued", "queued")
+    assert claim_again(connection, mine.job_id).attempt == 2
+
+
+def test_a_lost_job_that_is_asked_to_pause_is_not_run_again(connection: Connection) -> None:
+    mine = new_claim(connection, lease_seconds=GONE)
+    jobs.pause(connection, mine.job_id, tenant=DEFAULT_TENANT)
+    (reaped,) = jobs.reap(connection, lease_seconds=60, max_attempts=3, backoff_seconds=1)
+    assert (reaped.state, reaped.failures) == ("paused", 1)
 
 
 def test_an_epoch_after_a_cancel_is_left_out(connection: Connection) -> None:

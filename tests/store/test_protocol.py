@@ -127,6 +127,22 @@ class Protocol(RuleBasedStateMachine):
         else:
             assert state not in (None, "succeeded", "failed")
 
+    @rule(job_id=job_ids, pause=st.booleans())
+    def pause_or_resume(self, job_id: str, *, pause: bool) -> None:
+        state = self._state(job_id)
+        try:
+            with self.database.write() as connection:
+                ask = jobs.pause if pause else jobs.resume
+                job = ask(connection, job_id, tenant=DEFAULT_TENANT)
+        except JobNotFound:
+            assert state is None
+        except IllegalTransition:
+            assert state in ("cancelling", *jobs.TERMINAL)
+        else:
+            assert state in ("queued", "running", "paused")
+            assert job.pause_requested == (pause and state == "running")
+            assert job.state == (state if state == "running" else "paused" if pause else "queued")
+
     @rule(job_id=job_ids)
     def remove(self, job_id: str) -> None:
         state = self._state(job_id)
@@ -174,6 +190,9 @@ class Protocol(RuleBasedStateMachine):
                 rows = jobs.metrics(connection, job_id, after_epoch=0)
                 assert [row["epoch"] for row in rows] == list(range(1, job.epochs_completed + 1))
                 owned = job.state in ("running", "cancelling")
+                assert (
+                    job.state == "running" or not job.pause_requested or job.state == "cancelling"
+                )
                 assert owned == (job.owner is not None) == (job.lease_expires_at is not None)
                 assert (job.state in jobs.TERMINAL) == (job.finished_at is not None)
             with_model = connection.execute(select(models_table.c.job_id)).scalars().all()

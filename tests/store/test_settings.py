@@ -134,6 +134,13 @@ def test_a_bucket_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
         assert Settings().artifact_url == url
 
 
+def test_the_variables_of_commands_that_call_a_service_are_no_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DROPOUT_URL", "http://127.0.0.1:8000")
+    Settings()
+
+
 def test_a_key_of_earlier_releases_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """To start without it would open what was locked."""
     monkeypatch.setenv("DROPOUT_API_KEY", "correct-horse-battery")

@@ -146,13 +146,13 @@ def finished(client: httpx.Client, job_id: str) -> dict[str, Any]:
 
 
 def events(
-    client: httpx.Client, job_id: str, *, last_event_id: int | None = None
+    client: httpx.Client, job_id: str, *, last_event_id: int | None = None, kind: str = "jobs"
 ) -> Iterator[dict[str, Any]]:
-    """Yield `id`, `event` and `data` of the job's events from its stream, as they happen."""
+    """Yield `id`, `event` and `data` of events from the job's stream, or the sweep's."""
     headers = {"Accept": "text/event-stream"}
     if last_event_id is not None:
         headers["Last-Event-ID"] = str(last_event_id)
-    with client.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as response:
+    with client.stream("GET", f"/v1/{kind}/{job_id}/events", headers=headers) as response:
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
         fields: dict[str, Any] = {}

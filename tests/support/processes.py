@@ -17,7 +17,7 @@ import psutil
 
 from store.settings import PREFIX, Settings
 from tests.support.waiting import wait_until
-from worker.attempt import PRELOADED, warm_up
+from worker.trainer_process import PRELOADED, warm_up
 
 COMMAND = (sys.executable, "-m", "app")
 STOP_SECONDS = 30

@@ -11,7 +11,15 @@ from store.artifacts.local_folder import LocalArtifacts
 from store.job_spec import JobSpec
 from tests.support.worker_examples import MODEL, TRAINING
 from worker import trainer
-from worker.messages import Assignment, Began, EpochCompleted, Progressed, Timed
+from worker.messages import (
+    Assignment,
+    Began,
+    EpochCompleted,
+    Order,
+    Ordered,
+    Progressed,
+    Timed,
+)
 
 ANSWER_SECONDS = 60
 
@@ -51,7 +59,7 @@ class Trainer:
     def __init__(self, assignment: Assignment) -> None:
         context = multiprocessing.get_context("forkserver")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=trainer.main, args=(theirs, assignment))
+        self.process = context.Process(target=trainer.main, args=(theirs, [assignment]))
         self.process.start()
         theirs.close()
 
@@ -59,8 +67,12 @@ class Trainer:
         """Return the next message about the job that tells of more than a step."""
         while True:
             assert self.pipe.poll(ANSWER_SECONDS), "the trainer says nothing"
-            if not isinstance(message := self.pipe.recv(), Began | Timed):
+            _, message = self.pipe.recv()
+            if not isinstance(message, Began | Timed):
                 return message
+
+    def order(self, order: Order) -> None:
+        self.pipe.send(Ordered(order, frozenset({"job_1"})))
 
     def epochs(self, number: int) -> list[int]:
         """Return the epochs of the next messages."""
@@ -72,7 +84,7 @@ class Trainer:
         epochs: list[int] = []
         while True:
             assert self.pipe.poll(ANSWER_SECONDS), "the trainer says nothing"
-            match self.pipe.recv():
+            match self.pipe.recv()[1]:
                 case Began(step):
                     steps.append(step)
                 case EpochCompleted(metrics):

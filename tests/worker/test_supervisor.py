@@ -36,8 +36,9 @@ from tests.support.worker_examples import (
     table,
     wait_for_epoch,
 )
-from worker.attempt import KILLED, Worker
+from worker.attempt import Worker
 from worker.supervisor import supervise
+from worker.trainer_process import KILLED
 
 REQUEUED_ONCE = ["queued", "running", "requeued", "running", "succeeded"]
 

@@ -82,7 +82,7 @@ def test_ordered_to_stop_it_leaves_a_checkpoint_for_the_next(
 ) -> None:
     with training(assignment(tmp_path)) as running:
         running.epochs(10)
-        running.pipe.send("checkpoint_and_stop")
+        running.order("checkpoint_and_stop")
         assert running.last() == Stopped()
         running.process.join(ANSWER_SECONDS)
         assert running.process.exitcode == 0
@@ -113,7 +113,7 @@ def test_it_goes_on_from_the_newest_checkpoint_that_holds(
 def test_ordered_to_finish_it_saves_what_it_has(tmp_path: Path, artifacts: LocalArtifacts) -> None:
     with training(assignment(tmp_path, **ENDLESS)) as running:
         running.epochs(3)
-        running.pipe.send("finish_now")
+        running.order("finish_now")
         finished = running.last()
 
     assert isinstance(finished, Finished)
@@ -133,7 +133,7 @@ def test_folds_are_scored_after_the_model_and_not_twice(
         running.epochs(100)
         wait_until(lambda: "jobs/job_1/1/folds/0" in artifacts.list("jobs/job_1"), ANSWER_SECONDS)
         scored_at = artifacts.fetch("jobs/job_1/1/folds/0").stat().st_mtime_ns
-        running.pipe.send("checkpoint_and_stop")
+        running.order("checkpoint_and_stop")
         assert running.last() == Stopped()
     with training(assignment(interrupted, attempt=2, **folds)) as running:
         trained = running.last().trained
@@ -156,7 +156,7 @@ def test_ordered_to_finish_it_leaves_out_the_folds_that_are_left(
     with training(assignment(tmp_path, **endless_folds)) as running:
         running.epochs(200)
         wait_until(lambda: "jobs/job_1/1/folds/0" in artifacts.list("jobs/job_1"), ANSWER_SECONDS)
-        running.pipe.send("finish_now")
+        running.order("finish_now")
         finished = running.last()
 
     assert finished.reason == "max_runtime_exceeded"
@@ -183,7 +183,7 @@ def test_a_refit_survives_a_kill_and_an_order_and_ends_with_the_same_bits(
     with training(assignment(interrupted, attempt=2, **REFIT)) as running:
         assert running.epochs(100) == epochs
         assert running.next() == Progressed()
-        running.pipe.send("checkpoint_and_stop")
+        running.order("checkpoint_and_stop")
         assert running.last() == Stopped()
     with training(assignment(interrupted, attempt=3, **REFIT)) as running:
         trained = running.last().trained
@@ -197,7 +197,7 @@ def test_ordered_to_finish_within_a_refit_it_keeps_the_model_before_it(
     with training(assignment(tmp_path, **REFIT)) as running:
         running.epochs(100)
         assert running.next() == Progressed()
-        running.pipe.send("finish_now")
+        running.order("finish_now")
         finished = running.last()
     assert finished.reason == "max_runtime_exceeded"
     without = {**REFIT, "early_stopping": {"patience": 100}}

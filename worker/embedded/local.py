@@ -8,8 +8,9 @@ import structlog
 
 from store import jobs
 from store.operations.lifetime import only_one
-from worker.attempt import Worker, warm_up
+from worker.attempt import Worker
 from worker.supervisor import repeat, supervise
+from worker.trainer_process import warm_up
 
 OWNER = "local"
 REAP_SECONDS = 2.0

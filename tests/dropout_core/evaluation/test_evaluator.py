@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 from torch import Tensor
 
+from dropout_core.config.metrics import HIGHER_IS_BETTER, default_metric, metric_names
 from dropout_core.evaluation.evaluator import MAX_LISTED, Evaluation, Evaluator, score
-from dropout_core.evaluation.metrics import HIGHER_IS_BETTER, default_metric, metric_names
 from dropout_core.training.validation import validation_score
 from tests.support.tensors import normal
 

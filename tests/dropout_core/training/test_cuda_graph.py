@@ -282,7 +282,7 @@ def gpu_training(*, graphed: bool = True, **options: Any) -> Training:
     )
     step = gradients_of(training.model, loss)
     training._gradients = (
-        GraphedStep(step, training.model, training._masks, num_rows=16) if graphed else step
+        GraphedStep(step, training.model, training.masks, num_rows=16) if graphed else step
     )
     return training
 

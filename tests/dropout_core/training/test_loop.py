@@ -107,7 +107,7 @@ def steps_of(training: Training) -> list[tuple[float, float]]:
     seen: list[tuple[float, float]] = []
 
     def watch() -> None:
-        (group,) = training._optimizer.param_groups
+        (group,) = training.optimizer.param_groups
         seen.append((group["lr"], group["weight_decay"]))
 
     with after_each_step(watch):
@@ -763,7 +763,7 @@ def test_an_average_takes_the_same_columns_and_bins_as_the_model() -> None:
     config = TrainingConfig(epochs=2, batch_size=4, ema_decay=0.9)  # 7 * 0.9 + 7 * 0.1 < 7
     training = train(model, data, config, task="multiclass")
     list(training)  # raises Diverged for bins that are not numbers
-    after = dict(training._average.module.inputs.named_buffers())
+    after = dict(training.average.module.inputs.named_buffers())
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 

@@ -1,7 +1,9 @@
+import sqlite3
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -193,3 +195,15 @@ def test_a_deleted_job_takes_its_rows_along(database: Database, database_url: st
         jobs.cancel(connection, job_id, tenant=DEFAULT_TENANT)
         jobs.remove(connection, job_id, tenant=DEFAULT_TENANT)
         assert connection.scalar(text("SELECT count(*) FROM events")) == 0
+
+
+def test_a_connection_that_is_in_use_when_its_database_closes_is_closed_once_returned(
+    database_url: str,
+) -> None:
+    database = Database(database_url)
+    with database.read() as connection:
+        driver_connection = connection.connection.driver_connection
+        database.close()
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+    with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+        driver_connection.execute("SELECT 1")  # type: ignore[union-attr]

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from app.http.errors import RequestError
-from app.jobs.settling import settle
+from app.resolving.settling import settle
 from dropout_core.config import MLPConfig, TrainingConfig, settled
 from dropout_core.data.selection import Selection
 from store.job_spec import JobSpec

@@ -1,7 +1,9 @@
-"""The metrics of each task."""
+"""The metrics of each task. Free of torch."""
 
-from dropout_core.config import Task
-from dropout_core.training.class_scores import PER_CLASS
+from dropout_core.config.problem import Task
+
+PER_CLASS = ("f1", "roc_auc", "average_precision")
+"""The metrics that each class has, and that are averaged over classes."""
 
 _ERRORS = ("log_loss", "brier", "expected_calibration_error")
 _OF_BOTH = (*PER_CLASS, *_ERRORS)

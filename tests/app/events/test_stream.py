@@ -9,9 +9,9 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import Message
 
-from app.jobs import stream
+from app.events import stream
 from app.main import create_app
-from app.monitoring import watched_jobs
+from app.monitoring import watched_events
 from store.access import keys
 from store.database.engine import Database
 from store.settings import Settings
@@ -120,7 +120,7 @@ def test_there_may_be_so_many_streams_and_no_more(
                     assert "3 event streams" in assert_problem(refused, status, code)
                     assert int(refused.headers["retry-after"]) > 0
                     assert (await asyncio.to_thread(client.get, path)).status_code == 200
-            assert app.state.context.watched_jobs.num_watchers.total() == 0
+            assert app.state.context.watched_events.num_watchers.total() == 0
 
         asyncio.run(watch())
 
@@ -138,7 +138,7 @@ def test_as_many_as_come_at_once_are_counted(app: FastAPI, monkeypatch: pytest.M
         for listener in listeners:
             listener.left.set()
         await asyncio.gather(*tasks)
-        assert app.state.context.watched_jobs.num_watchers.total() == 0
+        assert app.state.context.watched_events.num_watchers.total() == 0
 
     asyncio.run(watch())
 
@@ -168,7 +168,7 @@ def test_a_stream_ends_with_its_key(
 def test_a_client_that_does_not_read_delays_no_stop(
     app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watched_jobs, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(watched_events, "CLOSE_SECONDS", 0.1)
     with TestClient(app) as client:
         job_id = queued_job(client)
 
@@ -181,7 +181,7 @@ def test_a_client_that_does_not_read_delays_no_stop(
         listener = Deaf(app, f"/v1/jobs/{job_id}/events", "")
         task = asyncio.create_task(listener.listen())
         await until(lambda: listener.status)
-        app.state.context.watched_jobs.close()
+        app.state.context.watched_events.close()
         await asyncio.wait_for(task, SECONDS)
 
     asyncio.run(watch())
@@ -193,7 +193,7 @@ def test_streams_end_in_order_when_the_process_stops(app: FastAPI) -> None:
 
     async def watch() -> None:
         async with listening(app, job_id) as first, listening(app, job_id) as second:
-            app.state.context.watched_jobs.close()
+            app.state.context.watched_events.close()
             await until(lambda: first.is_complete and second.is_complete)
             assert first.status == second.status == 200
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from app.jobs.stream import encode
-from app.monitoring import watched_jobs
-from app.monitoring.watched_jobs import Message, WatchedJob, WatchedJobs
+from app.events.stream import encode
+from app.jobs.endpoints import EVENTS
+from app.monitoring import watched_events
+from app.monitoring.watched_events import Message, Watched, WatchedEvents
 from store import jobs
 from store.database.engine import Database
 from tests.support.store_examples import (
@@ -24,6 +25,7 @@ from tests.support.store_examples import (
 )
 
 SECONDS = 30
+SOURCES = {"job": EVENTS}
 
 
 @pytest.fixture
@@ -32,11 +34,11 @@ def sqlite_database(sqlite_url: str) -> Iterator[Database]:
         yield database
 
 
-class Counted(WatchedJobs):
+class Counted(WatchedEvents):
     """Keeps which jobs were asked for in each read, and how often history was read."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database, encode=encode)
+        super().__init__(database, sources=SOURCES, encode=encode)
         self.asked: list[set[str]] = []
         self.num_histories = 0
         self.failures: list[Exception] = []
@@ -52,7 +54,7 @@ class Counted(WatchedJobs):
         return super()._read_history(job_id, after)
 
 
-async def follow(watched: WatchedJobs, job: WatchedJob, *, after: int) -> list[int]:
+async def follow(watched: WatchedEvents, job: Watched, *, after: int) -> list[int]:
     """The numbers of the events after `after`, up to the last one."""
     seen: list[int] = []
     async with asyncio.timeout(SECONDS):
@@ -66,7 +68,7 @@ async def follow(watched: WatchedJobs, job: WatchedJob, *, after: int) -> list[i
                 await changed.wait()
 
 
-def has_read(job: WatchedJob, last_event: int) -> bool:
+def has_read(job: Watched, last_event: int) -> bool:
     return job.last_event == last_event
 
 
@@ -106,7 +108,7 @@ def test_all_watchers_share_one_read(database: Database) -> None:
 def test_what_a_watcher_has_missed_is_read(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    monkeypatch.setattr(watched_jobs, "BATCH", 2)
+    monkeypatch.setattr(watched_events, "BATCH", 2)
     with sqlite_database.write() as transaction:
         mine = new_claim(transaction)
         job = get_job(transaction, mine.job_id)
@@ -132,7 +134,7 @@ def test_a_job_that_is_deleted_is_over(sqlite_database: Database) -> None:
         job = new_job(transaction)
 
     async def watch() -> list[int]:
-        watched = WatchedJobs(sqlite_database, encode=encode)
+        watched = WatchedEvents(sqlite_database, sources=SOURCES, encode=encode)
         with watched.watching(job) as own:
             following = asyncio.create_task(follow(watched, own, after=0))
             with sqlite_database.write() as transaction:
@@ -146,7 +148,7 @@ def test_a_job_that_is_deleted_is_over(sqlite_database: Database) -> None:
 def test_watchers_wait_while_the_database_is_away(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watched_jobs, "AWAY_SECONDS", 0.01)
+    monkeypatch.setattr(watched_events, "AWAY_SECONDS", 0.01)
     with sqlite_database.write() as transaction:
         job = new_job(transaction)
 

@@ -1,13 +1,13 @@
 """Resolve a submitted job: fill in every setting, and refuse a job that cannot run."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from sqlalchemy import Connection
 
 from app.http.errors import RequestError, escaped, invalid
-from app.jobs.settling import settle
+from app.resolving.settling import settle
 from app.serving.dataset_rows import scan
 from dropout_core.config import FeatureType, PreprocessingConfig, ProblemConfig
 from dropout_core.data.columns import Column
@@ -30,16 +30,25 @@ MIN_WIDTH = 16
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """The sizes of a job's network, and the memory that its training takes, about."""
+
+    in_features: int
+    out_features: int
+    num_parameters: int
+    training_bytes: int
+
+
+@dataclass(frozen=True)
 class ResolvedJob:
     spec: JobSpec
     warnings: tuple[str, ...]
     queue: str
-    num_parameters: int
-    estimated_bytes: int
+    sizes: Sizes
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """The data of a job, as its dataset's columns describe them."""
 
     columns: list[Column]
@@ -49,16 +58,17 @@ class _Plan:
     num_validation: int
     num_outputs: int
     warnings: tuple[str, ...]
+    _inputs: dict[PreprocessingConfig, memory.InputSizes] = field(default_factory=dict)
 
     @property
     def has_classes(self) -> bool:
         return self.selection.task in ("binary", "multiclass")
 
-
-@dataclass(frozen=True)
-class _Sizes:
-    num_parameters: int
-    training_bytes: int
+    def inputs(self, config: PreprocessingConfig) -> memory.InputSizes:
+        """Return the sizes of a network's inputs. Jobs that share the plan count them once."""
+        if config not in self._inputs:
+            self._inputs[config] = memory.input_sizes(self.columns, self.selection, config)
+        return self._inputs[config]
 
 
 def resolve(
@@ -73,14 +83,31 @@ def resolve(
 
     Raises RequestError (422) naming the field that makes the job impossible.
     """
+    dataset = dataset_of(transaction, spec, tenant=tenant)
+    return resolve_by(plan_of(dataset, spec, artifacts), spec, settings)
+
+
+def dataset_of(transaction: Connection, spec: JobSpec, *, tenant: str) -> Dataset:
+    """Return the job's dataset, which is locked. Raises RequestError (422) if there is none."""
     try:
-        dataset = datasets.get(transaction, spec.dataset.id, tenant=tenant, lock=True)
+        return datasets.get(transaction, spec.dataset.id, tenant=tenant, lock=True)
     except DatasetNotFound as error:
         raise invalid("/dataset/id", str(error)) from error
+
+
+def plan_of(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> Plan:
+    """Return the plan of the job's `dataset` and `task`; it serves all jobs that share these two.
+
+    Raises RequestError (422) if the columns make the job impossible.
+    """
     try:
-        plan = _plan(dataset, spec, artifacts)
+        return _plan(dataset, spec, artifacts)
     except DataError as error:
         raise invalid(_pointer(error), str(error)) from error
+
+
+def resolve_by(plan: Plan, spec: JobSpec, settings: Settings) -> ResolvedJob:
+    """Resolve a job by the plan of its data; for errors see `resolve`."""
     selection = plan.selection
     chosen = spec.dataset.model_copy(
         update={
@@ -89,14 +116,8 @@ def resolve(
             "split": spec.dataset.split.settled(has_classes=plan.has_classes),
         }
     )
-    settled, settled_warnings = settle(
-        spec.model_copy(update={"dataset": chosen, "task": selection.task}),
-        selection,
-        settings,
-        num_train=plan.num_train,
-        num_validation=plan.num_validation,
-    )
-    _check_training(settled, plan, asked=spec)
+    asked = spec.model_copy(update={"dataset": chosen, "task": selection.task})
+    settled, settled_warnings = _settled(asked, plan, settings)
     gives_layers = settled.preset == "plain" or "hidden" in spec.model.model_fields_set
     fitting, sizes = _fitting(settled, plan, settings, may_narrow=not gives_layers)
     narrowed = [] if fitting.model == settled.model else [_narrowed_warning(fitting)]
@@ -109,14 +130,35 @@ def resolve(
             *narrowed,
         ),
         queue=_queue(spec, settings),
-        num_parameters=sizes.num_parameters,
-        estimated_bytes=sizes.training_bytes,
+        sizes=sizes,
     )
 
 
+def check_by(plan: Plan, spec: JobSpec, settings: Settings) -> None:
+    """Raise RequestError (422) if a job with a value for every field cannot run.
+
+    It costs less than to resolve the job.
+    """
+    settled, _ = _settled(spec, plan, settings)
+    _fitting(settled, plan, settings, may_narrow=False)
+
+
+def _settled(spec: JobSpec, plan: Plan, settings: Settings) -> tuple[JobSpec, list[str]]:
+    """Return the job with a value for each field, which can be trained, and warnings."""
+    settled, warnings = settle(
+        spec,
+        plan.selection,
+        settings,
+        num_train=plan.num_train,
+        num_validation=plan.num_validation,
+    )
+    _check_training(settled, plan, asked=spec)
+    return settled, warnings
+
+
 def _fitting(
-    spec: JobSpec, plan: _Plan, settings: Settings, *, may_narrow: bool
-) -> tuple[JobSpec, _Sizes]:
+    spec: JobSpec, plan: Plan, settings: Settings, *, may_narrow: bool
+) -> tuple[JobSpec, Sizes]:
     """Return the job and its sizes, with layers of half their width until it fits the settings.
 
     Raises RequestError (422) for a job that does not fit and may not be made narrower.
@@ -136,15 +178,18 @@ def _fitting(
     raise refusal
 
 
-def _sizes(spec: JobSpec, plan: _Plan) -> _Sizes:
-    """Return the number of parameters and the bytes that training takes, about."""
-    inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
+def _sizes(spec: JobSpec, plan: Plan) -> Sizes:
+    inputs = plan.inputs(spec.preprocessing)
+    in_features = inputs.in_features(spec.preprocessing)
+    out_features = plan.num_outputs * len(spec.training.quantiles or (0.5,))
     sizes = {
-        "in_features": inputs.in_features(spec.preprocessing),
-        "out_features": plan.num_outputs * len(spec.training.quantiles or (0.5,)),
+        "in_features": in_features,
+        "out_features": out_features,
         "num_embedded": inputs.num_embedded(spec.preprocessing),
     }
-    return _Sizes(
+    return Sizes(
+        in_features,
+        out_features,
         memory.num_parameters(spec.model, **sizes),
         memory.training_bytes(
             spec.model,
@@ -158,7 +203,7 @@ def _sizes(spec: JobSpec, plan: _Plan) -> _Sizes:
     )
 
 
-def _refusal(sizes: _Sizes, settings: Settings) -> RequestError | None:
+def _refusal(sizes: Sizes, settings: Settings) -> RequestError | None:
     """Return the error (422) of a job that is larger than the settings allow."""
     if sizes.num_parameters > settings.max_parameters:
         return invalid(
@@ -184,7 +229,7 @@ def _narrowed_warning(spec: JobSpec) -> str:
     )
 
 
-def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> _Plan:
+def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> Plan:
     """Return the job's plan. Raises DataError if the columns make the job impossible."""
     columns, problem = _with_labels(dataset, spec.problem, artifacts)
     selection = select(columns, **problem.of_columns, num_rows=dataset.num_rows)
@@ -192,7 +237,7 @@ def _plan(dataset: Dataset, spec: JobSpec, artifacts: ArtifactStore) -> _Plan:
     num_labelled = dataset.num_rows - max(target.num_missing for target in targets)
     split = spec.dataset.split
     num_train, num_validation = check_split(num_labelled, split, columns, selection=selection)
-    return _Plan(
+    return Plan(
         columns,
         selection,
         num_rows=dataset.num_rows,
@@ -261,7 +306,7 @@ def _pointer(error: DataError) -> str:
     return f"/dataset/{error.field}"
 
 
-def _rare_categories(plan: _Plan, config: PreprocessingConfig) -> list[str]:
+def _rare_categories(plan: Plan, config: PreprocessingConfig) -> list[str]:
     """Return a warning for each column that has categories which are not kept.
 
     Where too few rows have a category, the warning needs the counts of `top_values`.
@@ -285,11 +330,11 @@ def _rare_categories(plan: _Plan, config: PreprocessingConfig) -> list[str]:
     return warnings
 
 
-def _check_training(spec: JobSpec, plan: _Plan, *, asked: JobSpec) -> None:
+def _check_training(spec: JobSpec, plan: Plan, *, asked: JobSpec) -> None:
     """Raise RequestError (422) if the job cannot be trained; `asked` is the job as submitted."""
     try:
-        inputs = memory.input_sizes(plan.columns, plan.selection, spec.preprocessing)
-        check_preprocessing(spec.preprocessing, num_numbers=inputs.num_numbers)
+        num_numbers = plan.inputs(spec.preprocessing).num_numbers
+        check_preprocessing(spec.preprocessing, num_numbers=num_numbers)
         check_feasible(
             spec.model,
             spec.training,

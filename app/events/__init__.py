@@ -1,0 +1,1 @@
+"""Events of jobs and sweeps: pages of them, and live streams."""

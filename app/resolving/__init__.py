@@ -1,0 +1,1 @@
+"""Submitted jobs, with every setting filled in and checked against their data."""
