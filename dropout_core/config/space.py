@@ -31,6 +31,7 @@ _FIXED = {
     "/metadata": "give `metadata` to the sweep",
     "/preset": "the preset decides what the other values of the space overlay",
     "/optimise_for": "the other values of the job follow from it",
+    "/tune": "a trial cannot be a sweep itself",
     "/task": "scores of different tasks cannot be compared",
     "/dataset/id": "scores on different rows cannot be compared",
     "/dataset/target": "scores of different targets cannot be compared",

@@ -68,7 +68,7 @@ def _set(job: dict[str, Any], pointer: str, value: Any) -> None:
     for depth, part in enumerate([*way, last]):
         here = "/" + "/".join(way[:depth])
         if isinstance(target, list):
-            if not (part.isascii() and part.isdigit() and int(part) < len(target)):
+            if part not in map(str, range(len(target))):  # RFC 6901 has no leading zeros
                 raise PointerError(
                     pointer, f"{here} is a list of {len(target)}, which has no entry {part!r}"
                 )

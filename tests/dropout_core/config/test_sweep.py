@@ -74,6 +74,7 @@ def test_a_choice_can_be_any_json_and_keeps_its_type(value: Any) -> None:
         ("/preset", "preset"),
         ("/task", "compared"),
         ("/optimise_for", "follow"),
+        ("/tune", "sweep itself"),
         ("/dataset", "compared"),
         ("/dataset/split/seed", "compared"),
         ("/training", "same bits"),
