@@ -2,18 +2,18 @@
 
     python -m benchmarks.sweeps --tables build/bench/tables --peers .venv-sweep-peers
 
-64 trials of a 64-64 network with dropout, up to 64 epochs each, whose learning rate, weight decay and
-dropout rates are searched: successive halving by four (`task`). All contestants get the same
+64 trials of a 64-64 network with dropout, up to 64 epochs each, whose learning rate, weight decay
+and dropout rates are searched: successive halving by four (`task`). All contestants get the same
 training and validation rows of three real tables, as numbers that a network takes as they are
-(`rows`), the same initial distribution of weights, AdamW, batches of 128 and two cores. What differs
-is how each samples and prunes, as its users do at its defaults:
+(`rows`), the same initial distribution of weights, AdamW, batches of 128 and two cores. What
+differs is how each samples and prunes, as its users do at its defaults:
 
 - `service`: a sweep over HTTP, from the request until the winner's model is stored. The service and
-  its dataset are there before. It reads the table, scores, records and checkpoints as it always does.
+  its dataset are there before. It reads the table, scores, records and checkpoints as always.
 - `library`: the same sweep in one process, from the table in memory to the winner's model.
 - `Optuna`: TPE and its SuccessiveHalvingPruner around a loop in torch (`torch_loop`), three ways:
-  one trial after the other with two threads, `n_jobs=2` with one thread each, and two processes that
-  share a journal. The fastest counts.
+  one trial after the other with two threads, `n_jobs=2` with one thread each, and two processes
+  that share a journal. The fastest counts.
 - `Ray Tune`: ASHA around the same loop, two workers with one thread each, which are reused.
 
 The clock of the others starts when everything is imported, started and in memory (`peers`). The
@@ -113,8 +113,8 @@ def _outcomes(
                     continue
                 outcome = Outcome(table.name, seed, name, *found)
                 print(
-                    f"{table.name} {seed} {name}: {outcome.seconds:.1f} s, {outcome.epochs} epochs, "
-                    f"best loss {outcome.best:.4f}",
+                    f"{table.name} {seed} {name}: {outcome.seconds:.1f} s, "
+                    f"{outcome.epochs} epochs, best loss {outcome.best:.4f}",
                     flush=True,
                 )
                 yield outcome

@@ -189,9 +189,7 @@ def _ray(num_threads: int) -> Search:
             started = time.time()
             with tempfile.TemporaryDirectory() as folder:
                 tuner = tune.Tuner(
-                    tune.with_resources(
-                        tune.with_parameters(train, rows=rows), {"cpu": 1}
-                    ),
+                    tune.with_resources(tune.with_parameters(train, rows=rows), {"cpu": 1}),
                     param_space=space,
                     tune_config=tune.TuneConfig(
                         metric="loss",

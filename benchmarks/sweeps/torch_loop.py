@@ -1,4 +1,4 @@
-"""The usual training loop in torch, written by hand: rows in memory and batches by their indices."""
+"""The usual loop in torch, written by hand: rows in memory, and batches by their indices."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

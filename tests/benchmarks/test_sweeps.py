@@ -1,4 +1,4 @@
-"""The benchmark of sweeps: its arithmetic against worked examples, and that all get the same task."""
+"""The benchmark of sweeps: its arithmetic against worked examples, and its task for all."""
 
 import math
 from itertools import islice
