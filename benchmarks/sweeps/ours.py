@@ -13,7 +13,7 @@ import polars as pl
 
 from benchmarks.sweeps.curves import Curve
 from benchmarks.sweeps.rows import PART, TARGET, Prepared
-from benchmarks.sweeps.task import BATCH_SIZE, EPOCHS, HIDDEN, REDUCTION, SPACE, TRIALS
+from benchmarks.sweeps.task import EPOCHS, HIDDEN, REDUCTION, SPACE, TRIALS
 from dropout_core.config import (
     MLPConfig,
     PreprocessingConfig,
@@ -47,7 +47,7 @@ def job(prepared: Prepared) -> dict[str, Any]:
         "model": {"hidden": HIDDEN},
         "training": {
             "epochs": EPOCHS,
-            "batch_size": BATCH_SIZE,
+            "batch_size": prepared.batch_size,
             "optimizer": {"name": "adamw"},
             "early_stopping": {"patience": EPOCHS},
             "seed": prepared.seed,
