@@ -26,9 +26,10 @@ demo: .venv/installed ## Train three models over HTTP and compare them, in under
 serve: .venv/installed ## Run the service at http://127.0.0.1:8000 until interrupted
 	@$(BIN)/dropout-service serve
 
-# Three processes on two cores: a test often waits for the service that it has started.
+# Three processes on two cores: a test often waits for the service that it has started. What one of
+# hundreds of processes has compiled the others read, also where the environment forbids to write it.
 test: .venv/installed ## Run the tests, against real servers that they start themselves, then check
-	$(BIN)/pytest --numprocesses 3 --dist loadgroup
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses 3 --dist loadgroup
 	@$(MAKE) --no-print-directory check
 
 test-faults: .venv/installed ## Try every fault twenty times, and count what was lost

@@ -97,6 +97,15 @@ class JobSpec(Config):
         training = spec.training.model_copy(update={"early_stopping": stopping})
         return spec.model_copy(update={"training": training})
 
+    def naming_monitor(self) -> Self:
+        """Return the job with what early stopping watches by default: stored jobs name it."""
+        stopping = self.training.early_stopping
+        if stopping is None or stopping.monitor is not None:
+            return self
+        named = stopping.model_copy(update={"monitor": "loss"})
+        training = self.training.model_copy(update={"early_stopping": named})
+        return self.model_copy(update={"training": training})
+
     @property
     def preset_in_force(self) -> Preset:
         """Return the preset that the job names or, if it names none, the one that it means."""

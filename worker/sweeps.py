@@ -74,6 +74,8 @@ def advance(sweep_id: str, database: Database) -> list[str]:
                 promoted=len(changes.promoted),
                 ended=len(stopped),
             )
+            if not (changes.failed or changes.winners):  # after which more may follow
+                return ended
 
 
 def metrics(transaction: Transaction, sweep_id: str) -> tuple[str, ...]:
@@ -209,13 +211,13 @@ def _new_trials(
     spec: SweepSpec, decision: Decision
 ) -> tuple[list[NewTrial], dict[Key, RungResult]]:
     """Return the new trials with their jobs, and results for those whose config cannot be."""
-    base = spec.job.every_value() | {"name": spec.name or spec.job.name}
+    base = spec.job.every_value() | {"name": spec.job.name or spec.name}
     new: list[NewTrial] = []
     refused: dict[Key, RungResult] = {}
     for trial in decision.new_trials:
         row = TrialRow(trial.number, trial.bracket, trial.values)
         try:
-            job = JobSpec.model_validate(apply(base, trial.values))
+            job = JobSpec.model_validate(apply(base, trial.values)).naming_monitor()
         except (PointerError, ValidationError) as error:
             detail = (
                 str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)

@@ -35,8 +35,8 @@ def settle(
     if training.max_runtime_seconds is None:
         longest = {"max_runtime_seconds": settings.max_runtime_seconds}
         training = training.model_copy(update=longest)
-    values = {**recipe._asdict(), "training": _with_monitor(training), "preset": name}
-    return spec.model_copy(update=values), warnings
+    values = {**recipe._asdict(), "training": training, "preset": name}
+    return spec.model_copy(update=values).naming_monitor(), warnings
 
 
 def _recipe(
@@ -93,12 +93,3 @@ def _require_within_limits(training: TrainingConfig, settings: Settings) -> None
         is_given = name in training.model_fields_set and asked is not None
         if limit is not None and is_given and asked > limit:
             raise invalid(f"/training/{name}", f"{asked:g} is more than {limit:g}, the limit here")
-
-
-def _with_monitor(training: TrainingConfig) -> TrainingConfig:
-    """Return the config with what early stopping watches by default: stored jobs name it."""
-    stopping = training.early_stopping
-    if stopping is None or stopping.monitor is not None:
-        return training
-    named = stopping.model_copy(update={"monitor": "loss"})
-    return training.model_copy(update={"early_stopping": named})

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from app.http.errors import RequestError, escaped, invalid, pointer_to, told_of
 from app.resolving.resolved_job import Plan, check_by, plan_of
 from dropout_core.config import SweepConfig
-from dropout_core.config.sweep import Choice, Integer, LogUniform, Parameter, Uniform, as_json
+from dropout_core.config.space import Choice, Integer, LogUniform, Parameter, Uniform, as_json
 from dropout_core.sweeps.course import Trial
 from dropout_core.sweeps.space import PointerError, apply, at_fault, location_of, values_at
 from store.artifacts.artifact_store import ArtifactStore

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dropout_core.config import MLPConfig, Task, TrainingConfig, can_stack
+from dropout_core.config import MLPConfig, Task, TrainingConfig
 from dropout_core.nn.members import AVERAGES
 from dropout_core.nn.mlp import MLP
 from dropout_core.training.loop import Training
@@ -58,8 +58,7 @@ def measure(network: Network) -> Rates:
     """
     sample, scale = _reduced(network)
     alone = _rows_per_second(sample, size=1)
-    can_be_stacked = sample.training.stacked and can_stack(sample.model, sample.training)
-    stacked = _rows_per_second(sample, size=STACK_SIZE) if can_be_stacked else None
+    stacked = _rows_per_second(sample, size=STACK_SIZE) if sample.training.stacked else None
     return Rates(alone * scale, None if stacked is None else stacked * scale)
 
 

@@ -44,7 +44,7 @@ def _rungs(bracket: Bracket) -> list[PlannedRung]:
 def _seconds(resolved: ResolvedSweep, settings: Settings, *, epochs: int) -> float | None:
     """Estimate the time of so many epochs; None if they need a GPU."""
     spec, sizes, plan = resolved.spec, resolved.base.sizes, resolved.plan
-    if resolved.base.queue != "cpu":
+    if resolved.base.queue != "cpu" or spec.job.training.device == "cuda":
         return None
     rates = measure(
         Network(

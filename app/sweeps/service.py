@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from app.http.errors import Flaw, RequestError, invalid
 from app.resolving.resolved_job import Plan, ResolvedJob, plan_of, resolve_by
 from app.sweeps.checking import TrialChecks
-from dropout_core.config import SweepConfig
+from dropout_core.config import SweepConfig, can_stack
 from dropout_core.config.sweep import SEED
 from dropout_core.sweeps.course import Trial
 from dropout_core.sweeps.decision import first_trials
@@ -103,7 +103,7 @@ def resolve(
     except InfeasibleError as error:
         raise invalid(places.search + _pointer_of(error, spec), str(error)) from error
     _require_seeds(spec, resolved.spec, places)
-    job = _base_of(spec, resolved)
+    job = _base_of(spec, resolved, settings)
     first = first_trials(spec, num_trials, epochs=job.training.epochs)
     checks = TrialChecks(
         spec, job, dataset=dataset, plan=plan, settings=settings, artifacts=artifacts
@@ -188,15 +188,13 @@ def _require_seeds(spec: SweepSpec, job: JobSpec, places: Places) -> None:
         )
 
 
-def _base_of(spec: SweepSpec, resolved: ResolvedJob) -> JobSpec:
-    """Return the job that trials differ from: networks are trained in stacks where that may be."""
-    job = resolved.spec
-    training = job.training
-    is_on_cpu = training.device == "cpu" or (
-        training.device == "auto" and resolved.queue == "cpu" and not torch.cuda.is_available()
-    )
-    if is_on_cpu and "stacked" not in spec.job.training.model_fields_set:
-        training = training.model_copy(update={"stacked": True})
+def _base_of(spec: SweepSpec, resolved: ResolvedJob, settings: Settings) -> JobSpec:
+    """Return the job that trials differ from: its device is settled, and its name the winner's."""
+    job, training = resolved.spec, resolved.spec.training
+    # Without a broker the worker runs on this machine. A stack is computed on its processor.
+    if training.device == "auto" and settings.redis_url is None and torch.cuda.is_available():
+        training = training.model_copy(update={"device": "cuda"})
+    training = training.model_copy(update={"stacked": can_stack(job.model, training)})
     return job.model_copy(update={"name": job.name or spec.name, "training": training})
 
 

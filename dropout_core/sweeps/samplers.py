@@ -9,7 +9,8 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dropout_core.config.sweep import SweepConfig, as_json
+from dropout_core.config import SweepConfig
+from dropout_core.config.space import as_json
 from dropout_core.sweeps.space import (
     Values,
     combinations,

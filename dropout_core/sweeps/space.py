@@ -5,15 +5,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dropout_core.config.sweep import (
-    Choice,
-    Integer,
-    LogUniform,
-    Parameter,
-    SweepConfig,
-    Uniform,
-    as_json,
-)
+from dropout_core.config import SweepConfig
+from dropout_core.config.space import Choice, Integer, LogUniform, Parameter, Uniform, as_json
 
 Values = dict[str, Any]
 
@@ -75,7 +68,7 @@ def _set(job: dict[str, Any], pointer: str, value: Any) -> None:
     for depth, part in enumerate([*way, last]):
         here = "/" + "/".join(way[:depth])
         if isinstance(target, list):
-            if not (part.isascii() and part.isdigit() and int(part) < len(target)):
+            if part not in map(str, range(len(target))):  # RFC 6901 has no leading zeros
                 raise PointerError(
                     pointer, f"{here} is a list of {len(target)}, which has no entry {part!r}"
                 )

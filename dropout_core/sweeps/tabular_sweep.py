@@ -25,7 +25,8 @@ from dropout_core.config import (
 )
 from dropout_core.config.network import MAX_MEMBERS
 from dropout_core.config.presets import Sections
-from dropout_core.config.sweep import MAX_TRIALS, as_json
+from dropout_core.config.space import as_json
+from dropout_core.config.sweep import MAX_TRIALS
 from dropout_core.errors import require_type
 from dropout_core.pipeline.completion import Completed, complete
 from dropout_core.pipeline.resolved_table import ResolvedTable

@@ -7,16 +7,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dropout_core.config.sweep import (
-    Choice,
-    Direction,
-    Integer,
-    LogUniform,
-    Parameter,
-    SweepConfig,
-    Uniform,
-    as_json,
-)
+from dropout_core.config import SweepConfig
+from dropout_core.config.space import Choice, Integer, LogUniform, Parameter, Uniform, as_json
+from dropout_core.config.sweep import Direction
 from dropout_core.sweeps.course import Standing
 from dropout_core.sweeps.objectives import Scores
 from dropout_core.sweeps.samplers import Used, random_draws, seed_of

@@ -103,7 +103,6 @@ def training_bytes(
     num_embedded: int = 0,
     num_entries: int = 0,
     cross_validates: bool = False,
-    stack: int = 1,
 ) -> int:
     """Estimate the peak in bytes: the data, the parameters, and the activations of a batch.
 
@@ -114,8 +113,7 @@ def training_bytes(
     `num_entries` that encode a row's numbers for their embeddings. DropConnect with `per_example`
     masks has a mask of all its weights for every row of a batch. Of members all of this counts for
     each. Members and embeddings of numbers also count for the rows that are validated at once.
-    `stack` networks that train as one have their data once, the rest each, and another copy of the
-    gradients.
+    A network of a stack has its gradients twice; a stack has the data once, and the rest for each.
     """
     parameters = num_parameters(
         model, in_features=in_features, out_features=out_features, num_embedded=num_embedded
@@ -136,10 +134,10 @@ def training_bytes(
         layers = itertools.pairwise((in_features, *model.hidden))
         activations += 2 * model.members * model.num_pieces * sum(a * b for a, b in layers)
     masks = batch_rows * _weights_masked_by_example(model, in_features=in_features)
-    kept = data + _FLOAT * copies * stack * parameters
+    kept = data + _FLOAT * copies * parameters
     stopping = training.early_stopping
     runs = (1 + cross_validates) * (1 + (stopping is not None and stopping.refit))
-    return runs * kept + stack * (_FLOAT * activations + _MASK * masks)
+    return runs * kept + _FLOAT * activations + _MASK * masks
 
 
 def _validated(model: MLPConfig, *, num_rows: int, num_entries: int) -> int:

@@ -21,7 +21,9 @@ from dropout_core.config import (
 )
 
 
-def _without_compiler(optimizer: type[torch.optim.Optimizer]) -> Callable[..., Any]:
+def _without_compiler(
+    optimizer: type[torch.optim.Optimizer],
+) -> Callable[..., torch.optim.Optimizer]:
     """Return the optimizer without what torch wraps around its methods for `torch.compile`.
 
     The wrappers import the compiler with the first optimizer, which takes a second and 100 MB.

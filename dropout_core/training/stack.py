@@ -68,7 +68,11 @@ class Stack:
                     trains = cohort.train
                 trains()
                 for index in chosen:
-                    if (metrics := self._completed(index)) is not None:
+                    metrics = self._completed(index)
+                    if cohort is not None and not self._goes_on(index):
+                        cohort.release()  # or whoever copies its model copies all of the stack
+                        cohort = None
+                    if metrics is not None:
                         yield index, metrics
                 if self._interrupted:
                     return
@@ -84,9 +88,16 @@ class Stack:
                 continue
             if training.finished:
                 self._settle(index)
-            elif len(training.history) < self.limits.get(index, training.config.epochs):
+            elif self._goes_on(index):
                 active.append(index)
         return active
+
+    def _goes_on(self, index: int) -> bool:
+        """Return whether a member has not left, at the end of an epoch."""
+        training = self.trainings[index]
+        limit = self.limits.get(index, training.config.epochs)
+        gone = index in self._dropped or index in self.errors or training.finished
+        return not gone and len(training.history) < limit
 
     def _settle(self, index: int) -> None:
         self._settled.add(index)

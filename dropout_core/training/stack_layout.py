@@ -69,4 +69,5 @@ class Layout:
     def parameters(model: MLP) -> list[torch.nn.Parameter]:
         """Return the parameters of a network in the order of the parts."""
         linears = cast(list[torch.nn.Linear], model.linears)
-        return [*(linear.weight for linear in linears), *(linear.bias for linear in linears)]
+        parameters = [linear.weight for linear in linears] + [linear.bias for linear in linears]
+        return cast(list[torch.nn.Parameter], parameters)

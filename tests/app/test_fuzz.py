@@ -36,7 +36,7 @@ ODD_TEXT = st.one_of(
 )
 METHODS = st.sampled_from(["GET", "POST", "DELETE", "HEAD", "PUT", "PATCH", "OPTIONS", "PROPFIND"])
 IDS = st.one_of(
-    st.sampled_from(["{dataset}", "{job}", "{model}"]),  # of another kind, mostly
+    st.sampled_from(["{dataset}", "{job}", "{sweep}", "{model}"]),  # of another kind, mostly
     st.sampled_from(
         ["%00", "%2F", "%2e%2e%2f", "%ED%A0%80", "%FF", "%C3", "%", "%zz", "x" * 9_000]
     ),
@@ -49,7 +49,7 @@ PATHS = st.sampled_from(
         *("/static-offline-docs/", "/static-offline-docs/%2e%2e/%2e%2e/%2e%2e/etc/passwd"),
     ]
 )
-KINDS = {"datasets": "{dataset}", "jobs": "{job}", "models": "{model}"}
+KINDS = {"datasets": "{dataset}", "jobs": "{job}", "sweeps": "{sweep}", "models": "{model}"}
 
 
 def operations(service: Service) -> list[tuple[str, str]]:

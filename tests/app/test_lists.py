@@ -10,7 +10,7 @@ from tests.support.in_process import TestClient, context_of
 from tests.support.named_models import new_version
 from tests.support.problems import assert_problem
 
-LISTS = {"datasets": "ds", "jobs": "job", "models": "mdl", "names": ""}
+LISTS = {"datasets": "ds", "jobs": "job", "sweeps": "swp", "models": "mdl", "names": ""}
 
 
 def ids_of(client: TestClient, kind: str, **query: Any) -> list[str]:
@@ -50,7 +50,7 @@ def test_a_cursor_is_what_a_page_has_ended_with(sqlite_client: TestClient) -> No
 def test_a_filter_that_cannot_be_meant_is_refused(
     sqlite_client: TestClient, name: str, value: str
 ) -> None:
-    for kind in ("datasets", "jobs", "models"):
+    for kind in ("datasets", "jobs", "sweeps", "models"):
         refused = sqlite_client.get(f"/v1/{kind}", params={name: value})
         assert_problem(refused, 422, "invalid_request", name)
 
@@ -66,6 +66,14 @@ def test_lists_are_filtered_and_sorted(sqlite_client: TestClient) -> None:
     made["jobs"] = [
         submit(sqlite_client, dataset, "label", name=name)["id"]
         for dataset, name in ((first, "a"), (second, "b"), (first, "a"))
+    ]
+    of_dataset = {"dataset": {"id": first, "target": "label"}}
+    space = {"/training/seed": {"choice": [1]}}
+    made["sweeps"] = [
+        sqlite_client.post(
+            "/v1/sweeps", json={"name": name, "job": of_dataset, "space": space}
+        ).json()["id"]
+        for name in ("a", "b", "a")
     ]
     made["models"] = [new_version(sqlite_client, name).id for name in ("a", "b", "a")]
     for kind, ids in made.items():
@@ -83,8 +91,12 @@ def test_lists_are_filtered_and_sorted(sqlite_client: TestClient) -> None:
     jobs = made["jobs"]
     assert ids_of(sqlite_client, "jobs", dataset=first) == [jobs[2], jobs[0]]
     assert ids_of(sqlite_client, "jobs", dataset=first, state="running") == []
-    refused = sqlite_client.get("/v1/jobs", params={"dataset": "flowers.csv"})
-    assert_problem(refused, 422, "invalid_request", "dataset")
+    assert ids_of(sqlite_client, "sweeps", dataset=first, state="running") == made["sweeps"][::-1]
+    assert ids_of(sqlite_client, "sweeps", dataset=second) == []
+    assert ids_of(sqlite_client, "jobs", sweep=made["sweeps"][0]) == []
+    for parameter in ("dataset", "sweep"):
+        refused = sqlite_client.get("/v1/jobs", params={parameter: "flowers.csv"})
+        assert_problem(refused, 422, "invalid_request", parameter)
 
 
 def test_what_is_created_after_a_time_is_later_by_what_answers_tell(

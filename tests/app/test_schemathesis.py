@@ -27,7 +27,7 @@ from store.access.keys import DEFAULT_TENANT, Scope
 from store.database.engine import Database
 from store.settings import Settings
 from tests.support import tables
-from tests.support.client import submit, train, upload
+from tests.support.client import events, submit, train, upload
 from tests.support.fuzz_figures import FUZZ, SEED, record
 from tests.support.processes import environment
 from tests.support.service import SETTINGS, Service, embedded
@@ -52,7 +52,7 @@ ONLY_AT_LENGTH = ["ignored_auth"] if FUZZ == 1 else []
 # Without keys the document's security is not in force.
 OF_KEYS = ["ignored_auth", "missing_required_header", "negative_data_rejection"]
 
-CREATIONS = ["POST /v1/datasets", "POST /v1/jobs"]
+CREATIONS = ["POST /v1/datasets", "POST /v1/jobs", "POST /v1/sweeps"]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def key_of(service: Service, *scopes: Scope, tenant: str = DEFAULT_TENANT) -> st
 
 
 def seeds(client: httpx.Client) -> dict[str, str]:
-    """Ids of a dataset, of a job that has succeeded, and of its model, which has a name."""
+    """Ids of a dataset, of a job that has succeeded, of its model with its name, and of a sweep."""
     dataset = upload(client, tables.flowers(), data={"name": "flowers"})
     job = train(
         client,
@@ -80,7 +80,27 @@ def seeds(client: httpx.Client) -> dict[str, str]:
         model={"hidden": [4]},
         training={"epochs": 1},
     )
-    return {"dataset": dataset["id"], "job": job["id"], "model": job["model"], "name": job["name"]}
+    return {
+        "dataset": dataset["id"],
+        "job": job["id"],
+        "model": job["model"],
+        "name": job["name"],
+        "sweep": new_sweep(client, dataset["id"]),
+    }
+
+
+def new_sweep(client: httpx.Client, dataset_id: str, *, epochs: int = 1) -> str:
+    """The id of a sweep of two small trials."""
+    job = {
+        "dataset": {"id": dataset_id, "target": "label"},
+        "model": {"hidden": [4]},
+        "training": {"epochs": epochs},
+    }
+    space = {"/training/seed": {"choice": [1, 2]}}
+    answer = client.post("/v1/sweeps", json={"job": job, "space": space})
+    assert answer.status_code == 202, answer.text
+    sweep_id: str = answer.json()["id"]
+    return sweep_id
 
 
 def spent(client: httpx.Client, ids: dict[str, str]) -> dict[str, dict[str, str]]:
@@ -88,6 +108,13 @@ def spent(client: httpx.Client, ids: dict[str, str]) -> dict[str, dict[str, str]
     dataset = upload(client, tables.flowers())
     spare = train(client, ids["dataset"], "label", model={"hidden": [4]}, training={"epochs": 1})
     unloaded = train(client, ids["dataset"], "label", model={"hidden": [4]}, training={"epochs": 1})
+    over = new_sweep(client, ids["dataset"])
+    list(events(client, over, kind="sweeps"))
+    long = {"epochs": 3000}  # so that they are paused in time, and end when they are resumed
+    jobs = [submit(client, ids["dataset"], "label", training=long)["id"] for _ in range(2)]
+    sweeps = [new_sweep(client, ids["dataset"], **long) for _ in range(3)]
+    for path in (*(f"jobs/{job_id}" for job_id in jobs), *(f"sweeps/{id_}" for id_ in sweeps)):
+        client.post(f"/v1/{path}/pause")
     endless = submit(client, ids["dataset"], "label", training={"epochs": 100_000})
     alias = "/v1/names/{name}/aliases/{alias}"
     client.put(alias.format(name=ids["name"], alias="spare"), json={"version": 1})
@@ -98,6 +125,12 @@ def spent(client: httpx.Client, ids: dict[str, str]) -> dict[str, dict[str, str]
         "DELETE /v1/models/{model_id}": {"model": spare["model"]},
         "DELETE /v1/jobs/{job_id}": {"job": spare["id"]},
         "POST /v1/jobs/{job_id}/cancel": {"job": endless["id"]},
+        "POST /v1/jobs/{job_id}/pause": {"job": jobs[0]},
+        "POST /v1/jobs/{job_id}/resume": {"job": jobs[1]},
+        "DELETE /v1/sweeps/{sweep_id}": {"sweep": over},
+        "POST /v1/sweeps/{sweep_id}/cancel": {"sweep": sweeps[0]},
+        "POST /v1/sweeps/{sweep_id}/pause": {"sweep": sweeps[1]},
+        "POST /v1/sweeps/{sweep_id}/resume": {"sweep": sweeps[2]},
         "POST /v2/repository/models/{model}/unload": {"model": unloaded["model"]},
     }
 
@@ -148,9 +181,9 @@ def run(service: Service, folder: Path, ids: dict[str, str], *, key: str | None)
 
 def _config(ids: dict[str, str], *, key: str | None) -> str:
     """Real ids where the document has ids, mostly, and the key."""
-    bound = {f"path.{name}_id": name for name in ("dataset", "job", "model")}
+    bound = {f"path.{name}_id": name for name in ("dataset", "job", "sweep", "model")}
     bound |= {"path.name": "name", "path.model": "model"}
-    bound |= {"body.dataset.id": "dataset", "body.dataset": "dataset"}
+    bound |= {f"body.{name}": "dataset" for name in ("dataset.id", "dataset", "job.dataset.id")}
     lines = ["request-timeout = 60", "max-stream-events = 3", "[dictionaries]"]
     lines += [f"{name} = {{values = [{json.dumps(value)}]}}" for name, value in ids.items()]
     lines += ["[parameters]"]

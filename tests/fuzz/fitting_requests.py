@@ -22,18 +22,25 @@ SPENT: dict[str, dict[str, str]] = json.loads(os.environ["FUZZ_SPENT_IDS"])
 FILE = tables.flowers().decode()  # bytes are no string, which the document says a file is
 INPUT = {"name": "input", "datatype": "FP64", "shape": [1, 2], "data": [5.1, 3.5]}
 JOB = {"model": {"hidden": [4]}, "training": {"epochs": 1}}
+SEARCH = {"space": {"/training/seed": {"choice": [1, 2]}}, "max_parallel": 1}
 
 
 def body_of(label: str, generated: Any) -> Any:
     """A body that the operation takes, on the dataset that the generated one names."""
-    dataset = generated.get("dataset") if isinstance(generated, dict) else None
+    generated = generated if isinstance(generated, dict) else {}
+    job = generated.get("job")
+    dataset = (job if isinstance(job, dict) else generated).get("dataset")
     dataset_id = dataset.get("id") if isinstance(dataset, dict) else dataset
     if not isinstance(dataset_id, str):
         dataset_id = IDS["dataset"]
+    fitting = {"dataset": {"id": dataset_id, "target": "label"}, **JOB}
     bodies = {
         "POST /v1/datasets": {"file": [FILE]},
-        "POST /v1/jobs": {"dataset": {"id": dataset_id, "target": "label"}, **JOB},
+        "POST /v1/jobs": fitting,
         "POST /v1/jobs/{job_id}/cancel": {},
+        "POST /v1/sweeps": {"job": {"dataset": {"id": dataset_id, "target": "label"}, **JOB}}
+        | SEARCH,
+        "POST /v1/sweeps/{sweep_id}/cancel": {},
         "PUT /v1/names/{name}/aliases/{alias}": {"version": 1},
         "POST /v1/models/{model_id}/predict": {"instances": [[5.1, 3.5]]},
         "POST /v1/models/{model_id}/predict-file": {"file": FILE},

@@ -26,7 +26,7 @@ TRAINER = """
 import types
 from worker import trainer_process
 trainer_process.TRAINER = "a_trainer_that_fails"
-attempt._run_trainer(None, types.SimpleNamespace(job_id="job_1", attempt=2))
+trainer_process._run_trainer(None, [types.SimpleNamespace(job_id="job_1", attempt=2)])
 """
 
 

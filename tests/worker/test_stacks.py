@@ -175,15 +175,24 @@ def test_a_drained_stack_is_handed_on_uncharged(worker: Worker, alone: Outcome) 
     assert run_sweep(worker, sweep_id) == alone
 
 
+@pytest.mark.parametrize("how", ["it runs out", "it would run out"])
 def test_a_stack_that_memory_is_too_small_for_goes_on_in_smaller_ones(
-    worker: Worker, alone: Outcome
+    worker: Worker, alone: Outcome, how: str
 ) -> None:
     sweep_id, trials = begun(worker, **LONG)
+    small = worker.settings.model_copy(update={"max_training_bytes": 1})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer_process, "TRAINER", "tests.support.small_trainer")
-        supervise(trials[0], worker)
+        if how == "it runs out":
+            patch.setattr(trainer_process, "TRAINER", "tests.support.small_trainer")
+            supervise(trials[0], worker)
+        else:
+            supervise(trials[0], replace(worker, settings=small))
     found = trials_of(worker, sweep_id)
-    assert all(job.failures == 0 for job in found)
+    assert {(job.attempt, job.failures, job.state_reason) for job in found} <= {
+        (1, 0, "rung"),
+        (1, 0, None),
+        (1, 0, "not_chosen"),
+    }
     assert run_sweep(worker, sweep_id) == alone
 
 

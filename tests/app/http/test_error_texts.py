@@ -50,6 +50,31 @@ TEXTS: list[tuple[str, int, str, dict[str, Any], str]] = [
     ("not_found", 404, "GET /v2/nothing", {}, "there is no such path"),
     ("dataset_not_found", 404, "GET /v1/datasets/ds_0", {}, "there is no dataset 'ds_0'"),
     ("job_not_found", 404, "GET /v1/jobs/job_0", {}, "there is no job 'job_0'"),
+    ("sweep_not_found", 404, "GET /v1/sweeps/swp_0", {}, "there is no sweep 'swp_0'"),
+    (
+        "dataset_not_found",
+        404,
+        "POST /v1/sweeps",
+        {
+            "json": {
+                "job": {"dataset": {"id": "ds_0", "target": "y"}},
+                "space": {"/training/seed": {"choice": [1]}},
+            }
+        },
+        "there is no dataset 'ds_0'",
+    ),
+    (
+        "invalid_request",
+        422,
+        "POST /v1/sweeps",
+        {
+            "json": {
+                "job": {"dataset": {"id": "ds_0", "target": "y"}},
+                "space": {"/name": {"choice": ["a"]}},
+            }
+        },
+        "/space/~1name: /name is the same in all trials: a sweep names its trials itself",
+    ),
     ("model_not_found", 404, "GET /v1/models/mdl_0", {}, "there is no model 'mdl_0'"),
     ("model_not_found", 404, "GET /v2/models/mdl_0", {}, "there is no model 'mdl_0'"),
     ("name_not_found", 404, "GET /v1/names/nobody", {}, "there is no model with the name 'nobody'"),

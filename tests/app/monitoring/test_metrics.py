@@ -166,10 +166,13 @@ def test_recorded_jobs_are_told_by_state_and_outcome(database: Database) -> None
             transaction, new_job(transaction).id, tenant=DEFAULT_TENANT
         )  # which never was started
     samples = told(database)
-    states = {"queued": 0, "running": 1, "cancelling": 0}
+    states = {"queued": 0, "running": 1, "paused": 0, "cancelling": 0}
     states |= {"succeeded": 2, "failed": 1, "cancelled": 1}
     assert {name: value(samples, "dropout_jobs", state=name) for name in states} == states
     assert len(labels_of(samples, "dropout_jobs")) == len(states)
+    assert {labels["state"] for labels in labels_of(samples, "dropout_sweeps")} == {
+        *("running", "paused", "succeeded", "failed", "cancelled")
+    }
 
     wait, duration = "dropout_job_queue_wait_seconds", "dropout_job_duration_seconds"
     waits = [

@@ -24,7 +24,7 @@ def check(api: TestClient, job: dict[str, Any], **sweep: Any) -> Any:
         ({LR: {"choice": [0.1, 0.0]}}, f"{AT_LR}/choice/1", f"with {LR} = 0.0: Input should be"),
         ({LR: {"uniform": [-1, 0]}}, AT_LR, "greater than 0"),
         ({LR: {"choice": [0.1, 0.1]}}, f"{AT_LR}/choice", "0.1 is there twice"),
-        ({LR: {"choice": []}}, f"{AT_LR}/choice", "at least 1 item"),
+        ({LR: {"choice": []}}, f"{AT_LR}/choice", "at least one value"),
         ({LR: {"uniform": [1, 1]}}, f"{AT_LR}/uniform", "has to be larger"),
         ({LR: {"log_uniform": [0, 1]}}, f"{AT_LR}/log_uniform/0", "greater than 0"),
         ({LR: {"nothing": 1}}, AT_LR, "give one of `choice`"),

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from dropout_core.config.sweep import SweepConfig, as_json
+from dropout_core.config import SweepConfig
+from dropout_core.config.space import as_json
 from dropout_core.sweeps.decision import Trial
 from dropout_core.sweeps.objectives import Result
 from dropout_core.sweeps.samplers import drawn

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropout_core.config import MLPConfig, TrainingConfig
-from dropout_core.config.sweep import as_json
+from dropout_core.config.space import as_json
 from dropout_core.sweeps.space import (
     PointerError,
     apply,
@@ -55,6 +55,7 @@ def test_equal_dropouts_serve_any_number_of_layers() -> None:
         ("/training/epochs/x", "/training/epochs is 5"),
         ("/model/hidden/2", "/model/hidden is a list of 2, which has no entry '2'"),
         ("/model/hidden/-", "no entry '-'"),
+        ("/model/hidden/00", "no entry '00'"),  # or two parameters could be one field
         ("/model/hidden/x/y", "no entry 'x'"),
     ],
 )

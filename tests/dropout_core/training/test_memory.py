@@ -186,3 +186,11 @@ def test_activations_count_for_each_member_and_scaled_weights_for_those_of_a_bac
     scaled = 2 * 5 * 4 * 10
     expected = 4 * (4 * shared + 5 * activations + scaled + validated) + data
     assert estimate(members=5, member_sharing="backbone") == expected
+
+
+def test_a_network_of_a_stack_has_its_gradients_twice() -> None:
+    model, sizes = MLPConfig(hidden=(16,)), {"in_features": 100, "out_features": 2, "num_rows": 10}
+    alone, stacked = (
+        training_bytes(model, TrainingConfig(stacked=stacked), **sizes) for stacked in (False, True)
+    )
+    assert stacked - alone == 4 * num_parameters(model, in_features=100, out_features=2)
