@@ -37,8 +37,14 @@ class Company:
         self._diverged: set[int] = set()  # members that are known to have left for it
 
     def run(self, assignments: Sequence[Assignment]) -> None:
-        """Run one attempt of each; those that reach their rung stay in memory."""
+        """Run one attempt of each; those that reach their rung stay in memory.
+
+        A winner, which has no rung, comes alone.
+        """
         self._over.clear()
+        if assignments[0].pause_after is None:
+            self._complete(assignments[0])
+            return
         while rest := [a for a in assignments if a.job_id not in self._over]:
             together = rest[: self._largest]
             try:
@@ -88,6 +94,25 @@ class Company:
         for _, member in current:
             self._conclude(member)
         self._tell_ended()
+
+    def _complete(self, assignment: Assignment) -> None:
+        """Take a trial to the end of a job: from memory, if its training is over there."""
+        try:
+            is_over = {m.assignment.job_id for m in self._members if m.training.finished}
+            if assignment.job_id in is_over and self._go_on([assignment]):
+                [member] = [m for m in self._members if m.assignment is assignment]
+                last = member.conclude()
+            else:
+                like = self._members[0] if self._members else None
+                member = JobTraining(self._pipe, assignment, like=like)
+                last = member.run()
+            member.wait_until_saved()
+        except (BrokenPipeError, ConnectionResetError):
+            raise
+        except ERRORS as error:
+            last = failure(error)
+        self._end(assignment.job_id, last)
+        self._leave()
 
     def _tell_ended(self) -> None:
         """Send the last messages of members whose checkpoints are stored."""

@@ -30,7 +30,7 @@ from worker.trainer_process import TrainerProcess
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 1.0
-DRIVE_SECONDS = 0.25
+DRIVE_SECONDS = 0.1
 
 log = structlog.get_logger()
 

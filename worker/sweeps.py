@@ -43,6 +43,7 @@ class Rows:
     sweep: Sweep
     trials: Sequence[Trial]
     results: Mapping[Key, Result]
+    faults: Mapping[Key, str]  # why results have no scores
     states: Sequence[TrialState]
     told_rungs: set[tuple[int, int]]
     age_seconds: float
@@ -101,6 +102,7 @@ def _read(transaction: Transaction, sweep_id: str) -> Rows | None:
             )
             for row in found
         },
+        {(row.trial, row.repeat, row.rung): row.detail for row in found if row.detail is not None},
         sweeps.states_of_trials(transaction, sweep_id),
         sweeps.told_rungs(transaction, sweep_id),
         sweeps.seconds_since_creation(transaction, sweep),
@@ -119,15 +121,18 @@ def _changes(rows: Rows) -> Changes | None:
     is_exhausted = rows.sweep.is_exhausted or is_late
     decision = _decide(spec, rows.trials, results, is_exhausted=is_exhausted)
     new, refused = _new_trials(spec, decision)
+    new_failures = failed | refused
     changes = Changes(
         new_trials=tuple(new),
-        failed=failed | refused,
+        failed=new_failures,
         promoted=dict(_promoted(rows, results, decision)),
         stopped=_to_stop(rows.states, decision),
         winners=decision.winners,
         is_exhausted=is_late,
         events=tuple(_events(rows, decision, is_late=is_late)),
-        end=("failed", "no_winner", "every trial has failed") if decision.winners == () else None,
+        end=_end_without_winner(rows, results, new_failures, is_exhausted=is_exhausted)
+        if decision.winners == ()
+        else None,
     )
     return None if changes == Changes() else changes
 
@@ -148,6 +153,25 @@ def _completion(rows: Rows, spec: SweepSpec, winners: Sequence[int]) -> Changes 
         return Changes(end=("succeeded", "completed", None))
     state, reason = without_model[0].state, without_model[0].state_reason or "no_winner"
     return Changes(end=(state, reason, without_model[0].detail))
+
+
+def _end_without_winner(
+    rows: Rows, results: Mapping[Key, Result], new: Mapping[Key, RungResult], *, is_exhausted: bool
+) -> tuple[str, str, str]:
+    failed = sorted(key for key in {*results, *new} if key in new or results[key].has_failed)
+    num_failed = len({trial for trial, _, _ in failed})
+    if (
+        is_exhausted
+        and len(failed) == len(results)
+        and (not failed or num_failed < len(rows.trials))
+    ):
+        why = "the sweep was to end with the best so far before a trial had a score"
+        return "failed", "no_winner", why
+    what = "every trial" if num_failed >= len(rows.trials) else "every trial that was promoted"
+    first = failed[0]
+    fault = new[first].detail if first in new else rows.faults.get(first)
+    why = f"{what} has failed; trial {first[0]}: {fault or 'its score is not finite'}"
+    return "failed", "no_winner", why
 
 
 def _failures(states: Sequence[TrialState], results: Mapping[Key, Result]) -> dict[Key, RungResult]:

@@ -2,25 +2,26 @@
 
     python -m benchmarks.sweeps --tables build/bench/tables --peers .venv-sweep-peers
 
-64 trials of a 64-64 network with dropout, up to 64 epochs each, whose learning rate, weight decay and
-dropout rates are searched: successive halving by four (`task`). All contestants get the same
+64 trials of a 64-64 network with dropout, up to 64 epochs each, whose learning rate, weight decay
+and dropout rates are searched: successive halving by four (`task`). All contestants get the same
 training and validation rows of three real tables, as numbers that a network takes as they are
-(`rows`), the same initial distribution of weights, AdamW, batches of 128 and two cores. What differs
-is how each samples and prunes, as its users do at its defaults:
+(`rows`), the same initial distribution of weights, AdamW, batches of 32 and two cores. What
+differs is how each samples and prunes, as its users do at its defaults:
 
 - `service`: a sweep over HTTP, from the request until the winner's model is stored. The service and
-  its dataset are there before. It reads the table, scores, records and checkpoints as it always does.
+  its dataset are there before. It reads the table, scores, records and checkpoints as always.
 - `library`: the same sweep in one process, from the table in memory to the winner's model.
 - `Optuna`: TPE and its SuccessiveHalvingPruner around a loop in torch (`torch_loop`), three ways:
-  one trial after the other with two threads, `n_jobs=2` with one thread each, and two processes that
-  share a journal. The fastest counts.
+  one trial after the other with two threads, `n_jobs=2` with one thread each, and two processes
+  that share a journal. The fastest counts; unless `--contestants` names others, only the processes
+  take part, which neither share an interpreter's lock nor cut small products in two.
 - `Ray Tune`: ASHA around the same loop, two workers with one thread each, which are reused.
 
 The clock of the others starts when everything is imported, started and in memory (`peers`). The
 figure is the time to the same validation loss: the worst of the contestants' best ones on a table
 with a seed, which all of them reach. Every seed holds out other rows and draws other trials; the
-contestants take turns, in another order each time. At the end `tiny` measures what the service adds
-to a trial of a tiny job.
+contestants take turns, in another order each time. Before them `tiny` measures what the service
+adds to a trial of a tiny job.
 """
 
 import argparse
@@ -48,11 +49,12 @@ from benchmarks.sweeps.curves import Outcome
 from benchmarks.sweeps.ours import Found
 from benchmarks.sweeps.report import goals, report
 from benchmarks.sweeps.rows import Prepared, prepare
+from benchmarks.sweeps.task import BATCH_SIZE
 from benchmarks.sweeps.tiny import measure_overhead
 from benchmarks.tables.catalogue import Table, read_tables
 
-TABLES = ("diamonds", "flchain", "hr")
-"""A regression, a table of two classes and one of three, with 7,847 to 10,000 rows."""
+TABLES = ("Computers", "fair", "hr")
+"""A regression, a table of two classes and one of three, with 6,259 to 7,847 rows."""
 PEERS = {
     "Optuna, a loop": "optuna-loop",
     "Optuna, n_jobs=2": "optuna-threads",
@@ -60,6 +62,7 @@ PEERS = {
     "Ray Tune": "ray",
 }
 CONTESTANTS = ("service", "library", *PEERS)
+USUAL = ("service", "library", "Optuna, two processes", "Ray Tune")
 SEEDS = 3
 TINY_ROUNDS = 5
 THREADS = 2
@@ -86,8 +89,9 @@ def main() -> None:
             if name in PEERS
         }
         chosen = {name: contestants[name] for name in options.contestants}
-        outcomes = list(_outcomes(chosen, tables, options.seeds))
+        # This comes first, since the first sweep of a process also imports Optuna.
         overhead = measure_overhead(client, rounds=options.tiny_rounds)
+        outcomes = list(_outcomes(chosen, tables, options))
     print(f"\n{report(outcomes)}\n\n{overhead}")
     reached = list(goals(outcomes, overhead))
     print(goals_table(reached))
@@ -96,12 +100,12 @@ def main() -> None:
 
 
 def _outcomes(
-    contestants: Mapping[str, Contestant], tables: list[Table], seeds: int
+    contestants: Mapping[str, Contestant], tables: list[Table], options: argparse.Namespace
 ) -> Iterator[Outcome]:
     """Let the contestants take turns on each table, and print how each has done."""
-    for seed in range(seeds):
+    for seed in range(options.seeds):
         for place, table in enumerate(tables):
-            prepared = prepare(table, seed)
+            prepared = prepare(table, seed, batch_size=options.batch_size)
             start = (seed * len(tables) + place) % len(contestants)
             names = [*contestants][start:] + [*contestants][:start]
             for name in names:
@@ -113,8 +117,8 @@ def _outcomes(
                     continue
                 outcome = Outcome(table.name, seed, name, *found)
                 print(
-                    f"{table.name} {seed} {name}: {outcome.seconds:.1f} s, {outcome.epochs} epochs, "
-                    f"best loss {outcome.best:.4f}",
+                    f"{table.name} {seed} {name}: {outcome.seconds:.1f} s, "
+                    f"{outcome.epochs} epochs, best loss {outcome.best:.4f}",
                     flush=True,
                 )
                 yield outcome
@@ -133,7 +137,11 @@ def _in_library(prepared: Prepared) -> Found:
 
 
 def _asked(peer: Peer, folder: Path, prepared: Prepared) -> Found:
-    run = {"rows": str(prepared.write_arrays(folder)), "seed": prepared.seed}
+    run = {
+        "rows": str(prepared.write_arrays(folder)),
+        "batch_size": prepared.batch_size,
+        "seed": prepared.seed,
+    }
     answer = peer.ask(json.dumps(run))
     return Found(answer["seconds"], len(answer["curve"]), answer["curve"])
 
@@ -161,7 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--table-peers", type=Path, default=Path(".venv-table-peers"))
     parser.add_argument("--tables", type=Path, default=Path("build/bench/tables"))
     parser.add_argument("--only", nargs="+", default=TABLES, metavar="TABLE")
-    parser.add_argument("--contestants", nargs="+", default=CONTESTANTS, choices=CONTESTANTS)
+    parser.add_argument("--contestants", nargs="+", default=USUAL, choices=CONTESTANTS)
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many")
     parser.add_argument("--tiny-rounds", type=int, default=TINY_ROUNDS, help="how many")
     return parser

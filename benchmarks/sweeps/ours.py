@@ -1,7 +1,7 @@
 """The service's and the library's sweep.
 
-Without early stopping a model has the weights of its last epoch. With a patience that never runs out
-it has those of its best epoch, whose validation loss ranks the trials.
+Without early stopping a model has the weights of its last epoch. With a patience that never runs
+out it has those of its best epoch, whose validation loss ranks the trials.
 """
 
 import time
@@ -13,7 +13,7 @@ import polars as pl
 
 from benchmarks.sweeps.curves import Curve
 from benchmarks.sweeps.rows import PART, TARGET, Prepared
-from benchmarks.sweeps.task import BATCH_SIZE, EPOCHS, HIDDEN, REDUCTION, SPACE, TRIALS
+from benchmarks.sweeps.task import EPOCHS, HIDDEN, REDUCTION, SPACE, TRIALS
 from dropout_core.config import (
     MLPConfig,
     PreprocessingConfig,
@@ -23,6 +23,7 @@ from dropout_core.config import (
 )
 from dropout_core.pipeline.resolved_table import resolve_table
 from dropout_core.sweeps.tabular_sweep import Event, Reached, sweep
+
 
 class Found(NamedTuple):
     """How long a search took, how many epochs it trained, and when it knew which losses."""
@@ -46,7 +47,7 @@ def job(prepared: Prepared) -> dict[str, Any]:
         "model": {"hidden": HIDDEN},
         "training": {
             "epochs": EPOCHS,
-            "batch_size": BATCH_SIZE,
+            "batch_size": prepared.batch_size,
             "optimizer": {"name": "adamw"},
             "early_stopping": {"patience": EPOCHS},
             "seed": prepared.seed,
@@ -75,7 +76,9 @@ def in_library(frame: pl.DataFrame, job: dict[str, Any], search: dict[str, Any])
             if event.result.values is not None:
                 curve.append((time.perf_counter() - started, event.result.values[0]))
 
-    table = resolve_table(frame, ProblemConfig.model_validate(job["dataset"] | {"task": job["task"]}))
+    table = resolve_table(
+        frame, ProblemConfig.model_validate(job["dataset"] | {"task": job["task"]})
+    )
     sweep(
         table,
         config=SweepConfig.model_validate(search),
@@ -90,7 +93,7 @@ def in_library(frame: pl.DataFrame, job: dict[str, Any], search: dict[str, Any])
 def in_service(
     client: httpx.Client, dataset: str, job: dict[str, Any], search: dict[str, Any]
 ) -> Found:
-    """Search over HTTP, from the request to the end of its events, when the winner's model is there.
+    """Search over HTTP, from the request to the end of its events: the winner's model is there.
 
     A loss is known when its epoch is recorded, by the service's clock, which is that of this
     machine.

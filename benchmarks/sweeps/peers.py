@@ -3,9 +3,9 @@
     python -m benchmarks.sweeps.peers ray --threads 2
 
 runs in the peers' environment (benchmarks/sweep_peers.txt). It prints {"ready": VERSIONS}. Then it
-reads a run as JSON from each line, {"rows": PATH, "seed": SEED}, makes the search and prints
-{"curve": [[SECONDS, LOSS], ...], "seconds": SECONDS}: the validation loss of every epoch of every
-trial, when it was known. The other end is `peer_process.Peer`.
+reads a `Run` as JSON from each line, makes the search and prints {"curve": [[SECONDS, LOSS], ...],
+"seconds": SECONDS}: the validation loss of every epoch of every trial, when it was known. The other
+end is `peer_process.Peer`.
 
 The clock starts when rows are in memory, libraries are imported, and Ray's cluster and Optuna's
 worker processes are waiting. Optuna samples by TPE, its default, and prunes by its
@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -33,8 +33,17 @@ from benchmarks.sweeps.torch_loop import Rows, losses, read_rows
 Curve = list[tuple[float, float]]
 """The moment and the validation loss of every epoch; the moment is that of `time.time`."""
 
-Search = Callable[[Path, int], tuple[float, float, Curve]]
-"""Search on the rows of a file with a seed; return when that began and ended, and the curve."""
+
+class Run(NamedTuple):
+    """What to search on: a file that `torch_loop.read_rows` reads."""
+
+    rows: str
+    batch_size: int
+    seed: int
+
+
+Search = Callable[[Run], tuple[float, float, Curve]]
+"""Make a search; return when it began and ended, and the curve."""
 
 NUM_WORKERS = 2
 
@@ -53,7 +62,7 @@ def _study(seed: int, storage: Any = None) -> dict[str, Any]:
     }
 
 
-def _objective(rows: Rows, seed: int, curve: Curve) -> Callable[[Any], float]:
+def _objective(rows: Rows, run: Run, curve: Curve) -> Callable[[Any], float]:
     import optuna
 
     def objective(trial: Any) -> float:
@@ -63,7 +72,9 @@ def _objective(rows: Rows, seed: int, curve: Curve) -> Callable[[Any], float]:
             for form, bounds in parameter.items()
         }
         best = float("inf")
-        for epoch, loss in enumerate(losses(rows, config, seed=seed + trial.number), 1):
+        for epoch, loss in enumerate(
+            losses(rows, config, batch_size=run.batch_size, seed=run.seed + trial.number), 1
+        ):
             curve.append((time.time(), loss))
             best = min(best, loss)
             trial.report(loss, epoch)
@@ -81,12 +92,12 @@ def _optuna(num_threads: int, num_jobs: int) -> Search:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(num_threads)
 
-    def search(path: Path, seed: int) -> tuple[float, float, Curve]:
-        rows, curve = read_rows(path), Curve()
-        torch.manual_seed(seed)
+    def search(run: Run) -> tuple[float, float, Curve]:
+        rows, curve = read_rows(Path(run.rows)), Curve()
+        torch.manual_seed(run.seed)
         started = time.time()
-        study = optuna.create_study(**_study(seed))
-        study.optimize(_objective(rows, seed, curve), n_trials=TRIALS, n_jobs=num_jobs)
+        study = optuna.create_study(**_study(run.seed))
+        study.optimize(_objective(rows, run, curve), n_trials=TRIALS, n_jobs=num_jobs)
         return started, time.time(), curve
 
     return search
@@ -99,18 +110,18 @@ def _optuna_processes(num_threads: int) -> Search:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     context = multiprocessing.get_context("spawn")
 
-    def search(path: Path, seed: int) -> tuple[float, float, Curve]:
+    def search(run: Run) -> tuple[float, float, Curve]:
         with tempfile.TemporaryDirectory() as folder:
             journal, ends = Path(folder) / "journal", []
             for number in range(NUM_WORKERS):
                 ours, theirs = context.Pipe()
-                arguments = (theirs, path, journal, seed, number, num_threads)
+                arguments = (theirs, run, journal, number, num_threads)
                 context.Process(target=_work, args=arguments, daemon=True).start()
                 ends.append(ours)
             for end in ends:
                 end.recv()
             started = time.time()
-            optuna.create_study(**_study(seed, _journal(journal)))
+            optuna.create_study(**_study(run.seed, _journal(journal)))
             for end in ends:
                 end.send("begin")
             curve = [point for end in ends for point in end.recv()]
@@ -126,21 +137,19 @@ def _journal(path: Path) -> Any:
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-def _work(
-    end: Connection, path: Path, journal: Path, seed: int, number: int, num_threads: int
-) -> None:
+def _work(end: Connection, run: Run, journal: Path, number: int, num_threads: int) -> None:
     """Work on a study that another process makes after a message from this one."""
     import optuna
     from optuna.study import MaxTrialsCallback
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(num_threads)
-    torch.manual_seed(1000 * number + seed)
-    rows, curve = read_rows(path), Curve()
+    torch.manual_seed(1000 * number + run.seed)
+    rows, curve = read_rows(Path(run.rows)), Curve()
     end.send("ready")
     end.recv()
-    study = optuna.load_study(**_study(1000 * number + seed, _journal(journal)))
-    study.optimize(_objective(rows, seed, curve), callbacks=[MaxTrialsCallback(TRIALS, None)])
+    study = optuna.load_study(**_study(1000 * number + run.seed, _journal(journal)))
+    study.optimize(_objective(rows, run, curve), callbacks=[MaxTrialsCallback(TRIALS, None)])
     end.send(curve)
 
 
@@ -163,10 +172,12 @@ def _ray(num_threads: int) -> Search:
         for form, bounds in parameter.items()
     } | {"seed": tune.randint(0, 2**31)}
 
-    def train(config: Mapping[str, Any], rows: tuple[Any, ...]) -> None:
+    def train(config: Mapping[str, Any], rows: tuple[Any, ...], batch_size: int) -> None:
         torch.set_num_threads(num_threads)
         torch.manual_seed(config["seed"])
-        for loss in losses(Rows(*map(torch.from_numpy, rows)), config, seed=config["seed"]):
+        for loss in losses(
+            Rows(*map(torch.from_numpy, rows)), config, batch_size=batch_size, seed=config["seed"]
+        ):
             tune.report({"loss": loss})
 
     class Clock(tune.Callback):  # type: ignore[misc]
@@ -176,8 +187,8 @@ def _ray(num_threads: int) -> Search:
         def on_trial_result(self, *_: Any, result: Mapping[str, Any], **__: Any) -> None:
             self.curve.append((time.time(), result["loss"]))
 
-    def search(path: Path, seed: int) -> tuple[float, float, Curve]:
-        rows = tuple(part.numpy() for part in read_rows(path))
+    def search(run: Run) -> tuple[float, float, Curve]:
+        rows = tuple(part.numpy() for part in read_rows(Path(run.rows)))
         ray.init(
             num_cpus=NUM_WORKERS,
             include_dashboard=False,
@@ -190,7 +201,8 @@ def _ray(num_threads: int) -> Search:
             with tempfile.TemporaryDirectory() as folder:
                 tuner = tune.Tuner(
                     tune.with_resources(
-                        tune.with_parameters(train, rows=rows), {"cpu": 1}
+                        tune.with_parameters(train, rows=rows, batch_size=run.batch_size),
+                        {"cpu": 1},
                     ),
                     param_space=space,
                     tune_config=tune.TuneConfig(
@@ -200,7 +212,7 @@ def _ray(num_threads: int) -> Search:
                         scheduler=ASHAScheduler(
                             max_t=EPOCHS, grace_period=1, reduction_factor=REDUCTION
                         ),
-                        search_alg=BasicVariantGenerator(random_state=seed),
+                        search_alg=BasicVariantGenerator(random_state=run.seed),
                         reuse_actors=True,
                     ),
                     run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[clock]),
@@ -238,8 +250,7 @@ def main() -> None:
         found = {name: sys.modules[name].__version__ for name in modules if name in sys.modules}
         print(json.dumps({"ready": found}), file=answers)
         for line in sys.stdin:
-            run = json.loads(line)
-            started, ended, curve = search(Path(run["rows"]), run["seed"])
+            started, ended, curve = search(Run(**json.loads(line)))
             timed = [(moment - started, loss) for moment, loss in curve]
             print(json.dumps({"curve": timed, "seconds": ended - started}), file=answers)
     except Exception as error:

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from benchmarks.goals import Goal
-from benchmarks.sweeps.curves import Outcome, mean_ratio, races
+from benchmarks.sweeps.curves import Outcome, Race, mean_ratio, races
 from benchmarks.sweeps.tiny import Overhead
 
 SERVICE = "service"
@@ -39,20 +39,27 @@ def report(outcomes: Sequence[Outcome]) -> str:
         )
         lines.append("")
     if SERVICE in names:
-        lines += [f"### Times that the others take of the service's, {len(found)} searches", ""]
-        lines += _markdown(
-            ["contestant", "to the loss", "to the end"],
-            [
-                [
-                    name,
-                    f"{mean_ratio([race.ratio(SERVICE, name) for race in found]):.2f}",
-                    f"{mean_ratio([race.total_ratio(SERVICE, name) for race in found]):.2f}",
-                ]
-                for name in names
-                if name != SERVICE
-            ],
-        )
+        lines += _ratios(found, [name for name in names if name != SERVICE])
     return "\n".join(lines)
+
+
+def _ratios(found: Sequence[Race], rivals: Sequence[str]) -> list[str]:
+    """Return geometric means of the times of others as multiples of the service's."""
+    by_table: dict[str, list[Race]] = {}
+    for race in found:
+        by_table.setdefault(race.table, []).append(race)
+    groups = [*by_table.values(), found]
+    rows = [
+        [
+            rival,
+            *(f"{mean_ratio([race.ratio(SERVICE, rival) for race in g]):.2f}" for g in groups),
+            f"{mean_ratio([race.total_ratio(SERVICE, rival) for race in found]):.2f}",
+        ]
+        for rival in rivals
+    ]
+    head = ["to the loss", *by_table, "all tables", "all, to the end"]
+    title = f"### Times that the others take of the service's, {len(found)} searches"
+    return [title, "", *_markdown(head, rows)]
 
 
 def goals(outcomes: Sequence[Outcome], overhead: Overhead | None) -> Iterator[Goal]:

@@ -24,11 +24,13 @@ class Prepared(NamedTuple):
     """Training and validation rows, in the same order in both of its forms.
 
     - `frame`: the columns x0, x1, ..., `target`, and `part`, which is train or validation.
+    - `batch_size`: what all contestants train with.
     - `arrays`: the parts of `torch_loop.Rows`, by name.
     """
 
     table: Table
     seed: int
+    batch_size: int
     frame: pl.DataFrame
     arrays: dict[str, Array]
 
@@ -38,7 +40,7 @@ class Prepared(NamedTuple):
         return path
 
 
-def prepare(table: Table, seed: int) -> Prepared:
+def prepare(table: Table, seed: int, *, batch_size: int) -> Prepared:
     """Return the rows of a table; the seed chooses the quarter that is validated on."""
     parts = table.split(seed)
     (features, targets), (held_out, held_out_targets) = (
@@ -58,7 +60,7 @@ def prepare(table: Table, seed: int) -> Prepared:
     frame = inputs.with_columns(
         pl.Series(TARGET, target[:, 0] if table.is_regression else target), pl.Series(PART, words)
     )
-    return Prepared(table, seed, frame, arrays)
+    return Prepared(table, seed, batch_size, frame, arrays)
 
 
 def _inputs(rows: pl.DataFrame, train: pl.DataFrame, target: str) -> Array:

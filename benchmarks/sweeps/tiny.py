@@ -8,7 +8,7 @@ import polars as pl
 from sklearn.datasets import load_iris
 
 from benchmarks.sweeps.ours import in_library, in_service
-from benchmarks.sweeps.task import HIDDEN_DROPOUT, LEARNING_RATE, TRIALS, SPACE
+from benchmarks.sweeps.task import HIDDEN_DROPOUT, LEARNING_RATE, SPACE, TRIALS
 
 EPOCHS = 10
 

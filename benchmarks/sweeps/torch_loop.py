@@ -1,4 +1,4 @@
-"""The usual training loop in torch, written by hand: rows in memory and batches by their indices."""
+"""The usual loop in torch, written by hand: rows in memory, and batches by their indices."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.sweeps.task import (
-    BATCH_SIZE,
     EPOCHS,
     HIDDEN,
     HIDDEN_DROPOUT,
@@ -53,7 +52,9 @@ def network(num_features: int, num_outputs: int, config: Mapping[str, float]) ->
     return nn.Sequential(*layers)
 
 
-def losses(rows: Rows, config: Mapping[str, float], *, seed: int) -> Iterator[float]:
+def losses(
+    rows: Rows, config: Mapping[str, float], *, batch_size: int, seed: int
+) -> Iterator[float]:
     """Train a trial, and yield the validation loss after each epoch.
 
     The seed is that of a generator for the order of rows, since torch's global generator, which
@@ -67,7 +68,7 @@ def losses(rows: Rows, config: Mapping[str, float], *, seed: int) -> Iterator[fl
     loss_of = F.mse_loss if rows.targets.is_floating_point() else F.cross_entropy
     for _ in range(EPOCHS):
         model.train()
-        for batch in torch.randperm(len(rows.features), generator=stream).split(BATCH_SIZE):
+        for batch in torch.randperm(len(rows.features), generator=stream).split(batch_size):
             loss = loss_of(model(rows.features[batch]), rows.targets[batch])
             optimizer.zero_grad()
             loss.backward()

@@ -12,10 +12,10 @@ import torch
 
 from dropout_core.config import FusedActivation, can_stack
 from dropout_core.training.fused_step import FusedStep
-from dropout_core.training.stack_batches import Batch, Batches
+from dropout_core.training.stack_batches import Batch, Batches, places_of
 from dropout_core.training.stack_layout import Layout
 from dropout_core.training.stack_losses import stack_loss
-from dropout_core.training.stack_masks import Memory
+from dropout_core.training.stack_masks import Memory, draws_as
 from dropout_core.training.stack_probe import sizes_at_once
 from dropout_core.training.stack_step import StackStep, padded
 from dropout_core.training.stack_update import Update, learns_as
@@ -59,8 +59,8 @@ class Cohort:
     """Runs that are stacked and have the same `company`."""
 
     def __init__(self, trainings: Sequence["Training"]) -> None:
-        # Networks that learn alike, and draw as many random numbers, are best side by side.
-        self.trainings = sorted(trainings, key=lambda t: (learns_as(t), repr(t.model.config)))
+        # Networks that draw as many random numbers, or learn alike, are best side by side.
+        self.trainings = sorted(trainings, key=lambda t: (draws_as(places_of(t)), learns_as(t)))
         first = self.trainings[0]
         self._layout = layout = Layout.of(first.model)
         num_rows, size = len(first.data.train_features), first.config.batch_size

@@ -129,6 +129,11 @@ class Masks:
         return words
 
 
+def draws_as(places: Sequence[Place]) -> tuple[int, ...]:
+    """Return how many bytes a network draws for an element of each place: 0, 1 or 2."""
+    return tuple(0 if bits is None else bits.dtype.itemsize for bits in _layout(tuple(places), 1))
+
+
 def _draw_each(draws: Sequence[tuple[Tensor, Generator]]) -> None:
     for words, generator in draws:
         draw_words_(words, generator)

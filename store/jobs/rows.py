@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Unpack
 
-from sqlalchemy import Connection, Select, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from store import events
 from store.access import quotas
@@ -210,15 +210,17 @@ def claimable(
 
 
 def next_of_stack(connection: Connection, job: Job) -> str | None:
-    """Return a due trial that can train in the stack of this one; None while other jobs wait.
+    """Return a due trial that can go on in the process of this one; None while other jobs wait.
 
-    Those are the due jobs of its queue that are no trials.
+    Those are the due jobs of its queue that are no trials. It is one of its stack, or the winner.
     """
     due = select(jobs.c.id).where(is_due(), jobs.c.queue == job.queue)
     if connection.execute(due.where(jobs.c.trial.is_(None)).limit(1)).scalar() is not None:
         return None
     same = (jobs.c.sweep_id == job.sweep_id) & (jobs.c.stack == job.stack)
-    query = due.where(same, jobs.c.pause_after.is_not(None)).order_by(*quotas.turns()).limit(1)
+    # A process has one number of threads, which each job's later attempts keep.
+    threads = func.coalesce(jobs.c.num_threads, job.num_threads) == job.num_threads
+    query = due.where(same, threads).order_by(*quotas.turns()).limit(1)
     found: str | None = connection.execute(query).scalar()
     return found
 

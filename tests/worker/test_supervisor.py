@@ -241,6 +241,30 @@ def test_draining_hands_the_job_on_uncharged(worker: Worker, uninterrupted: Resu
     assert result(worker, job_id) == uninterrupted
 
 
+def test_a_paused_job_holds_no_worker_and_goes_on_where_it_was(
+    worker: Worker, uninterrupted: Result
+) -> None:
+    job_id = new_job(worker)
+    with supervising(job_id, worker) as attempt:
+        wait_for_epoch(worker, job_id, 10)
+        with worker.database.write() as transaction:
+            jobs.pause(transaction, job_id, tenant=DEFAULT_TENANT)
+        wait_until(attempt.done, 10)
+    job = get_job(worker, job_id)
+    assert (job.state, job.state_reason, job.owner, job.failures) == ("paused", "user", None, 0)
+    supervise(job_id, worker)
+    assert get_job(worker, job_id) == job
+
+    with worker.database.write() as transaction:
+        jobs.resume(transaction, job_id, tenant=DEFAULT_TENANT)
+    assert run_to_end(worker, job_id).attempt == 2
+    assert event_types(worker, job_id) == [
+        *("queued", "running", "paused"),
+        *("queued", "running", "succeeded"),
+    ]
+    assert result(worker, job_id) == uninterrupted
+
+
 def test_a_draining_worker_claims_nothing(worker: Worker) -> None:
     job_id = new_job(worker)
     worker.draining.set()

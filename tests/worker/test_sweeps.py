@@ -182,7 +182,19 @@ def test_a_sweep_without_a_result_has_failed(worker: Worker) -> None:
 
     sweep = get_sweep(worker, sweep_id)
     assert (sweep.state, sweep.state_reason) == ("failed", "no_winner")
-    assert sweep.detail == "every trial has failed"
+    assert sweep.detail == "every trial has failed; trial 0: cancelled_by_user"
+
+
+def test_a_sweep_that_ends_before_its_first_result_tells_so(worker: Worker) -> None:
+    sweep_id = new_sweep(worker)
+    advance(sweep_id, worker.database)
+    with worker.database.write() as transaction:
+        sweeps.exhaust(transaction, sweep_id, tenant=DEFAULT_TENANT)
+    advance(sweep_id, worker.database)
+
+    sweep = get_sweep(worker, sweep_id)
+    assert (sweep.state, sweep.state_reason) == ("failed", "no_winner")
+    assert sweep.detail == "the sweep was to end with the best so far before a trial had a score"
 
 
 def test_a_trial_whose_training_is_over_does_not_run_again(worker: Worker) -> None:

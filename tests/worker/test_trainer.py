@@ -93,6 +93,34 @@ def test_ordered_to_stop_it_leaves_a_checkpoint_for_the_next(
     assert finished.trained.manifest["weights_sha256"] == uninterrupted.weights_sha256
 
 
+def test_a_trial_waits_at_its_rung_with_its_scores(
+    tmp_path: Path, artifacts: LocalArtifacts, uninterrupted: Result
+) -> None:
+    metrics = ("validation_loss", "accuracy", "num_parameters")
+    first = replace(assignment(tmp_path), pause_after=4, metrics=metrics)
+    with training(first) as running:
+        assert running.epochs(4) == [1, 2, 3, 4]
+        reached = running.next()
+    assert (reached.epochs, reached.is_finished) == (4, False)
+    loss, accuracy, num_parameters = reached.values
+    assert loss == uninterrupted.history["validation_loss"][3]
+    assert accuracy == uninterrupted.history["validation_score"][3]
+    assert num_parameters == 2 * 16 + 16 + 16 * 2 + 2
+
+    lost = replace(first, attempt=2)  # its message was not stored
+    with training(lost) as running:
+        assert running.epochs(4) == [1, 2, 3, 4]
+        assert running.next() == reached
+    last = replace(first, attempt=3, pause_after=EPOCHS)
+    with training(last) as running:
+        assert running.epochs(EPOCHS) == list(range(1, EPOCHS + 1))
+        assert running.next().is_finished
+    with training(assignment(tmp_path, attempt=4)) as running:
+        running.epochs(EPOCHS)
+        finished = running.next()
+    assert finished.trained.manifest["weights_sha256"] == uninterrupted.weights_sha256
+
+
 def test_it_goes_on_from_the_newest_checkpoint_that_holds(
     tmp_path: Path, artifacts: LocalArtifacts
 ) -> None:
