@@ -298,8 +298,8 @@ def reap(
 
 def expire_leases(connection: Connection, *, owner: str) -> None:
     """Expire the leases of an owner that is known to be dead."""
-    owned = (jobs.c.owner == owner) & jobs.c.state.in_(("running", "cancelling"))
-    connection.execute(update(jobs).where(owned).values(lease_expires_at=0))
+    theirs = (jobs.c.owner == owner) & jobs.c.state.in_(("running", "cancelling"))
+    connection.execute(update(jobs).where(theirs).values(lease_expires_at=0))
 
 
 def _locked(connection: Connection, condition: ColumnElement[bool]) -> list[str]:
