@@ -79,11 +79,12 @@ class TrialChecks:
             pointer = pointer_to(flaw["loc"], job, missing=flaw["type"] == "missing")
             is_unknown = flaw["type"] == "extra_forbidden"
             detail = "a job has no such field" if is_unknown else told_of(flaw)
-            place = pointer.rpartition("/")[0]
+            place, _, field = pointer.rpartition("/")
             kind = next((p for p in (f"{place}/name", f"{place}/kind") if p in values), None)
             if is_unknown and pointer not in values and kind is not None:
                 detail = (
-                    f"{pointer} of the base job is none of it: put a whole {place} into the space"
+                    f"it has no field {field}, which the base job sets: put a whole {place} into "
+                    "the space"
                 )
                 pointer = kind
             raise self._refusal(values, pointer, detail) from error
