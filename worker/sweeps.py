@@ -130,7 +130,7 @@ def _changes(rows: Rows) -> Changes | None:
         winners=decision.winners,
         is_exhausted=is_late,
         events=tuple(_events(rows, decision, is_late=is_late)),
-        end=_end_without_winner(rows, results, new_failures, is_exhausted=is_exhausted)
+        end=_end_without_winner(rows, results, new_failures, decision, is_exhausted=is_exhausted)
         if decision.winners == ()
         else None,
     )
@@ -156,15 +156,17 @@ def _completion(rows: Rows, spec: SweepSpec, winners: Sequence[int]) -> Changes 
 
 
 def _end_without_winner(
-    rows: Rows, results: Mapping[Key, Result], new: Mapping[Key, RungResult], *, is_exhausted: bool
+    rows: Rows,
+    results: Mapping[Key, Result],
+    new: Mapping[Key, RungResult],
+    decision: Decision,
+    *,
+    is_exhausted: bool,
 ) -> tuple[str, str, str]:
     failed = sorted(key for key in {*results, *new} if key in new or results[key].has_failed)
     num_failed = len({trial for trial, _, _ in failed})
-    if (
-        is_exhausted
-        and len(failed) == len(results)
-        and (not failed or num_failed < len(rows.trials))
-    ):
+    has_promoted = any(rung.promoted for rung in decision.rungs)
+    if is_exhausted and (not failed or not (has_promoted or num_failed == len(rows.trials))):
         why = "the sweep was to end with the best so far before a trial had a score"
         return "failed", "no_winner", why
     what = "every trial" if num_failed >= len(rows.trials) else "every trial that was promoted"

@@ -185,9 +185,14 @@ def test_a_sweep_without_a_result_has_failed(worker: Worker) -> None:
     assert sweep.detail == "every trial has failed; trial 0: cancelled_by_user"
 
 
-def test_a_sweep_that_ends_before_its_first_result_tells_so(worker: Worker) -> None:
-    sweep_id = new_sweep(worker)
+@pytest.mark.parametrize("num_reached", [0, 1])
+def test_a_sweep_that_ends_before_its_first_score_tells_so(
+    worker: Worker, num_reached: int
+) -> None:
+    sweep_id = new_sweep(worker, repeats=2)
     advance(sweep_id, worker.database)
+    for job_id in due(worker)[:num_reached]:
+        reach(worker, job_id)  # the other repeat of its trial has no result
     with worker.database.write() as transaction:
         sweeps.exhaust(transaction, sweep_id, tenant=DEFAULT_TENANT)
     advance(sweep_id, worker.database)
