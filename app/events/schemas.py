@@ -14,7 +14,8 @@ class EventAnswer(BaseModel):
 
     Of a job, `type` is the state that it entered, `requeued`, `step` for a step that its trainer
     began, or `epoch` for an epoch that was recorded. Of a sweep it is the state that it entered,
-    `trials` for trials that were added, `rung` for a rung that was decided, or `winner`.
+    `trials` for trials that were added, `rung` for a rung that was decided, `exhausted` when the
+    best so far is taken, or `winner`.
     """
 
     id: int

@@ -10,7 +10,8 @@ differs is how each samples and prunes, as its users do at its defaults:
 
 - `service`: a sweep over HTTP, from the request until the winner's model is stored. The service and
   its dataset are there before. It reads the table, scores, records and checkpoints as always.
-- `library`: the same sweep in one process, from the table in memory to the winner's model.
+- `library`: the same sweep in one process, from the table in memory to the winner's model, with as
+  many threads as a job of the service has: set DROPOUT_THREADS_PER_JOB for both.
 - `Optuna`: TPE and its SuccessiveHalvingPruner around a loop in torch (`torch_loop`), three ways:
   one trial after the other with two threads, `n_jobs=2` with one thread each, and two processes
   that share a journal. The fastest counts; unless `--contestants` names others, only the processes
@@ -52,6 +53,7 @@ from benchmarks.sweeps.rows import Prepared, prepare
 from benchmarks.sweeps.task import BATCH_SIZE
 from benchmarks.sweeps.tiny import measure_overhead
 from benchmarks.tables.catalogue import Table, read_tables
+from store.settings import Settings
 
 TABLES = ("Computers", "fair", "hr")
 """A regression, a table of two classes and one of three, with 6,259 to 7,847 rows."""
@@ -74,7 +76,7 @@ Contestant = Callable[[Prepared], Found]
 
 def main() -> None:
     options = _parser().parse_args()
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(Settings().threads_per_job)
     _convert(options.table_peers, options.tables)
     tables = read_tables(options.tables, options.only)
     with ExitStack() as stack:

@@ -1,12 +1,10 @@
 """Jobs: their rows, their delivery, and the ownership protocol (docs/decisions/0001)."""
 
+from store.jobs.claims import Claim, claim, claim_stack
 from store.jobs.ownership import (
     Asked,
-    Claim,
     began,
     cancelled,
-    claim,
-    claim_stack,
     expire_leases,
     fail,
     look,

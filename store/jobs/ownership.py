@@ -1,4 +1,6 @@
-"""The ownership protocol of jobs: claim, renew, record, finish, reap. Requests are in requests.py.
+"""The ownership protocol of jobs: renew, record, finish, reap.
+
+How a job is claimed is in claims.py, what a user asks in requests.py.
 
 The row owns the job. A supervisor holds a Claim, whose attempt number is the fencing token: every
 write of a claim says `WHERE attempt = mine`, so a claim whose lease was lost changes nothing.
@@ -10,14 +12,12 @@ write of a claim says `WHERE attempt = mine`, so a claim whose lease was lost ch
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict, Unpack
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     bindparam,
-    case,
-    func,
     insert,
     select,
     tuple_,
@@ -26,28 +26,12 @@ from sqlalchemy import (
 
 from store import events, models
 from store.access import quotas
-from store.database.tables import database_now, epochs, is_due, jobs, results
+from store.database.tables import database_now, epochs, jobs, results
 from store.errors import LeaseLost
+from store.jobs.claims import Claim, lease_expired, owned
 from store.jobs.rows import Job, RungResult
 from store.jobs.transitions import change, change_all, end, end_cancelled, paused, requeue
 from store.models import TrainedModel
-
-
-class ClaimOptions(TypedDict):
-    """The arguments of `claim` that are the same for all jobs of a worker."""
-
-    owner: str
-    lease_seconds: float
-    max_attempts: int
-    max_running: NotRequired[int | None]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The right to write one attempt of one job."""
-
-    job_id: str
-    attempt: int
 
 
 @dataclass(frozen=True)
@@ -58,84 +42,6 @@ class Asked:
     keep_model: bool
     pause_requested: bool
     epochs_completed: int
-
-
-def claim(
-    connection: Connection,
-    job_id: str,
-    *,
-    owner: str,
-    lease_seconds: float,
-    num_threads: int,
-    max_attempts: int,
-    max_running: int | None = None,
-) -> Job | None:
-    """Claim the job if it is due, or running with an expired lease and attempts left; else None.
-
-    `num_threads` applies to the first attempt; later ones use the number that it recorded. At most
-    `max_running` jobs of a tenant run at a time, and as many trials of a sweep as that allows.
-    """
-    quotas.lock_sweep_of(connection, job_id)
-    if max_running and not quotas.may_run(connection, job_id, max_running=max_running):
-        return None
-    due = is_due() & quotas.within_parallel_limit()
-    lost = _lease_expired("running") & (jobs.c.failures + 1 < max_attempts)
-    return change(
-        connection,
-        job_id,
-        due | lost,
-        {
-            **_claimed(owner, lease_seconds, num_threads),
-            "failures": case((lost, jobs.c.failures + 1), else_=jobs.c.failures),
-        },
-        event="running",
-    )
-
-
-def claim_stack(
-    connection: Connection,
-    job_id: str,
-    *,
-    max_members: int,
-    num_threads: int,
-    **options: Unpack[ClaimOptions],
-) -> list[Job]:
-    """Claim the job and, if it is a trial that can be stacked, its company; [] if it is not due.
-
-    The company are due trials of the same sweep with the same `stack`, up to `max_members` in all,
-    none of which has failed more often. Jobs that were lost have a small stack, and then none.
-    The other arguments are those of `claim`.
-    """
-    first = claim(connection, job_id, num_threads=num_threads, **options)
-    if first is None:
-        return []
-    max_members >>= 2 * first.failures  # so that a job that ends its trainer is soon alone
-    limit = min(max_members - 1, quotas.room_beside(connection, first, options.get("max_running")))
-    if first.stack is None or first.pause_after is None or limit <= 0:
-        return [first]
-    same = (jobs.c.sweep_id == first.sweep_id) & (jobs.c.stack == first.stack)
-    is_alike = same & jobs.c.pause_after.is_not(None) & (jobs.c.failures <= first.failures)
-    # One process has one number of threads, which each member's later attempts keep.
-    threads = func.coalesce(jobs.c.num_threads, first.num_threads) == first.num_threads
-    query = select(jobs.c.id).where(is_alike, threads, is_due()).order_by(*quotas.turns())
-    # Those that another worker is about to claim are left to it.
-    company = connection.execute(query.limit(limit).with_for_update(skip_locked=True)).scalars()
-    values = _claimed(options["owner"], options["lease_seconds"], first.num_threads or num_threads)
-    condition = jobs.c.id.in_(company.all()) & is_due()
-    members = change_all(connection, condition, values, event="running")
-    return [first, *sorted(members, key=lambda job: (job.trial, job.repeat))]
-
-
-def _claimed(owner: str, lease_seconds: float, num_threads: int) -> dict[str, Any]:
-    now = database_now()
-    return {
-        "state": "running",
-        "attempt": jobs.c.attempt + 1,
-        "owner": owner,
-        "lease_expires_at": now + lease_seconds,
-        "num_threads": func.coalesce(jobs.c.num_threads, num_threads),
-        "started_at": func.coalesce(jobs.c.started_at, now),
-    }
 
 
 def renew(connection: Connection, claim: Claim, *, lease_seconds: float) -> Asked:
@@ -234,7 +140,7 @@ def warn(connection: Connection, claim: Claim, warnings: Sequence[str]) -> None:
 
     Raises LeaseLost.
     """
-    query = select(jobs.c.warnings).where(_owned(claim, "running"))
+    query = select(jobs.c.warnings).where(owned(claim, "running"))
     known = connection.execute(query).scalar_one_or_none()
     if known is None:
         _require_owner(connection, claim)
@@ -243,13 +149,13 @@ def warn(connection: Connection, claim: Claim, warnings: Sequence[str]) -> None:
     if new:
         values, data = {"warnings": [*known, *new]}, {"warnings": new}
         change(
-            connection, claim.job_id, _owned(claim, "running"), values, event="warning", data=data
+            connection, claim.job_id, owned(claim, "running"), values, event="warning", data=data
         )
 
 
 def progressed(connection: Connection, claim: Claim) -> None:
     """Reset the count of failures after stored progress, as a new epoch does. Raises LeaseLost."""
-    if change(connection, claim.job_id, _owned(claim, "running"), {"failures": 0}) is None:
+    if change(connection, claim.job_id, owned(claim, "running"), {"failures": 0}) is None:
         _require_owner(connection, claim)
 
 
@@ -296,7 +202,7 @@ def succeed(connection: Connection, claim: Claim, *, reason: str, trained: Train
 
     A cancelling job ends cancelled, with the model only if it was asked to keep one.
     """
-    job = end(connection, claim.job_id, _owned(claim, "running"), "succeeded", reason)
+    job = end(connection, claim.job_id, owned(claim, "running"), "succeeded", reason)
     if job is None:
         job = cancelled(connection, claim)
         if not job.keep_model:
@@ -307,13 +213,13 @@ def succeed(connection: Connection, claim: Claim, *, reason: str, trained: Train
 
 def fail(connection: Connection, claim: Claim, *, reason: str, detail: str) -> Job:
     """End the job without a model; a cancelling job ends cancelled. Raises LeaseLost."""
-    job = end(connection, claim.job_id, _owned(claim, "running"), "failed", reason, detail)
+    job = end(connection, claim.job_id, owned(claim, "running"), "failed", reason, detail)
     return job or cancelled(connection, claim)
 
 
 def cancelled(connection: Connection, claim: Claim) -> Job:
     """End a cancelling job. Raises LeaseLost."""
-    cancelling = _owned(claim, "cancelling")
+    cancelling = owned(claim, "cancelling")
     job = end_cancelled(connection, claim.job_id, cancelling)
     if job is None:
         raise LeaseLost(claim.job_id, claim.attempt)
@@ -325,7 +231,7 @@ def release(connection: Connection, claim: Claim) -> Job:
 
     Raises LeaseLost.
     """
-    job = requeue(connection, claim.job_id, _owned(claim, "running"), charged=False)
+    job = requeue(connection, claim.job_id, owned(claim, "running"), charged=False)
     return job or cancelled(connection, claim)
 
 
@@ -342,7 +248,7 @@ def retry(
     job = requeue(
         connection,
         claim.job_id,
-        _owned(claim, "running") & (jobs.c.failures + 1 < max_attempts),
+        owned(claim, "running") & (jobs.c.failures + 1 < max_attempts),
         charged=True,
         detail=detail,
         backoff_seconds=backoff_seconds,
@@ -364,10 +270,10 @@ def reap(
         shortened = update(jobs).where(jobs.c.id.in_(early))
         connection.execute(shortened.values(lease_expires_at=longest))
     reaped = []
-    for job_id in _locked(connection, _lease_expired("running", "cancelling")):
-        running = _lease_expired("running")
+    for job_id in _locked(connection, lease_expired("running", "cancelling")):
+        running = lease_expired("running")
         job = (
-            end_cancelled(connection, job_id, _lease_expired("cancelling"))
+            end_cancelled(connection, job_id, lease_expired("cancelling"))
             or requeue(
                 connection,
                 job_id,
@@ -392,8 +298,8 @@ def reap(
 
 def expire_leases(connection: Connection, *, owner: str) -> None:
     """Expire the leases of an owner that is known to be dead."""
-    owned = (jobs.c.owner == owner) & jobs.c.state.in_(("running", "cancelling"))
-    connection.execute(update(jobs).where(owned).values(lease_expires_at=0))
+    theirs = (jobs.c.owner == owner) & jobs.c.state.in_(("running", "cancelling"))
+    connection.execute(update(jobs).where(theirs).values(lease_expires_at=0))
 
 
 def _locked(connection: Connection, condition: ColumnElement[bool]) -> list[str]:
@@ -410,16 +316,7 @@ def _of(claims: Collection[Claim]) -> ColumnElement[bool]:
     return tuple_(jobs.c.id, jobs.c.attempt).in_(pairs)
 
 
-def _owned(claim: Claim, *states: str) -> ColumnElement[bool]:
-    mine = (jobs.c.id == claim.job_id) & (jobs.c.attempt == claim.attempt)
-    return mine & jobs.c.state.in_(states)
-
-
-def _lease_expired(*states: str) -> ColumnElement[bool]:
-    return jobs.c.state.in_(states) & (jobs.c.lease_expires_at < database_now())
-
-
 def _require_owner(connection: Connection, claim: Claim) -> None:
-    owned = _owned(claim, "running", "cancelling")
-    if connection.execute(select(jobs.c.id).where(owned)).scalar() is None:
+    is_mine = owned(claim, "running", "cancelling")
+    if connection.execute(select(jobs.c.id).where(is_mine)).scalar() is None:
         raise LeaseLost(claim.job_id, claim.attempt)
