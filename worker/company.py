@@ -115,11 +115,16 @@ class Company:
         self._leave()
 
     def _tell_ended(self) -> None:
-        """Send the last messages of members whose checkpoints are stored."""
-        for member, last in self._ending:
-            member.wait_until_saved()
-            self._pipe.send(member.assignment.job_id, last)
-        self._ending.clear()
+        """Send the last messages of members, once their checkpoints are stored."""
+        ending, self._ending = self._ending, []
+        for member, last in ending:
+            job_id = member.assignment.job_id
+            try:
+                member.wait_until_saved()
+            except ERRORS as error:
+                last = failure(error)
+                self._waiting.discard(job_id)
+            self._pipe.send(job_id, last)
 
     def _go_on(self, assignments: Sequence[Assignment]) -> bool:
         """Give members their next assignments, if all of the jobs wait for theirs."""

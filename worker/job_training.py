@@ -344,9 +344,9 @@ class JobTraining:
 
     def wait_until_saved(self) -> None:
         """Wait for the checkpoint that another thread stores, and raise the error if it failed."""
-        if self._saving is not None:
-            self._saving.result()
-            self._saving = None
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
 
     def _resume(self, folder: str = CHECKPOINTS) -> None:
         state = self._files.newest_checkpoint(folder)

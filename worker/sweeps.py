@@ -114,12 +114,16 @@ def _changes(rows: Rows) -> Changes | None:
     spec = rows.sweep.as_submitted
     if rows.sweep.winners is not None:
         return _completion(rows, spec, rows.sweep.winners)
-    failed = _failures(rows.states, rows.results)
-    results = {**rows.results, **{key: Result(None) for key in failed}}
     seconds = spec.budget.seconds
     is_late = seconds is not None and rows.age_seconds >= seconds and not rows.sweep.is_exhausted
     is_exhausted = rows.sweep.is_exhausted or is_late
-    decision = _decide(spec, rows.trials, results, is_exhausted=is_exhausted)
+    failed = _failures(rows)
+    while True:
+        results = {**rows.results, **{key: Result(None) for key in failed}}
+        decision = _decide(spec, rows.trials, results, is_exhausted=is_exhausted)
+        if not (more := _failures_of_promoted(rows, results, decision)):
+            break
+        failed |= more
     new, refused = _new_trials(spec, decision)
     new_failures = failed | refused
     changes = Changes(
@@ -130,7 +134,7 @@ def _changes(rows: Rows) -> Changes | None:
         winners=decision.winners,
         is_exhausted=is_late,
         events=tuple(_events(rows, decision, is_late=is_late)),
-        end=_end_without_winner(rows, results, new_failures, is_exhausted=is_exhausted)
+        end=_end_without_winner(rows, results, new_failures, decision, is_exhausted=is_exhausted)
         if decision.winners == ()
         else None,
     )
@@ -156,15 +160,17 @@ def _completion(rows: Rows, spec: SweepSpec, winners: Sequence[int]) -> Changes 
 
 
 def _end_without_winner(
-    rows: Rows, results: Mapping[Key, Result], new: Mapping[Key, RungResult], *, is_exhausted: bool
+    rows: Rows,
+    results: Mapping[Key, Result],
+    new: Mapping[Key, RungResult],
+    decision: Decision,
+    *,
+    is_exhausted: bool,
 ) -> tuple[str, str, str]:
     failed = sorted(key for key in {*results, *new} if key in new or results[key].has_failed)
     num_failed = len({trial for trial, _, _ in failed})
-    if (
-        is_exhausted
-        and len(failed) == len(results)
-        and (not failed or num_failed < len(rows.trials))
-    ):
+    has_promoted = any(rung.promoted for rung in decision.rungs)
+    if is_exhausted and (not failed or not (has_promoted or num_failed == len(rows.trials))):
         why = "the sweep was to end with the best so far before a trial had a score"
         return "failed", "no_winner", why
     what = "every trial" if num_failed >= len(rows.trials) else "every trial that was promoted"
@@ -174,17 +180,51 @@ def _end_without_winner(
     return "failed", "no_winner", why
 
 
-def _failures(states: Sequence[TrialState], results: Mapping[Key, Result]) -> dict[Key, RungResult]:
-    """Return the results of repeats whose job has ended before its rung."""
-    return {
-        (each.trial, each.repeat, each.rung): RungResult(
-            each.epochs_completed, None, False, each.detail or each.state_reason
+def _failures(rows: Rows) -> dict[Key, RungResult]:
+    """Return the results of repeats whose job has ended before its rung, or while it waited there.
+
+    What a trial had at a rung that is decided stands.
+    """
+    bracket_of = {trial.number: trial.bracket for trial in rows.trials}
+    failed: dict[Key, RungResult] = {}
+    for each in rows.states:
+        if each.state not in jobs.TERMINAL or each.rung is None:
+            continue
+        key = (each.trial, each.repeat, each.rung)
+        known = rows.results.get(key)
+        is_open = (bracket_of[each.trial], each.rung) not in rows.told_rungs
+        is_by_user = each.state_reason not in ("pruned", "not_chosen")
+        if known is None or (is_open and is_by_user and not known.has_failed):
+            failed[key] = _failure_of(each)
+    return failed
+
+
+def _failures_of_promoted(
+    rows: Rows, results: Mapping[Key, Result], decision: Decision
+) -> dict[Key, RungResult]:
+    """Return the results of repeats that are promoted, but whose job has ended at an earlier rung.
+
+    They fail at the first rung that is not decided.
+    """
+    failed: dict[Key, RungResult] = {}
+    for each in rows.states:
+        if each.state not in jobs.TERMINAL or each.rung is None or each.trial in decision.pruned:
+            continue
+        not_decided = (
+            (each.trial, each.repeat, rung.number)
+            for rung in decision.rungs
+            if rung.number > each.rung
+            and each.trial in rung.entered
+            and (rung.bracket, rung.number) not in rows.told_rungs
         )
-        for each in states
-        if each.state in jobs.TERMINAL
-        and each.rung is not None
-        and (each.trial, each.repeat, each.rung) not in results
-    }
+        key = next(not_decided, None)
+        if key is not None and key not in results:
+            failed[key] = _failure_of(each)
+    return failed
+
+
+def _failure_of(state: TrialState) -> RungResult:
+    return RungResult(state.epochs_completed, None, False, state.detail or state.state_reason)
 
 
 def _promoted(

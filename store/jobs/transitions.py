@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Connection, case, select, update
 
 from store import events
 from store.database.tables import MAX_BACKOFF_SECONDS, database_now, jobs
-from store.jobs.rows import Job
+from store.jobs.rows import TERMINAL, Job
 
 _WITHOUT_OWNER = {"step": None, "owner": None, "lease_expires_at": None}
 
@@ -149,6 +149,7 @@ def change(
 
 def pause_all(connection: Connection, condition: ColumnElement[bool]) -> None:
     """Pause the queued ones of the trials, and ask the running ones to pause."""
+    _lock_all(connection, condition)
     values = {"state": "paused", "state_reason": "sweep", **_WITHOUT_OWNER}
     change_all(connection, condition & (jobs.c.state == "queued"), values, event="paused")
     running = condition & (jobs.c.state == "running")
@@ -157,6 +158,7 @@ def pause_all(connection: Connection, condition: ColumnElement[bool]) -> None:
 
 def resume_all(connection: Connection, condition: ColumnElement[bool]) -> None:
     """Queue the trials that their sweep has paused, and take back what has not paused yet."""
+    _lock_all(connection, condition)
     by_sweep = (jobs.c.state == "paused") & (jobs.c.state_reason == "sweep")
     queue_all(connection, condition & by_sweep)
     running = condition & (jobs.c.state == "running")
@@ -176,10 +178,18 @@ def queue_all(
 
 def stop_all(connection: Connection, condition: ColumnElement[bool], *, reason: str) -> None:
     """End the jobs that hold no worker as `cancelled`, and ask the running ones to stop."""
+    _lock_all(connection, condition)
     waiting = condition & jobs.c.state.in_(("queued", "paused"))
     end_all(connection, waiting, "cancelled", reason)
     values = {"state": "cancelling", "state_reason": reason, "keep_model": False}
     change_all(connection, condition & (jobs.c.state == "running"), values, event="cancelling")
+
+
+def _lock_all(connection: Connection, condition: ColumnElement[bool]) -> None:
+    """Lock the jobs, which could change their states between two updates."""
+    unfinished = condition & jobs.c.state.not_in(TERMINAL)
+    query = select(jobs.c.id).where(unfinished).order_by(jobs.c.id).with_for_update()
+    connection.execute(query).all()
 
 
 def end_all(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, tuple_, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, tuple_, update
 
 from store import events as job_events
 from store.database.tables import database_now, jobs, results, trials
@@ -45,7 +45,8 @@ class Changes:
     """What a decision changes.
 
     - `new_trials`: they are queued.
-    - `failed`: results of repeats whose job has ended without one, by trial, repeat and rung.
+    - `failed`: results of repeats whose job has ended, by trial, repeat and rung. They replace
+      what the repeats had at a rung that is not decided.
     - `promoted`: the rung that a repeat trains for next and its epochs, by trial and repeat. Its
       job, which is paused at the rung before, is queued.
     - `stopped`: why a trial is over, by trial: `pruned` or `not_chosen`.
@@ -131,6 +132,8 @@ def _insert_failures(connection: Connection, sweep: Sweep, changes: Changes) -> 
         for (trial, repeat, rung), result in changes.failed.items()
     ]
     if rows:
+        keys = tuple_(results.c.trial, results.c.repeat, results.c.rung).in_(changes.failed)
+        connection.execute(delete(results).where(results.c.sweep_id == sweep.id, keys))
         connection.execute(insert(results), rows)
 
 

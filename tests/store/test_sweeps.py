@@ -1,5 +1,8 @@
 """Sweeps in the store: decisions are applied once, and requests reach every trial."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -7,6 +10,7 @@ from sqlalchemy import Connection
 
 from store import datasets, jobs, sweeps
 from store.access.keys import DEFAULT_TENANT
+from store.database.engine import Database
 from store.errors import (
     DatasetInUse,
     IllegalSweepTransition,
@@ -16,8 +20,10 @@ from store.errors import (
 )
 from store.jobs import Claim, RungResult
 from store.sweeps import Changes, Sweep, TrialRow
+from tests.support.concurrency import is_waiting, transaction
 from tests.support.store_examples import TRAINED, claim, epoch, get_job, new_dataset, new_job, spec
 from tests.support.stored_sweeps import LR, begun, new_sweep, new_trials, reach
+from tests.support.waiting import wait_until
 
 CLAIM: Any = {"owner": "me", "lease_seconds": 60, "num_threads": 1, "max_attempts": 3}
 
@@ -177,6 +183,37 @@ def test_a_cancelled_sweep_stops_every_trial(connection: Connection) -> None:
         read(connection, sweep)
     with pytest.raises(JobNotFound):
         get_job(connection, running.id)
+
+
+@pytest.mark.parametrize(
+    ("ask", "states_then"),
+    [
+        (sweeps.cancel, ["cancelled", "cancelled"]),
+        (sweeps.pause, ["paused", "paused"]),
+        (sweeps.resume, ["queued", "queued"]),
+    ],
+)
+def test_a_trial_that_changes_hands_meanwhile_is_not_missed(
+    postgresql_url: str, ask: Callable[..., Sweep], states_then: list[str]
+) -> None:
+    with closing(Database(postgresql_url)) as database, ThreadPoolExecutor(1) as pool:
+        with database.write() as connection:
+            sweep = begun(connection)
+            job, _ = sweeps.jobs_of(connection, sweep.id)
+            assert claim(connection, job.id) is not None
+            if ask is sweeps.resume:
+                sweeps.pause(connection, sweep.id, tenant=DEFAULT_TENANT)
+        with database.write() as connection:
+            if ask is sweeps.cancel:
+                jobs.reached(connection, Claim(job.id, 1), RungResult(2, [0.5], False))
+            else:
+                jobs.release(connection, Claim(job.id, 1))
+            asked = transaction(database, ask, sweep.id, tenant=DEFAULT_TENANT)
+            answer = pool.submit(asked)
+            wait_until(lambda: answer.done() or is_waiting(database))
+        answer.result()
+        with database.read() as connection:
+            assert states(connection, sweep) == states_then
 
 
 def test_the_best_so_far_is_asked_for_once(connection: Connection) -> None:

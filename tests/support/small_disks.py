@@ -1,5 +1,6 @@
 """File systems that a test can fill, so that the kernel refuses a write."""
 
+import errno
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from store.artifacts.local_folder import LocalArtifacts
+
 MiB = 2**20
 _BLOCK_BYTES = 4096
+
+
+class FullFor(LocalArtifacts):
+    """A folder whose disk is full whenever files of one job are put."""
+
+    def __init__(self, root: Path, job_id: str) -> None:
+        super().__init__(root)
+        self._job_id = job_id
+
+    def put(self, key: str, source: Path) -> None:
+        if self._job_id in key:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().put(key, source)
 
 
 class SmallDisk:

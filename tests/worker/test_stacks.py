@@ -14,6 +14,7 @@ from store.access.keys import DEFAULT_TENANT
 from store.database.engine import Database
 from store.database.tables import jobs as jobs_table
 from tests.support.processes import wait_for_trainer, warm_trainer_server
+from tests.support.small_disks import FullFor
 from tests.support.waiting import wait_until
 from tests.support.worker_examples import (
     artifacts_of,
@@ -194,6 +195,15 @@ def test_a_stack_that_memory_is_too_small_for_goes_on_in_smaller_ones(
         (2, 0, "completed"),
     }
     assert run_sweep(worker, sweep_id) == alone
+
+
+def test_a_checkpoint_that_cannot_be_stored_ends_its_member_alone(worker: Worker) -> None:
+    sweep_id, trials = begun(worker, rates=RATES[:3], pruner="none")
+    full = FullFor(worker.settings.artifact_root, trials[1])
+    supervise(trials[0], replace(worker, artifacts=full))
+    first, failed, third = trials_of(worker, sweep_id)
+    assert (failed.state, failed.state_reason, failed.attempt) == ("failed", "disk_full", 1)
+    assert {first.state_reason, third.state_reason} == {"completed", "not_chosen"}
 
 
 def test_jobs_that_were_lost_train_in_smaller_stacks(worker: Worker) -> None:

@@ -172,6 +172,53 @@ def test_trials_that_fail_or_are_cancelled_rank_last(worker: Worker) -> None:
     assert get_sweep(worker, sweep_id).state == "succeeded"
 
 
+@pytest.mark.parametrize(
+    "when", ["before its rung is decided", "when it is promoted", "over early"]
+)
+def test_a_trial_that_is_cancelled_at_its_rung_ranks_last(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    sweep_id = new_sweep(worker)
+    advance(sweep_id, worker.database)
+    *others, last = trials = due(worker)
+    for number, job_id in enumerate(others):
+        reach(worker, job_id, is_finished=number == 2 and when == "over early")
+
+    def cancel_best() -> None:
+        with worker.database.write() as transaction:
+            jobs.cancel(transaction, trials[2], tenant=DEFAULT_TENANT)
+
+    if when == "before its rung is decided":
+        cancel_best()
+        reach(worker, last)
+        advance(sweep_id, worker.database)
+    elif when == "over early":
+        reach(worker, last)
+        advance(sweep_id, worker.database)
+        cancel_best()
+    else:
+        reach(worker, last)
+        apply = sweeps.advance
+
+        def cancel_and_apply(*arguments: Any) -> Any:
+            monkeypatch.setattr(sweeps, "advance", apply)
+            jobs.cancel(arguments[0], trials[2], tenant=DEFAULT_TENANT)
+            return apply(*arguments)
+
+        monkeypatch.setattr(sweeps, "advance", cancel_and_apply)
+        advance(sweep_id, worker.database)
+    while get_sweep(worker, sweep_id).winners is None:
+        for job_id in due(worker):
+            reach(worker, job_id)
+        advance(sweep_id, worker.database)
+
+    assert get_sweep(worker, sweep_id).winners == [1]
+    assert due(worker) == [trials[1]]
+    finish(worker, trials[1])
+    advance(sweep_id, worker.database)
+    assert get_sweep(worker, sweep_id).state == "succeeded"
+
+
 def test_a_sweep_without_a_result_has_failed(worker: Worker) -> None:
     sweep_id = new_sweep(worker, rates=RATES[:2], pruner="none")
     advance(sweep_id, worker.database)
@@ -185,9 +232,14 @@ def test_a_sweep_without_a_result_has_failed(worker: Worker) -> None:
     assert sweep.detail == "every trial has failed; trial 0: cancelled_by_user"
 
 
-def test_a_sweep_that_ends_before_its_first_result_tells_so(worker: Worker) -> None:
-    sweep_id = new_sweep(worker)
+@pytest.mark.parametrize("num_reached", [0, 1])
+def test_a_sweep_that_ends_before_its_first_score_tells_so(
+    worker: Worker, num_reached: int
+) -> None:
+    sweep_id = new_sweep(worker, repeats=2)
     advance(sweep_id, worker.database)
+    for job_id in due(worker)[:num_reached]:
+        reach(worker, job_id)  # the other repeat of its trial has no result
     with worker.database.write() as transaction:
         sweeps.exhaust(transaction, sweep_id, tenant=DEFAULT_TENANT)
     advance(sweep_id, worker.database)
