@@ -1,6 +1,7 @@
 """`dropout-service sweeps`: searches over configs, as a client of a service."""
 
 import json
+import re
 import sys
 import time
 from typing import Annotated, Any, Literal
@@ -11,13 +12,24 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from app.cli.calling import ADDRESS, AsJson, Key, Service, Url, calling, print_json, read_body
 from app.cli.terminal import say, say_table, warn
+from store import ids
 
 POLL_SECONDS = 1.0
 OVER = ("succeeded", "failed", "cancelled")
 NUM_SHOWN = 20  # trials of a table, by default
 
 State = Literal["running", "paused", "succeeded", "failed", "cancelled"]
-SweepId = Annotated[str, typer.Argument(metavar="ID", help="The id of the sweep: swp_...")]
+
+
+def _of_sweep(text: str) -> str:
+    if not re.match(ids.pattern("swp"), text):  # or it would be a part of another address
+        raise typer.BadParameter(f"{text!r} is not the id of a sweep: swp_...")
+    return text
+
+
+SweepId = Annotated[
+    str, typer.Argument(metavar="ID", callback=_of_sweep, help="The id of the sweep: swp_...")
+]
 
 cli = typer.Typer(
     no_args_is_help=True, help="Search over configs: start, watch, pause and cancel sweeps."

@@ -79,6 +79,14 @@ class TrialChecks:
             pointer = pointer_to(flaw["loc"], job, missing=flaw["type"] == "missing")
             is_unknown = flaw["type"] == "extra_forbidden"
             detail = "a job has no such field" if is_unknown else told_of(flaw)
+            place, _, field = pointer.rpartition("/")
+            kind = next((p for p in (f"{place}/name", f"{place}/kind") if p in values), None)
+            if is_unknown and pointer not in values and kind is not None:
+                detail = (
+                    f"it has no field {field}, which the base job sets: put a whole {place} into "
+                    "the space"
+                )
+                pointer = kind
             raise self._refusal(values, pointer, detail) from error
         if self._shares_data:
             spec = spec.model_copy(update={"dataset": self._job.dataset})

@@ -119,7 +119,7 @@ def resolve(
         brackets=plan_of_rungs,
         num_trials=num_trials,
         first_trials=first,
-        warnings=(*resolved.warnings, *_warnings(spec, num_trials)),
+        warnings=(*resolved.warnings, *_warnings(spec, num_trials, settings)),
     )
 
 
@@ -198,8 +198,14 @@ def _base_of(spec: SweepSpec, resolved: ResolvedJob, settings: Settings) -> JobS
     return job.model_copy(update={"name": job.name or spec.name, "training": training})
 
 
-def _warnings(spec: SweepSpec, num_trials: int) -> list[str]:
+def _warnings(spec: SweepSpec, num_trials: int, settings: Settings) -> list[str]:
     warnings = []
+    seconds = spec.job.training.max_runtime_seconds
+    if seconds is not None and seconds != settings.max_runtime_seconds:
+        warnings.append(
+            f"a trial that trains for {seconds:g} s (`training.max_runtime_seconds`) is stopped: "
+            "the winner can then be another one each time"
+        )
     if spec.sampler != "grid" and num_trials < spec.budget.trials:
         warnings.append(
             f"the space has {num_trials} combinations: there are so many trials, and not "

@@ -83,8 +83,8 @@ def main() -> None:
         client = stack.enter_context(running_service())[1]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
         contestants: dict[str, Contestant] = {
-            "service": partial(_in_service, client),
-            "library": _in_library,
+            "service": partial(_in_service, client, options.sampler),
+            "library": partial(_in_library, options.sampler),
         } | {
             name: partial(_asked, _started(stack, options.peers, name), folder)
             for name in options.contestants
@@ -126,16 +126,16 @@ def _outcomes(
                 yield outcome
 
 
-def _in_service(client: httpx.Client, prepared: Prepared) -> Found:
+def _in_service(client: httpx.Client, sampler: str, prepared: Prepared) -> Found:
     file = io.BytesIO()
     prepared.frame.write_parquet(file)
     answer = client.post("/v1/datasets", files={"file": ("rows.parquet", file.getvalue())})
     dataset = answer.raise_for_status().json()["id"]
-    return ours.in_service(client, dataset, ours.job(prepared), ours.search(prepared.seed))
+    return ours.in_service(client, dataset, ours.job(prepared), ours.search(prepared.seed, sampler))
 
 
-def _in_library(prepared: Prepared) -> Found:
-    return ours.in_library(prepared.frame, ours.job(prepared), ours.search(prepared.seed))
+def _in_library(sampler: str, prepared: Prepared) -> Found:
+    return ours.in_library(prepared.frame, ours.job(prepared), ours.search(prepared.seed, sampler))
 
 
 def _asked(peer: Peer, folder: Path, prepared: Prepared) -> Found:
@@ -172,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tables", type=Path, default=Path("build/bench/tables"))
     parser.add_argument("--only", nargs="+", default=TABLES, metavar="TABLE")
     parser.add_argument("--contestants", nargs="+", default=USUAL, choices=CONTESTANTS)
+    parser.add_argument("--sampler", default="random", help="of the service and the library")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many")
     parser.add_argument("--tiny-rounds", type=int, default=TINY_ROUNDS, help="how many")

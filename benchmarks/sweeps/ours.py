@@ -56,8 +56,9 @@ def job(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def search(seed: int) -> dict[str, Any]:
+def search(seed: int, sampler: str) -> dict[str, Any]:
     return {
+        "sampler": sampler,
         "space": SPACE,
         "pruner": {"name": "successive_halving", "reduction": REDUCTION},
         "budget": {"trials": TRIALS},

@@ -65,12 +65,19 @@ class Choice(_Parameter):
             raise PydanticCustomError("no_choice", "give at least one value")
         known: set[str] = set()
         for value in map(as_json, values):
-            if value in known:
+            # 1.0 is 1, and an equal trial.
+            meaning = as_json(json.loads(value, parse_float=_whole_if_equal))
+            if meaning in known:
                 raise PydanticCustomError(
                     "choice_twice", "give each value once: {value} is there twice", {"value": value}
                 )
-            known.add(value)
+            known.add(meaning)
         return values
+
+
+def _whole_if_equal(text: str) -> int | float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 # Samplers compute with differences, logarithms and counts of numbers between bounds.

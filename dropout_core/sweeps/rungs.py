@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dropout_core.config.sweep import NoPruner, SuccessiveHalving, SweepConfig
+from dropout_core.config.space import Choice, Integer
+from dropout_core.config.sweep import EPOCHS, NoPruner, SuccessiveHalving, SweepConfig
 from dropout_core.training.feasibility import InfeasibleError
 
 
@@ -128,7 +129,16 @@ def _divided(total: int, weights: Sequence[int]) -> list[int]:
 def planned_epochs(config: SweepConfig, *, epochs: int, num_trials: int) -> int:
     """Return the epochs that a sweep trains if no trial fails or stops early, over all repeats.
 
-    Trials whose `epochs` are in the space count as if they had those of the job.
+    Trials whose `epochs` are in the space count as if each had the most that it can have.
     """
-    plan = brackets(config, epochs=epochs, num_trials=num_trials)
+    plan = brackets(config, epochs=_most_epochs(config, epochs), num_trials=num_trials)
     return config.repeats * sum(bracket.planned_epochs for bracket in plan)
+
+
+def _most_epochs(config: SweepConfig, epochs: int) -> int:
+    parameter = config.space.get(EPOCHS)
+    if not isinstance(parameter, Choice | Integer):  # other numbers are not whole
+        return epochs
+    of_space = parameter.choice if isinstance(parameter, Choice) else parameter.integer
+    of_job = [epochs] if parameter.when is not None else []
+    return max(value for value in (*of_space, *of_job) if isinstance(value, int))

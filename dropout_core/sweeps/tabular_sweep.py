@@ -89,7 +89,7 @@ class SweepResult:
     def best(self) -> Completed:
         """Return the model of the winner, or of the first one. Raises LookupError without any."""
         if not self.winners:
-            raise LookupError("every trial failed: there is no winner")
+            raise LookupError("there is no winner: no trial has a score (each failed, or ran late)")
         return self.models[self.winners[0]]
 
 
@@ -315,8 +315,9 @@ class _Sweep:
 
 def _refusal(trial: Trial, location: Sequence[str | int], message: str) -> PointerError:
     pointer = at_fault(trial.values, location)
-    if pointer is None:  # the base job is wrong, or several values together
-        return PointerError("/" + "/".join(map(str, location)), message)
+    if pointer is None:  # the base job is wrong, or a value does not go with the others
+        place = "/" + "/".join(map(str, location))
+        return PointerError(place, f"trial {trial.number} has {as_json(trial.values)}: {message}")
     return PointerError(
         pointer, f"trial {trial.number} has {as_json(trial.values[pointer])}: {message}"
     )

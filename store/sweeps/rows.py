@@ -161,7 +161,7 @@ def undriven(connection: Connection) -> list[str]:
     return list(connection.execute(_undriven()).scalars())
 
 
-@cache  # as it is asked four times a second
+@cache  # as it is asked ten times a second
 def _undriven() -> Select[str]:
     theirs = (jobs.c.sweep_id == sweeps.c.id) & jobs.c.trial.is_not(None)
     active = select(jobs.c.id).where(theirs, jobs.c.state.in_(ACTIVE)).exists()

@@ -67,7 +67,8 @@ def test_a_refusal_is_one_line_with_the_field(service: Service, flowers: dict[st
     [
         (["create", "-"], "{", 2),
         (["create", "/no/such/file"], "", 2),
-        (["trials", "swp_1", "--order", "best"], "", 2),
+        (["trials", "swp_" + 26 * "0", "--order", "best"], "", 2),
+        (["delete", "../jobs/job_" + 26 * "0"], "", 2),
         (["list", "--url", "http://127.0.0.1:1"], "", 1),
         (["list", "--url", "nowhere"], "", 1),
         (["list", "--key", "ключ"], "", 1),

@@ -32,6 +32,11 @@ def check(api: TestClient, job: dict[str, Any], **sweep: Any) -> Any:
         ({"/model/hiden": {"choice": [1]}}, "/space/~1model~1hiden/choice/0", "no such field"),
         ({"/no/where": {"choice": [1]}}, "/space/~1no~1where/choice/0", "no such field"),
         (
+            {"/training/optimizer/name": {"choice": ["adam", "sgd"]}},
+            "/space/~1training~1optimizer~1name/choice/1",
+            "it has no field betas, which the base job sets: put a whole /training/optimizer into",
+        ),
+        (
             {"/training/scheduler/gamma": {"choice": [0.5]}},
             "/space/~1training~1scheduler~1gamma",
             "/training/scheduler is null, which has no fields",

@@ -52,3 +52,9 @@ def test_a_small_space_has_fewer_trials_than_its_budget(
     assert plan["warnings"] == [
         "the space has 2 combinations: there are so many trials, and not 32"
     ]
+
+
+def test_a_time_limit_of_trials_is_warned_of(api: TestClient, base_job: dict[str, Any]) -> None:
+    limited = {**base_job, "training": {**base_job.get("training", {}), "max_runtime_seconds": 2}}
+    [warning] = plan_of(api, limited)["warnings"]
+    assert warning.startswith("a trial that trains for 2 s")

@@ -98,6 +98,7 @@ def test_what_all_trials_share_is_refused(pointer: str, reason: str) -> None:
         ({"/a": [1, 2]}, ("/a",)),
         ({"/a": {"choice": []}}, ("/a", "a choice", "choice")),
         ({"/a": {"choice": [1, 1]}}, ("/a", "a choice", "choice")),
+        ({"/a": {"choice": [[0], [0.0]]}}, ("/a", "a choice", "choice")),
         ({"/a": {"choice": [float("nan")]}}, ("/a", "a choice", "choice", 0, "float")),
         ({"/a": {"choice": [1], "step": 2}}, ("/a", "a choice", "step")),
         ({"/a": {"uniform": [1, 1]}}, ("/a", "a uniform", "uniform")),

@@ -79,3 +79,9 @@ def test_planned_epochs_count_each_epoch_once() -> None:
     # 9 trials to 3 epochs, 3 of them to 9, 1 of them to 27.
     assert planned_epochs(config, epochs=27, num_trials=9) == 2 * (9 * 3 + 3 * 6 + 18)
     assert planned_epochs(sweep_config(), epochs=27, num_trials=9) == 9 * 27
+
+
+def test_epochs_of_the_space_count_with_the_most_that_a_trial_can_have() -> None:
+    for parameter, most in (({"choice": [3, 50, 9]}, 50), ({"integer": [10, 40]}, 40)):
+        config = sweep_config(space={"/training/epochs": parameter})
+        assert planned_epochs(config, epochs=27, num_trials=2) == 2 * most
