@@ -4,6 +4,7 @@ Retention deletes the epoch events of jobs that ended long ago, which leaves gap
 see store/operations/retention.py.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,3 +54,22 @@ def page(connection: Connection, job_id: str, *, after: int, limit: int) -> list
         .limit(limit)
     )
     return [Event(**row) for row in connection.execute(query).mappings()]
+
+
+def paused_seconds(connection: Connection, job_ids: Collection[str]) -> dict[str, float]:
+    """Return how long jobs have been paused since they first ran, until they ran again."""
+    query = (
+        select(events.c.job_id, events.c.type, events.c.created_at)
+        .where(events.c.job_id.in_(job_ids), events.c.type.in_(("running", "paused")))
+        .order_by(events.c.job_id, events.c.sequence)
+    )
+    seconds = dict.fromkeys(job_ids, 0.0)
+    has_run: set[str] = set()
+    paused_at: dict[str, float] = {}
+    for job_id, event_type, created_at in connection.execute(query):
+        if event_type == "running":
+            has_run.add(job_id)
+            seconds[job_id] += max(0.0, created_at - paused_at.pop(job_id, created_at))
+        elif job_id in has_run:
+            paused_at[job_id] = created_at
+    return seconds

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -71,8 +71,18 @@ class Attempt:
     Each member has its own claim, and ends by itself; the others go on.
     """
 
-    def __init__(self, claimed: Sequence[Job], trainer: TrainerProcess, worker: Worker) -> None:
-        self.members = [Member(job, worker.settings) for job in claimed]
+    def __init__(
+        self,
+        claimed: Sequence[Job],
+        trainer: TrainerProcess,
+        worker: Worker,
+        *,
+        paused_seconds: Mapping[str, float],
+    ) -> None:
+        self.members = [
+            Member(job, worker.settings, paused_seconds=paused_seconds.get(job.id, 0.0))
+            for job in claimed
+        ]
         self.trainer_is_alive = True
         self._worker = worker
         self._settings = worker.settings

@@ -13,14 +13,14 @@ from worker.messages import Order
 class Member:
     """A claimed job, until `over` holds it as its attempt left it, or its lease is lost."""
 
-    def __init__(self, job: Job, settings: Settings) -> None:
+    def __init__(self, job: Job, settings: Settings, *, paused_seconds: float = 0.0) -> None:
         self.job = job
         self.claim = Claim(job.id, job.attempt)
         self.is_over = False
         self.over: Job | None = None  # None if the lease is lost
         self.ordered_at: float | None = None
         self._settings = settings
-        self._finish_at = self._deadline()
+        self._finish_at = self._deadline(paused_seconds)
         self._keeps_model = False  # of a job that is cancelled
         self._is_to_pause = False
         self._requeued_for = "released"
@@ -80,8 +80,11 @@ class Member:
             backoff_seconds=self._settings.retry_backoff_seconds,
         )
 
-    def _deadline(self) -> float | None:
-        """Return the monotonic time of the job's runtime limit, counted from its first start."""
+    def _deadline(self, paused_seconds: float) -> float | None:
+        """Return the monotonic time of the job's runtime limit.
+
+        It counts from the first start, without the time for which the job was paused.
+        """
         limit: float | None = self.job.spec["training"]["max_runtime_seconds"]
         if limit is None:
             return None
@@ -89,4 +92,5 @@ class Member:
         assert self.job.started_at is not None
         claimed_at = self.job.lease_expires_at - self._settings.lease_seconds
         # Less than nothing has passed if the clock was set back since then.
-        return time.monotonic() + limit - max(0.0, claimed_at - self.job.started_at)
+        passed = max(0.0, claimed_at - self.job.started_at - paused_seconds)
+        return time.monotonic() + limit - passed

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
 from dropout_core.files import NO_SPACE, is_disk_full
-from store import datasets, jobs, models
+from store import datasets, events, jobs, models
 from store import sweeps as store_sweeps
 from store.database.engine import is_unavailable
 from store.errors import DatasetNotFound, LeaseLost
@@ -105,6 +105,7 @@ def _claim(job_id: str, worker: Worker) -> list[Job]:
             transaction,
             job_id,
             max_members=settings.max_stack,
+            num_workers=settings.concurrency,
             owner=worker.owner,
             lease_seconds=settings.lease_seconds,
             num_threads=settings.threads_per_job,
@@ -123,13 +124,16 @@ def _supervise(claimed: list[Job], worker: Worker) -> None:
         while claimed:
             if not (assignments := _assignments(claimed, worker)):
                 return
+            with worker.database.read() as transaction:
+                limited = [job.id for job in claimed if job.spec["training"]["max_runtime_seconds"]]
+                paused_seconds = events.paused_seconds(transaction, limited)
             if trainer is None:
                 seconds = worker.settings.fence_seconds
                 trainer = TrainerProcess(assignments, fence_seconds=seconds)
             else:
                 trainer.assign(assignments)
             worker.instruments.stack_members.observe(len(claimed))
-            attempt = Attempt(claimed, trainer, worker)
+            attempt = Attempt(claimed, trainer, worker, paused_seconds=paused_seconds)
             attempt.run(partial(_drive_sweep_of, claimed[0], worker))
             can_go_on = attempt.trainer_is_alive and assignments[0].is_stacked
             if not can_go_on:

@@ -14,6 +14,7 @@ from store import events, jobs
 from store.access.keys import DEFAULT_TENANT
 from store.database.engine import Database
 from store.database.tables import datasets as datasets_table
+from store.database.tables import events as events_table
 from store.database.tables import jobs as jobs_table
 from store.jobs import Claim, Job
 from tests.support.processes import is_alive, wait_for_trainer
@@ -369,6 +370,23 @@ def test_a_job_whose_time_is_over_keeps_what_it_has_learnt(worker: Worker) -> No
     assert (job.state, job.state_reason) == ("succeeded", "max_runtime_exceeded")
     assert 0 < job.epochs_completed < ENDLESS["epochs"]
     assert result(worker, job_id).epochs_announced == list(range(1, job.epochs_completed + 1))
+
+
+def test_the_time_of_a_job_stands_still_while_it_is_paused(worker: Worker) -> None:
+    job_id = new_job(worker, max_runtime_seconds=600)
+    with worker.database.write() as transaction:
+        job = jobs.claim(
+            transaction, job_id, owner="me", lease_seconds=60, num_threads=1, max_attempts=3
+        )
+        assert job is not None
+        jobs.pause(transaction, job_id, tenant=DEFAULT_TENANT)
+        assert jobs.release(transaction, Claim(job_id, job.attempt)).state == "paused"
+        # An hour ago, that is.
+        before = {"created_at": events_table.c.created_at - 3600}
+        transaction.execute(update(events_table).values(before))
+        transaction.execute(update(jobs_table).values(started_at=jobs_table.c.started_at - 3600))
+        jobs.resume(transaction, job_id, tenant=DEFAULT_TENANT)
+    assert run_to_end(worker, job_id).state_reason == "completed"
 
 
 def test_a_job_whose_time_is_over_before_an_epoch_is_has_failed(worker: Worker) -> None:
