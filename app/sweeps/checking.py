@@ -28,6 +28,7 @@ from store.settings import Settings
 MAX_VALUES = 1000
 MAX_SETTINGS = 1_000_000  # columns times trials
 MIN_TRIALS = 8
+MAX_TEXT = 200  # of a value that a message quotes
 
 Values = Mapping[str, Any]
 
@@ -162,4 +163,9 @@ def _extremes(parameter: Parameter) -> tuple[Any, ...]:
 
 
 def _told(values: Values) -> str:
-    return ", ".join(f"{pointer} = {as_json(value)}" for pointer, value in values.items())
+    """Return the values as text, but little of those that are long."""
+    texts = {pointer: as_json(value) for pointer, value in values.items()}
+    return ", ".join(
+        f"{pointer} = {text if len(text) <= MAX_TEXT else f'{text[:MAX_TEXT]}...'}"
+        for pointer, text in texts.items()
+    )

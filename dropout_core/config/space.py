@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import (
@@ -51,6 +52,13 @@ class _Parameter(Config):
     """
 
     when: Condition | None = Field(None, exclude_if=lambda value: value is None)
+
+    @cached_property
+    def conditions(self) -> Mapping[str, frozenset[str]]:
+        """Return the values of `when` as texts, which are looked up for each trial."""
+        return {
+            other: frozenset(map(as_json, values)) for other, values in (self.when or {}).items()
+        }
 
 
 class Choice(_Parameter):

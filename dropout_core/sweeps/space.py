@@ -115,8 +115,8 @@ def values_at(config: SweepConfig, draw: Callable[[str], Any]) -> Values:
 def is_active(parameter: Parameter, values: Mapping[str, Any]) -> bool:
     """Return whether the parameter's condition holds, given the values of those before it."""
     return all(
-        other in values and as_json(values[other]) in map(as_json, allowed)
-        for other, allowed in (parameter.when or {}).items()
+        other in values and as_json(values[other]) in texts
+        for other, texts in parameter.conditions.items()
     )
 
 
@@ -169,13 +169,13 @@ def _groups(config: SweepConfig) -> list[list[str]]:
 
 def _count(config: SweepConfig, group: Sequence[str]) -> int:
     """Return the number of combinations of a group, case by case of what its conditions name."""
-    named: dict[str, dict[str, Any]] = {}
+    named: dict[str, set[str]] = {}
     for pointer in group:
-        for other, allowed in (config.space[pointer].when or {}).items():
-            named.setdefault(other, {}).update((as_json(value), value) for value in allowed)
+        for other, texts in config.space[pointer].conditions.items():
+            named.setdefault(other, set()).update(texts)
     num_cases = 0
 
-    def go_on(index: int, values: Values) -> int:
+    def go_on(index: int, known: Mapping[str, str | None]) -> int:
         nonlocal num_cases
         if index == len(group):
             num_cases += 1
@@ -188,15 +188,15 @@ def _count(config: SweepConfig, group: Sequence[str]) -> int:
             return 1
         pointer = group[index]
         parameter = config.space[pointer]
-        if not is_active(parameter, values):
-            return go_on(index + 1, values)
+        if not all(known.get(other) in texts for other, texts in parameter.conditions.items()):
+            return go_on(index + 1, known)
         count = len(_listed(parameter))
         if pointer not in named:
-            return count * go_on(index + 1, values)
-        cases = named[pointer].values()
-        total = sum(go_on(index + 1, {**values, pointer: value}) for value in cases)
+            return count * go_on(index + 1, known)
+        cases = named[pointer]
+        total = sum(go_on(index + 1, {**known, pointer: text}) for text in cases)
         rest = count - len(cases)  # for which no condition holds
-        return total + (rest * go_on(index + 1, {**values, pointer: None}) if rest else 0)
+        return total + (rest * go_on(index + 1, {**known, pointer: None}) if rest else 0)
 
     return go_on(0, {})
 

@@ -178,3 +178,23 @@ def test_configs_with_every_value_can_be_changed() -> None:
     changed = apply(job, {"/model/hidden": [4], "/training/optimizer/lr": 1e-17 / 3})
     assert MLPConfig.model_validate(changed["model"]).hidden == (4,)
     assert TrainingConfig.model_validate(changed["training"]).optimizer.lr == 1e-17 / 3
+
+
+def test_conditions_are_read_once_and_not_for_each_combination(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or a request of 100 KB could keep a process busy for minutes."""
+    space: dict[str, Any] = {f"/x{k}": {"choice": list(range(50))} for k in range(3)}
+    space["/y"] = {"choice": [1, 2], "when": {f"/x{k}": list(range(10)) for k in range(3)}}
+    config = sweep_config(space=space)
+    texts = 0
+
+    def as_text(value: Any) -> str:
+        nonlocal texts
+        texts += 1
+        return as_json(value)
+
+    monkeypatch.setattr("dropout_core.config.space.as_json", as_text)
+    monkeypatch.setattr("dropout_core.sweeps.space.as_json", as_text)
+    assert count_combinations(config) == 50**3 + 10**3
+    assert texts == 30
