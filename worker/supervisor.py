@@ -105,6 +105,7 @@ def _claim(job_id: str, worker: Worker) -> list[Job]:
             transaction,
             job_id,
             max_members=settings.max_stack,
+            num_workers=settings.concurrency,
             owner=worker.owner,
             lease_seconds=settings.lease_seconds,
             num_threads=settings.threads_per_job,

@@ -137,12 +137,16 @@ class Training:
     @property
     def kept(self) -> EpochMetrics:
         """Return the epoch whose weights are kept if training ends now."""
-        return self.history[(self._best_epoch or len(self.history)) - 1]
+        return self.history[self._num_kept - 1]
 
     @property
     def refit_length(self) -> Length:
         """Return the length of a run that ends where this one, which is over, has its weights."""
-        return Length(self.kept.epoch * self.num_batches, self.num_batches)
+        return Length(self._num_kept * self.num_batches, self.num_batches)
+
+    @property
+    def _num_kept(self) -> int:
+        return self._best_epoch or len(self.history)
 
     @property
     def batches_to_train(self) -> int:

@@ -10,6 +10,8 @@ from store.database.tables import database_now, is_due, jobs
 from store.jobs.rows import Job
 from store.jobs.transitions import change, change_all
 
+_WORTH_A_PROCESS = 4  # trials; fewer are not divided among workers
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -66,13 +68,14 @@ def claim_stack(
     *,
     max_members: int,
     num_threads: int,
+    num_workers: int = 1,
     **options: Unpack[ClaimOptions],
 ) -> list[Job]:
     """Claim the job and, if it is a trial that can be stacked, its company; [] if it is not due.
 
     The company are due trials of the same sweep with the same `stack`, up to `max_members` in all,
-    none of which has failed more often. Jobs that were lost have a small stack, and then none.
-    The other arguments are those of `claim`.
+    none of which has failed more often. `num_workers` at once divide them, so that none is idle.
+    Jobs that were lost have a small stack, and then none. The other arguments are those of `claim`.
     """
     first = claim(connection, job_id, num_threads=num_threads, **options)
     if first is None:
@@ -85,6 +88,10 @@ def claim_stack(
     is_alike = same & jobs.c.pause_after.is_not(None) & (jobs.c.failures <= first.failures)
     # One process has one number of threads, which each member's later attempts keep.
     threads = func.coalesce(jobs.c.num_threads, first.num_threads) == first.num_threads
+    if num_workers > 1:
+        at_rung = same & (jobs.c.pause_after == first.pause_after) & jobs.c.finished_at.is_(None)
+        num_trials = connection.execute(select(func.count()).where(at_rung)).scalar_one()
+        limit = min(limit, max(-(-num_trials // num_workers), _WORTH_A_PROCESS) - 1)
     query = select(jobs.c.id).where(is_alike, threads, is_due()).order_by(*quotas.turns())
     # Those that another worker is about to claim are left to it.
     company = connection.execute(query.limit(limit).with_for_update(skip_locked=True)).scalars()

@@ -150,12 +150,17 @@ SCHEMAS = [JobSpec, ReadOptions, EvaluateRequest, ImportanceRequest, AliasReques
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_a_config_stops_at_its_first_wrong_entry(schema: type[BaseModel]) -> None:
-    """A field that holds several values has `fail_fast=True`."""
+    """A field that holds several values has `fail_fast=True`.
+
+    Of any JSON no entry is wrong.
+    """
     not_read = ("default", "metadata", "serialization", "json_schema_input_schema")
     found: list[Any] = [schema.__pydantic_core_schema__]
     while found:
         part = found.pop()
         if isinstance(part, dict):
+            if str(part.get("ref", "")).startswith("pydantic.types.JsonValue"):
+                continue
             if part.get("type") in ("dict", "list", "tuple", "set", "frozenset"):
                 fixed = part["type"] == "tuple" and "variadic_item_index" not in part
                 assert fixed or part.get("fail_fast"), part

@@ -80,6 +80,7 @@ def test_one_trace_goes_from_the_request_to_the_trainer(seen: Seen) -> None:
     assert attempt.attributes == {
         "dropout.job.id": seen.job["id"],
         "dropout.job.attempt": 1,
+        "dropout.stack.size": 1,
         "dropout.outcome": "succeeded",
         "dropout.reason": "completed",
     }

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -125,6 +126,20 @@ def test_a_stack_is_claimed_together(connection: Connection) -> None:
         connection, sweeps.jobs_of(connection, other_sweep.id)[0].id, max_members=3, **CLAIM
     )
     assert alone.sweep_id == other_sweep.id
+
+
+def test_workers_divide_the_trials_of_a_stack(connection: Connection) -> None:
+    sweep = begun(connection, 21, stack="a")
+    found = sweeps.jobs_of(connection, sweep.id)
+    claim_stack = partial(jobs.claim_stack, connection, max_members=64, num_workers=2, **CLAIM)
+    assert [job.trial for job in claim_stack(found[0].id)] == list(range(11))
+    assert [job.trial for job in claim_stack(found[11].id)] == list(range(11, 21))
+
+
+def test_a_few_trials_are_not_worth_a_process_each(connection: Connection) -> None:
+    first, *_ = sweeps.jobs_of(connection, begun(connection, 4, stack="a").id)
+    claimed = jobs.claim_stack(connection, first.id, max_members=64, num_workers=4, **CLAIM)
+    assert len(claimed) == 4
 
 
 def test_a_sweep_runs_no_more_trials_than_it_allows(connection: Connection) -> None:

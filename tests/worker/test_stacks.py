@@ -59,8 +59,9 @@ def database_url(sqlite_url: str) -> str:
 
 @pytest.fixture
 def worker(worker: Worker) -> Worker:
-    """A worker whose trainers do not store each epoch."""
-    settings = worker.settings.model_copy(update={"checkpoint_seconds": 0.2})
+    """A worker whose trainers do not store each epoch, and that runs one at a time."""
+    values = {"checkpoint_seconds": 0.2, "concurrency": 1}
+    settings = worker.settings.model_copy(update=values)
     return replace(worker, settings=settings)
 
 

@@ -133,7 +133,7 @@ def test_every_example_of_a_request_is_accepted(
     model = "/v1/models/{model_id}"
     calls = {f"{model}/predict", f"{model}/evaluate", f"{model}/importance"}
     calls |= {"/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"}
-    assert tried == {"/v1/jobs", *calls, "/v1/names/{name}/aliases/{alias}"}
+    assert tried == {"/v1/jobs", "/v1/sweeps", *calls, "/v1/names/{name}/aliases/{alias}"}
 
 
 def test_the_walkthrough_works_as_it_stands(live: Client, service: Service, tmp_path: Path) -> None:
