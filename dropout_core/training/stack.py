@@ -130,7 +130,7 @@ class Stack:
     def _completed(self, index: int) -> EpochMetrics | None:
         """Complete a member's epoch, if it is at its end; None also if the member has diverged."""
         training = self.trainings[index]
-        if index in self._dropped or training.batch < training.batches_to_train:
+        if training.batch < training.batches_to_train:
             return None
         try:
             return training.complete_epoch()

@@ -15,14 +15,18 @@ RUNNING = ("running", "cancelling")
 def require_queue_quota(connection: Connection, *, tenant: str, max_queued: int) -> None:
     """Raise QuotaExceeded if the tenant has `max_queued` queued jobs.
 
-    A sweep that runs counts as one, however many trials it has.
+    A job that is paused counts too, as it can be queued again at any time. A sweep that runs or is
+    paused counts as one, however many trials it has.
     """
     lock(connection, tenant=tenant)
-    theirs = (jobs.c.tenant == tenant) & (jobs.c.state == "queued") & jobs.c.trial.is_(None)
-    running = (sweeps.c.tenant == tenant) & (sweeps.c.state == "running")
+    waiting = jobs.c.state.in_(("queued", "paused")) & jobs.c.trial.is_(None)
+    unfinished = sweeps.c.state.in_(("running", "paused"))
     num_queued = sum(
         connection.execute(select(func.count()).where(condition)).scalar_one()
-        for condition in (theirs, running)
+        for condition in (
+            (jobs.c.tenant == tenant) & waiting,
+            (sweeps.c.tenant == tenant) & unfinished,
+        )
     )
     if num_queued >= max_queued:
         raise QuotaExceeded(f"the limit is {max_queued} queued jobs, and {num_queued} are queued")

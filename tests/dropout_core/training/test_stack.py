@@ -204,6 +204,28 @@ def test_a_dropped_member_leaves_before_its_next_batch(alone: list[Training]) ->
     assert is_same_run(trainings[2], alone[2])
 
 
+def test_a_member_dropped_during_its_last_batch_completes_the_epoch(
+    alone: list[Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = Stack([member(number) for number in range(2)])
+    steps = iter(range(1, 100))
+    step = Cohort.step
+
+    def dropping(self: Cohort, *arguments: Any, **named: Any) -> Any:
+        if next(steps) == stack.trainings[0].num_batches:
+            stack.drop(0)
+        return step(self, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Cohort, "step", dropping)
+        list(stack)
+    assert len(stack.trainings[0].history) == 1
+    again = member(0)
+    again.restore(stack.trainings[0].state())
+    assert is_same_run(trained(again), alone[0])
+    assert is_same_run(stack.trainings[1], alone[1])
+
+
 def test_members_with_other_shapes_are_trained_beside_the_others(alone: list[Training]) -> None:
     others = [
         member(1, model={"hidden": (4,)}),

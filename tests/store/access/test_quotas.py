@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Connection
 
-from store import datasets, jobs
+from store import datasets, jobs, sweeps
 from store.access import quotas
 from store.database.engine import Database
 from store.errors import QuotaExceeded
@@ -11,6 +11,7 @@ from store.ids import new_id
 from store.jobs import Claim, Job
 from tests.support.concurrency import at_once, transaction
 from tests.support.store_examples import claim, spec
+from tests.support.stored_sweeps import new_sweep
 
 MINE, OTHER = "mine", "other"
 
@@ -63,6 +64,13 @@ def test_as_many_jobs_wait_as_may(connection: Connection) -> None:
         submit_within(connection, max_queued=2)
     claim(connection, waiting[0].id)  # one that runs does not wait
     submit_within(connection, max_queued=2)
+
+
+def test_what_is_paused_waits_too(connection: Connection) -> None:
+    jobs.pause(connection, submit_within(connection, max_queued=2).id, tenant=MINE)
+    sweeps.pause(connection, new_sweep(connection, tenant=MINE).id, tenant=MINE)
+    with pytest.raises(QuotaExceeded, match="limit is 2 queued jobs"):
+        submit_within(connection, max_queued=2)
 
 
 def test_the_jobs_of_others_take_no_place(connection: Connection) -> None:
