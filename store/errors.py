@@ -75,10 +75,7 @@ class TrialNeeded(StoreError):
     """The job belongs to a sweep, which decides what happens to it."""
 
     def __init__(self, job_id: str, sweep_id: str) -> None:
-        super().__init__(
-            f"job {job_id!r} belongs to sweep {sweep_id!r}: ask it of the sweep, or wait until "
-            "that has ended"
-        )
+        super().__init__(f"job {job_id!r} belongs to sweep {sweep_id!r}: ask it of the sweep")
 
 
 class IllegalSweepTransition(StoreError):

@@ -4,9 +4,11 @@ The embedded worker and Celery both run jobs through `supervise`.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -31,6 +33,7 @@ from worker.trainer_process import TrainerProcess
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 1.0
 DRIVE_SECONDS = 0.1
+FAULT_SECONDS = 60.0  # a sweep that cannot be driven for so long has failed
 
 log = structlog.get_logger()
 
@@ -47,7 +50,8 @@ def repeat(step: Callable[[], None], worker: Worker, *, reap_seconds: float) -> 
     ):
         # In threads of their own, because leases expire also while the broker hangs.
         reaper = pool.submit(_repeat, partial(reap, worker), reap_seconds, worker.draining)
-        driver = pool.submit(_repeat, partial(drive, worker), DRIVE_SECONDS, worker.draining)
+        driven = partial(drive, worker, {})
+        driver = pool.submit(_repeat, driven, DRIVE_SECONDS, worker.draining)
         _repeat(step, POLL_SECONDS, worker.draining)
         reaper.result()
         driver.result()
@@ -164,19 +168,18 @@ def _next_of(job: Job, worker: Worker) -> list[Job]:
 
 def _drive_sweep_of(job: Job, worker: Worker) -> None:
     if job.trial is not None and job.sweep_id is not None:
-        _drive(job.sweep_id, worker)
+        _drive(job.sweep_id, worker)  # if that fails, `drive` looks at it soon
 
 
-def _drive(sweep_id: str, worker: Worker) -> None:
-    """Apply what follows from a sweep's results. If that fails, another look at it comes soon."""
+def _drive(sweep_id: str, worker: Worker) -> Exception | None:
+    """Apply what follows from a sweep's results; return an error that is not the database's."""
     try:
         ended = sweeps.advance(sweep_id, worker.database)
     except Exception as error:
-        if not is_unavailable(error):
-            log.exception("the sweep was not driven", sweep=sweep_id)
-        return
+        return None if is_unavailable(error) else error
     if ended:  # in a thread: a bucket takes its time for each of them
         threading.Thread(target=_delete_artifacts, args=(ended, worker), daemon=True).start()
+    return None
 
 
 def _delete_artifacts(job_ids: list[str], worker: Worker) -> None:
@@ -187,14 +190,46 @@ def _delete_artifacts(job_ids: list[str], worker: Worker) -> None:
         log.warning("artifacts of trials were not deleted", error=repr(error))
 
 
-def drive(worker: Worker) -> None:
-    """Drive the sweeps that nobody drives: they are new, or their last driver has died."""
+@dataclass
+class Fault:
+    """Of a sweep that cannot be driven: since when, and when it is tried again (monotonic)."""
+
+    since: float
+    retry_at: float
+
+
+def drive(worker: Worker, faults: dict[str, Fault] | None = None) -> None:
+    """Drive the sweeps that nobody drives: they are new, or their last driver has died.
+
+    `faults` are those of earlier calls. A sweep that still has one after FAULT_SECONDS has failed.
+    """
+    faults = {} if faults is None else faults
     with worker.database.read() as transaction:
         undriven = store_sweeps.undriven(transaction)
     for sweep_id in undriven:
         if worker.draining.is_set():
             return
-        _drive(sweep_id, worker)
+        now, fault = time.monotonic(), faults.get(sweep_id)
+        if fault is not None and now < fault.retry_at:
+            continue
+        error = _drive(sweep_id, worker)
+        if error is None:
+            faults.pop(sweep_id, None)
+        elif fault is None:
+            log.error("the sweep was not driven", sweep=sweep_id, exc_info=error)
+            faults[sweep_id] = Fault(now, now + RETRY_SECONDS)
+        elif now - fault.since < FAULT_SECONDS:
+            fault.retry_at = now + RETRY_SECONDS
+        else:
+            _fail_sweep(sweep_id, worker, error)
+
+
+def _fail_sweep(sweep_id: str, worker: Worker, error: Exception) -> None:
+    log.error("the sweep has failed", sweep=sweep_id, exc_info=error)
+    # The error's message can quote internals: the log has it.
+    detail = f"what follows from its results could not be decided: {type(error).__name__}"
+    with worker.database.write() as transaction:
+        store_sweeps.fail(transaction, sweep_id, reason="internal_error", detail=detail)
 
 
 def _note(member: Member, worker: Worker) -> None:

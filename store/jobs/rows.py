@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from store import events
 from store.access import quotas
 from store.database.lists import Part, listed
-from store.database.tables import database_now, epochs, is_due, jobs, sweeps
+from store.database.tables import database_now, epochs, is_due, jobs
 from store.errors import IllegalTransition, JobNotFound, TrialNeeded
 from store.ids import new_id
 from store.job_spec import JobSpec
@@ -177,15 +177,12 @@ def metrics(connection: Connection, job_id: str, *, after_epoch: int) -> list[di
 def remove(connection: Connection, job_id: str, *, tenant: str) -> Job:
     """Delete a finished job with its epochs and events; its model stays.
 
-    Raises JobNotFound, IllegalTransition while the job is unfinished, and TrialNeeded while its
-    sweep is.
+    Raises JobNotFound, IllegalTransition while the job is unfinished, and TrialNeeded for a trial,
+    which is deleted with its sweep.
     """
     theirs = (jobs.c.id == job_id) & (jobs.c.tenant == tenant)
-    unfinished = select(sweeps.c.id).where(
-        sweeps.c.id == jobs.c.sweep_id, sweeps.c.state.not_in(TERMINAL)
-    )
-    needed = select(jobs.c.sweep_id).where(theirs, jobs.c.trial.is_not(None), unfinished.exists())
-    if (sweep_id := connection.execute(needed).scalar()) is not None:
+    of_sweep = select(jobs.c.sweep_id).where(theirs, jobs.c.trial.is_not(None))
+    if (sweep_id := connection.execute(of_sweep).scalar()) is not None:
         raise TrialNeeded(job_id, sweep_id)
     query = delete(jobs).where(theirs, jobs.c.state.in_(TERMINAL)).returning(jobs)
     row = connection.execute(query).mappings().one_or_none()

@@ -4,7 +4,7 @@ from store.sweeps.decisions import Changes, NewTrial, TrialJob, advance
 from store.sweeps.events import SweepEvent, told_rungs
 from store.sweeps.events import page as event_page
 from store.sweeps.progress import JobOfTrial, Progress, jobs_of_trials, progress_of, state_of
-from store.sweeps.requests import cancel, exhaust, pause, resume
+from store.sweeps.requests import cancel, exhaust, fail, pause, resume
 from store.sweeps.rows import (
     STATES,
     RungRow,
@@ -43,6 +43,7 @@ __all__ = [
     "create",
     "event_page",
     "exhaust",
+    "fail",
     "find",
     "get",
     "jobs_of",

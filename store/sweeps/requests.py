@@ -16,15 +16,26 @@ def cancel(connection: Connection, sweep_id: str, *, tenant: str) -> Sweep:
     Raises SweepNotFound, and IllegalSweepTransition if the sweep has ended otherwise.
     """
     get(connection, sweep_id, tenant=tenant)
-    reason = "cancelled_by_user"
-    ended = {"state": "cancelled", "state_reason": reason, "finished_at": database_now()}
-    event = ("cancelled", {"reason": reason})
+    sweep = _end(connection, sweep_id, "cancelled", "cancelled_by_user")
+    return sweep or _unless_it_is(connection, sweep_id, "cancelled", tenant=tenant)
+
+
+def fail(connection: Connection, sweep_id: str, *, reason: str, detail: str) -> Sweep | None:
+    """End a sweep that nobody can drive on, and its trials; None if it has ended already."""
+    return _end(connection, sweep_id, "failed", reason, detail)
+
+
+def _end(
+    connection: Connection, sweep_id: str, state: str, reason: str, detail: str | None = None
+) -> Sweep | None:
+    values = {"state": state, "state_reason": reason, "detail": detail}
+    event = (state, {"reason": reason} | ({} if detail is None else {"detail": detail}))
+    ended = values | {"finished_at": database_now()}
     sweep = change(connection, sweep_id, ended, states=("running", "paused"), new_events=[event])
-    if sweep is None:
-        return _unless_it_is(connection, sweep_id, "cancelled", tenant=tenant)
-    theirs = jobs.c.sweep_id == sweep_id
-    transitions.stop_all(connection, theirs & jobs.c.trial.is_not(None), reason=reason)
-    end_tuned(connection, sweep)
+    if sweep is not None:
+        trials = (jobs.c.sweep_id == sweep_id) & jobs.c.trial.is_not(None)
+        transitions.stop_all(connection, trials, reason=reason)
+        end_tuned(connection, sweep)
     return sweep
 
 

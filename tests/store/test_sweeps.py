@@ -261,7 +261,8 @@ def test_a_trial_belongs_to_its_sweep(connection: Connection) -> None:
         with pytest.raises(TrialNeeded, match=sweep.id):
             refused(connection, job.id, tenant=DEFAULT_TENANT)
     sweeps.cancel(connection, sweep.id, tenant=DEFAULT_TENANT)
-    jobs.remove(connection, job.id, tenant=DEFAULT_TENANT)
+    with pytest.raises(TrialNeeded):
+        jobs.remove(connection, job.id, tenant=DEFAULT_TENANT)
 
 
 def test_a_dataset_stays_while_a_sweep_needs_it(connection: Connection) -> None:

@@ -22,6 +22,7 @@ from tests.support.worker_sweeps import (
     trials_of,
 )
 from worker.attempt import Worker
+from worker.supervisor import FAULT_SECONDS, Fault, drive
 from worker.sweeps import advance
 
 
@@ -321,3 +322,31 @@ def test_points_of_sobol_are_drawn_in_another_process(worker: Worker) -> None:
     values = [job.spec["training"]["optimizer"]["lr"] for job in trials_of(worker, sweep_id)]
     assert len({*values}) == 4
     assert all(1e-4 <= value <= 0.1 for value in values)
+
+
+def test_a_sweep_that_cannot_be_driven_fails_after_a_while(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep_id = new_sweep(worker)
+    monkeypatch.setattr("worker.sweeps.decide", lambda *_, **__: [][0])
+    faults: dict[str, Fault] = {}
+    drive(worker, faults)
+    first = faults[sweep_id]
+    drive(worker, faults)  # too soon for another try
+    assert faults == {sweep_id: first}
+    faults[sweep_id] = Fault(first.since, retry_at=0.0)
+    drive(worker, faults)
+    assert get_sweep(worker, sweep_id).state == "running"
+    faults[sweep_id] = Fault(first.since - FAULT_SECONDS, retry_at=0.0)
+    drive(worker, faults)
+    failed = get_sweep(worker, sweep_id)
+    assert (failed.state, failed.state_reason) == ("failed", "internal_error")
+    assert "IndexError" in (failed.detail or "")
+
+
+def test_a_sweep_whose_fault_has_passed_goes_on(worker: Worker) -> None:
+    sweep_id = new_sweep(worker)
+    faults = {sweep_id: Fault(-FAULT_SECONDS, retry_at=0.0)}
+    drive(worker, faults)
+    assert faults == {}
+    assert trials_of(worker, sweep_id)
