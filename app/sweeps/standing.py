@@ -154,10 +154,7 @@ def trial_answer(rows: Rows, number: int) -> TrialAnswer:
     trial, standing = rows.trials[number], rows.standings[number]
     jobs = rows.jobs.get(number, [])
     own = [row for row in rows.results if row.trial == number]
-    # A config that cannot be has no job, and one without a score has jobs that were pruned.
-    state = sweeps.state_of(jobs) if jobs else "failed"
-    if state == "pruned" and any(row.values is None for row in own):
-        state = "failed"
+    state = sweeps.state_of(jobs) if jobs else "failed"  # a config that cannot be has no job
     details = [job.detail for job in jobs] + [row.detail for row in own]
     return TrialAnswer.model_validate(
         {
